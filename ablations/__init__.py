@@ -1,0 +1,1 @@
+"""Studies: values only, no algorithms."""

@@ -1,0 +1,1 @@
+"""The rivals, one a file, each a PseudoMasker."""

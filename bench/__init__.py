@@ -1,0 +1,1 @@
+"""The harness: studies, runs, records, tables, figures."""

@@ -1,0 +1,1 @@
+"""CartoonVOC: a procedural, exactly labelled world, and micro-CLIP, pretrained on it."""

@@ -1,0 +1,1 @@
+"""WeakCLIP: image-level labels to pixel masks with a frozen CLIP."""

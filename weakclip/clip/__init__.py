@@ -1,0 +1,1 @@
+"""The frozen CLIP: loading, dense image tower, prompted text tower, names."""
