@@ -1,0 +1,224 @@
+"""What can be chosen about WeakCLIP: one slot per component, one frozen dataclass per kind.
+
+Every choice the paper ablates is a *slot* of `WeakCLIPConfig`; what may sit in a slot is a small
+dataclass, and "off" is another dataclass that keeps strides, channels and budget (see
+`docs/method.md`). Kinds are looked at in one place, `weakclip/build.py`.
+
+References:
+    Zhu et al., "WeakCLIP: Adapting CLIP for Weakly-Supervised Semantic Segmentation", IJCV 2025.
+    "Release" below is hustvl/WeakCLIP, whose behaviour differs from the paper's idea in places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from weakclip.ops.crf import WEAKCLIP_TRAIN, CRFConfig
+
+# --- slot `prompt` -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnableContext:
+    """Learned vectors between the start token and the class name (CoOp; the paper's prompts)."""
+
+    length: int = 8
+    """Number of context vectors M; 0 leaves the bare class name."""
+    class_specific: bool = False
+    """One set of vectors per class instead of one for all classes."""
+    init_std: float = 0.02
+    """Standard deviation of the normal initialisation, token-embedding units."""
+
+    def __post_init__(self) -> None:
+        if self.length < 0:
+            raise ValueError(f"context length: expected 0 or more vectors, got {self.length}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedTemplate:
+    """Off: a hand-written sentence per class, encoded by the frozen text tower; no weights."""
+
+    template: str = "a photo of a {}."
+
+    def __post_init__(self) -> None:
+        _check_template(self.template)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateEnsemble:
+    """The mean of the normalised embeddings of several hand-written sentences; no weights."""
+
+    templates: tuple[str, ...] = ("a photo of a {}.", "a picture of a {}.", "a drawing of a {}.")
+
+    def __post_init__(self) -> None:
+        if not self.templates:
+            raise ValueError("templates: expected at least one sentence with '{}', got none")
+        for template in self.templates:
+            _check_template(template)
+
+
+# --- slot `adapter` ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PyramidAdapter:
+    """Learned (de)convolutions that bring the four taps to strides 4, 8, 16 and 32."""
+
+    training: Literal["trained", "frozen"] = "trained"
+    """`frozen` leaves the random initialisation, which is what the release's optimiser does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resample:
+    """Off: the same taps resized bilinearly or max-pooled to the same strides; no weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleScale:
+    """All four taps left at the stride of the patches: no pyramid at all; no weights."""
+
+
+# --- slot `matching` -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoAttention:
+    """Two cross-attention stacks: text looks at the image and the image looks at the text."""
+
+    stacking: Literal["sequential", "last"] = "sequential"
+    """`last`: every layer is fed the original input, so only the last one counts (release)."""
+    sides: Literal["both", "text", "image"] = "both"
+    """Which side is updated; `text` alone is DenseCLIP's context decoder."""
+    depth: int = 3
+    width: int = 256
+    heads: int = 4
+    dropout: float = 0.1
+    initial_scale: float = 0.1
+    """Start of the learned per-channel scales gamma (text) and beta (image)."""
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise ValueError(f"co-attention depth: expected 1 or more layers, got {self.depth}")
+        if self.width % self.heads:
+            raise ValueError(
+                f"co-attention width {self.width} is not a multiple of its {self.heads} heads"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cosine:
+    """Off: the score map is the cosine of CLIP's own dense and text embeddings; no weights."""
+
+
+# --- slot `decoder` ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextGuidedDecoder:
+    """FPN and semantic-FPN head fed with the score map at the pyramid levels named."""
+
+    levels: tuple[int, ...] = (0, 1, 2, 3)
+    """Levels (0 = stride 4 ... 3 = stride 32) that get the score map; DenseCLIP: one."""
+    channels: int = 256
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.levels or not set(self.levels) <= {0, 1, 2, 3}:
+            raise ValueError(
+                f"score-map levels: expected some of 0, 1, 2, 3, got {self.levels}; "
+                "use PlainDecoder for none"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainDecoder:
+    """Off: the same FPN and head without score maps."""
+
+    channels: int = 256
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreMapDecoder:
+    """No decoder: the score map over the temperature is the prediction; no weights."""
+
+
+# --- slot `supervision` --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedAndBoundary:
+    """DSRG's balanced seeding and boundary losses plus the matching loss on the score map."""
+
+    grid: int = 64
+    """Side in pixels to which logits, seeds and image are resized for seeding and boundary."""
+    crf: CRFConfig = WEAKCLIP_TRAIN
+    seeding_weight: float = 1.0
+    boundary_weight: float = 1.0
+    matching_weight: float = 0.4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEntropy:
+    """Plain cross-entropy on the seeded pixels of the logits, plus the matching loss."""
+
+    matching_weight: float = 0.4
+
+
+PromptSlot: TypeAlias = LearnableContext | FixedTemplate | TemplateEnsemble
+AdapterSlot: TypeAlias = PyramidAdapter | Resample | SingleScale
+MatchingSlot: TypeAlias = CoAttention | Cosine
+DecoderSlot: TypeAlias = TextGuidedDecoder | PlainDecoder | ScoreMapDecoder
+SupervisionSlot: TypeAlias = SeedAndBoundary | CrossEntropy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeakCLIPConfig:
+    """WeakCLIP's network and losses. The defaults are the paper's."""
+
+    prompt: PromptSlot = LearnableContext()
+    adapter: AdapterSlot = PyramidAdapter()
+    matching: MatchingSlot = CoAttention()
+    decoder: DecoderSlot = TextGuidedDecoder()
+    supervision: SupervisionSlot = SeedAndBoundary()
+    tau: float = 0.07
+    """Softmax temperature of the score map, in cosine units."""
+    taps: tuple[int, int, int, int] = (3, 5, 7, 11)
+    """0-based blocks of the image tower whose outputs feed the pyramid, finest level first."""
+    class_token: Literal["clip", "release"] = "clip"
+    """`release` adds the class embedding twice at the class-token position, as its code does."""
+    drop_path: float = 0.0
+    """Largest stochastic-depth rate in the frozen image tower while training (release: 0.1)."""
+
+    def __post_init__(self) -> None:
+        if self.tau <= 0:
+            raise ValueError(f"tau: expected a positive temperature, got {self.tau}")
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"drop_path: expected a rate in [0, 1), got {self.drop_path}")
+
+
+def _check_template(template: str) -> None:
+    if template.count("{}") != 1:
+        raise ValueError(f"template: expected exactly one '{{}}' for the name, got {template!r}")
+
+
+PAPER = WeakCLIPConfig()
+"""What the paper describes: sequential co-attention, trained adapter, untouched frozen tower."""
+
+RELEASE = replace(
+    PAPER,
+    adapter=PyramidAdapter(training="frozen"),
+    matching=CoAttention(stacking="last"),
+    class_token="release",
+    drop_path=0.1,
+)
+"""What hustvl/WeakCLIP computes; the six differences are listed in `docs/method.md`."""
+
+MICRO = WeakCLIPConfig(
+    matching=CoAttention(width=64, depth=2),
+    decoder=TextGuidedDecoder(channels=48),
+    supervision=SeedAndBoundary(grid=32),
+    taps=(1, 2, 3, 5),
+)
+"""The paper's structure at the size of the embedded micro-CLIP (6 blocks, 128 px)."""
