@@ -1,0 +1,68 @@
+"""The texts of micro-CLIP's pretraining: the world's captions, widened by synonyms.
+
+A world caption says each class by one name. Prompts say more: the data set's own spelling, the
+synonyms of CLIP-ES, "background". So that micro-CLIP has seen those words, a share
+of the captions is reworded here. Rewording never adds what the image does not show.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from bench.cartoon.caption import caption, caption_words
+from weakclip.clip.tokens import VocabularyTokenizer, vocabulary_of
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from bench.cartoon.sample import Scene
+    from bench.cartoon.tile import Tile
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "aeroplane": ("airplane", "plane"),
+    "bicycle": ("bike",),
+    "bird": ("avian", "bird avian"),
+    "boat": ("ship",),
+    "bus": ("coach",),
+    "car": ("automobile",),
+    "cat": ("kitten",),
+    "chair": ("seat", "chair seat"),
+    "cow": ("cattle",),
+    "dining table": ("diningtable", "table"),
+    "dog": ("puppy",),
+    "horse": ("pony",),
+    "motorbike": ("motorcycle",),
+    "person": ("human", "person with clothes,people,human"),
+    "potted plant": ("pottedplant", "plant"),
+    "sheep": ("lamb",),
+    "sofa": ("couch",),
+    "train": ("locomotive",),
+    "tv monitor": ("tvmonitor", "screen", "tvmonitor screen", "television"),
+}
+"""Other names of a class by its display name."""
+
+_SYNONYM_RATE = 0.12
+_BACKGROUND_RATE = 0.3
+_EXTRA_WORDS = ("background", "the", "plain", "only", "this", ".", ",")
+
+
+def pretraining_caption(pair: Scene | Tile, generator: Generator) -> str:
+    """A caption of `pair`, sometimes reworded; a scene without objects may say "background"."""
+    text = caption(pair, generator)
+    if not pair.image_labels().any() and generator.random() < _BACKGROUND_RATE:
+        bare = text.removesuffix(".")
+        text = f"{bare} and background" if generator.random() < 0.5 else "a photo of a background"
+    for name, others in SYNONYMS.items():
+        if name in text and generator.random() < _SYNONYM_RATE:
+            text = re.sub(rf"\b{name}\b", str(generator.choice(others)), text)
+    return text
+
+
+@cache
+def tokenizer(context_length: int) -> VocabularyTokenizer:
+    """The tokenizer of micro-CLIP: it knows every word that the world or a prompt can say."""
+    words = [*caption_words(), *_EXTRA_WORDS]
+    words += [word for others in SYNONYMS.values() for word in others]
+    return VocabularyTokenizer(vocabulary_of(words), context_length)

@@ -1,0 +1,203 @@
+"""Image and tags to seed labels with the frozen CLIP alone: nothing is trained.
+
+A *source* says how the class activation map (CAM) is made, a *rule* where it is sure enough. No
+rule looks at a pixel annotation; where a benchmark row does, it is marked "oracle".
+
+References:
+    Lin et al., CLIP-ES, CVPR 2023 (softmax over present classes and background texts, CAA).
+    Zhou et al., MaskCLIP, ECCV 2022 (patch embeddings as dense scores).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from weakclip.ops.affinity import box_mask, sinkhorn_affinity
+from weakclip.ops.cam import grad_cam, normalise_cam, present_softmax
+from weakclip.ops.seed import otsu_band, seed_from_cam
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from weakclip.clip.bundle import CLIPBundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchSoftmax:
+    """Softmax of each patch embedding over present classes and background texts."""
+
+    path: Literal["output", "value"] = "output"
+    """`value`: MaskCLIP's value path through the last block instead of its attention."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    """CLIP-ES's class-aware attention affinity, run on a Grad-CAM."""
+
+    blocks: float = 2 / 3
+    """Share of the last blocks whose attention is averaged (8 of 12 in CLIP-ES)."""
+    box_threshold: float = 0.4
+    boxes: Literal["whole", "release"] = "whole"
+    """`release` never includes the last row and column, as its code does."""
+    power: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftmaxGradCAM:
+    """Gradient of a class's softmax probability with respect to tokens of the last block."""
+
+    layer: Literal["block-input", "ln_1"] = "block-input"
+    """`ln_1` is CLIP-ES's hook: it sees only what passes through the last block's attention.
+    `block-input` also sees the residual path, where a shallow tower with average pooling keeps
+    its local evidence."""
+    affinity: Affinity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedBand:
+    """The same two thresholds for every image."""
+
+    low: float = 0.2
+    high: float = 0.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtsuBand:
+    """A band around each image's own Otsu threshold."""
+
+    width: float = 1.0
+    """1: from the mean of the weak values to the mean of the strong ones."""
+
+
+CAMSource: TypeAlias = PatchSoftmax | SoftmaxGradCAM
+SeedRule: TypeAlias = FixedBand | OtsuBand
+
+
+@dataclass(frozen=True, slots=True)
+class TextBank:
+    """Normalised text embeddings of the classes and of the background."""
+
+    foreground: Tensor
+    """(F, E)."""
+    background: Tensor
+    """(M, E)."""
+
+
+def encode_texts(
+    clip: CLIPBundle,
+    names: Sequence[str],
+    background: Sequence[str],
+    template: str = "a photo of a {}.",
+) -> TextBank:
+    """Text embeddings for `class_activation_maps`.
+
+    Args:
+        clip: The frozen CLIP.
+        names: What to call each foreground class.
+        background: Words for what is not a class.
+        template: Sentence with one `{}`.
+
+    Raises:
+        ValueError: If a word is unknown to the tokeniser of a CLIP with a small vocabulary.
+    """
+
+    def encode(words: Sequence[str]) -> Tensor:
+        ids = clip.tokenize([template.format(word) for word in words])
+        device = clip.text.positional_embedding.device
+        return F.normalize(clip.text.encode_tokens(ids.to(device)), dim=-1)
+
+    return TextBank(encode(names), encode(background))
+
+
+def class_activation_maps(
+    clip: CLIPBundle, images: Tensor, image_labels: Tensor, texts: TextBank, source: CAMSource
+) -> Tensor:
+    """CAMs of the tagged classes.
+
+    Args:
+        clip: The frozen CLIP.
+        images: Normalised images, (B, 3, H, W).
+        image_labels: Image-level tags, (B, F), bool.
+        texts: Embeddings of the F classes and of the background.
+        source: How to make the maps.
+
+    Returns:
+        (B, F, h, w) on the patch grid, each map in [0, 1]; 0 for classes that are not tagged and
+        for those without positive evidence.
+    """
+    match source:
+        case PatchSoftmax():
+            cam = _patch_softmax(clip, images, image_labels, texts, source)
+        case SoftmaxGradCAM():
+            cam = _softmax_grad_cam(clip, images, image_labels, texts, source)
+    return cam
+
+
+def seeds_from(cam: Tensor, size: tuple[int, int], rule: SeedRule) -> Tensor:
+    """Seed labels of CAMs (B, F, h, w) at `size`: (B, H, W), int64, 255 = undecided."""
+    match rule:
+        case FixedBand():
+            low = torch.full((len(cam),), rule.low, device=cam.device)
+            high = torch.full((len(cam),), rule.high, device=cam.device)
+        case OtsuBand():
+            low, high = otsu_band(cam, width=rule.width)
+    return seed_from_cam(cam, size, low, high)
+
+
+@torch.no_grad()
+def _patch_softmax(
+    clip: CLIPBundle, images: Tensor, image_labels: Tensor, texts: TextBank, source: PatchSoftmax
+) -> Tensor:
+    trace = clip.image.forward_tokens(images)
+    last = trace.tokens[-1]
+    if source.path == "value":
+        last = clip.image.value_path(trace.tokens[-2])
+    _, dense = clip.image.read_out(last, trace.grid)
+    everything = torch.cat([texts.foreground, texts.background])
+    cosine = torch.einsum("bdhw,kd->bkhw", F.normalize(dense, dim=1), everything)
+    return normalise_cam(present_softmax(clip.logit_scale * cosine, image_labels))
+
+
+def _softmax_grad_cam(
+    clip: CLIPBundle, images: Tensor, image_labels: Tensor, texts: TextBank, source: SoftmaxGradCAM
+) -> Tensor:
+    trace = clip.image.forward_tokens(images, attention=source.affinity is not None)
+    tokens, pairs = trace.tokens[-2], image_labels.nonzero()
+    everything = torch.cat([texts.foreground, texts.background])
+
+    def probability(activations: Tensor, pairs: Tensor) -> Tensor:
+        if source.layer == "ln_1":
+            output, _ = clip.image.last_block(tokens[pairs[:, 0]], activations)
+        else:
+            output, _ = clip.image.last_block(activations)
+        image, _ = clip.image.read_out(output, trace.grid)
+        logits = clip.logit_scale * F.normalize(image, dim=-1) @ everything.T
+        chances = present_softmax(logits, image_labels[pairs[:, 0]])
+        return chances.gather(1, pairs[:, 1:]).squeeze(1)
+
+    activations = clip.image.last_norm(tokens) if source.layer == "ln_1" else tokens
+    maps = grad_cam(probability, activations, pairs).unflatten(1, trace.grid)
+    maps = normalise_cam(maps)
+    if source.affinity is not None:
+        maps = _spread(maps, trace.attention, pairs, source.affinity)
+    cam = torch.zeros(*image_labels.shape, *trace.grid, device=images.device)
+    cam[pairs[:, 0], pairs[:, 1]] = maps
+    return cam
+
+
+def _spread(maps: Tensor, attention: Sequence[Tensor], pairs: Tensor, spec: Affinity) -> Tensor:
+    """CAA: the affinity matrix times the map inside its boxes, normalised again."""
+    last = attention[-max(1, math.ceil(spec.blocks * len(attention))) :]
+    patches = torch.stack([weights[:, 1:, 1:] for weights in last]).mean(dim=0)
+    affinity = sinkhorn_affinity(patches, power=spec.power)
+    boxes = box_mask(maps, threshold=spec.box_threshold, trim_last=spec.boxes == "release")
+    sources = (maps * boxes).flatten(1).unsqueeze(2)
+    spread = (affinity[pairs[:, 0]] @ sources).squeeze(2)
+    return normalise_cam(spread.view_as(maps))
