@@ -117,7 +117,8 @@ def illuminate(
     size = image.shape[0]
     y, x = rng.integers(0, _NOISE_SIZE - size, 2)
     noisy = levels[image] + _noise_bank()[y : y + size, x : x + size] * np.float32(noise)
-    return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
+    np.clip(noisy, 0, 255, out=noisy)
+    return np.asarray(noisy, dtype=np.uint8)
 
 
 def texture_patch(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
@@ -158,4 +159,4 @@ def _noise_bank() -> NDArray[np.float32]:
 
 
 def _quantised(field: NDArray[np.floating]) -> NDArray[np.float32]:
-    return (np.rint(field * 64) / 64).astype(np.float32)
+    return np.asarray(np.rint(field * 64) / 64, dtype=np.float32)

@@ -17,8 +17,8 @@ from weakclip.clip.tokens import VocabularyTokenizer, vocabulary_of
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-    from bench.cartoon.sample import Scene
     from bench.cartoon.tile import Tile
+    from bench.cartoon.world import Scene
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "aeroplane": ("airplane", "plane"),

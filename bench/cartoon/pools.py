@@ -22,6 +22,7 @@ from bench.cartoon.caption import flip_caption
 from bench.cartoon.captions import pretraining_caption, tokenizer
 from bench.cartoon.sample import sample_scene
 from bench.cartoon.tile import sample_tile
+from bench.cartoon.world import WORLD_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ class PoolSpec:
     @property
     def key(self) -> str:
         """First 12 hex digits of the SHA-256 of this value and the drawing code's version."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        text = json.dumps([asdict(self), WORLD_VERSION], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -75,7 +75,7 @@ RECIPE = (
         learning_rate=2e-3, muon_learning_rate=0.02, pools=0,
     ),
     Stage(
-        name="polish", samples=200_000, batch=64, mosaics=0.65,
+        name="polish", samples=140_000, batch=64, mosaics=0.65,
         learning_rate=1.5e-3, muon_learning_rate=0.012, pools=1,
     ),
 )  # fmt: skip
@@ -277,7 +277,7 @@ class Pretraining:
         self.curve.append(row)
         logger.info(
             "%s step %d: %.0f s, loss %.3f, top-1 %.3f, scale %.1f",
-            stage.name, self.step, self.seconds, loss, row["top1"], self.model.logit_scale.exp(),
+            stage.name, self.step, self.seconds, loss, row["top1"], float(self.model.logit_scale.detach().exp()),
         )  # fmt: skip
 
     def _checkpoint(self) -> None:

@@ -48,7 +48,8 @@ def ellipse(x: float, y: float, rx: float, ry: float, rotation: float = 0.0) -> 
     if rotation:
         cos, sin = math.cos(rotation), math.sin(rotation)
         points = points @ np.array([[cos, sin], [-sin, cos]])
-    return points + np.array((x, y))
+    moved: Outline = points + np.array((x, y))
+    return moved
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Outline:

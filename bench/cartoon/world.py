@@ -1,4 +1,4 @@
-"""The values of the cartoon world: its difficulty knobs, and a scene with all that is true of it."""
+"""The values of the cartoon world: its difficulty knobs, a scene and all that is true of it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ The palette only makes the file viewable; readers take the indices and never the
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,8 @@ from PIL import Image
 from weakclip.labels import IGNORE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 
@@ -53,7 +54,7 @@ def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
             f"{path}: expected a (H, W) uint8 mask, got {mask.shape} {mask.dtype}; "
             "convert with .astype(np.uint8)"
         )
-    image = Image.fromarray(mask, mode=None)
+    image = Image.fromarray(mask)
     image.putpalette(VOC_PALETTE.tobytes())
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -105,7 +106,8 @@ def void_border(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     for axis in (0, 1):
         high = _neighbours(high, axis, np.maximum)
         low = _neighbours(low, axis, np.minimum)
-    return high != low
+    border: NDArray[np.bool_] = high != low
+    return border
 
 
 def with_void_border(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
