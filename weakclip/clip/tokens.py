@@ -64,6 +64,10 @@ class VocabularyTokenizer:
         """Whether every word of `text` has a row in the vocabulary."""
         return all(token in self._row for token in self._base.encode(text))
 
+    def fits(self, text: str) -> bool:
+        """Whether `text` with its start and end is no longer than the context."""
+        return len(self._base.encode(text)) + 2 <= self.context_length
+
     def _encode(self, text: str) -> Tensor:
         tokens = [START, *self._base.encode(text), END]
         if len(tokens) > self.context_length:

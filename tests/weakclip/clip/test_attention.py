@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from weakclip.clip.attention import attend, attend_with_weights, project
+
+if TYPE_CHECKING:
+    from tests.weakclip.conftest import ClipFactory
+
+
+def test_both_ways_agree_with_torchs_multi_head_attention(make_open_clip: ClipFactory) -> None:
+    block = make_open_clip().visual.transformer.resblocks[0]
+    normed = torch.randn(2, 5, 32)
+    expected, weights = block.attn(normed, normed, normed, need_weights=True)
+    output, averaged = attend_with_weights(block, normed)
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(averaged, weights)
+    torch.testing.assert_close(attend(block, normed), expected)
+
+
+def test_projection_gives_query_key_and_value_in_order(make_open_clip: ClipFactory) -> None:
+    attention = make_open_clip().visual.transformer.resblocks[0]
+    normed = torch.randn(1, 3, 32)
+    weight, bias = attention.attn.in_proj_weight, attention.attn.in_proj_bias
+    for index, part in enumerate(project(attention, normed)):
+        rows = slice(32 * index, 32 * (index + 1))
+        torch.testing.assert_close(part, normed @ weight[rows].T + bias[rows])

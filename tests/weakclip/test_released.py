@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from tests.parity.release_names import their_name
+from tests.weakclip.conftest import NAMES
+from weakclip.build import build_model
+from weakclip.config import CoAttention, TextGuidedDecoder, WeakCLIPConfig
+from weakclip.released import load_released, our_name, read_released, unwrap
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from weakclip.clip.bundle import CLIPBundle
+
+TINY = WeakCLIPConfig(
+    matching=CoAttention(width=16, depth=2),
+    decoder=TextGuidedDecoder(channels=8),
+    taps=(0, 1, 2, 3),
+)
+
+
+@pytest.fixture
+def released(clip: CLIPBundle) -> dict[str, Tensor]:
+    """A checkpoint of the release at tiny size."""
+    state = build_model(TINY, clip, NAMES, seed=9).state_dict()
+    return {their_name(name): tensor.clone() for name, tensor in state.items()}
+
+
+def test_every_name_is_translated_there_and_back(clip: CLIPBundle) -> None:
+    for name in build_model(TINY, clip, NAMES).state_dict():
+        assert our_name(their_name(name)) == name
+    assert our_name("auxiliary_head.conv.weight") is None
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_released_file_is_loaded(
+    clip: CLIPBundle, released: dict[str, Tensor], tmp_path: Path, wrapped: bool
+) -> None:
+    path = tmp_path / "iter_20000.pth"
+    named = {f"module.{name}": tensor for name, tensor in released.items()}
+    torch.save({"state_dict": named, "meta": {"epoch": 1}} if wrapped else named, path)
+    model = build_model(TINY, clip, NAMES, seed=10)
+    load_released(model, read_released(path))
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, released[their_name(name)])
+
+
+def test_position_embeddings_of_another_size_are_taken_over(
+    clip: CLIPBundle, released: dict[str, Tensor], images: Tensor
+) -> None:
+    released["backbone.positional_embedding"] = torch.randn(1 + 6 * 6, 32)
+    released["text_encoder.positional_embedding"] = torch.randn(13, 24)
+    model = build_model(TINY, clip, NAMES).eval()
+    load_released(model, released)
+    assert model.text_tower.context_length == 13
+    assert model.segment(images).shape == (2, 4, 32, 48)
+    frozen = (*model.image_tower.parameters(), *model.text_tower.parameters())
+    assert not any(parameter.requires_grad for parameter in frozen)
+
+
+def test_arrays_are_understood_and_other_things_refused() -> None:
+    state = unwrap({"gamma": np.ones(2, dtype=np.float32)})
+    torch.testing.assert_close(state["gamma"], torch.ones(2))
+    with pytest.raises(ValueError, match="expected a tensor under 'gamma', got str"):
+        unwrap({"gamma": "one"})
+    with pytest.raises(ValueError, match="expected named tensors, got list"):
+        unwrap({"state_dict": [1]})
+
+
+def test_what_does_not_fit_is_listed(clip: CLIPBundle, released: dict[str, Tensor]) -> None:
+    released["auxiliary_head.conv.weight"] = released.pop("gamma")
+    released["beta"] = torch.zeros(3)
+    with pytest.raises(ValueError, match="released checkpoint: does not fit") as caught:
+        load_released(build_model(TINY, clip, NAMES), released)
+    message = str(caught.value)
+    assert "missing (1): matching.text_update.scale" in message
+    assert "not used (1): auxiliary_head.conv.weight" in message
+    assert "matching.image_update.scale (3,), expected (16,)" in message
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no file"):
+        read_released(tmp_path / "none.pth")

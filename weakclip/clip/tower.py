@@ -1,0 +1,341 @@
+"""The frozen CLIP image tower, opened up for dense prediction.
+
+An ordinary open_clip `VisionTransformer` returns one vector per image. WeakCLIP needs the patch
+tokens of several blocks and the projected last tokens; seeds and training-free rivals need the
+attention of every block and a last block that can be differentiated. All of it is here, so that
+no other file knows how a vision transformer is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+import torch
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from weakclip.clip.attention import attend, attend_with_weights, project
+from weakclip.ops.shapes import dims
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ClassToken = Literal["clip", "release"]
+"""`clip`: the class embedding once; `release`: added a second time with its position."""
+
+Taps = tuple[int, int, int, int]
+"""0-based blocks whose outputs feed the pyramid, finest level first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the frozen tower says about a batch; never carries gradients, so it can be cached."""
+
+    taps: tuple[Tensor, ...]
+    """Patch tokens after four blocks, each (B, D, h, w)."""
+    global_embedding: Tensor
+    """Image embedding, (B, E), not normalised."""
+    dense_embedding: Tensor
+    """Projected last patch tokens, (B, E, h, w), not normalised."""
+
+    def select(self, rows: Tensor | slice) -> Features:
+        """The features of some images of the batch."""
+        return Features(
+            taps=tuple(tap[rows] for tap in self.taps),
+            global_embedding=self.global_embedding[rows],
+            dense_embedding=self.dense_embedding[rows],
+        )
+
+    def to(self, device: torch.device | str) -> Features:
+        """The features on another device."""
+        return Features(
+            taps=tuple(tap.to(device) for tap in self.taps),
+            global_embedding=self.global_embedding.to(device),
+            dense_embedding=self.dense_embedding.to(device),
+        )
+
+
+def concatenate(parts: list[Features]) -> Features:
+    """One batch from several of the same grid, in order."""
+    return Features(
+        taps=tuple(torch.cat(level) for level in zip(*(part.taps for part in parts), strict=True)),
+        global_embedding=torch.cat([part.global_embedding for part in parts]),
+        dense_embedding=torch.cat([part.dense_embedding for part in parts]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTrace:
+    """Every intermediate of one pass through the tower."""
+
+    grid: tuple[int, int]
+    """Patch rows and columns (h, w)."""
+    tokens: tuple[Tensor, ...]
+    """Tokens before the first block and after each block: L + 1 of (B, 1 + hw, D)."""
+    attention: tuple[Tensor, ...]
+    """Attention per block, mean of the heads: L of (B, 1 + hw, 1 + hw); empty unless asked for."""
+
+
+class ImageTower(nn.Module):
+    """A frozen open_clip `VisionTransformer` for images of any size.
+
+    The weights never get gradients and the layers are always in evaluation mode; only drop path,
+    when asked for, follows `train()`. Position embeddings are resized bilinearly (align_corners
+    false) to the patch grid of each call. An image side that is not a multiple of the patch is
+    cut: the patch embedding is a strided convolution, so the remainder at the right and bottom
+    is not seen, as in the release.
+    """
+
+    def __init__(
+        self,
+        vision: VisionTransformer,
+        *,
+        taps: Taps | None = None,
+        class_token: ClassToken = "clip",
+        drop_path: float = 0.0,
+    ) -> None:
+        """Freeze `vision` and hold it.
+
+        Args:
+            vision: The image part of an open_clip model. It is frozen in place.
+            taps: Blocks whose outputs feed the pyramid; `default_taps` of its depth if absent.
+            class_token: See `ClassToken`.
+            drop_path: Stochastic-depth rate of the last block while training; it grows linearly
+                from 0 at the first block (the release leaves this on in its frozen tower).
+
+        Raises:
+            ValueError: If the architecture is not a plain one with a learned square grid, or a
+                tap names a block that does not exist.
+        """
+        super().__init__()
+        _check_architecture(vision)
+        self.vision = vision.requires_grad_(requires_grad=False).eval()
+        self.depth = len(vision.transformer.resblocks)
+        self.taps = default_taps(self.depth) if taps is None else taps
+        if len(self.taps) != 4 or not set(self.taps) <= set(range(self.depth)):
+            raise ValueError(
+                f"taps: expected four blocks in 0..{self.depth - 1} for this image tower of "
+                f"{self.depth} blocks, got {self.taps}; set `taps` in the config"
+            )
+        self.class_token = class_token
+        self.drop_rates = tuple(torch.linspace(0, drop_path, self.depth, device="cpu").tolist())
+
+    @property
+    def width(self) -> int:
+        """Channels D of the tokens."""
+        return int(self.vision.conv1.out_channels)
+
+    @property
+    def embed_dim(self) -> int:
+        """Channels E of the embeddings shared with the text."""
+        return int(self.vision.proj.shape[1])
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
+        return int(self.vision.patch_size[0])
+
+    def configured(
+        self, *, taps: Taps, class_token: ClassToken, drop_path: float = 0.0
+    ) -> ImageTower:
+        """Another view of the same weights."""
+        return ImageTower(self.vision, taps=taps, class_token=class_token, drop_path=drop_path)
+
+    def train(self, mode: bool = True) -> ImageTower:  # noqa: FBT001, FBT002 (nn.Module's)
+        """Switch drop path on or off; the frozen layers stay in evaluation mode."""
+        super().train(mode)
+        self.vision.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Features:
+        """Frozen features of a batch.
+
+        Args:
+            images: Normalised images, (B, 3, H, W).
+
+        Returns:
+            Features on the grid h = H // patch, w = W // patch.
+
+        Raises:
+            ValueError: If the rank is wrong or an image is smaller than a patch.
+        """
+        trace = self.forward_tokens(images)
+        global_embedding, dense_embedding = self.read_out(trace.tokens[-1], trace.grid)
+        return Features(
+            taps=tuple(_to_map(trace.tokens[block + 1], trace.grid) for block in self.taps),
+            global_embedding=global_embedding,
+            dense_embedding=dense_embedding,
+        )
+
+    @torch.no_grad()
+    def forward_tokens(self, images: Tensor, *, attention: bool = False) -> TokenTrace:
+        """Tokens before and after every block, and their attention when asked for.
+
+        Args:
+            images: Normalised images, (B, 3, H, W).
+            attention: Also return the attention maps, (1 + hw)^2 values per image and block.
+
+        Returns:
+            The trace. `tokens[-2]` is the input of the last block, for `last_block`.
+        """
+        tokens, grid = self.embed(images)
+        states, maps = [tokens], []
+        for block, rate in zip(self.vision.transformer.resblocks, self.drop_rates, strict=True):
+            tokens, weights = self._block(block, tokens, rate, with_weights=attention)
+            states.append(tokens)
+            if weights is not None:
+                maps.append(weights)
+        return TokenTrace(grid=grid, tokens=tuple(states), attention=tuple(maps))
+
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Patch and class tokens with positions, after `ln_pre`.
+
+        Args:
+            images: Normalised images, (B, 3, H, W).
+
+        Returns:
+            Tokens (B, 1 + hw, D), class token first, and the grid (h, w).
+        """
+        batch, _, height, width = dims(images, "B 3 H W", name="images")
+        if min(height, width) < self.patch_size:
+            raise ValueError(
+                f"images: expected sides of at least one patch ({self.patch_size} pixels), "
+                f"got {height} x {width}; resize the image first"
+            )
+        vision = self.vision
+        patches = vision.conv1(images)
+        grid = (int(patches.shape[2]), int(patches.shape[3]))
+        token = vision.class_embedding.expand(batch, 1, -1)
+        tokens = torch.cat([token, patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens = vision.ln_pre(tokens + self._positions(grid))
+        return cast("Tensor", tokens), grid
+
+    def last_norm(self, tokens: Tensor) -> Tensor:
+        """Output of the last block's first normalisation, (B, 1 + hw, D); differentiable."""
+        return cast("Tensor", self.vision.transformer.resblocks[-1].ln_1(tokens))
+
+    def last_block(self, tokens: Tensor, normed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The last block, differentiable with respect to its input or its `ln_1` output.
+
+        Args:
+            tokens: Input of the block, (B, 1 + hw, D): `TokenTrace.tokens[-2]`.
+            normed: Output of `last_norm`, to differentiate with respect to it alone (the residual
+                path then counts as constant if `tokens` carries no gradient); computed if absent.
+
+        Returns:
+            Output tokens (B, 1 + hw, D) and head-averaged attention (B, 1 + hw, 1 + hw). Gradients
+            flow to the inputs, never to the weights.
+        """
+        block = self.vision.transformer.resblocks[-1]
+        normed = block.ln_1(tokens) if normed is None else normed
+        attended, weights = attend_with_weights(block, normed)
+        tokens = tokens + block.ls_1(attended)
+        return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), weights
+
+    def value_path(self, tokens: Tensor) -> Tensor:
+        """The last block with every token attending only to itself; residual and MLP kept.
+
+        Args:
+            tokens: Input of the block, (B, 1 + hw, D): `TokenTrace.tokens[-2]`.
+
+        Returns:
+            Output tokens, (B, 1 + hw, D).
+
+        References:
+            Zhou et al., "Extract Free Dense Labels from CLIP" (MaskCLIP), ECCV 2022, which also
+            drops the residual and the MLP.
+        """
+        block = self.vision.transformer.resblocks[-1]
+        values = project(block, block.ln_1(tokens))[2]
+        tokens = tokens + block.ls_1(block.attn.out_proj(values))
+        return cast("Tensor", tokens + block.ls_2(block.mlp(block.ln_2(tokens))))
+
+    def read_out(self, tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Global and dense embeddings of the last tokens, as the tower's pooling defines them.
+
+        Args:
+            tokens: Output of the last block, (B, 1 + hw, D).
+            grid: Patch rows and columns (h, w).
+
+        Returns:
+            Global (B, E) and dense (B, E, h, w) embeddings, not normalised; differentiable.
+        """
+        vision = self.vision
+        projected = vision.ln_post(tokens) @ vision.proj
+        dense = _to_map(projected, grid)
+        if vision.pool_type == "tok":
+            return projected[:, 0], dense
+        if vision.final_ln_after_pool:
+            return vision.ln_post(tokens[:, 1:].mean(dim=1)) @ vision.proj, dense
+        return projected[:, 1:].mean(dim=1), dense
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        positions = cast("Tensor", self.vision.positional_embedding)
+        side = round((len(positions) - 1) ** 0.5)
+        first, rest = positions[:1], positions[1:]
+        if self.class_token == "release":
+            first = first + self.vision.class_embedding
+        if grid != (side, side):
+            square = rest.T.reshape(1, -1, side, side)
+            resized = F.interpolate(square, grid, mode="bilinear", align_corners=False)
+            rest = resized[0].flatten(1).T
+        return torch.cat([first, rest])
+
+    def _block(
+        self,
+        block: ResidualAttentionBlock,
+        tokens: Tensor,
+        drop_rate: float,
+        *,
+        with_weights: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        normed = block.ln_1(tokens)
+        attended, weights = (
+            attend_with_weights(block, normed) if with_weights else (attend(block, normed), None)
+        )
+        tokens = tokens + self._drop(block.ls_1(attended), drop_rate)
+        tokens = tokens + self._drop(block.ls_2(block.mlp(block.ln_2(tokens))), drop_rate)
+        return tokens, weights
+
+    def _drop(self, branch: Tensor, rate: float) -> Tensor:
+        """Stochastic depth: a branch is zero for some images, larger for the others."""
+        if not self.training or rate == 0:
+            return branch
+        keep = torch.rand(len(branch), 1, 1, device=branch.device) >= rate
+        return branch * keep / (1 - rate)
+
+
+def default_taps(depth: int) -> Taps:
+    """Blocks at a third, a half, two thirds and the end of a tower.
+
+    Example:
+        >>> default_taps(12)
+        (3, 5, 7, 11)
+    """
+    return (max(depth // 3 - 1, 0), max(depth // 2 - 1, 0), max(2 * depth // 3 - 1, 0), depth - 1)
+
+
+def _check_architecture(vision: VisionTransformer) -> None:
+    if not isinstance(vision, VisionTransformer):
+        raise ValueError(
+            f"image tower: expected an open_clip VisionTransformer, got {type(vision).__name__}; "
+            "choose a ViT model of open_clip"
+        )
+    plain = all(isinstance(block, ResidualAttentionBlock) for block in vision.transformer.resblocks)
+    if not plain or vision.attn_pool is not None or vision.pool_type not in {"tok", "avg"}:
+        raise ValueError(
+            "image tower: expected plain attention blocks and pooling 'tok' or 'avg', got pooling "
+            f"{vision.pool_type!r} with blocks {type(vision.transformer.resblocks[0]).__name__}; "
+            "choose a plain ViT model of open_clip"
+        )
+    if vision.grid_size[0] != vision.grid_size[1]:
+        raise ValueError(f"image tower: expected a square patch grid, got {vision.grid_size}")
+
+
+def _to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Patch tokens (B, 1 + hw, C) as a contiguous map (B, C, h, w), the class token dropped."""
+    # Contiguous: GroupNorm on CPU is slow, and was once wrong, on transposed memory.
+    return torch.unflatten(tokens[:, 1:].transpose(1, 2), -1, grid).contiguous()

@@ -1,0 +1,186 @@
+"""Pixel counts per image and class, and the scores that are ratios of them.
+
+Counts, not scores, are kept per image: summing them over any set of images (a data set, a
+bootstrap resample) gives the pooled score of that set. The layout is always (..., K, 3) with
+`[intersection, predicted pixels, ground-truth pixels]` last.
+
+References:
+    Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010 (IoU, void pixels).
+    Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from weakclip.labels import IGNORE
+from weakclip.ops.shapes import dims
+
+
+def class_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
+    """Count pixels per image and class, dropping pixels whose ground truth is `IGNORE`.
+
+    A predicted `IGNORE` is a miss of the ground-truth class and a pixel of no predicted class.
+
+    Args:
+        pred_mask: Predicted labels, (B, H, W), integers in [0, K) or `IGNORE`.
+        gt_mask: Annotated labels, (B, H, W), integers in [0, K) or `IGNORE`.
+        num_classes: K, background included.
+
+    Returns:
+        Counts, (B, K, 3), int64: intersection, predicted pixels, ground-truth pixels.
+
+    Raises:
+        ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
+
+    Example:
+        >>> gt = torch.tensor([[[0, 1], [1, 255]]])
+        >>> pred = torch.tensor([[[0, 1], [0, 1]]])
+        >>> class_counts(pred, gt, 2).tolist()
+        [[[1, 2, 1], [1, 1, 2]]]
+    """
+    pred_mask, gt_mask = _check_masks(pred_mask, gt_mask, num_classes)
+    kept = gt_mask != IGNORE
+    pred_kept = torch.where(kept, pred_mask, IGNORE)
+    return _count(pred_kept, gt_mask, num_classes)
+
+
+def boundary_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int, *, width: int) -> Tensor:
+    """Count the pixels of each class that lie within `width` pixels of that class's contour.
+
+    A pixel belongs to the boundary of its class when another label, or the outside of the image,
+    lies at most `width` pixels away (Chebyshev distance), as in the authors' implementation.
+
+    VOC draws its void band exactly on the contours. The contours of the ground truth are therefore
+    found on a map whose void pixels, up to `width` deep, were given the nearest class (ties: the
+    lowest label); the void pixels themselves are then dropped from all three counts. A band that
+    is narrower than `width` on each side leaves something to measure.
+
+    Args:
+        pred_mask: Predicted labels, (B, H, W), integers in [0, K) or `IGNORE`.
+        gt_mask: Annotated labels, (B, H, W), integers in [0, K) or `IGNORE`.
+        num_classes: K, background included.
+        width: Width of the boundary region in pixels; see `boundary_width`.
+
+    Returns:
+        Counts, (B, K, 3), int64, as `class_counts`.
+
+    Raises:
+        ValueError: If the shapes differ, a label is not known, or `width` is below 1.
+    """
+    pred_mask, gt_mask = _check_masks(pred_mask, gt_mask, num_classes)
+    if width < 1:
+        raise ValueError(f"boundary width: expected at least 1 pixel, got {width}")
+    gt_filled = _fill_void(gt_mask, width)
+    kept = gt_mask != IGNORE
+    pred_kept = torch.where(kept & _near_contour(pred_mask, width), pred_mask, IGNORE)
+    gt_kept = torch.where(kept & _near_contour(gt_filled, width), gt_mask, IGNORE)
+    return _count(pred_kept, gt_kept, num_classes)
+
+
+def boundary_width(height: int, width: int, fraction: float = 0.02) -> int:
+    """Return the boundary width for an image size: 2 % of the diagonal, at least 1 pixel.
+
+    Example:
+        >>> boundary_width(375, 500), boundary_width(128, 128)
+        (12, 4)
+    """
+    return max(1, round(fraction * math.hypot(height, width)))
+
+
+def iou_from_counts(counts: Tensor) -> Tensor:
+    """Intersection over union, (..., K, 3) -> (..., K) in [0, 1]; NaN where the union is empty.
+
+    Example:
+        >>> iou_from_counts(torch.tensor([[1, 2, 1], [0, 0, 0]])).tolist()
+        [0.5, nan]
+    """
+    intersection, predicted, annotated = _split(counts)
+    return intersection / (predicted + annotated - intersection)
+
+
+def precision_from_counts(counts: Tensor) -> Tensor:
+    """Correct share of the predicted pixels, (..., K); NaN for a class never predicted."""
+    intersection, predicted, _ = _split(counts)
+    return intersection / predicted
+
+
+def recall_from_counts(counts: Tensor) -> Tensor:
+    """Found share of the annotated pixels, (..., K); NaN for a class never annotated."""
+    intersection, _, annotated = _split(counts)
+    return intersection / annotated
+
+
+def miou(counts: Tensor) -> Tensor:
+    """Mean of `iou_from_counts` over the classes with a non-empty union, (..., K, 3) -> (...).
+
+    Sum the counts over images first: the mean of per-image scores is another number.
+    """
+    return iou_from_counts(counts).nanmean(dim=-1)
+
+
+def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    shape = dims(gt_mask, "B H W", name="gt_mask")
+    if dims(pred_mask, "B H W", name="pred_mask") != shape:
+        raise ValueError(
+            f"pred_mask: expected the shape of gt_mask {shape}, got {tuple(pred_mask.shape)}"
+        )
+    for name, labels in (("pred_mask", pred_mask), ("gt_mask", gt_mask)):
+        wrong = (labels < 0) | ((labels >= num_classes) & (labels != IGNORE))
+        if wrong.any():
+            raise ValueError(
+                f"{name}: expected labels 0 to {num_classes - 1} or {IGNORE}, "
+                f"got {int(labels[wrong][0])}"
+            )
+    return pred_mask.long(), gt_mask.long()
+
+
+def _count(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
+    """Histogram of three label maps per image; `IGNORE` is in no class."""
+    agreed = torch.where(pred_mask == gt_mask, gt_mask, IGNORE)
+    batch = gt_mask.shape[0]
+    offsets = torch.arange(batch, device=gt_mask.device).view(batch, 1, 1) * (num_classes + 1)
+    histograms = [
+        torch.bincount(
+            (labels.clamp(max=num_classes) + offsets).flatten(),
+            minlength=batch * (num_classes + 1),
+        ).view(batch, num_classes + 1)[:, :num_classes]
+        for labels in (agreed, pred_mask, gt_mask)
+    ]
+    return torch.stack(histograms, dim=-1)
+
+
+def _near_contour(labels: Tensor, width: int) -> Tensor:
+    """Whether another label or the image's outside is within `width`: (B, H, W), bool.
+
+    A window holds one label only if its largest and smallest labels agree, so two max-pools on
+    the label map replace an erosion per class. -1 outside differs from every label.
+    """
+    values = functional.pad(labels.float(), (width, width, width, width), value=-1.0)
+    return _window_max(values, width) != -_window_max(-values, width)
+
+
+def _window_max(values: Tensor, width: int) -> Tensor:
+    side = 2 * width + 1
+    rows = functional.max_pool2d(values.unsqueeze(1), (side, 1), stride=1)
+    return functional.max_pool2d(rows, (1, side), stride=1).squeeze(1)
+
+
+def _fill_void(labels: Tensor, steps: int) -> Tensor:
+    """Give `IGNORE` pixels up to `steps` deep the nearest class; `IGNORE` is the largest label."""
+    values = labels.float()
+    for _ in range(steps):
+        lowest = -functional.max_pool2d(-values.unsqueeze(1), 3, stride=1, padding=1).squeeze(1)
+        values = torch.where(values == IGNORE, lowest, values)
+    return values.long()
+
+
+def _split(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    if counts.ndim < 2 or counts.shape[-1] != 3:
+        raise ValueError(f"counts: expected shape (..., K, 3), got {tuple(counts.shape)}")
+    intersection, predicted, annotated = counts.double().unbind(dim=-1)
+    return intersection, predicted, annotated

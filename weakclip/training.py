@@ -1,0 +1,150 @@
+"""One training loop for every variant: AdamW, linear warm-up, cosine decay, no selection.
+
+The last step is the result. Nothing looks at a pixel annotation, so nothing is chosen on one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from weakclip.clip.tower import Features
+    from weakclip.losses import Supervision
+    from weakclip.model import WeakCLIP
+    from weakclip.ops.crf import Lattices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How long and how fast to train. The defaults are the paper's for VOC."""
+
+    iterations: int = 20_000
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    weight_decay: float = 3e-5
+    warmup: int = 1500
+    """Steps of linear warm-up from `warmup_ratio` of the learning rate."""
+    warmup_ratio: float = 1e-6
+    final_learning_rate: float = 1e-6
+    log_every: int = 50
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"recipe: expected at least one iteration and one image, got {self.iterations} "
+                f"iterations of {self.batch_size} images"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step needs."""
+
+    features: Features
+    """Frozen features of B views."""
+    seeds: Tensor
+    """Seed labels of the views, (B, H, W), int64, 255 = undecided."""
+    grid_images: Tensor
+    """The views on the loss grid, (B, 3, g, g), uint8."""
+    lattices: Lattices | None = None
+    """CRF lattices of `grid_images`, if they are kept between steps."""
+
+
+class BatchSource(Protocol):
+    """Batches by step number, the same for every variant of a study."""
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step, 0-based."""
+        ...
+
+
+def fit(
+    model: WeakCLIP,
+    supervision: Supervision,
+    batches: BatchSource,
+    recipe: Recipe,
+    *,
+    report: Callable[[int, int], None] | None = None,
+) -> list[dict[str, float]]:
+    """Train the components of `model` in place.
+
+    Args:
+        model: Its frozen towers stay as they are.
+        supervision: The losses.
+        batches: Where the batches come from.
+        recipe: How long and how fast.
+        report: Called with (steps done, steps in all) after every step.
+
+    Returns:
+        Mean of each loss between two logged steps: {"step": ..., "seeding": ..., "loss": ...}.
+        Empty if nothing in the model can be trained.
+
+    Raises:
+        FloatingPointError: If the loss is not finite.
+    """
+    parameters = model.trainable_parameters()
+    curve: list[dict[str, float]] = []
+    model.train()
+    if not parameters:
+        model.eval()
+        return curve
+    optimiser = torch.optim.AdamW(
+        parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+    sums: dict[str, float] = {}
+    since = 0
+    for step in range(recipe.iterations):
+        batch = batches(step)
+        losses = supervision(
+            model(batch.features), batch.seeds, batch.grid_images, lattices=batch.lattices
+        )
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"loss is {float(loss)} at step {step}: {_values(losses)}; lower the learning rate"
+            )
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(recipe, step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        for name, value in {**_values(losses), "loss": float(loss.detach())}.items():
+            sums[name] = sums.get(name, 0.0) + value
+        since += 1
+        if since == recipe.log_every or step + 1 == recipe.iterations:
+            curve.append({"step": step + 1, **{k: v / since for k, v in sums.items()}})
+            sums, since = {}, 0
+        if report is not None:
+            report(step + 1, recipe.iterations)
+    model.eval()
+    return curve
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Learning rate of a step: linear warm-up times cosine decay.
+
+    Example:
+        >>> recipe = Recipe(iterations=100, warmup=10, learning_rate=1.0, final_learning_rate=0.0)
+        >>> round(learning_rate(recipe, 50), 3)
+        0.5
+    """
+    progress = step / recipe.iterations
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    low = recipe.final_learning_rate
+    rate = low + (recipe.learning_rate - low) * cosine
+    if step < recipe.warmup:
+        share = step / recipe.warmup
+        rate *= recipe.warmup_ratio + (1 - recipe.warmup_ratio) * share
+    return rate
+
+
+def _values(losses: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(value.detach()) for name, value in losses.items()}
