@@ -48,7 +48,7 @@ _BACKGROUND_RATE = 0.3
 _EXTRA_WORDS = ("background", "the", "plain", "only", "this", ".", ",")
 
 
-def pretraining_caption(pair: Scene | Tile, generator: Generator) -> str:
+def pretraining_caption(pair: Scene | Tile, generator: Generator, context_length: int) -> str:
     """A caption of `pair`, sometimes reworded; a scene without objects may say "background"."""
     text = caption(pair, generator)
     if not pair.image_labels().any() and generator.random() < _BACKGROUND_RATE:
@@ -56,7 +56,9 @@ def pretraining_caption(pair: Scene | Tile, generator: Generator) -> str:
         text = f"{bare} and background" if generator.random() < 0.5 else "a photo of a background"
     for name, others in SYNONYMS.items():
         if name in text and generator.random() < _SYNONYM_RATE:
-            text = re.sub(rf"\b{name}\b", str(generator.choice(others)), text)
+            reworded = re.sub(rf"\b{name}\b", str(generator.choice(others)), text)
+            if tokenizer(context_length).fits(reworded):
+                text = reworded
     return text
 
 

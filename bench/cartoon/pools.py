@@ -110,6 +110,6 @@ def _draw_chunk(folder: Path, spec: PoolSpec, start: int) -> None:
         images[index] = pair.image
         labels[index] = pair.image_labels()
         generator = np.random.default_rng([spec.seed, index, 1])
-        texts = [pretraining_caption(pair, generator) for _ in range(CAPTIONS)]
+        texts = [pretraining_caption(pair, generator, spec.context_length) for _ in range(CAPTIONS)]
         tokens[index, 0] = tokenize(texts).numpy()
         tokens[index, 1] = tokenize([flip_caption(text) for text in texts]).numpy()

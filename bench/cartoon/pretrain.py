@@ -71,11 +71,11 @@ RECIPE = (
         learning_rate=2e-3, muon_learning_rate=0.02, pools=0,
     ),
     Stage(
-        name="mosaics", samples=110_000, batch=64, mosaics=0.5,
+        name="mosaics", samples=100_000, batch=64, mosaics=0.5,
         learning_rate=2e-3, muon_learning_rate=0.02, pools=0,
     ),
     Stage(
-        name="polish", samples=140_000, batch=64, mosaics=0.65,
+        name="polish", samples=100_000, batch=64, mosaics=0.65,
         learning_rate=1.5e-3, muon_learning_rate=0.012, pools=1,
     ),
 )  # fmt: skip

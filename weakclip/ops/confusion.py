@@ -124,11 +124,14 @@ def miou(counts: Tensor) -> Tensor:
 
 
 def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Both masks as uint8, which makes what follows several times faster."""
     shape = dims(gt_mask, "B H W", name="gt_mask")
     if dims(pred_mask, "B H W", name="pred_mask") != shape:
         raise ValueError(
             f"pred_mask: expected the shape of gt_mask {shape}, got {tuple(pred_mask.shape)}"
         )
+    if not 1 <= num_classes <= IGNORE:
+        raise ValueError(f"num_classes: expected 1 to {IGNORE}, got {num_classes}")
     for name, labels in (("pred_mask", pred_mask), ("gt_mask", gt_mask)):
         wrong = (labels < 0) | ((labels >= num_classes) & (labels != IGNORE))
         if wrong.any():
@@ -136,47 +139,55 @@ def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[
                 f"{name}: expected labels 0 to {num_classes - 1} or {IGNORE}, "
                 f"got {int(labels[wrong][0])}"
             )
-    return pred_mask.long(), gt_mask.long()
+    return pred_mask.to(torch.uint8), gt_mask.to(torch.uint8)
 
 
 def _count(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
-    """Histogram of three label maps per image; `IGNORE` is in no class."""
-    agreed = torch.where(pred_mask == gt_mask, gt_mask, IGNORE)
-    batch = gt_mask.shape[0]
-    offsets = torch.arange(batch, device=gt_mask.device).view(batch, 1, 1) * (num_classes + 1)
-    histograms = [
-        torch.bincount(
-            (labels.clamp(max=num_classes) + offsets).flatten(),
-            minlength=batch * (num_classes + 1),
-        ).view(batch, num_classes + 1)[:, :num_classes]
-        for labels in (agreed, pred_mask, gt_mask)
-    ]
-    return torch.stack(histograms, dim=-1)
+    """Counts from one joint histogram per image; `IGNORE` is the row and column left out."""
+    batch, side = len(gt_mask), num_classes + 1
+    images = torch.arange(batch, device=gt_mask.device).view(batch, 1, 1)
+    joint = pred_mask.clamp(max=num_classes).int() * side + gt_mask.clamp(max=num_classes)
+    joint = (joint + images * side**2).flatten()
+    histogram = torch.bincount(joint, minlength=batch * side**2).view(batch, side, side)
+    parts = (histogram.diagonal(dim1=1, dim2=2), histogram.sum(dim=2), histogram.sum(dim=1))
+    return torch.stack(parts, dim=-1)[:, :num_classes]
 
 
 def _near_contour(labels: Tensor, width: int) -> Tensor:
     """Whether another label or the image's outside is within `width`: (B, H, W), bool.
 
-    A window holds one label only if its largest and smallest labels agree, so two max-pools on
-    the label map replace an erosion per class. -1 outside differs from every label.
+    A window holds one label only if its largest and smallest labels agree, so two filters on the
+    label map replace an erosion per class.
     """
-    values = functional.pad(labels.float(), (width, width, width, width), value=-1.0)
-    return _window_max(values, width) != -_window_max(-values, width)
+    near = _window_max(labels, width) != IGNORE - _window_max(IGNORE - labels, width)
+    near[:, :width] = near[:, -width:] = True
+    near[:, :, :width] = near[:, :, -width:] = True
+    return near
 
 
 def _window_max(values: Tensor, width: int) -> Tensor:
-    side = 2 * width + 1
-    rows = functional.max_pool2d(values.unsqueeze(1), (side, 1), stride=1)
-    return functional.max_pool2d(rows, (1, side), stride=1).squeeze(1)
+    """Largest value within `width` pixels in both directions, by windows that double in size."""
+    for axis in (1, 2):
+        length = values.shape[axis]
+        margin = (width, width) if axis == 2 else (0, 0, width, width)
+        values, reach = functional.pad(values, margin), 1
+        while reach < 2 * width + 1:
+            step = min(reach, 2 * width + 1 - reach)
+            size = values.shape[axis] - step
+            values = torch.maximum(values.narrow(axis, 0, size), values.narrow(axis, step, size))
+            reach += step
+        assert values.shape[axis] == length
+    return values
 
 
 def _fill_void(labels: Tensor, steps: int) -> Tensor:
     """Give `IGNORE` pixels up to `steps` deep the nearest class; `IGNORE` is the largest label."""
-    values = labels.float()
     for _ in range(steps):
-        lowest = -functional.max_pool2d(-values.unsqueeze(1), 3, stride=1, padding=1).squeeze(1)
-        values = torch.where(values == IGNORE, lowest, values)
-    return values.long()
+        void = labels == IGNORE
+        if not void.any():
+            break
+        labels = torch.where(void, IGNORE - _window_max(IGNORE - labels, 1), labels)
+    return labels
 
 
 def _split(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

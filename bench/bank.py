@@ -1,0 +1,195 @@
+"""Frozen features of fixed training views, computed once and shared by every variant of a study.
+
+All variants see the same frozen CLIP, so running its image tower in every step of every run would
+repeat one computation dozens of times. A bank holds a few views of each image: the image itself,
+its mirror image and random framings; a run then draws which views make up each batch. The arrays
+are memory-mapped, so the worker processes of a study share one copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from weakclip.clip.tower import Features, concatenate
+from weakclip.losses import images_on_grid
+from weakclip.ops.crf import build_lattices
+from weakclip.training import Batch
+from weakclip.views import Framing, draw_view, normalise_images
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from weakclip.clip.bundle import CLIPBundle
+    from weakclip.clip.tower import ImageTower
+    from weakclip.ops.crf import CRFConfig, Lattices
+
+_CHUNK = 64  # views encoded at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankSpec:
+    """What a bank was made from; its hash names the folder."""
+
+    images_sha256: str
+    """Of the pixels and seeds of all images."""
+    clip_sha256: str
+    taps: tuple[int, ...]
+    class_token: str
+    grid: int
+    views: int
+    """Views per image; view 0 is the image itself, view 1 its mirror image."""
+    framing: Framing
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """First 12 hex digits of the SHA-256 of this value."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Bank:
+    """Views of N images: features, seeds and images on the loss grid, by (image, view)."""
+
+    def __init__(self, folder: Path, views: int, device: torch.device) -> None:
+        """Memory-map the arrays in `folder`."""
+        self.views, self.device = views, device
+        self._arrays: dict[str, NDArray[np.generic]] = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r")
+            for name in ("taps", "global", "dense", "seeds", "grid")
+        }
+        self._lattices: dict[tuple[int, CRFConfig], Lattices] = {}
+
+    def __len__(self) -> int:
+        return len(self._arrays["seeds"]) // self.views
+
+    def features(self, rows: Sequence[int]) -> Features:
+        """Features of some rows; row = image x views + view."""
+        taps = self._tensor("taps", rows)
+        return Features(
+            taps=tuple(taps[:, level] for level in range(taps.shape[1])),
+            global_embedding=self._tensor("global", rows),
+            dense_embedding=self._tensor("dense", rows),
+        )
+
+    def batch(self, rows: Sequence[int], crf: CRFConfig | None) -> Batch:
+        """A training batch; with `crf`, its lattices come along and are kept for the next time."""
+        grid = self._tensor("grid", rows)
+        lattices = None
+        if crf is not None:
+            missing = [i for i, row in enumerate(rows) if (row, crf) not in self._lattices]
+            if missing:
+                built = build_lattices(grid[missing], crf)
+                for position, i in enumerate(missing):
+                    self._lattices[rows[i], crf] = built[position]
+            lattices = [self._lattices[row, crf] for row in rows]
+        return Batch(self.features(rows), self._tensor("seeds", rows).long(), grid, lattices)
+
+    def _tensor(self, name: str, rows: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self._arrays[name][list(rows)]).to(self.device)
+
+
+class BankBatches:
+    """Which views each step sees: a function of (seed, step) alone."""
+
+    def __init__(self, bank: Bank, *, batch_size: int, seed: int, crf: CRFConfig | None) -> None:
+        """Draw from `bank`; with `crf`, batches carry lattices."""
+        self._bank, self._size, self._seed, self._crf = bank, batch_size, seed, crf
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step: every image once per epoch, in a new order, a random view each."""
+        count = len(self._bank)
+        positions = np.arange(step * self._size, (step + 1) * self._size)
+        rows = []
+        for epoch in np.unique(positions // count):
+            generator = np.random.default_rng([self._seed, int(epoch)])
+            order = generator.permutation(count)
+            view = generator.integers(0, self._bank.views, count)
+            inside = positions[positions // count == epoch] % count
+            rows += [int(order[i] * self._bank.views + view[i]) for i in inside]
+        return self._bank.batch(rows, self._crf)
+
+
+def ensure_bank(
+    root: Path,
+    spec: BankSpec,
+    images: Tensor,
+    seeds: Tensor,
+    clip: CLIPBundle,
+    tower: ImageTower,
+) -> Bank:
+    """Open the bank of `spec` below `root`, computing it first if it is not there.
+
+    Args:
+        root: Folder of intermediate products.
+        spec: What the bank is made from.
+        images: (N, 3, H, W), uint8.
+        seeds: Seed labels, (N, H, W), uint8.
+        clip: The frozen CLIP, for its normalisation.
+        tower: Its image tower with the taps of `spec`.
+
+    A bank is written into a temporary sibling and renamed, so a folder that exists is whole.
+    """
+    folder = root / f"bank-{spec.key}"
+    if not folder.exists():
+        part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            _compute(part, spec, images, seeds, clip, tower)
+            part.rename(folder)
+        except OSError:
+            if not folder.exists():  # another process may have finished first
+                raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return Bank(folder, spec.views, tower.vision.proj.device)
+
+
+def _compute(
+    folder: Path,
+    spec: BankSpec,
+    images: Tensor,
+    seeds: Tensor,
+    clip: CLIPBundle,
+    tower: ImageTower,
+) -> None:
+    views = [_views(images[i], seeds[i], i, spec) for i in range(len(images))]
+    pixels = torch.stack([pair[0] for image in views for pair in image])
+    labels = torch.stack([pair[1] for image in views for pair in image])
+    np.save(folder / "seeds.npy", labels.numpy().astype(np.uint8))
+    parts, grids = [], []
+    for chunk in pixels.split(_CHUNK):
+        normal = normalise_images(chunk.to(tower.vision.proj.device), clip.mean, clip.std)
+        parts.append(tower(normal).to("cpu"))
+        size = (spec.grid, spec.grid)
+        grids.append(images_on_grid(normal, size, mean=clip.mean, std=clip.std).cpu())
+    features = concatenate(parts)
+    np.save(folder / "taps.npy", torch.stack(features.taps, dim=1).numpy())
+    np.save(folder / "global.npy", features.global_embedding.numpy())
+    np.save(folder / "dense.npy", features.dense_embedding.numpy())
+    np.save(folder / "grid.npy", torch.cat(grids).numpy())
+
+
+def _views(
+    image: Tensor, seeds: Tensor, index: int, spec: BankSpec
+) -> list[tuple[Tensor, Tensor]]:
+    fixed = [(image, seeds), (image.flip(2), seeds.flip(1))][: spec.views]
+    drawn = [
+        draw_view(
+            image, seeds.long(), spec.framing, np.random.default_rng([spec.seed, index, view])
+        )
+        for view in range(2, spec.views)
+    ]
+    return [(pixels, labels.to(torch.uint8)) for pixels, labels in [*fixed, *drawn]]

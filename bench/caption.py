@@ -1,0 +1,83 @@
+"""What has to stand under a table or figure so that its numbers can be judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.plan import SMOKE
+from bench.statistics import RESAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.record import RunRecord
+
+SMOKE_LABEL = "smoke (random weights, no claim)"
+
+
+def preset_label(preset: str) -> str:
+    """Return the name of a preset as it is printed; smoke says that it supports no claim."""
+    return SMOKE_LABEL if preset == SMOKE else preset
+
+
+def caption(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Return the notes of a table, one sentence or list each; records share their conditions."""
+    first = records[0]
+    notes = [
+        f"Preset: {preset_label(first.preset)}.",
+        "Scores are pooled over the images and averaged over classes, in percent: mean ± standard "
+        "deviation over n seeds. Bold: best mean of the column. Trainable: parameters.",
+        "Δ: difference to the reference in points, paired by seed and image, with a 95 % interval "
+        f"that has seeds and images (bootstrap, {RESAMPLES} resamples) as random factors; "
+        "* p < 0.05 after Holm's correction over the rows.",
+        *_one_seed(records),
+        f"Protocol: {_flat(first.protocol)}.",
+        f"Data: {_flat(first.provenance.data)}.",
+        f"Weights: {_flat(first.provenance.weights)}.",
+        _code(records),
+        *_failures(records),
+    ]
+    return tuple(notes)
+
+
+def _one_seed(records: Sequence[RunRecord]) -> list[str]:
+    if len({record.seed for record in records}) > 1:
+        return []
+    return ["One seed only: no ±, and the intervals say nothing about other seeds."]
+
+
+def _code(records: Sequence[RunRecord]) -> str:
+    commits = sorted({(record.provenance.commit or "unknown")[:10] for record in records})
+    devices = sorted({record.provenance.device for record in records})
+    text = f"Commit: {', '.join(commits)}; device: {', '.join(devices)}."
+    if any(record.provenance.dirty for record in records):
+        text += " **Dirty tree: the code differed from the commit.**"
+    return text
+
+
+def _failures(records: Sequence[RunRecord]) -> list[str]:
+    return [
+        f"Failed: {record.variant} seed {record.seed}: {record.error}"
+        for record in records
+        if record.status == "failed"
+    ]
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> str:
+    """Return nested values as `a.b = 1; c = x`; long hashes are cut to twelve digits."""
+    parts = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            parts.append(_flat(value, f"{name}."))
+        elif isinstance(value, list):
+            parts.append(f"{name} = {', '.join(map(_value, value))}")
+        else:
+            parts.append(f"{name} = {_value(value)}")
+    return "; ".join(part for part in parts if part)
+
+
+def _value(value: object) -> str:
+    text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    is_hash = len(text) == 64 and set(text) <= set("0123456789abcdef")
+    return text[:12] if is_hash else text

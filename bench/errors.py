@@ -1,0 +1,26 @@
+"""The one root error of the harness: a message for the person at the command line."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Bad input or unusable files; the message says what, expected, got and the way out."""
+
+
+def unknown(what: str, got: str, known: Iterable[str]) -> BenchError:
+    """Return the error for a name that is not in a list, with the nearest name that is.
+
+    Example:
+        >>> unknown("study", "componets", ["components", "losses"]).args[0]
+        "unknown study 'componets'; did you mean 'components'? Known: components, losses"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(got, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return BenchError(f"unknown {what} {got!r}; {hint}Known: {', '.join(names) or '(none)'}")

@@ -1,0 +1,108 @@
+"""Tables and figures of a study, made from its record files and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.caption import caption
+from bench.effects import effects, main_tasks
+from bench.errors import BenchError
+from bench.figure import FORMATS, draw, fingerprint
+from bench.markup import latex, markdown
+from bench.slots import config_id, plain_config
+from bench.store import Store, write_atomically
+from bench.summary import Summary, summarise
+from bench.table import csv_text, effects_frame, tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.record import RunRecord
+    from bench.study import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The generated files of a study, by path below the results folder."""
+
+    summary: Summary
+    notes: tuple[str, ...]
+    files: dict[str, bytes]
+    effects_csv: str
+
+
+def render(study: Study, store: Store) -> Report:
+    """Build a study's tables and figures from its records.
+
+    Raises:
+        BenchError: If there are no records, a file is broken, or records do not belong together:
+            a configuration the study no longer has, or different presets or conditions.
+    """
+    records = store.read_all(study.name, [variant.name for variant in study.rows])
+    _check_fair(study, records)
+    found = effects(study, records, store)
+    summary, notes = summarise(study, records, found), caption(records)
+    effects_csv = csv_text(effects_frame(study, records, found))
+    rebuilt_by = f"python -m bench report {study.name}"
+    texts = {
+        f"tables/{study.name}.csv": csv_text(tidy(records)),
+        f"tables/{study.name}_effects.csv": effects_csv,
+        f"tables/{study.name}.md": markdown(summary, notes, rebuilt_by=rebuilt_by),
+        f"tables/{study.name}.tex": latex(summary, notes, rebuilt_by=rebuilt_by),
+    }
+    files = {name: text.encode() for name, text in texts.items()}
+    shown = main_tasks(records)
+    if found and shown:
+        for format_ in FORMATS:
+            name = f"figures/{study.name}.{format_}"
+            files[name] = draw(effects_csv, tasks=shown, format_=format_)
+    return Report(summary=summary, notes=notes, files=files, effects_csv=effects_csv)
+
+
+def write(report: Report, store: Store) -> list[Path]:
+    """Write a report's files and return their paths."""
+    for name, content in report.files.items():
+        write_atomically(store.root / name, content)
+    return [store.root / name for name in report.files]
+
+
+def stale_files(report: Report, store: Store) -> list[str]:
+    """Return the names of the files on disk that are not what the records say.
+
+    Tables are compared byte by byte. Figures are compared by the hash of their data, because
+    another version of the plotting library draws the same data with other bytes.
+    """
+    mark = fingerprint(report.effects_csv).encode()
+    stale = []
+    for name, content in report.files.items():
+        path = store.root / name
+        there = path.read_bytes() if path.exists() else b""
+        fresh = mark in there if name.startswith("figures/") else there == content
+        if not fresh:
+            stale.append(name)
+    return stale
+
+
+def _check_fair(study: Study, records: Sequence[RunRecord]) -> None:
+    if not records:
+        raise BenchError(
+            f"study {study.name!r}: expected run records, got none; "
+            f"`python -m bench run {study.name}` makes them"
+        )
+    configs = {row.name: config_id(plain_config(row.config)) for row in study.rows}
+    first = records[0]
+    way_out = f"`python -m bench run {study.name} --preset {first.preset}` runs what is missing"
+    for record in records:
+        if record.config_id != configs[record.variant]:
+            raise BenchError(
+                f"{record.run_id}: expected config {configs[record.variant]}, "
+                f"got {record.config_id} of an older study; {way_out}"
+            )
+        if (record.preset, record.conditions) != (first.preset, first.conditions):
+            raise BenchError(
+                f"{record.run_id}: preset {record.preset}, conditions {record.conditions}; "
+                f"{first.run_id}: preset {first.preset}, conditions {first.conditions}; "
+                f"runs of one table share protocol, data and weights: {way_out}"
+            )

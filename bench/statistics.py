@@ -1,0 +1,180 @@
+"""Is a difference real? Intervals and tests for scores of few seeds on the same images.
+
+A run's score varies with the seed (initialisation, order) and with the images it is scored on.
+All variants share seeds and images, so differences are paired, and seeds and images are crossed
+random factors.
+
+References:
+    Satterthwaite, "An approximate distribution of estimates of variance components", 1946.
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (resampling of images).
+    Holm, "A simple sequentially rejective multiple test procedure", 1979.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import stats
+
+from weakclip.ops.confusion import miou
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Mean over seeds. With one seed only the mean exists and the rest is NaN."""
+
+    mean: float
+    sd: float
+    """Standard deviation over seeds, `ddof=1`."""
+    low: float
+    high: float
+    """Ends of the t-interval of the mean over seeds, for these images."""
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Paired difference of two variants' pooled mIoU with a 95 % interval, as fractions."""
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+    """Two-sided, of no difference."""
+    df: float
+    """Satterthwaite's degrees of freedom."""
+    variance_seeds: float
+    """Share of the estimate's variance from seeds; NaN with one seed: then the interval says
+    nothing about other seeds."""
+    variance_images: float
+    seeds: int
+    images: int
+
+
+def pooled_miou(counts: NDArray[np.number]) -> NDArray[np.float64]:
+    """Return mIoU of counts summed over images, (..., N, K, 3) -> (...).
+
+    Example:
+        >>> float(pooled_miou(np.array([[[1, 1, 1]], [[0, 9, 0]]])))
+        0.1
+    """
+    scores: NDArray[np.float64] = miou(torch.from_numpy(counts.sum(axis=-3))).numpy()
+    return scores
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean, standard deviation and t-interval of the scores of the seeds."""
+    count = len(values)
+    mean = float(np.mean(values))
+    sd = float(np.std(values, ddof=1)) if count > 1 else math.nan
+    half = _t_quantile(count - 1) * sd / math.sqrt(count) if count > 1 else math.nan
+    return Spread(mean=mean, sd=sd, low=mean - half, high=mean + half, seeds=count)
+
+
+def paired_difference(
+    counts: NDArray[np.integer],
+    baseline: NDArray[np.integer],
+    *,
+    resamples: int = RESAMPLES,
+    rng_seed: int = 0,
+) -> Difference:
+    """Compare two variants that were run with the same seeds and scored on the same images.
+
+    The variance of the mean difference is that between seeds plus that under a bootstrap which
+    resamples images, the same for both variants and all seeds. The interaction of seeds and
+    images is in both terms, so the interval is a little too wide rather than too narrow.
+
+    Args:
+        counts: Counts of the variant, (S, N, K, 3), S seeds.
+        baseline: Counts of what it is compared with, same shape, seeds and images in order.
+        resamples: Bootstrap resamples of the images.
+        rng_seed: Seed of the resampling.
+
+    Raises:
+        ValueError: If the shapes differ or are not (S, N, K, 3).
+    """
+    if counts.shape != baseline.shape or counts.ndim != 4:
+        raise ValueError(
+            f"counts: expected two arrays (S, N, K, 3), got {counts.shape} and {baseline.shape}"
+        )
+    seeds, images = counts.shape[:2]
+    by_seed = pooled_miou(counts) - pooled_miou(baseline)
+    generator = np.random.default_rng(rng_seed)
+    weights = generator.multinomial(images, np.full(images, 1 / images), size=resamples)
+    resampled = _resampled_miou(counts, weights) - _resampled_miou(baseline, weights)
+    variance_images = float(resampled.mean(axis=0).var(ddof=1))
+    variance_seeds = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else math.nan
+    terms = [(variance_images, images - 1)]
+    if seeds > 1:
+        terms.append((variance_seeds, seeds - 1))
+    low, high, p_value, df = _t_interval(float(by_seed.mean()), terms)
+    return Difference(
+        estimate=float(by_seed.mean()),
+        low=low,
+        high=high,
+        p_value=p_value,
+        df=df,
+        variance_seeds=variance_seeds,
+        variance_images=variance_images,
+        seeds=seeds,
+        images=images,
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values, in the order given; NaN stays NaN and is not counted.
+
+    Example:
+        >>> holm([0.03, 0.01, 0.04])
+        [0.06, 0.03, 0.06]
+    """
+    tested = [index for index, value in enumerate(p_values) if not math.isnan(value)]
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(tested, key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, (len(tested) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _resampled_miou(
+    counts: NDArray[np.integer], weights: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Pooled mIoU of each seed in each resample, (S, N, K, 3) and (R, N) -> (S, R)."""
+    seeds, images, classes, _ = counts.shape
+    flat = counts.reshape(seeds, images, classes * 3).astype(np.float64)
+    pooled = weights.astype(np.float64) @ flat
+    scores: NDArray[np.float64] = miou(
+        torch.from_numpy(pooled.reshape(seeds, len(weights), classes, 3))
+    ).numpy()
+    return scores
+
+
+def _t_interval(
+    estimate: float, terms: Sequence[tuple[float, int]]
+) -> tuple[float, float, float, float]:
+    """Low, high, p-value, df for an estimate whose variance is a sum of (variance, df) terms."""
+    variance = sum(value for value, _ in terms)
+    if variance == 0:
+        return estimate, estimate, 1.0 if estimate == 0 else 0.0, math.nan
+    df = variance**2 / sum(value**2 / max(1, freedom) for value, freedom in terms)
+    error = math.sqrt(variance)
+    half = _t_quantile(df) * error
+    p_value = 2 * float(stats.t.sf(abs(estimate) / error, df))
+    return estimate - half, estimate + half, p_value, df
+
+
+def _t_quantile(df: float) -> float:
+    return float(stats.t.ppf((1 + LEVEL) / 2, df))

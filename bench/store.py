@@ -1,0 +1,143 @@
+"""The folder of run records: `runs/<study>/<variant>/seed<k>.json` and `.npz` beside it.
+
+Every file is written under a temporary name and renamed, the .npz before the .json, so a .json
+that exists belongs to a whole run. Whatever is read is checked all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.record import RecordError, RunRecord, from_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+BOUNDARY_SUFFIX = ".boundary"
+"""`<task>` names the counts of a task, `<task>.boundary` those of its boundary pixels."""
+
+
+class Store:
+    """Reads and writes the records of all studies below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def record_path(self, study: str, variant: str, seed: int) -> Path:
+        """Where the record of a run is or will be."""
+        return self.root / "runs" / study / variant / f"seed{seed}.json"
+
+    def read(self, study: str, variant: str, seed: int) -> RunRecord | None:
+        """Return the record of a run, or none if there is no such file.
+
+        Raises:
+            RecordError: If the file, or the counts beside it, are not whole and consistent.
+        """
+        path = self.record_path(study, variant, seed)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError as error:
+            raise self._error(path, "not a text file", study) from error
+        try:
+            record = from_json(text, where=self._name(path))
+        except RecordError as error:
+            raise RecordError(f"{error}; {_way_out(study)}") from error
+        if (record.study, record.variant, record.seed) != (study, variant, seed):
+            raise self._error(path, f"holds the run {record.run_id}", study)
+        if record.status == "ok":
+            self._counts_bytes(record)
+        return record
+
+    def read_all(
+        self, study: str, variants: Sequence[str], seeds: Sequence[int] | None = None
+    ) -> list[RunRecord]:
+        """Return the records that exist, in the order of `variants`, then by seed.
+
+        Args:
+            study: Name of the study.
+            variants: Names of its variants; other folders are left alone.
+            seeds: Seeds to read; none means all there are.
+        """
+        records = []
+        for variant in variants:
+            folder = self.record_path(study, variant, 0).parent
+            names = (path.stem.removeprefix("seed") for path in folder.glob("seed*.json"))
+            found = sorted(int(name) for name in names if name.isdecimal())
+            for seed in found:
+                if seeds is None or seed in seeds:
+                    record = self.read(study, variant, seed)
+                    assert record is not None
+                    records.append(record)
+        return records
+
+    def counts(self, record: RunRecord) -> dict[str, NDArray[np.int32]]:
+        """Return the per-image counts of a finished run, (N, K, 3) each."""
+        with np.load(BytesIO(self._counts_bytes(record)), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+    def write(
+        self, record: RunRecord, counts: Mapping[str, NDArray[np.integer]] | None = None
+    ) -> RunRecord:
+        """Write a run's files, replacing older ones, and return the record as written."""
+        path = self.record_path(record.study, record.variant, record.seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # from here on the older run is not taken for whole
+        counts_path = path.with_suffix(".npz")
+        if counts is None:
+            counts_path.unlink(missing_ok=True)
+        else:
+            content = _pack(counts)
+            record = replace(record, counts_sha256=hashlib.sha256(content).hexdigest())
+            write_atomically(counts_path, content)
+        write_atomically(path, to_json(record).encode())
+        return record
+
+    def _counts_bytes(self, record: RunRecord) -> bytes:
+        path = self.record_path(record.study, record.variant, record.seed).with_suffix(".npz")
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise self._error(path, "missing beside its record", record.study) from error
+        if hashlib.sha256(content).hexdigest() != record.counts_sha256:
+            raise self._error(path, "not the file its record was written with", record.study)
+        return content
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _error(self, path: Path, problem: str, study: str) -> RecordError:
+        return RecordError(f"{self._name(path)}: {problem}; {_way_out(study)}")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is either whole or not there, also when the process is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _way_out(study: str) -> str:
+    return f"`python -m bench run {study} --on-existing missing` runs it again"
+
+
+def _pack(counts: Mapping[str, NDArray[np.integer]]) -> bytes:
+    """Return the bytes of an .npz file; they depend on nothing but the numbers."""
+    buffer = BytesIO()
+    arrays = {name: np.asarray(counts[name], dtype=np.int32) for name in sorted(counts)}
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,177 @@
+"""The table people read: one row per variant, scores in percent, and how they were made.
+
+Built from records only; `bench/markup.py` and `bench/console.py` write it out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.effects import main_tasks, tasks_of
+from bench.slots import COMPONENTS, differing_slots, mark
+from bench.statistics import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.effects import Effect
+    from bench.record import RunRecord
+    from bench.study import Study, Variant
+
+NONE = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Text of a cell; the best of its column is printed bold."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A table without markup."""
+
+    title: str
+    headers: tuple[str, ...]
+    """Columns of one task are headed `task\\ncolumn`."""
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def summarise(study: Study, records: Sequence[RunRecord], found: Sequence[Effect]) -> Summary:
+    """Return the summary of a study from its records and effects."""
+    by_row = {variant.name: _of(records, variant.name) for variant in study.rows}
+    columns = [
+        _column("variant", [variant.name for variant in study.rows]),
+        *_mark_columns(study),
+        _column("trainable", [_parameters(by_row[variant.name]) for variant in study.rows]),
+    ]
+    for task in tasks_of(records):
+        columns += _task_columns(study, by_row, found, task, main=task in main_tasks(records))
+    columns += [
+        _column("seconds", [_seconds(by_row[variant.name]) for variant in study.rows]),
+        _column("n", [_count(records, variant.name) for variant in study.rows]),
+    ]
+    return Summary(
+        title=f"Study {study.name}: {study.question}",
+        headers=tuple(header for header, _ in columns),
+        rows=tuple(zip(*(cells for _, cells in columns), strict=True)),
+    )
+
+
+def varied_slots(study: Study) -> tuple[str, ...]:
+    """Return the four components and whatever else differs in some row."""
+    reference = study.reference.config
+    varied = {slot for row in study.rows for slot in differing_slots(row.config, reference)}
+    return (*COMPONENTS, *sorted(varied - set(COMPONENTS)))
+
+
+Column = tuple[str, list[Cell]]
+
+
+def _column(header: str, texts: Sequence[str]) -> Column:
+    return header, [Cell(text) for text in texts]
+
+
+def _mark_columns(study: Study) -> list[Column]:
+    reference = study.reference.config
+    return [
+        _column(
+            slot,
+            [mark(getattr(row.config, slot), getattr(reference, slot)) for row in study.rows],
+        )
+        for slot in varied_slots(study)
+    ]
+
+
+def _task_columns(
+    study: Study,
+    by_row: dict[str, list[RunRecord]],
+    found: Sequence[Effect],
+    task: str,
+    *,
+    main: bool,
+) -> list[Column]:
+    rows = [by_row[variant.name] for variant in study.rows]
+    columns = [_score_column(f"{task}\nmIoU %", rows, task, "miou")]
+    if not main:
+        return columns
+    columns.append(
+        _column(f"{task}\nΔ [95 %]", [_delta(study, row, found, task) for row in study.rows])
+    )
+    metrics = {metric: None for row in rows for record in row for metric in record.metrics[task]}
+    for metric in metrics:
+        if metric == "boundary_miou":
+            columns.append(_score_column(f"{task}\nboundary IoU %", rows, task, metric))
+        if metric.startswith("oracle"):
+            name = metric.replace("_", " ").replace("miou", "mIoU")
+            columns.append(_score_column(f"{task}\n{name} %", rows, task, metric))
+    return columns
+
+
+def _score_column(
+    header: str, rows: Sequence[Sequence[RunRecord]], task: str, metric: str
+) -> Column:
+    values = [
+        [record.metrics[task][metric] for record in row if metric in record.metrics.get(task, {})]
+        for row in rows
+    ]
+    spreads = [spread(row) if row else None for row in values]
+    means = {each.mean for each in spreads if each is not None and not math.isnan(each.mean)}
+    cells = [
+        Cell(NONE)
+        if each is None
+        else Cell(_percent(each.mean, each.sd), best=len(means) > 1 and each.mean == max(means))
+        for each in spreads
+    ]
+    return header, cells
+
+
+def _percent(mean: float, sd: float) -> str:
+    text = f"{100 * mean:.1f}"
+    return text if math.isnan(sd) else f"{text} ± {100 * sd:.1f}"
+
+
+def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str) -> str:
+    """Difference to the reference with its interval; * if p < 0.05 after Holm's correction."""
+    for effect in found:
+        same = (effect.contrast.variant, effect.task, effect.metric) == (row.name, task, "miou")
+        if same and effect.contrast.kind != "cumulative":
+            value = effect.difference
+            star = "*" if effect.p_holm < 0.05 else ""
+            return f"{_signed(value.estimate)} [{_signed(value.low)}, {_signed(value.high)}]{star}"
+    return "reference" if row is study.reference else NONE
+
+
+def _signed(fraction: float) -> str:
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def _parameters(row: Sequence[RunRecord]) -> str:
+    if not row:
+        return NONE
+    number = sum(sizes["trainable"] for sizes in row[0].parameters.values())
+    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.1f} k"
+
+
+def _seconds(row: Sequence[RunRecord]) -> str:
+    if not row:
+        return NONE
+    return f"{sum(sum(record.seconds.values()) for record in row) / len(row):.0f}"
+
+
+def _count(records: Sequence[RunRecord], variant: str) -> str:
+    """Number of finished runs, and of failed ones if there are any."""
+    failed = [
+        record for record in records if (record.variant, record.status) == (variant, "failed")
+    ]
+    finished = str(len(_of(records, variant)))
+    return f"{finished} ({len(failed)} failed)" if failed else finished
+
+
+def _of(records: Sequence[RunRecord], variant: str) -> list[RunRecord]:
+    """Finished runs of a row."""
+    return [record for record in records if record.variant == variant and record.status == "ok"]

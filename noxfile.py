@@ -1,0 +1,78 @@
+"""Sessions: `nox` checks everything; studies, pretraining and benchmarks run on request.
+
+A session installs, then calls one command: the logic belongs to `bench`. Positional arguments
+pass through: `nox -s ablate -- components --preset smoke`.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+DEFAULT_STUDY = "components"
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the library and dependency groups of pyproject.toml."""
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def with_default(session: nox.Session, *default: str) -> list[str]:
+    """Return the positional arguments; the default comes first unless they start with a name."""
+    words = list(session.posargs)
+    return words if words and not words[0].startswith("-") else [*default, *words]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types, tests and this file included."""
+    install(session, "typing", "test", "suite")
+    session.install("nox")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests: no network, no data sets."""
+    install(session, "test", "suite")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def ablate(session: nox.Session) -> None:
+    """Run studies and write their tables: the component study on the embedded default."""
+    install(session, "suite")
+    session.run("python", "-m", "bench", "run", *with_default(session, DEFAULT_STUDY))
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Rebuild tables and figures from the records; `-- --check` fails if they are stale."""
+    install(session, "suite")
+    session.run("python", "-m", "bench", "report", *session.posargs)
+
+
+@nox.session(default=False)
+def pretrain(session: nox.Session) -> None:
+    """Train micro-CLIP on image-caption pairs of CartoonVOC."""
+    install(session, "suite")
+    session.run("python", "-m", "bench.cartoon.pretrain", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure speed."""
+    install(session, "test", "suite")
+    session.run("python", "-m", "pytest", "--benchmark-only", *with_default(session, "tests/perf"))

@@ -1,0 +1,61 @@
+"""Every study in the catalogue: loads, has unique rows, and says what it costs."""
+
+from __future__ import annotations
+
+import importlib
+from itertools import pairwise
+
+import pytest
+
+from bench.slots import COMPONENTS, OFF_KINDS, differing_slots, plain_config
+from bench.study import cumulative_path, known_studies, load_study
+
+
+@pytest.mark.parametrize("name", known_studies())
+def test_a_study_says_its_source_command_cost_and_expectation(name: str) -> None:
+    study = load_study(name)
+    text = importlib.import_module(f"ablations.{name.replace('-', '_')}").__doc__ or ""
+    for heading in ("Source:", "Run:", "Cost:", "Expect:"):
+        assert heading in text
+    assert study.question.endswith("?")
+
+
+def test_leave_one_out_rows_differ_in_exactly_one_slot() -> None:
+    study = load_study("components")
+    rows = {
+        row.name: differing_slots(row.config, study.reference.config)
+        for row in study.variants
+        if row.name.startswith("no-")
+    }
+    assert rows == {
+        "no-pyramid-adapter": ("adapter",),
+        "no-prompt-context": ("prompt",),
+        "no-co-attention": ("matching",),
+        "no-text-guidance": ("decoder",),
+    }
+
+
+def test_the_cumulative_path_adds_the_components_in_the_papers_order() -> None:
+    study = load_study("components")
+    path = cumulative_path(study)
+    assert [row.name for row in path] == [
+        "baseline",
+        "plus-adapter",
+        "plus-adapter-prompt",
+        "no-text-guidance",
+        "full",
+    ]
+    added = [differing_slots(after.config, before.config) for before, after in pairwise(path)]
+    assert added == [(slot,) for slot in COMPONENTS]
+
+
+def test_off_keeps_the_width_and_dropout_of_on() -> None:
+    study = load_study("components")
+    full = plain_config(study.reference.config)["decoder"]
+    assert isinstance(full, dict)
+    for row in study.variants:
+        for slot in differing_slots(row.config, study.reference.config):
+            assert isinstance(getattr(row.config, slot), OFF_KINDS)
+        plain = plain_config(row.config)["decoder"]
+        assert isinstance(plain, dict)
+        assert (plain["channels"], plain["dropout"]) == (full["channels"], full["dropout"])

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import cli, report, study, task
+from bench.errors import unknown
+from bench.figure import fingerprint
+from tests.bench import fake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run commands in; the only study is the fake one, on fake data."""
+
+    def load(name: str) -> study.Study:
+        if name != fake.STUDY.name:
+            raise unknown("study", name, [fake.STUDY.name])
+        return fake.STUDY
+
+    def draw(effects_csv: str, **_: object) -> bytes:
+        return fingerprint(effects_csv).encode()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "draw", draw)  # the real one: test_figure.py, test_report.py
+    monkeypatch.setattr(cli, "load_study", load)
+    monkeypatch.setattr(cli, "known_studies", lambda: (fake.STUDY.name,))
+    monkeypatch.setattr(task, "prepare", fake.prepare)
+    monkeypatch.setattr(task, "PRESETS", ("cartoon", "smoke"))
+    return tmp_path

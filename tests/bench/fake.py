@@ -1,0 +1,132 @@
+"""A workbench without images: counts follow from the configuration and the seed in microseconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.provenance import collect
+from bench.run import Job
+from bench.slots import COMPONENTS, OFF_KINDS
+from bench.study import Study, Variant
+from bench.workbench import Outcome
+from weakclip.config import CoAttention, Cosine, PlainDecoder, Resample, WeakCLIPConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from bench.workbench import Counts
+
+TASKS = ("pseudo-mask-train", "network-val")
+CLASSES = ("background", "cat", "dog")
+IMAGES = 12
+
+FULL = WeakCLIPConfig()
+STUDY = Study(
+    name="fake",
+    question="Does the harness work?",
+    reference=Variant(name="full", config=FULL),
+    variants=(
+        Variant(name="no-adapter", config=WeakCLIPConfig(adapter=Resample())),
+        Variant(name="no-matching", config=WeakCLIPConfig(matching=Cosine())),
+        Variant(name="shallow", config=WeakCLIPConfig(matching=CoAttention(depth=1))),
+        Variant(
+            name="baseline",
+            config=WeakCLIPConfig(adapter=Resample(), matching=Cosine(), decoder=PlainDecoder()),
+        ),
+    ),
+    seeds=(0, 1),
+)
+
+
+class FakeWorkbench:
+    """Each component that is on adds to the share of pixels that are right."""
+
+    def __init__(self, fail: str = "", marker: Path | None = None, version: int = 1) -> None:
+        self.fail, self.marker, self.version = fail, marker, version
+
+    tasks = TASKS
+    class_names = CLASSES
+
+    @property
+    def protocol(self) -> Mapping[str, object]:
+        splits = {"pseudo-mask-train": "train", "network-val": "val"}
+        return {"splits": splits, "tags_used": True, "scales": (1.0,), "version": self.version}
+
+    @property
+    def data(self) -> Mapping[str, object]:
+        return {"name": "Fake", "images": {"train": IMAGES, "val": IMAGES}}
+
+    @property
+    def weights(self) -> Mapping[str, object]:
+        return {"id": "none", "sha256": "0" * 64}
+
+    def run(
+        self, config: WeakCLIPConfig, seed: int, *, report: Callable[[int, int], None]
+    ) -> Outcome:
+        for step in range(3):
+            report(step + 1, 3)
+        self._fail_if_asked(config, seed)
+        on = sum(not isinstance(getattr(config, slot), OFF_KINDS) for slot in COMPONENTS)
+        counts = {task: _counts(0.4 + 0.1 * on, seed, k) for k, task in enumerate(TASKS)}
+        return Outcome(
+            counts=counts,
+            boundary={TASKS[0]: counts[TASKS[0]] // 2},
+            parameters={"decoder": {"total": 1000, "trainable": 500 * on}},
+            seconds={"train": 0.25, "infer": 0.5},
+            curve=[{"step": 1.0, "loss": float("inf")}, {"step": 2.0, "loss": 0.5}],
+            extras={f"{TASKS[0]}/oracle_miou": 0.9},
+        )
+
+    def _fail_if_asked(self, config: WeakCLIPConfig, seed: int) -> None:
+        if isinstance(config.adapter, PYRAMID) or isinstance(config.matching, Cosine):
+            return  # only the row `no-adapter`
+        if self.fail == "raise" and seed == 0:
+            raise RuntimeError("no such file: /home/someone/secret.txt")
+        if self.fail == "interrupt":
+            raise KeyboardInterrupt
+        if self.fail == "die" and self.marker is not None and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+PYRAMID = type(FULL.adapter)
+
+
+def job(root: Path, fail: str = "", marker: Path | None = None) -> Job:
+    """A job on the fake workbench, as `bench.session` makes it."""
+    bench = FakeWorkbench()
+    return Job(
+        study=STUDY.name,
+        preset="cartoon",
+        prepare=partial(FakeWorkbench, fail, marker),
+        root=root,
+        protocol={**bench.protocol, "scales": [1.0]},
+        provenance=collect(
+            device="cpu", command="test", data=dict(bench.data), weights=dict(bench.weights)
+        ),
+        threads=1,
+    )
+
+
+def prepare(
+    preset: str, *, data_root: Path | None, device: str, artifacts: Path, fail: str = ""
+) -> FakeWorkbench:
+    """Stands in for `bench.task.prepare`."""
+    if data_root is not None:
+        raise ValueError(f"data root: expected VOC layout, got {data_root.name}")
+    return FakeWorkbench(fail)
+
+
+def _counts(quality: float, seed: int, task: int) -> Counts:
+    """Counts of IMAGES images of 100 pixels per class; noise of images is shared by all runs."""
+    images = np.random.default_rng(task).normal(0, 0.02, (IMAGES, len(CLASSES)))
+    seeds = np.random.default_rng(1000 + seed).normal(0, 0.005)
+    right = np.round(100 * np.clip(quality + images + seeds, 0, 1)).astype(np.int64)
+    annotated = np.full_like(right, 100)
+    return np.stack([right, annotated, annotated], axis=-1)

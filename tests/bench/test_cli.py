@@ -1,0 +1,235 @@
+"""The command line end to end, on a workbench without images."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import task
+from bench.cli import main
+from tests.bench import fake
+
+RECORD = Path("results/runs/fake/no-adapter/seed0.json")
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    value = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert isinstance(value, dict)
+    return value
+
+
+def run(*words: str) -> int:
+    return main(["run", "fake", "--workers", "1", *words])
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setattr(task, "prepare", partial(fake.prepare, fail=how))
+
+
+@pytest.mark.usefixtures("checkout")
+def test_run_writes_records_tables_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    out = last_line(capsys)
+    assert (out["study"], out["runs"], out["failed"]) == (["fake"], 10, 0)
+    assert isinstance(out["tables"], list)
+    assert all(Path(name).is_file() for name in out["tables"])
+    assert {Path(name).suffix for name in out["tables"]} == {".csv", ".md", ".tex", ".svg", ".png"}
+    assert len(list(Path("results/runs/fake").glob("*/seed*.json"))) == 10
+    assert not list(Path("results").rglob("*.tmp"))
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_second_run_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    before = RECORD.read_bytes()
+    assert run() == 0
+    assert last_line(capsys)["runs"] == 0
+    assert RECORD.read_bytes() == before
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda: RECORD.with_suffix(".npz").unlink(),
+        lambda: RECORD.with_suffix(".npz").write_bytes(b"half"),
+        lambda: RECORD.write_text(RECORD.read_text()[:200]),
+        lambda: RECORD.write_text(RECORD.read_text().replace('"seed": 0', '"seed": 7')),
+        lambda: RECORD.unlink(),
+    ],
+    ids=["no-counts", "half-counts", "truncated", "another-run", "no-record"],
+)
+def test_a_broken_record_is_never_trusted_and_runs_again(
+    damage: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    assert callable(damage)
+    missing = damage() is None and not RECORD.exists()
+    if not missing:
+        assert main(["report"]) == 2
+        assert "--on-existing missing` runs it again" in capsys.readouterr().err
+        assert run("--on-existing", "keep") == 2
+    assert run() == 0
+    assert last_line(capsys)["runs"] == 1
+    assert main(["report", "--check"]) == 0
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_run_that_raises_is_recorded_and_the_study_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, "raise")
+    assert run() == 1
+    assert last_line(capsys)["failed"] == 1
+    record = json.loads(RECORD.read_text())
+    assert record["status"] == "failed"
+    assert record["error"] == "RuntimeError: no such file: PATH"
+    table = Path("results/tables/fake.md").read_text()
+    assert "Failed: no-adapter seed 0: RuntimeError" in table
+    assert "1 (1 failed)" in table
+    monkeypatch.setattr(task, "prepare", fake.prepare)
+    assert run("--on-existing", "keep") == 0
+    assert last_line(capsys)["runs"] == 0
+    assert run() == 0
+    assert last_line(capsys)["runs"] == 1
+
+
+@pytest.mark.usefixtures("checkout")
+def test_an_interrupt_keeps_whole_runs_only_and_the_next_call_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, "interrupt")
+    assert run() == 1
+    assert "the same command goes on" in capsys.readouterr().err
+    assert [path.parent.name for path in Path("results/runs").rglob("*.json")] == ["full"]
+    monkeypatch.setattr(task, "prepare", fake.prepare)
+    assert run() == 0
+    assert last_line(capsys)["runs"] == 9
+
+
+@pytest.mark.usefixtures("checkout")
+def test_replace_runs_everything_and_gives_the_same_numbers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run()
+    before = json.loads(RECORD.read_text())
+    assert run("--on-existing", "replace") == 0
+    assert last_line(capsys)["runs"] == 10
+    after = json.loads(RECORD.read_text())
+    assert {k: v for k, v in before.items() if k != "provenance"} == {
+        k: v for k, v in after.items() if k != "provenance"
+    }
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_run_under_another_protocol_is_run_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--variants", "full", "--seeds", "0")
+    monkeypatch.setattr(task, "prepare", lambda *_, **__: fake.FakeWorkbench(version=2))
+    assert run("--variants", "full", "--seeds", "0", "1") == 0
+    captured = capsys.readouterr()
+    assert "full seed0: was made under conditions" in captured.err
+    assert json.loads(captured.out.splitlines()[-1])["runs"] == 2
+
+
+@pytest.mark.usefixtures("checkout")
+def test_dry_run_shows_the_plan_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--dry-run", "--variants", "shallow", "full", "--seeds", "0", "5") == 0
+    captured = capsys.readouterr()
+    out = json.loads(captured.out.splitlines()[-1])
+    assert (out["dry_run"], out["to_run"], out["done"]) == (True, 4, 0)
+    assert "shallow" in captured.out
+    assert not Path("results").exists()
+
+
+@pytest.mark.usefixtures("checkout")
+def test_smoke_stays_out_of_the_results_and_is_labelled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--preset", "smoke") == 0
+    assert not Path("results").exists()
+    assert "smoke (random weights, no claim)" in capsys.readouterr().out
+    assert "smoke (random weights" in Path("artifacts/smoke/tables/fake.md").read_text()
+    assert run() == 0
+    assert run("--preset", "smoke", "--out", "results") == 2
+    assert "a smoke run would replace" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("checkout")
+def test_report_check_fails_on_a_stale_table_or_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    assert main(["report", "--check"]) == 0
+    table, figure = Path("results/tables/fake.tex"), Path("results/figures/fake.svg")
+    before = table.read_bytes(), figure.read_bytes()
+    table.write_bytes(before[0] + b"%")
+    figure.unlink()
+    assert main(["report", "fake", "--check"]) == 1
+    assert last_line(capsys)["stale"] == ["tables/fake.tex", "figures/fake.svg"]
+    assert main(["report"]) == 0
+    assert (table.read_bytes(), figure.read_bytes()) == before
+
+
+@pytest.mark.usefixtures("checkout")
+def test_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--seeds", "1")
+    assert main(["list"]) == 0
+    assert last_line(capsys)["studies"] == [{"study": "fake", "runs": 10, "done": 5}]
+
+
+@pytest.mark.usefixtures("checkout")
+def test_compare_prints_a_difference_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    assert main(["compare", "fake/full", "fake/baseline"]) == 0
+    tasks = last_line(capsys)["tasks"]
+    assert isinstance(tasks, dict)
+    value = tasks["pseudo-mask-train"]
+    assert value["low"] < value["difference"] < value["high"]
+    assert value["difference"] > 0.2
+    assert main(["compare", "fake/full", "fake/basline"]) == 2
+    assert "did you mean 'fake/baseline'?" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "fak"], "unknown study 'fak'; did you mean 'fake'? Known: fake"),
+        (["run", "fake", "--preset", "carton"], "unknown preset 'carton'; did you mean 'cartoon'?"),
+        (["run", "fake", "--variants", "shalow"], "did you mean 'shallow'?"),
+        (
+            ["run", "fake", "--device", "tpu"],
+            "did you mean 'cpu'? Known: auto, cpu, cuda",
+        ),
+        (["run", "fake", "--seeds", "0", "0"], "expected different integers from 0 on, got 0 0"),
+        (["run", "fake", "--seeds", "x"], "expected different integers from 0 on, got x"),
+        (["run", "fake", "--on-existing", "mising"], "did you mean 'missing'?"),
+        (["run", "fake", "--workers", "0"], "expected 1 or more, got 0"),
+        (["run", "fake", "--data-root", "here"], "expected VOC layout, got here"),
+        (["run", "fake", "--fast"], "unrecognized arguments: --fast"),
+        (["run"], "the following arguments are required: STUDY"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["report", "fake"], "expected run records, got none; `python -m bench run fake`"),
+        (["compare", "fake/a", "fake/b"], "unknown row (study/variant) 'fake/a'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+@pytest.mark.usefixtures("checkout")
+def test_cuda_without_a_gpu_is_bad_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run("--device", "cuda") == 2
+    assert "expected a CUDA GPU, got none; use --device cpu" in capsys.readouterr().err

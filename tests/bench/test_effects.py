@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from bench.effects import contrasts, main_tasks
+from bench.study import load_study
+from tests.bench.records import RECORD
+
+
+def test_the_component_study_has_both_designs() -> None:
+    found = contrasts(load_study("components"))
+    left_out = {c.component: c.variant for c in found if c.kind == "leave-one-out"}
+    assert left_out == {
+        "adapter": "no-pyramid-adapter",
+        "prompt": "no-prompt-context",
+        "matching": "no-co-attention",
+        "decoder": "no-text-guidance",
+    }
+    steps = [(c.component, c.variant, c.baseline) for c in found if c.kind == "cumulative"]
+    assert steps == [
+        ("adapter", "plus-adapter", "baseline"),
+        ("prompt", "plus-adapter-prompt", "plus-adapter"),
+        ("matching", "no-text-guidance", "plus-adapter-prompt"),
+        ("decoder", "full", "no-text-guidance"),
+    ]
+
+
+def test_main_tasks_come_from_the_protocol_or_are_the_first() -> None:
+    assert main_tasks([RECORD]) == ["task"]
+    assert main_tasks([]) == []

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bench.statistics import holm, paired_difference, pooled_miou, spread
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def counts_of(shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """One class, 1000 pixels per image; the share found is the IoU: (S, N) -> (S, N, 1, 3)."""
+    found = np.round(1000 * np.clip(shares, 0, 1)).astype(np.int64)
+    return np.stack([found, found, np.full_like(found, 1000)], axis=-1)[:, :, None]
+
+
+def crossed(
+    generator: np.random.Generator, seeds: int, images: int, effect: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A variant and its baseline whose difference varies with seeds, images and both."""
+    noise = (
+        generator.normal(0, 0.01, (seeds, 1))
+        + generator.normal(0, 0.1, (1, images))
+        + generator.normal(0, 0.05, (seeds, images))
+    )
+    baseline = np.full((seeds, images), 0.7)
+    return counts_of(baseline + effect + noise), counts_of(baseline)
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 5])
+def test_intervals_cover_the_true_difference_19_times_in_20(seeds: int) -> None:
+    generator, hits, trials = np.random.default_rng(seeds), 0, 600
+    for trial in range(trials):
+        variant, baseline = crossed(generator, seeds, 100, 0.02)
+        if seeds == 1:  # then the effect of this seed is not covered, by design
+            variant = counts_of(0.72 + generator.normal(0, 0.1, (1, 100)))
+        found = paired_difference(variant, baseline, resamples=200, rng_seed=trial)
+        hits += found.low <= 0.02 <= found.high
+    assert 0.93 <= hits / trials <= 0.97
+
+
+def test_a_difference_equals_the_mean_over_seeds_of_pooled_scores() -> None:
+    variant, baseline = crossed(np.random.default_rng(0), 3, 20, 0.1)
+    found = paired_difference(variant, baseline)
+    by_hand = np.mean(
+        [v[:, 0, 0].sum() / v[:, 0, 2].sum() for v in variant]
+        - np.array([b[:, 0, 0].sum() / b[:, 0, 2].sum() for b in baseline])
+    )
+    assert found.estimate == pytest.approx(by_hand)
+    assert (found.seeds, found.images) == (3, 20)
+    assert found == paired_difference(variant, baseline)
+
+
+def test_the_variance_over_images_is_that_of_the_mean() -> None:
+    """For one class of equal-sized images the pooled IoU is a mean, whose variance is known."""
+    variant, baseline = crossed(np.random.default_rng(1), 1, 400, 0.0)
+    shares = variant[0, :, 0, 0] / 1000
+    found = paired_difference(variant, baseline, resamples=4000)
+    assert found.variance_images == pytest.approx(shares.var() / 400, rel=0.1)
+
+
+def test_equal_runs_differ_by_nothing() -> None:
+    variant, _ = crossed(np.random.default_rng(2), 3, 10, 0.0)
+    found = paired_difference(variant, variant)
+    assert (found.estimate, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_one_seed_says_that_seeds_are_not_covered() -> None:
+    variant, baseline = crossed(np.random.default_rng(3), 1, 30, 0.3)
+    found = paired_difference(variant, baseline)
+    assert math.isnan(found.variance_seeds)
+    assert found.df == pytest.approx(29)
+    assert found.p_value < 1e-6
+
+
+def test_unpaired_counts_are_refused() -> None:
+    with pytest.raises(ValueError, match="two arrays"):
+        paired_difference(np.ones((2, 5, 1, 3), int), np.ones((2, 4, 1, 3), int))
+
+
+def test_a_class_absent_from_a_resample_is_left_out() -> None:
+    counts = np.zeros((2, 3, 2, 3), int)
+    counts[:, :, 0] = [5, 10, 10]
+    counts[:, 0, 1] = [1, 1, 1]
+    assert pooled_miou(counts).tolist() == pytest.approx([(1 / 3 + 1) / 2] * 2)
+    assert not math.isnan(paired_difference(counts, counts // 2).low)
+
+
+def test_spread_by_hand() -> None:
+    found = spread([0.5, 0.6, 0.7])
+    assert (found.mean, found.sd) == pytest.approx((0.6, 0.1))
+    assert found.seeds == 3
+    assert found.high - found.mean == pytest.approx(4.302653 * 0.1 / math.sqrt(3))
+    assert math.isnan(spread([0.5]).sd)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, math.nan])[:3] == pytest.approx([0.03, 0.06, 0.06])
+    assert math.isnan(holm([0.01, math.nan])[1])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]

@@ -1,0 +1,60 @@
+"""Imports point down, and heavy packages stay home."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = {"weakclip", "baselines", "bench", "ablations"}
+MAY_IMPORT = {
+    "weakclip": set(),
+    "baselines": {"weakclip"},
+    "bench": {"weakclip"},
+    "ablations": {"weakclip", "baselines", "bench"},
+}
+OPS_MAY_IMPORT = {"torch", "numpy", "weakclip.ops", "weakclip.labels"}
+HOMES = {
+    "open_clip": ("weakclip/clip/",),
+    "timm": ("weakclip/clip/", "weakclip/retrain", "baselines/"),
+    "pandas": ("bench/table.py", "bench/figure.py"),
+    "matplotlib": ("bench/figure.py",),
+    "seaborn": ("bench/figure.py",),
+    "optuna": ("bench/sweep.py", "bench/queue.py"),
+    "rich": ("bench/console.py", "weakclip/cli.py"),
+    "scipy": ("bench/",),
+    "cv2": ("bench/cartoon/",),
+}
+"""`bench/figure.py` reads the CSV with pandas; drawing with matplotlib is its home."""
+
+FILES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of all imported modules, wherever in the file the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_point_down_and_heavy_packages_stay_home(path: Path) -> None:
+    name = path.relative_to(ROOT).as_posix()
+    package = name.split("/")[0]
+    for module in imports(path):
+        top = module.split(".")[0]
+        if top in OURS - {package}:
+            assert top in MAY_IMPORT[package], f"{name} imports {module}"
+        if top in HOMES:
+            assert name.startswith(HOMES[top]), f"{name} imports {module}"
+        if name.startswith("weakclip/ops/") and top not in sys.stdlib_module_names:
+            allowed = any(module == a or module.startswith(a + ".") for a in OPS_MAY_IMPORT)
+            assert allowed, f"{name} imports {module}; ops need torch and numpy alone"

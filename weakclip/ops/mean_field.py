@@ -1,0 +1,369 @@
+"""Mean-field inference of the dense CRF, for a batch of images of one size.
+
+Kept apart from `crf.py` because it takes energies and lattices: whoever has another unary, or keeps
+the lattices of a fixed set of images, starts here.
+
+References:
+    Krähenbühl and Koltun 2011, "Efficient inference in fully connected CRFs with Gaussian edge
+    potentials".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from weakclip.ops.crf_terms import Bilateral, CRFConfig, Gaussian, check_matrix
+from weakclip.ops.permutohedral import Lattice, join
+from weakclip.ops.permutohedral_build import build_lattice
+from weakclip.ops.shapes import dims
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+_CHUNK_FLOATS = 1 << 17  # CPU: pixels x labels normalised at a time, to stay in a core's cache
+_TABLE_FLOATS = 1 << 26  # vertices x labels filtered at a time
+_CACHED_PIXELS = 1 << 18  # position-only lattices of at most so many pixels are remembered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lattices:
+    """The lattices of B images of one size, one per term, ready for any number of calls.
+
+    Indexing gives the lattices of one image, which a training loop can keep and hand back as a
+    list. A term that looks at positions only has one lattice for all images of one size, held once.
+    """
+
+    height: int
+    width: int
+    terms: tuple[Lattice, ...]
+    kinds: tuple[tuple[float, ...], ...]
+    images: int
+
+    def __len__(self) -> int:
+        return self.images
+
+    def __getitem__(self, image: int) -> Lattices:
+        if not -self.images <= image < self.images:
+            raise IndexError(f"image {image} of the lattices of {self.images} images")
+        terms = tuple(
+            lattice if len(kind) == 1 else lattice[image]
+            for kind, lattice in zip(self.kinds, self.terms, strict=True)
+        )
+        return replace(self, terms=terms, images=1)
+
+    def __iter__(self) -> Iterator[Lattices]:
+        return (self[image] for image in range(self.images))
+
+    def to(self, device: torch.device | str) -> Lattices:
+        """The same lattices on `device`."""
+        return replace(self, terms=tuple(lattice.to(device) for lattice in self.terms))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the image-dependent lattices, bytes; the position-only ones are shared."""
+        pairs = zip(self.kinds, self.terms, strict=True)
+        return sum(lattice.nbytes for kind, lattice in pairs if len(kind) > 1)
+
+
+def _kind(term: Gaussian | Bilateral) -> tuple[float, ...]:
+    """What the lattice of a term depends on, apart from the image."""
+    return (term.sxy,) if isinstance(term, Gaussian) else (term.sxy, term.srgb)
+
+
+def _positions(height: int, width: int, like: Tensor, sxy: float) -> Tensor:
+    """Pixel positions (x/sxy, y/sxy), (2, H*W)."""
+    rows = torch.arange(height, dtype=like.dtype, device=like.device) / sxy
+    columns = torch.arange(width, dtype=like.dtype, device=like.device) / sxy
+    return torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
+
+
+@lru_cache(maxsize=8)
+def _cached_position_lattice(
+    height: int, width: int, images: int, sxy: float, dtype: torch.dtype, device: torch.device
+) -> Lattice:
+    if images > 1:
+        return join([_cached_position_lattice(height, width, 1, sxy, dtype, device)] * images)
+    like = torch.empty(0, dtype=dtype, device=device)
+    return build_lattice(_positions(height, width, like, sxy)[None])
+
+
+def _position_lattice(height: int, width: int, images: int, sxy: float, like: Tensor) -> Lattice:
+    """The lattice of a position-only term for `images` images; remembered when it is small."""
+    small = height * width * images <= _CACHED_PIXELS
+    build = _cached_position_lattice if small else _cached_position_lattice.__wrapped__
+    return build(height, width, images, sxy, like.dtype, like.device)
+
+
+def build_lattices(
+    images: Tensor, config: CRFConfig, *, dtype: torch.dtype = torch.float32
+) -> Lattices:
+    """The part of the CRF that does not depend on the probabilities, for images of one size.
+
+    Args:
+        images: (B, 3, H, W), uint8; any channel order.
+        config: Terms; weights and iterations do not matter here.
+        dtype: float32 reproduces the reference; float64 is for tests.
+
+    Returns:
+        Lattices of the B images, on the device of `images`; index them for those of one image.
+
+    Raises:
+        TypeError: If the images are not uint8.
+        ValueError: If the shape is not (B, 3, H, W) or a standard deviation is too small.
+
+    Example:
+        >>> from weakclip.ops.crf_terms import WEAKCLIP_VOC
+        >>> images = torch.zeros(2, 3, 4, 5, dtype=torch.uint8)
+        >>> len(build_lattices(images, WEAKCLIP_VOC)[0])
+        1
+    """
+    count, height, width = check_images(images)
+    if count == 0:
+        raise ValueError("images: expected one image or more, got an empty batch")
+    like = torch.empty(0, dtype=dtype, device=images.device)
+    colours = images.flatten(2).to(dtype)
+    terms = []
+    for term in config.terms:
+        if isinstance(term, Gaussian):
+            terms.append(_position_lattice(height, width, 1, term.sxy, like))
+            continue
+        positions = _positions(height, width, like, term.sxy).expand(count, -1, -1)
+        terms.append(build_lattice(torch.cat([positions, colours / term.srgb], dim=1)))
+    return Lattices(
+        height=height,
+        width=width,
+        terms=tuple(terms),
+        kinds=tuple(_kind(term) for term in config.terms),
+        images=count,
+    )
+
+
+def check_images(images: Tensor) -> tuple[int, int, int]:
+    """Number, height and width of (B, 3, H, W) uint8 images."""
+    count, channels, height, width = dims(images, "B C H W", name="images")
+    if images.dtype != torch.uint8:
+        raise TypeError(
+            f"images: expected uint8 values in [0, 255], got {images.dtype}; "
+            "undo the normalisation and convert with .to(torch.uint8)"
+        )
+    if channels != 3 or height == 0 or width == 0:
+        raise ValueError(f"images: expected shape (B, 3, H, W), got {tuple(images.shape)}")
+    return count, height, width
+
+
+@torch.no_grad()
+def mean_field(unary: Tensor, lattices: Lattices | Sequence[Lattices], config: CRFConfig) -> Tensor:
+    """Marginals after `config.iterations` mean-field updates.
+
+    Args:
+        unary: Energies, (B, L, H, W), finite.
+        lattices: From `build_lattices`, of the same images in the same order; or a list of single
+            ones.
+        config: Terms in the order the lattices were built with.
+
+    Returns:
+        (B, L, H, W), summing to 1 over L; no gradient flows.
+
+    Raises:
+        ValueError: If sizes, terms or devices do not fit each other, or a compatibility matrix is
+        not (L, L).
+    """
+    count, labels, height, width = dims(unary, "B L H W", name="unary")
+    if unary.numel() == 0:
+        return unary.clone()
+    if not math.isfinite(float(unary.sum())):
+        raise ValueError("unary: expected finite energies, got NaN or infinity")
+    messages = _assemble(lattices, config, unary)
+    # The likeliest label of each pixel gets energy 0, so that nothing underflows.
+    logits = (unary.amin(1, keepdim=True) - unary).flatten(2).mT.reshape(-1, labels).contiguous()
+    marginals = None
+    if unary.device.type == "cpu":
+        marginals = _iterate(logits, messages, config.iterations, _BaseTwo())
+    if marginals is None:
+        marginals = _iterate(logits, messages, config.iterations, _Shifted())
+    assert marginals is not None
+    return marginals.view(count, -1, labels).mT.reshape(count, labels, height, width)
+
+
+def _iterate(
+    logits: Tensor, messages: Sequence[_Message], iterations: int, softmax: _BaseTwo | _Shifted
+) -> Tensor | None:
+    """Marginals (B*N, L) after the updates, or None if `softmax` met numbers out of its range."""
+    pixels, labels = logits.shape
+    size = pixels
+    if logits.device.type == "cpu":
+        size = max(1, _CHUNK_FLOATS // labels) * torch.get_num_threads()
+    parts = [slice(first, first + size) for first in range(0, pixels, size)]
+    logits = logits * softmax.scale
+    messages = [message.scaled(softmax.scale) for message in messages]
+    marginals = torch.empty_like(logits)
+    for part in parts:
+        softmax.normalise(logits[part].clone(), marginals[part])
+    for _ in range(iterations if messages else 0):
+        for part, received in _received(messages, marginals, parts):
+            received += logits[part]
+            softmax.normalise(received, marginals[part])
+        if not softmax.in_range():
+            return None
+    return marginals
+
+
+def _received(
+    messages: Sequence[_Message], marginals: Tensor, parts: Sequence[slice]
+) -> Iterator[tuple[slice, Tensor]]:
+    """What each range of pixels receives, (P, L); `marginals` may be overwritten meanwhile.
+
+    With few vertices or labels, all labels are filtered at once and sliced range by range. Else
+    the labels are filtered block by block, to bound the memory of the vertex values.
+    """
+    labels = marginals.shape[1]
+    block = max(1, _TABLE_FLOATS // max(sum(m.lattice.vertex_counts) for m in messages))
+    if labels <= block:
+        tables = [message.to_vertices(marginals) for message in messages]
+        for part in parts:
+            received = messages[0].to_pixels(tables[0], part)
+            for message, table in zip(messages[1:], tables[1:], strict=True):
+                received += message.to_pixels(table, part)
+            yield part, received
+        return
+    total = torch.zeros_like(marginals)
+    whole = slice(0, len(marginals))
+    for first in range(0, labels, block):
+        chosen = slice(first, first + block)
+        some = marginals[:, chosen].contiguous()
+        for message in messages:
+            if message.mixing is None:
+                total[:, chosen] += message.to_pixels(message.to_vertices(some), whole)
+            else:
+                mixed = replace(message, mixing=message.mixing[chosen])
+                total += mixed.to_pixels(mixed.to_vertices(some), whole)
+    yield from ((part, total[part]) for part in parts)
+
+
+class _Shifted:
+    """The usual softmax, right for any logits."""
+
+    scale = 1.0
+
+    def normalise(self, logits: Tensor, out: Tensor) -> None:
+        """Softmax over the last axis of (P, L)."""
+        torch.softmax(logits, 1, out=out)
+
+    def in_range(self) -> bool:
+        """Always."""
+        return True
+
+
+class _BaseTwo:
+    """Softmax of base-2 logits without the shift by the largest, which costs more than the rest.
+
+    On a CPU exp2 takes a third of the time of exp, and torch reduces short rows slowly: the sums
+    are a matrix product. The sums tell whether the shift was needed.
+    """
+
+    scale = math.log2(math.e)
+
+    def __init__(self) -> None:
+        self._least, self._most = 1.0, 1.0
+
+    def normalise(self, logits: Tensor, out: Tensor) -> None:
+        """Softmax over the last axis of (P, L); overwrites `logits`."""
+        logits.exp2_()
+        sums = logits @ logits.new_ones(logits.shape[1], 1)
+        least, most = torch.aminmax(sums)
+        self._least = min(self._least, float(least))
+        self._most = max(self._most, float(most))
+        torch.div(logits, sums, out=out)
+
+    def in_range(self) -> bool:
+        """Whether all sums so far were numbers far from the ends of float32."""
+        return self._least > 1e-25 and self._most < 1e35
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Message:
+    """What one term adds to the logits.
+
+    Attributes:
+        lattice: Filter of all images of the call.
+        weight: Factor of a Potts term; 1 with `mixing`.
+        mixing: Minus the compatibility matrix, (L, L), or None for Potts.
+    """
+
+    lattice: Lattice
+    weight: float
+    mixing: Tensor | None
+
+    def scaled(self, scale: float) -> _Message:
+        """The message times `scale`, with all factors folded into the weights of the lattice."""
+        matrix = self.lattice.slice
+        matrix = replace(matrix, weight=matrix.weight * (self.weight * scale))
+        return replace(self, lattice=replace(self.lattice, slice=matrix))
+
+    def to_vertices(self, marginals: Tensor) -> Tensor:
+        """Blurred and mixed vertex values (M, L) of marginals (B*N, L)."""
+        values = self.lattice.to_vertices(marginals)
+        return values if self.mixing is None else values @ self.mixing
+
+    def to_pixels(self, table: Tensor, part: slice) -> Tensor:
+        """What a range of pixels (P, L) receives."""
+        return self.lattice.to_pixels(table, part.start, part.stop)
+
+
+def _message(term: Gaussian | Bilateral, lattice: Lattice, labels: int) -> _Message:
+    if isinstance(term.weight, float):
+        return _Message(lattice=lattice, weight=term.weight, mixing=None)
+    check_matrix(term.weight, labels)
+    penalty = lattice.slice.weight.new_tensor(term.weight)
+    return _Message(lattice=lattice, weight=1.0, mixing=-(penalty + penalty.T) / 2)
+
+
+def _assemble(
+    lattices: Lattices | Sequence[Lattices], config: CRFConfig, unary: Tensor
+) -> list[_Message]:
+    """One message per term for all images of the call."""
+    count, labels, height, width = unary.shape
+    parts = [lattices] if isinstance(lattices, Lattices) else list(lattices)
+    if sum(len(part) for part in parts) != count:
+        raise ValueError(
+            f"lattices: expected those of {count} image(s), got {sum(len(part) for part in parts)}"
+        )
+    kinds = tuple(_kind(term) for term in config.terms)
+    for part in parts:
+        if (part.height, part.width) != (height, width):
+            raise ValueError(
+                f"lattices: built for {part.height} x {part.width} images, got {height} x {width}"
+            )
+        if part.kinds != kinds:
+            raise ValueError(f"lattices: built for terms {part.kinds}, the config has {kinds}")
+    messages = []
+    for k, term in enumerate(config.terms):
+        if len(kinds[k]) > 1:
+            lattice = join([part.terms[k] for part in parts])
+        else:
+            lattice = parts[0].terms[k]
+            _check_like(unary, lattice.slice.weight)
+            lattice = (
+                lattice
+                if count == 1
+                else _position_lattice(height, width, count, kinds[k][0], unary)
+            )
+        _check_like(unary, lattice.slice.weight)
+        messages.append(_message(term, lattice, labels))
+    return messages
+
+
+def _check_like(unary: Tensor, weight: Tensor) -> None:
+    """Same type and device, or a clear error."""
+    if (unary.dtype, unary.device) != (weight.dtype, weight.device):
+        raise ValueError(
+            f"lattices: in {weight.dtype} on {weight.device}, "
+            f"but the unary is in {unary.dtype} on {unary.device}"
+        )

@@ -1,0 +1,179 @@
+"""The permutohedral lattice: Gaussian filtering of many label maps in five dimensions.
+
+Kept apart from the CRF because it knows nothing of labels or energies: it turns features into a
+sparse linear operator (splat, blur along d+1 axes, slice) that is built once and applied as often
+as wanted. Rounding, rank and tie rules are those of the C++ code every paper of the field used, in
+the same order of operations, because another rounding is another function. All is done by sorting,
+gathering and `embedding_bag`, hence on any device.
+
+References:
+    Adams, Baek and Davis 2010, "Fast high-dimensional filtering using the permutohedral lattice".
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import embedding_bag
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SparseRows:
+    """A sparse matrix by rows.
+
+    Row i of its product with a table is the sum of `weight[e] * table[index[e]]` over the entries
+    start[i]:start[i+1].
+
+    Attributes:
+        index: Columns, (E,), int32.
+        weight: Values, (E,).
+        start: First entry of each row and a last offset E, (R + 1,), int32.
+    """
+
+    index: Tensor
+    weight: Tensor
+    start: Tensor
+
+    def apply(self, table: Tensor) -> Tensor:
+        """Product with `table`, (C, L); returns (R, L)."""
+        return embedding_bag(
+            self.index,
+            table,
+            self.start,
+            mode="sum",
+            per_sample_weights=self.weight,
+            include_last_offset=True,
+        )
+
+    def rows(self, first: int, last: int, *, column: int) -> SparseRows:
+        """Rows first:last as a diagonal block: `column` is subtracted from the column numbers."""
+        begin, end = int(self.start[first]), int(self.start[last])
+        return SparseRows(
+            index=self.index[begin:end] - column,
+            weight=self.weight[begin:end].clone(),
+            start=self.start[first : last + 1] - begin,
+        )
+
+    def to(self, device: torch.device | str) -> SparseRows:
+        """The same matrix on `device`."""
+        return SparseRows(
+            index=self.index.to(device), weight=self.weight.to(device), start=self.start.to(device)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lattice:
+    """Normalised filter D K D of B images of N pixels, block-diagonal over the images.
+
+    Attributes:
+        vertex_counts: Lattice points of each image, B integers.
+        slice: The d+1 vertices around each pixel, weighted with their barycentric coordinate times
+            D of the pixel: B*N rows of d+1 entries.
+        splat: Its transpose, one row per vertex.
+        blur: One matrix per axis, to be applied in order.
+    """
+
+    vertex_counts: tuple[int, ...]
+    slice: SparseRows
+    splat: SparseRows
+    blur: tuple[SparseRows, ...]
+
+    def __len__(self) -> int:
+        return len(self.vertex_counts)
+
+    def __getitem__(self, image: int) -> Lattice:
+        """The lattice of one image, in memory of its own."""
+        images = len(self)
+        if not -images <= image < images:
+            raise IndexError(f"image {image} of a lattice of {images} images")
+        image %= images
+        if images == 1:
+            return self
+        pixels = self.pixels // images
+        first = sum(self.vertex_counts[:image])
+        last = first + self.vertex_counts[image]
+        return replace(
+            self,
+            vertex_counts=(self.vertex_counts[image],),
+            slice=self.slice.rows(image * pixels, (image + 1) * pixels, column=first),
+            splat=self.splat.rows(first, last, column=image * pixels),
+            blur=tuple(axis.rows(first, last, column=first) for axis in self.blur),
+        )
+
+    def to(self, device: torch.device | str) -> Lattice:
+        """The same lattice on `device`."""
+        return replace(
+            self,
+            slice=self.slice.to(device),
+            splat=self.splat.to(device),
+            blur=tuple(axis.to(device) for axis in self.blur),
+        )
+
+    def to_vertices(self, rows: Tensor) -> Tensor:
+        """Splat and blur pixel values (B*N, L) to vertex values (M, L)."""
+        values = self.splat.apply(rows)
+        for axis in self.blur:
+            values = axis.apply(values)
+        return values
+
+    def to_pixels(self, values: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Slice vertex values (M, L) to the values of pixels first:last, (P, L)."""
+        corners = len(self.blur)
+        last = self.pixels if last is None else min(last, self.pixels)
+        entries = range(first * corners, last * corners)
+        return SparseRows(
+            index=self.slice.index[entries.start : entries.stop],
+            weight=self.slice.weight[entries.start : entries.stop],
+            start=self.slice.start[: last - first + 1],  # as all rows are of one length
+        ).apply(values)
+
+    @property
+    def pixels(self) -> int:
+        """B*N."""
+        return self.slice.start.shape[0] - 1
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds, bytes."""
+        return sum(
+            tensor.nbytes
+            for matrix in (self.slice, self.splat, *self.blur)
+            for tensor in (matrix.index, matrix.weight, matrix.start)
+        )
+
+
+def join(lattices: Sequence[Lattice]) -> Lattice:
+    """One block-diagonal lattice of the images of several, in order."""
+    if len(lattices) == 1:
+        return lattices[0]
+    columns = list(itertools.accumulate((sum(x.vertex_counts) for x in lattices), initial=0))
+    pixels = list(itertools.accumulate((x.pixels for x in lattices), initial=0))
+    return Lattice(
+        vertex_counts=tuple(n for x in lattices for n in x.vertex_counts),
+        slice=_join_rows([x.slice for x in lattices], columns),
+        splat=_join_rows([x.splat for x in lattices], pixels),
+        blur=tuple(
+            _join_rows(list(axes), columns)
+            for axes in zip(*(x.blur for x in lattices), strict=True)
+        ),
+    )
+
+
+def _join_rows(parts: Sequence[SparseRows], columns: Sequence[int]) -> SparseRows:
+    """Block-diagonal matrix; `columns` is the first column of each block."""
+    entries = itertools.accumulate((x.index.shape[0] for x in parts), initial=0)
+    starts = [x.start[:-1] + e for x, e in zip(parts, entries, strict=False)]
+    end = starts[-1].new_tensor([sum(x.index.shape[0] for x in parts)])
+    return SparseRows(
+        index=torch.cat([x.index + c for x, c in zip(parts, columns, strict=False)]),
+        weight=torch.cat([x.weight for x in parts]),
+        start=torch.cat([*starts, end]),
+    )
