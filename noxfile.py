@@ -39,7 +39,6 @@ def lint(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """Check types, tests and this file included."""
     install(session, "typing", "test", "suite")
-    session.install("nox")
     session.run("mypy", *session.posargs)
 
 

@@ -108,17 +108,22 @@ class BankBatches:
         self._bank, self._size, self._seed, self._crf = bank, batch_size, seed, crf
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step: every image once per epoch, in a new order, a random view each."""
-        count = len(self._bank)
-        positions = np.arange(step * self._size, (step + 1) * self._size)
-        rows = []
-        for epoch in np.unique(positions // count):
-            generator = np.random.default_rng([self._seed, int(epoch)])
-            order = generator.permutation(count)
-            view = generator.integers(0, self._bank.views, count)
-            inside = positions[positions // count == epoch] % count
-            rows += [int(order[i] * self._bank.views + view[i]) for i in inside]
+        """The batch of a step."""
+        rows = view_rows(len(self._bank), self._bank.views, self._size, self._seed, step)
         return self._bank.batch(rows, self._crf)
+
+
+def view_rows(images: int, views: int, batch_size: int, seed: int, step: int) -> list[int]:
+    """Rows of a step's batch: every image once per epoch, in a new order, a random view each."""
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    rows = []
+    for epoch in np.unique(positions // images):
+        generator = np.random.default_rng([seed, int(epoch)])
+        order = generator.permutation(images)
+        view = generator.integers(0, views, images)
+        inside = positions[positions // images == epoch] % images
+        rows += [int(order[i] * views + view[i]) for i in inside]
+    return rows
 
 
 def ensure_bank(
@@ -170,7 +175,7 @@ def _compute(
     labels = torch.stack([pair[1] for image in views for pair in image])
     np.save(folder / "seeds.npy", labels.numpy().astype(np.uint8))
     parts, grids = [], []
-    for chunk in pixels.split(_CHUNK):
+    for chunk in torch.split(pixels, _CHUNK):
         normal = normalise_images(chunk.to(tower.vision.proj.device), clip.mean, clip.std)
         parts.append(tower(normal).to("cpu"))
         size = (spec.grid, spec.grid)
@@ -182,9 +187,7 @@ def _compute(
     np.save(folder / "grid.npy", torch.cat(grids).numpy())
 
 
-def _views(
-    image: Tensor, seeds: Tensor, index: int, spec: BankSpec
-) -> list[tuple[Tensor, Tensor]]:
+def _views(image: Tensor, seeds: Tensor, index: int, spec: BankSpec) -> list[tuple[Tensor, Tensor]]:
     fixed = [(image, seeds), (image.flip(2), seeds.flip(1))][: spec.views]
     drawn = [
         draw_view(

@@ -29,7 +29,6 @@ from weakclip.build import build_model, build_supervision
 from weakclip.clip.load import load_clip
 from weakclip.config import SeedAndBoundary
 from weakclip.data.voc import VOCDataset
-from weakclip.labels import BACKGROUND
 from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts
 from weakclip.ops.crf import Bilateral, CRFConfig, Gaussian, build_lattices, dense_crf
 from weakclip.seeds import (
@@ -214,7 +213,7 @@ class CartoonWorkbench:
         """Train one configuration on the seeds and score its masks."""
         seconds: dict[str, float] = {}
         with _timed(seconds, "prepare"):
-            bank, val_features = self._features(config)
+            bank, val_features = self.features(config)
         torch.manual_seed(seed)
         model = build_model(config, self.clip, self.class_names, seed=seed)
         with _timed(seconds, "train"):
@@ -252,7 +251,7 @@ class CartoonWorkbench:
             curve=curve,
         )
 
-    def _features(self, config: WeakCLIPConfig) -> tuple[Bank, Features]:
+    def features(self, config: WeakCLIPConfig) -> tuple[Bank, Features]:
         """Frozen features of the training views and of `val`, plain then mirrored."""
         grid = config.supervision.grid if isinstance(config.supervision, SeedAndBoundary) else 32
         if config.drop_path:
@@ -298,7 +297,9 @@ class CartoonWorkbench:
         """Labels after the dense CRF on the tagged classes, (N, H, W); lattices are kept."""
         images = self.train.images.to(self.device)
         if not self._train_lattices:
-            built = [build_lattices(chunk, self.preset.crf) for chunk in images.split(_CHUNK)]
+            built = [
+                build_lattices(chunk, self.preset.crf) for chunk in torch.split(images, _CHUNK)
+            ]
             self._train_lattices = [part[i] for part in built for i in range(len(part))]
         labels = []
         for start in range(0, len(images), _CHUNK):
@@ -336,10 +337,13 @@ def read_split(root: Path, split: str) -> Split:
     """Read a split of a data set in VOC layout whose images have one size.
 
     Raises:
-        BenchError: If the images differ in size.
+        BenchError: If the folder is not what it claims to be, or the images differ in size.
     """
-    dataset = VOCDataset(root, split)
-    samples = [dataset[i] for i in range(len(dataset))]
+    try:
+        dataset = VOCDataset(root, split)
+        samples = [dataset[i] for i in range(len(dataset))]
+    except (OSError, ValueError) as error:
+        raise BenchError(str(error)) from error
     sizes = {sample.image.shape for sample in samples}
     if len(sizes) != 1:
         raise BenchError(f"{split}: expected images of one size, got {sorted(sizes)[:3]}")
@@ -368,7 +372,7 @@ def make_cams(
             source,
         ).cpu()
         for images, labels in zip(
-            split.images.split(_CHUNK), split.image_labels.split(_CHUNK), strict=True
+            torch.split(split.images, _CHUNK), torch.split(split.image_labels, _CHUNK), strict=True
         )
     ]
     return torch.cat(parts)

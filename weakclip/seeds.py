@@ -183,7 +183,7 @@ def _softmax_grad_cam(
         return chances.gather(1, pairs[:, 1:]).squeeze(1)
 
     activations = clip.image.last_norm(tokens) if source.layer == "ln_1" else tokens
-    maps = grad_cam(probability, activations, pairs).unflatten(1, trace.grid)
+    maps = grad_cam(probability, activations, pairs).view(-1, *trace.grid)
     maps = normalise_cam(maps)
     if source.affinity is not None:
         maps = _spread(maps, trace.attention, pairs, source.affinity)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -54,7 +54,7 @@ class Batch:
     """Seed labels of the views, (B, H, W), int64, 255 = undecided."""
     grid_images: Tensor
     """The views on the loss grid, (B, 3, g, g), uint8."""
-    lattices: Lattices | None = None
+    lattices: Lattices | Sequence[Lattices] | None = None
     """CRF lattices of `grid_images`, if they are kept between steps."""
 
 

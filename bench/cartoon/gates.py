@@ -29,7 +29,7 @@ from bench.task import CARTOON, CartoonWorkbench, make_cams
 from weakclip.config import MICRO
 from weakclip.labels import BACKGROUND, IGNORE
 from weakclip.ops.confusion import class_counts, miou
-from weakclip.seeds import Affinity, PatchSoftmax, SoftmaxGradCAM
+from weakclip.seeds import Affinity, OtsuBand, PatchSoftmax, SoftmaxGradCAM
 from weakclip.views import normalise_images
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def recognition(clip: CLIPBundle, count: int = 1000) -> Gate:
     prompts = clip.tokenize([class_prompt("a photo of a {}", name) for name in DISPLAY_NAMES])
     texts = F.normalize(clip.text.encode_tokens(prompts), dim=-1)
     hits = []
-    for start, chunk in zip(range(0, count, 100), images.split(100), strict=True):
+    for start, chunk in zip(range(0, count, 100), torch.split(images, 100), strict=True):
         features = clip.image(normalise_images(chunk, clip.mean, clip.std))
         target = torch.arange(400 + start, 400 + start + len(chunk)) % 20
         hits.append((features.global_embedding @ texts.T).argmax(1) == target)
@@ -145,7 +145,7 @@ def ceiling(bench: CartoonWorkbench) -> Gate:
 
 def refinement(bench: CartoonWorkbench, oracle: float) -> Gate:
     """G4: the network trained on its own seeds, against those seeds."""
-    settled = replace(bench.preset.rule, width=0.0)  # the band closed: every pixel decided
+    settled = OtsuBand(width=0.0)  # the band closed: every pixel decided
     closed = CartoonWorkbench(
         replace(bench.preset, rule=settled), bench.root, bench.device, bench.artifacts
     )
@@ -179,7 +179,7 @@ def rival(cams: dict[str, float]) -> Gate:
 
 
 def best_threshold(bench: CartoonWorkbench, source: CAMSource) -> float:
-    """mIoU on `train` of a CAM at its best threshold: an oracle, it looks at the ground truth."""
+    """MIoU on `train` of a CAM at its best threshold: an oracle, it looks at the ground truth."""
     cams = make_cams(bench.clip, bench.train, source, bench.preset.template, bench.device)
     size = bench.train.images.shape[-2:]
     strength, label = F.interpolate(cams, size, mode="bilinear").max(dim=1)

@@ -88,4 +88,5 @@ def orthogonalise(matrices: Tensor, *, steps: int = 5) -> Tensor:
         gram = torch.bmm(result, result.transpose(1, 2))
         poly = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         result = torch.baddbmm(result, poly, result, beta=3.4445)
-    return result.transpose(1, 2) if tall else result
+    turned: Tensor = result.transpose(1, 2) if tall else result
+    return turned

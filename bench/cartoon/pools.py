@@ -14,7 +14,7 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from bench.cartoon.tile import Tile
     from bench.cartoon.world import Scene, WorldConfig
 
+PoolKind: TypeAlias = Literal["tile", "scene"]
+
 CAPTIONS = 3  # captions drawn per image; a batch takes one of them
 _CHUNK = 512  # images drawn between two progress points of a worker
 
@@ -40,7 +42,7 @@ _CHUNK = 512  # images drawn between two progress points of a worker
 class PoolSpec:
     """What a pool holds; its hash names the folder."""
 
-    kind: Literal["tile", "scene"]
+    kind: PoolKind
     images: int
     size: int
     """Side of the stored images in pixels."""
@@ -66,6 +68,7 @@ class Pool(NamedTuple):
 def ensure_pool(root: Path, spec: PoolSpec, *, workers: int) -> Pool:
     """Open the pool of `spec` below `root`, drawing it first if it is not there.
 
+    With `workers` = 0 it is drawn in this process.
     A pool is drawn into a temporary sibling and renamed, so a folder that exists is whole.
     """
     folder = root / f"pool-{spec.kind}-{spec.key}"
@@ -91,6 +94,10 @@ def _draw(folder: Path, spec: PoolSpec, workers: int) -> None:
     for name, (shape, dtype) in shapes.items():
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype=dtype, shape=shape).flush()
     chunks = [(folder, spec, start) for start in range(0, count, _CHUNK)]
+    if workers == 0:
+        for chunk in chunks:
+            _draw_chunk(*chunk)
+        return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
         for _ in executor.map(_draw_chunk, *zip(*chunks, strict=True)):
             pass

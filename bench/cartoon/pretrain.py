@@ -31,7 +31,7 @@ from torch.nn import functional
 from bench.cartoon.caption import CAPTION_TEMPLATES, class_prompt
 from bench.cartoon.captions import tokenizer
 from bench.cartoon.muon import Muon
-from bench.cartoon.pools import Pool, PoolSpec, ensure_pool
+from bench.cartoon.pools import Pool, PoolKind, PoolSpec, ensure_pool
 from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.world import WorldConfig
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.random import Generator
+    from open_clip.model import CLIP
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -80,11 +81,23 @@ RECIPE = (
     ),
 )  # fmt: skip
 
-POOL_IMAGES: dict[Literal["tile", "scene"], int] = {"tile": 64_000, "scene": 32_000}
+POOL_IMAGES = {"tile": 64_000, "scene": 32_000}
 WARMUP_STEPS, FINAL_RATE = 60, 0.05
 CLIP_WEIGHT, CLASS_WEIGHT = 0.5, 1.0  # of the contrastive and the class-prompt loss
 MAX_SCALE = math.log(60)
 EVALUATE_EVERY = 100  # steps; also the interval of checkpoints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to train, how much of it, and how the pools are drawn."""
+
+    budget: float = 1.0
+    """Share of the recipe's samples."""
+    seed: int = 0
+    workers: int = 1
+    """Processes that draw the pools; 0 draws in this one."""
+    recipe: tuple[Stage, ...] = RECIPE
 
 
 class Batch(NamedTuple):
@@ -109,18 +122,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--budget: expected a positive share of the recipe, got {args.budget}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    Pretraining(args.out, budget=args.budget, seed=args.seed, device=args.device).run()
+    plan = Plan(budget=args.budget, seed=args.seed, workers=os.cpu_count() or 1)
+    try:
+        Pretraining(args.out, plan, torch.device(args.device)).run()
+    except ValueError as error:
+        parser.error(str(error))
     return 0
 
 
 class Pretraining:
     """The model, its optimisers and where in the curriculum they are."""
 
-    def __init__(self, out: Path, *, budget: float, seed: int, device: str) -> None:
-        self.out, self.budget, self.seed = out, budget, seed
-        self.device = torch.device(device)
-        self.config = MicroConfig()
-        torch.manual_seed(seed)
+    def __init__(
+        self, out: Path, plan: Plan, device: torch.device, config: MicroConfig | None = None
+    ) -> None:
+        """Initialise the model; everything is written below `out`."""
+        self.out, self.plan, self.device = out, plan, device
+        self.config = config or MicroConfig()
+        torch.manual_seed(plan.seed)
         self.tokenize = tokenizer(self.config.context_length)
         self.model = build_micro(self.config, len(self.tokenize)).to(self.device)
         self.muon, self.adamw = _optimisers(self.model)
@@ -139,19 +158,19 @@ class Pretraining:
         """Train from where the last checkpoint stopped and write the weights."""
         self.out.mkdir(parents=True, exist_ok=True)
         self._resume()
-        while self.stage < len(RECIPE):
-            self._run_stage(RECIPE[self.stage])
+        while self.stage < len(self.plan.recipe):
+            self._run_stage(self.plan.recipe[self.stage])
             self.stage, self.step = self.stage + 1, 0
             self._checkpoint()
         save_micro(self.out, self.config, self.tokenize.vocabulary, self.model)
         self._write_curve()
 
     def _run_stage(self, stage: Stage) -> None:
-        steps = max(1, round(stage.samples * self.budget / stage.batch))
+        steps = max(1, round(stage.samples * self.plan.budget / stage.batch))
         pools = self._pools(stage)
         started, losses = time.monotonic() - self.seconds, []
         for step in range(self.step, steps):
-            generator = np.random.default_rng([self.seed, self.stage, step])
+            generator = np.random.default_rng([self.plan.seed, self.stage, step])
             losses.append(self._train_step(stage, pools, generator, step / steps, step))
             self.step = step + 1
             if self.step % EVALUATE_EVERY == 0 or self.step == steps:
@@ -161,22 +180,23 @@ class Pretraining:
                 self._checkpoint()
 
     def _pools(self, stage: Stage) -> dict[str, Pool]:
-        kinds = ("tile",) if stage.mosaics is None else ("tile", "scene")
+        """The tile pool, and the scene pool if the stage has whole scenes."""
+        kinds: tuple[PoolKind, ...] = ("tile",) if stage.mosaics is None else ("tile", "scene")
         return {
-            kind: ensure_pool(
-                self.out,
-                PoolSpec(
-                    kind=kind,  # type: ignore[arg-type]
-                    images=max(512, round(POOL_IMAGES[kind] * min(1.0, self.budget))),  # type: ignore[index]
-                    size=64 if kind == "tile" else self.config.image_size,
-                    seed=POOL_SEED + 10 * stage.pools + (kind == "scene"),
-                    context_length=self.config.context_length,
-                    world=WorldConfig(size=self.config.image_size, background_only_rate=0.03),
-                ),
-                workers=os.cpu_count() or 1,
-            )
+            kind: ensure_pool(self.out, self._pool_spec(kind, stage), workers=self.plan.workers)
             for kind in kinds
         }
+
+    def _pool_spec(self, kind: PoolKind, stage: Stage) -> PoolSpec:
+        side = self.config.image_size
+        return PoolSpec(
+            kind=kind,
+            images=max(64, round(POOL_IMAGES[kind] * min(1.0, self.plan.budget))),
+            size=side // 2 if kind == "tile" else side,
+            seed=POOL_SEED + 10 * stage.pools + (kind == "scene"),
+            context_length=self.config.context_length,
+            world=WorldConfig(size=side, background_only_rate=0.03),
+        )
 
     def _train_step(
         self,
@@ -243,7 +263,8 @@ class Pretraining:
         states = model.transformer(states, attn_mask=model.attn_mask[:length, :length])
         ends = tokens.argmax(dim=1)
         states = model.ln_final(states)[torch.arange(len(tokens), device=tokens.device), ends]
-        return states @ model.text_projection  # type: ignore[no-any-return]
+        embeddings: Tensor = states @ model.text_projection
+        return embeddings
 
     @torch.no_grad()
     def top1(self) -> float:
@@ -264,7 +285,7 @@ class Pretraining:
         texts = functional.normalize(self.model.encode_text(prompts.to(self.device)), dim=-1)
         hits = [
             (self.model.encode_image(part) @ texts.T).argmax(dim=1).cpu()
-            for part in images.split(100)
+            for part in torch.split(images, 100)
         ]
         self.model.train()
         return float((torch.cat(hits) == target).float().mean())
@@ -275,9 +296,10 @@ class Pretraining:
             "seconds": round(self.seconds, 1), "loss": loss, "top1": self.top1(),
         }  # fmt: skip
         self.curve.append(row)
+        scale = float(self.model.logit_scale.detach().exp())
         logger.info(
             "%s step %d: %.0f s, loss %.3f, top-1 %.3f, scale %.1f",
-            stage.name, self.step, self.seconds, loss, row["top1"], float(self.model.logit_scale.detach().exp()),
+            stage.name, self.step, self.seconds, loss, row["top1"], scale,
         )  # fmt: skip
 
     def _checkpoint(self) -> None:
@@ -285,7 +307,7 @@ class Pretraining:
             "model": self.model.state_dict(), "adamw": self.adamw.state_dict(),
             "muon": self.muon.state_dict(), "stage": self.stage, "step": self.step,
             "seconds": self.seconds, "curve": self.curve,
-            "budget": self.budget, "seed": self.seed,
+            "budget": self.plan.budget, "seed": self.plan.seed,
         }  # fmt: skip
         part = self.out / "checkpoint.part"
         torch.save(state, part)
@@ -297,9 +319,10 @@ class Pretraining:
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
         made = (state["budget"], state["seed"])
-        if made != (self.budget, self.seed):
+        wanted = (self.plan.budget, self.plan.seed)
+        if made != wanted:
             raise ValueError(
-                f"{path}: made with budget, seed {made}, asked for {(self.budget, self.seed)}; "
+                f"{path.name}: made with budget and seed {made}, asked for {wanted}; "
                 "give another --out or delete the folder"
             )
         self.model.load_state_dict(state["model"])
@@ -317,7 +340,7 @@ class Pretraining:
         part.replace(self.out / "curve.csv")
 
 
-def token_embeddings(model: torch.nn.Module, images: Tensor, positions: Tensor) -> Tensor:
+def token_embeddings(model: CLIP, images: Tensor, positions: Tensor) -> Tensor:
     """Projected patch tokens for images seen through some of the position embeddings.
 
     Args:
@@ -335,7 +358,8 @@ def token_embeddings(model: torch.nn.Module, images: Tensor, positions: Tensor) 
     states = visual.ln_pre(torch.cat([start, patches + position[1 + positions]], dim=1))
     for block in visual.transformer.resblocks:
         states = block(states)
-    return visual.ln_post(states)[:, 1:] @ visual.proj  # type: ignore[no-any-return]
+    tokens: Tensor = visual.ln_post(states)[:, 1:] @ visual.proj
+    return tokens
 
 
 def _draw_batch(
@@ -364,7 +388,7 @@ def _draw_batch(
     )
 
 
-def _optimisers(model: torch.nn.Module) -> tuple[Muon, torch.optim.AdamW]:
+def _optimisers(model: CLIP) -> tuple[Muon, torch.optim.AdamW]:
     """Muon for the blocks' matrices, AdamW for the rest (decay on matrices only)."""
     named = list(model.named_parameters())
     blocks = [(n, p) for n, p in named if "resblocks" in n and p.ndim == 2]

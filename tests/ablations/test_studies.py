@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from bench.slots import COMPONENTS, OFF_KINDS, differing_slots, plain_config
+from bench.slots import OFF_KINDS, differing_slots, plain_config
 from bench.study import cumulative_path, known_studies, load_study
 
 
@@ -35,18 +35,18 @@ def test_leave_one_out_rows_differ_in_exactly_one_slot() -> None:
     }
 
 
-def test_the_cumulative_path_adds_the_components_in_the_papers_order() -> None:
+def test_the_cumulative_path_gives_text_guidance_before_what_acts_only_through_it() -> None:
     study = load_study("components")
     path = cumulative_path(study)
     assert [row.name for row in path] == [
         "baseline",
         "plus-adapter",
-        "plus-adapter-prompt",
-        "no-text-guidance",
+        "plus-adapter-guidance",
+        "no-co-attention",
         "full",
     ]
     added = [differing_slots(after.config, before.config) for before, after in pairwise(path)]
-    assert added == [(slot,) for slot in COMPONENTS]
+    assert added == [("adapter",), ("decoder",), ("prompt",), ("matching",)]
 
 
 def test_off_keeps_the_width_and_dropout_of_on() -> None:

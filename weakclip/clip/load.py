@@ -10,10 +10,13 @@ import torch
 
 from weakclip.clip.bundle import CLIPBundle
 from weakclip.clip.micro import MEAN, STD, MicroConfig, build_micro, load_micro
-from weakclip.clip.tokens import VocabularyTokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from open_clip.model import CLIP
+
+    from weakclip.clip.tokens import VocabularyTokenizer
 
 CLIP_NAMES = ("micro", "random-micro")
 """`micro`: the embedded micro-CLIP. `random-micro`: its architecture with random weights, for
@@ -44,7 +47,7 @@ def load_clip(
         _, tokenizer, _ = load_micro(folder) if folder else load_micro()
         model, digest = _random_micro(tokenizer)
     bundle = CLIPBundle.from_open_clip(
-        model,  # type: ignore[arg-type]  # open_clip is untyped
+        model,
         tokenizer,
         mean=MEAN,
         std=STD,
@@ -56,7 +59,7 @@ def load_clip(
     return bundle
 
 
-def _random_micro(tokenizer: VocabularyTokenizer) -> tuple[torch.nn.Module, str]:
+def _random_micro(tokenizer: VocabularyTokenizer) -> tuple[CLIP, str]:
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
     model = build_micro(MicroConfig(), len(tokenizer)).eval()

@@ -50,9 +50,9 @@ class MicroConfig:
     text_layers: int = 2
 
 
-def build_micro(config: MicroConfig, vocabulary_size: int) -> torch.nn.Module:
+def build_micro(config: MicroConfig, vocabulary_size: int) -> CLIP:
     """An open_clip CLIP of these sizes, randomly initialised."""
-    model: torch.nn.Module = CLIP(
+    return CLIP(
         embed_dim=config.embed_dim,
         vision_cfg={
             "layers": config.layers,
@@ -71,7 +71,6 @@ def build_micro(config: MicroConfig, vocabulary_size: int) -> torch.nn.Module:
         },
         quick_gelu=False,
     )
-    return model
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -88,9 +87,7 @@ def normalise(images: Tensor) -> Tensor:
     return ((images.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
-def save_micro(
-    folder: Path, config: MicroConfig, vocabulary: Sequence[int], model: torch.nn.Module
-) -> str:
+def save_micro(folder: Path, config: MicroConfig, vocabulary: Sequence[int], model: CLIP) -> str:
     """Write weights (half precision) and configuration; return the weights' SHA-256.
 
     Both files are written to temporary names first; the configuration, which carries the
@@ -113,7 +110,7 @@ def save_micro(
     return digest
 
 
-def load_micro(folder: Path = ASSETS) -> tuple[torch.nn.Module, VocabularyTokenizer, str]:
+def load_micro(folder: Path = ASSETS) -> tuple[CLIP, VocabularyTokenizer, str]:
     """The model in float32 and evaluation mode, its tokenizer and its weights' SHA-256.
 
     Raises:

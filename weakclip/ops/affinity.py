@@ -56,7 +56,7 @@ def box_mask(cam: Tensor, *, threshold: float = 0.4, trim_last: bool = False) ->
     labels = _components(quantised > level)
     mask = torch.zeros_like(labels, dtype=torch.bool)
     for row in range(maps):
-        for label in labels[row].unique():
+        for label in torch.unique(labels[row]):
             if label > 0:
                 ys, xs = torch.nonzero(labels[row] == label, as_tuple=True)
                 bottom, right = int(ys.max()) + 1, int(xs.max()) + 1

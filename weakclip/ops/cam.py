@@ -1,4 +1,4 @@
-"""Class activation maps from patch embeddings and from gradients, batched over images and classes."""
+"""Class activation maps from embeddings and gradients, batched over images and classes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def grad_cam(
     """
     dims(activations, "B N C", name="activations")
     with torch.enable_grad():
-        repeated = activations[pairs[:, 0]].detach().requires_grad_(requires_grad=True)
+        repeated = activations[pairs[:, 0]].detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(repeated, pairs).sum(), repeated)
     weights = gradient[:, 1:].mean(dim=1)  # (P, C)
     return torch.einsum("pc,pnc->pn", weights, repeated[:, 1:].detach()).relu()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from weakclip.ops.crf_lattices import Lattices, build_lattices, check_images
 from weakclip.ops.crf_terms import (
     CLIP_ES,
     DEEPLAB,
@@ -30,7 +31,7 @@ from weakclip.ops.crf_terms import (
     CRFConfig,
     Gaussian,
 )
-from weakclip.ops.mean_field import Lattices, build_lattices, check_images, mean_field
+from weakclip.ops.mean_field import mean_field
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 
+from weakclip.ops.crf_lattices import Lattices, kind_of, position_lattice
 from weakclip.ops.crf_terms import Bilateral, CRFConfig, Gaussian, check_matrix
 from weakclip.ops.permutohedral import Lattice, join
-from weakclip.ops.permutohedral_build import build_lattice
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:
@@ -29,133 +28,6 @@ if TYPE_CHECKING:
 
 _CHUNK_FLOATS = 1 << 17  # CPU: pixels x labels normalised at a time, to stay in a core's cache
 _TABLE_FLOATS = 1 << 26  # vertices x labels filtered at a time
-_CACHED_PIXELS = 1 << 18  # position-only lattices of at most so many pixels are remembered
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lattices:
-    """The lattices of B images of one size, one per term, ready for any number of calls.
-
-    Indexing gives the lattices of one image, which a training loop can keep and hand back as a
-    list. A term that looks at positions only has one lattice for all images of one size, held once.
-    """
-
-    height: int
-    width: int
-    terms: tuple[Lattice, ...]
-    kinds: tuple[tuple[float, ...], ...]
-    images: int
-
-    def __len__(self) -> int:
-        return self.images
-
-    def __getitem__(self, image: int) -> Lattices:
-        if not -self.images <= image < self.images:
-            raise IndexError(f"image {image} of the lattices of {self.images} images")
-        terms = tuple(
-            lattice if len(kind) == 1 else lattice[image]
-            for kind, lattice in zip(self.kinds, self.terms, strict=True)
-        )
-        return replace(self, terms=terms, images=1)
-
-    def __iter__(self) -> Iterator[Lattices]:
-        return (self[image] for image in range(self.images))
-
-    def to(self, device: torch.device | str) -> Lattices:
-        """The same lattices on `device`."""
-        return replace(self, terms=tuple(lattice.to(device) for lattice in self.terms))
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the image-dependent lattices, bytes; the position-only ones are shared."""
-        pairs = zip(self.kinds, self.terms, strict=True)
-        return sum(lattice.nbytes for kind, lattice in pairs if len(kind) > 1)
-
-
-def _kind(term: Gaussian | Bilateral) -> tuple[float, ...]:
-    """What the lattice of a term depends on, apart from the image."""
-    return (term.sxy,) if isinstance(term, Gaussian) else (term.sxy, term.srgb)
-
-
-def _positions(height: int, width: int, like: Tensor, sxy: float) -> Tensor:
-    """Pixel positions (x/sxy, y/sxy), (2, H*W)."""
-    rows = torch.arange(height, dtype=like.dtype, device=like.device) / sxy
-    columns = torch.arange(width, dtype=like.dtype, device=like.device) / sxy
-    return torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
-
-
-@lru_cache(maxsize=8)
-def _cached_position_lattice(
-    height: int, width: int, images: int, sxy: float, dtype: torch.dtype, device: torch.device
-) -> Lattice:
-    if images > 1:
-        return join([_cached_position_lattice(height, width, 1, sxy, dtype, device)] * images)
-    like = torch.empty(0, dtype=dtype, device=device)
-    return build_lattice(_positions(height, width, like, sxy)[None])
-
-
-def _position_lattice(height: int, width: int, images: int, sxy: float, like: Tensor) -> Lattice:
-    """The lattice of a position-only term for `images` images; remembered when it is small."""
-    small = height * width * images <= _CACHED_PIXELS
-    build = _cached_position_lattice if small else _cached_position_lattice.__wrapped__
-    return build(height, width, images, sxy, like.dtype, like.device)
-
-
-def build_lattices(
-    images: Tensor, config: CRFConfig, *, dtype: torch.dtype = torch.float32
-) -> Lattices:
-    """The part of the CRF that does not depend on the probabilities, for images of one size.
-
-    Args:
-        images: (B, 3, H, W), uint8; any channel order.
-        config: Terms; weights and iterations do not matter here.
-        dtype: float32 reproduces the reference; float64 is for tests.
-
-    Returns:
-        Lattices of the B images, on the device of `images`; index them for those of one image.
-
-    Raises:
-        TypeError: If the images are not uint8.
-        ValueError: If the shape is not (B, 3, H, W) or a standard deviation is too small.
-
-    Example:
-        >>> from weakclip.ops.crf_terms import WEAKCLIP_VOC
-        >>> images = torch.zeros(2, 3, 4, 5, dtype=torch.uint8)
-        >>> len(build_lattices(images, WEAKCLIP_VOC)[0])
-        1
-    """
-    count, height, width = check_images(images)
-    if count == 0:
-        raise ValueError("images: expected one image or more, got an empty batch")
-    like = torch.empty(0, dtype=dtype, device=images.device)
-    colours = images.flatten(2).to(dtype)
-    terms = []
-    for term in config.terms:
-        if isinstance(term, Gaussian):
-            terms.append(_position_lattice(height, width, 1, term.sxy, like))
-            continue
-        positions = _positions(height, width, like, term.sxy).expand(count, -1, -1)
-        terms.append(build_lattice(torch.cat([positions, colours / term.srgb], dim=1)))
-    return Lattices(
-        height=height,
-        width=width,
-        terms=tuple(terms),
-        kinds=tuple(_kind(term) for term in config.terms),
-        images=count,
-    )
-
-
-def check_images(images: Tensor) -> tuple[int, int, int]:
-    """Number, height and width of (B, 3, H, W) uint8 images."""
-    count, channels, height, width = dims(images, "B C H W", name="images")
-    if images.dtype != torch.uint8:
-        raise TypeError(
-            f"images: expected uint8 values in [0, 255], got {images.dtype}; "
-            "undo the normalisation and convert with .to(torch.uint8)"
-        )
-    if channels != 3 or height == 0 or width == 0:
-        raise ValueError(f"images: expected shape (B, 3, H, W), got {tuple(images.shape)}")
-    return count, height, width
 
 
 @torch.no_grad()
@@ -181,27 +53,31 @@ def mean_field(unary: Tensor, lattices: Lattices | Sequence[Lattices], config: C
     if not math.isfinite(float(unary.sum())):
         raise ValueError("unary: expected finite energies, got NaN or infinity")
     messages = _assemble(lattices, config, unary)
-    # The likeliest label of each pixel gets energy 0, so that nothing underflows.
-    logits = (unary.amin(1, keepdim=True) - unary).flatten(2).mT.reshape(-1, labels).contiguous()
-    marginals = None
-    if unary.device.type == "cpu":
-        marginals = _iterate(logits, messages, config.iterations, _BaseTwo())
-    if marginals is None:
-        marginals = _iterate(logits, messages, config.iterations, _Shifted())
-    assert marginals is not None
+    on_cpu = unary.device.type == "cpu"
+    for softmax in (_BaseTwo(), _Shifted()) if on_cpu else (_Shifted(),):
+        # The likeliest label of each pixel gets energy 0, so that nothing underflows.
+        logits = (unary.amin(1, keepdim=True) - unary).mul_(softmax.scale).flatten(2)
+        rows = logits.mT.reshape(-1, labels).contiguous()
+        del logits
+        marginals = _iterate(rows, messages, config.iterations, softmax)
+        if marginals is not None:
+            break
+    assert marginals is not None  # the last softmax takes any logits
     return marginals.view(count, -1, labels).mT.reshape(count, labels, height, width)
 
 
 def _iterate(
     logits: Tensor, messages: Sequence[_Message], iterations: int, softmax: _BaseTwo | _Shifted
 ) -> Tensor | None:
-    """Marginals (B*N, L) after the updates, or None if `softmax` met numbers out of its range."""
+    """Marginals (B*N, L) after the updates, or None if `softmax` met numbers out of its range.
+
+    `logits` (B*N, L) are in the units of `softmax`.
+    """
     pixels, labels = logits.shape
     size = pixels
     if logits.device.type == "cpu":
         size = max(1, _CHUNK_FLOATS // labels) * torch.get_num_threads()
     parts = [slice(first, first + size) for first in range(0, pixels, size)]
-    logits = logits * softmax.scale
     messages = [message.scaled(softmax.scale) for message in messages]
     marginals = torch.empty_like(logits)
     for part in parts:
@@ -271,20 +147,20 @@ class _BaseTwo:
     scale = math.log2(math.e)
 
     def __init__(self) -> None:
-        self._least, self._most = 1.0, 1.0
+        self._sums: list[Tensor] = []
 
     def normalise(self, logits: Tensor, out: Tensor) -> None:
         """Softmax over the last axis of (P, L); overwrites `logits`."""
         logits.exp2_()
         sums = logits @ logits.new_ones(logits.shape[1], 1)
-        least, most = torch.aminmax(sums)
-        self._least = min(self._least, float(least))
-        self._most = max(self._most, float(most))
+        self._sums.append(sums)
         torch.div(logits, sums, out=out)
 
     def in_range(self) -> bool:
-        """Whether all sums so far were numbers far from the ends of float32."""
-        return self._least > 1e-25 and self._most < 1e35
+        """Whether all sums since the last call were numbers far from the ends of float32."""
+        sums = torch.cat(self._sums)
+        self._sums.clear()
+        return float(sums.amin()) > 1e-25 and float(sums.amax()) < 1e35
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -335,7 +211,7 @@ def _assemble(
         raise ValueError(
             f"lattices: expected those of {count} image(s), got {sum(len(part) for part in parts)}"
         )
-    kinds = tuple(_kind(term) for term in config.terms)
+    kinds = tuple(kind_of(term) for term in config.terms)
     for part in parts:
         if (part.height, part.width) != (height, width):
             raise ValueError(
@@ -353,7 +229,7 @@ def _assemble(
             lattice = (
                 lattice
                 if count == 1
-                else _position_lattice(height, width, count, kinds[k][0], unary)
+                else position_lattice(height, width, count, kinds[k][0], unary)
             )
         _check_like(unary, lattice.slice.weight)
         messages.append(_message(term, lattice, labels))

@@ -32,7 +32,5 @@ def dims(tensor: Tensor, axes: str, *, name: str) -> tuple[int, ...]:
     """
     names = axes.split()
     if tensor.ndim != len(names):
-        raise ValueError(
-            f"{name}: expected shape ({', '.join(names)}), got {tuple(tensor.shape)}"
-        )
+        raise ValueError(f"{name}: expected shape ({', '.join(names)}), got {tuple(tensor.shape)}")
     return tuple(tensor.shape)

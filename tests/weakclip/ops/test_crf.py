@@ -303,7 +303,7 @@ def test_large_batches_go_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = dense_crf(images, probs, PSA)
     monkeypatch.setattr("weakclip.ops.crf._GROUP_FLOATS", 2 * 3 * 16 * 15)
     torch.testing.assert_close(dense_crf(images, probs, PSA), expected, atol=1e-5, rtol=0)
-    monkeypatch.setattr("weakclip.ops.mean_field._CACHED_PIXELS", 1)
+    monkeypatch.setattr("weakclip.ops.crf_lattices._CACHED_PIXELS", 1)
     torch.testing.assert_close(dense_crf(images, probs, PSA), expected, atol=1e-5, rtol=0)
 
 

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from bench import task
+from bench.bank import BankBatches, view_rows
+from bench.errors import BenchError
+from bench.task import CartoonWorkbench, prepare
+from weakclip.config import MICRO, RELEASE, SeedAndBoundary
+from weakclip.labels import IGNORE
+from weakclip.ops.crf import build_lattices, dense_crf
+from weakclip.views import normalise_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def quiet(step: int, total: int) -> None:
+    """Report nothing."""
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture(scope="module")
+def bench(artifacts: Path) -> CartoonWorkbench:
+    return prepare("smoke", data_root=None, device="cpu", artifacts=artifacts)
+
+
+def test_two_runs_give_the_same_counts(bench: CartoonWorkbench) -> None:
+    first, second = (bench.run(MICRO, 1, report=quiet) for _ in range(2))
+    assert tuple(first.counts) == task.TASKS
+    for name in task.TASKS:
+        assert np.array_equal(first.counts[name], second.counts[name])
+        assert np.array_equal(first.boundary[name], second.boundary[name])
+    assert first.curve == second.curve
+    assert first.parameters["image tower"]["trainable"] == 0
+    assert first.parameters["matching"]["trainable"] > 0
+
+
+def test_a_fresh_process_opens_what_another_made(bench: CartoonWorkbench, artifacts: Path) -> None:
+    counts = bench.run(MICRO, 0, report=quiet).counts
+    before = sorted(path.name for path in artifacts.iterdir())
+    again = prepare("smoke", data_root=None, device="cpu", artifacts=artifacts)
+    assert np.array_equal(
+        again.run(MICRO, 0, report=quiet).counts["val-network"], counts["val-network"]
+    )
+    assert sorted(path.name for path in artifacts.iterdir()) == before
+    assert not any("part" in name for name in before)
+
+
+def test_pseudo_masks_respect_the_tags(bench: CartoonWorkbench) -> None:
+    counts = bench.run(MICRO, 0, report=quiet).counts["train-pseudo"]
+    predicted = torch.from_numpy(counts[:, 1:, 1]) > 0
+    assert not bool((predicted & ~bench.train.image_labels).any())
+
+
+def test_only_tagged_classes_are_seeded(bench: CartoonWorkbench) -> None:
+    for seeds, tags in zip(bench.seeds, bench.train.image_labels, strict=True):
+        used = {int(label) for label in seeds.unique()} - {0, IGNORE}
+        assert used <= {int(label) + 1 for label in tags.nonzero().flatten()}
+
+
+def test_the_bank_holds_what_the_tower_says(bench: CartoonWorkbench) -> None:
+    bank, _ = bench.features(MICRO)
+    tower = bench.clip.image.configured(taps=MICRO.taps, class_token="clip")
+    image = normalise_images(bench.train.images[3:4], bench.clip.mean, bench.clip.std)
+    direct, kept = tower(image), bank.features([3 * bank.views])
+    assert torch.allclose(direct.dense_embedding, kept.dense_embedding, atol=1e-5)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(direct.taps, kept.taps, strict=True))
+    mirrored = tower(image.flip(-1))
+    assert torch.allclose(
+        mirrored.dense_embedding, bank.features([3 * bank.views + 1]).dense_embedding, atol=1e-5
+    )
+
+
+def test_kept_lattices_change_no_batch(bench: CartoonWorkbench) -> None:
+    bank, _ = bench.features(MICRO)
+    assert isinstance(MICRO.supervision, SeedAndBoundary)
+    crf = MICRO.supervision.crf
+    source = BankBatches(bank, batch_size=3, seed=0, crf=crf)
+    batch = source(2)
+    assert batch.lattices is not None
+    assert len(batch.lattices) == 3
+    fresh = build_lattices(batch.grid_images, crf)
+
+    probs = torch.rand(3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    kept = dense_crf(batch.grid_images, probs, crf, lattices=batch.lattices)
+    assert torch.allclose(kept, dense_crf(batch.grid_images, probs, crf, lattices=fresh), atol=1e-6)
+
+
+def test_every_image_is_seen_once_per_epoch_in_an_order_of_the_seed() -> None:
+    orders = []
+    for seed in (0, 1):
+        rows = np.array(
+            [epoch_row for step in range(8) for epoch_row in view_rows(8, 4, 3, seed, step)]
+        )
+        images = rows // 4
+        assert sorted(images[:8]) == list(range(8)) == sorted(images[8:16])
+        orders.append(rows.tolist())
+    assert orders[0] != orders[1]
+
+
+def test_a_tower_with_drop_path_is_refused(bench: CartoonWorkbench) -> None:
+    with pytest.raises(ValueError, match="drop path"):
+        bench.run(replace(RELEASE, taps=MICRO.taps), 0, report=quiet)
+
+
+def test_a_data_root_that_is_not_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="VOC"):
+        prepare("smoke", data_root=tmp_path, device="cpu", artifacts=tmp_path).train  # noqa: B018
+
+
+def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="did you mean 'cartoon'"):
+        prepare("carton", data_root=None, device="cpu", artifacts=tmp_path)
