@@ -35,13 +35,12 @@ from bench.cartoon.pools import Pool, PoolKind, PoolSpec, ensure_pool
 from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.world import WorldConfig
-from weakclip.clip.micro import MicroConfig, build_micro, normalise, save_micro
+from weakclip.clip.micro import MicroCLIP, MicroConfig, build_micro, normalise, save_micro
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.random import Generator
-    from open_clip.model import CLIP
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -340,7 +339,7 @@ class Pretraining:
         part.replace(self.out / "curve.csv")
 
 
-def token_embeddings(model: CLIP, images: Tensor, positions: Tensor) -> Tensor:
+def token_embeddings(model: MicroCLIP, images: Tensor, positions: Tensor) -> Tensor:
     """Projected patch tokens for images seen through some of the position embeddings.
 
     Args:
@@ -388,7 +387,7 @@ def _draw_batch(
     )
 
 
-def _optimisers(model: CLIP) -> tuple[Muon, torch.optim.AdamW]:
+def _optimisers(model: MicroCLIP) -> tuple[Muon, torch.optim.AdamW]:
     """Muon for the blocks' matrices, AdamW for the rest (decay on matrices only)."""
     named = list(model.named_parameters())
     blocks = [(n, p) for n, p in named if "resblocks" in n and p.ndim == 2]

@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from open_clip.model import CLIP
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+MicroCLIP: TypeAlias = CLIP
+"""An open_clip model of micro-CLIP's architecture."""
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 CONFIG_FILE, WEIGHTS_FILE = "micro-clip.json", "micro-clip.safetensors"
