@@ -31,7 +31,11 @@ from weakclip.config import (
 
 FULL = MICRO
 assert isinstance(FULL.decoder, TextGuidedDecoder)
-PLAIN = PlainDecoder(channels=FULL.decoder.channels, dropout=FULL.decoder.dropout)
+PLAIN = PlainDecoder(
+    channels=FULL.decoder.channels,
+    dropout=FULL.decoder.dropout,
+    classifier_std=FULL.decoder.classifier_std,
+)
 
 BASELINE = replace(
     FULL, adapter=Resample(), prompt=FixedTemplate(), matching=Cosine(), decoder=PLAIN

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,8 +67,9 @@ class Bank:
         self.views, self.device = views, device
         self._arrays: dict[str, NDArray[np.generic]] = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r")
-            for name in ("taps", "global", "dense", "seeds", "grid")
+            for name in ("taps", "global", "dense", "seeds", "grid", "statistics")
         }
+        self._statistics = torch.from_numpy(np.array(self._arrays["statistics"])).to(device)
         self._lattices: dict[tuple[int, CRFConfig], Lattices] = {}
 
     def __len__(self) -> int:
@@ -77,10 +78,27 @@ class Bank:
     def features(self, rows: Sequence[int]) -> Features:
         """Features of some rows; row = image x views + view."""
         taps = self._tensor("taps", rows)
-        return Features(
-            taps=tuple(taps[:, level] for level in range(taps.shape[1])),
-            global_embedding=self._tensor("global", rows),
-            dense_embedding=self._tensor("dense", rows),
+        return self.standardise(
+            Features(
+                taps=tuple(taps[:, level] for level in range(taps.shape[1])),
+                global_embedding=self._tensor("global", rows),
+                dense_embedding=self._tensor("dense", rows),
+            )
+        )
+
+    def standardise(self, features: Features) -> Features:
+        """Bring every tap channel to mean 0 and deviation 1 over the training images.
+
+        The taps of a small tower have channels whose mean is several times their deviation; a
+        decoder without norms hardly trains on them (`docs/log.md`). The statistics are those of
+        the plain training views, need no labels and are the same for every variant.
+        """
+        mean, deviation = self._statistics[..., None, None]
+        return replace(
+            features,
+            taps=tuple(
+                (tap - mean[level]) / deviation[level] for level, tap in enumerate(features.taps)
+            ),
         )
 
     def batch(self, rows: Sequence[int], crf: CRFConfig | None) -> Batch:
@@ -181,7 +199,11 @@ def _compute(
         size = (spec.grid, spec.grid)
         grids.append(images_on_grid(normal, size, mean=clip.mean, std=clip.std).cpu())
     features = concatenate(parts)
-    np.save(folder / "taps.npy", torch.stack(features.taps, dim=1).numpy())
+    taps = torch.stack(features.taps, dim=1)  # (N x views, 4, D, h, w)
+    plain = taps[:: spec.views]
+    deviation, mean = torch.std_mean(plain, dim=(0, 3, 4))
+    np.save(folder / "statistics.npy", torch.stack([mean, deviation.clamp(min=1e-6)]).numpy())
+    np.save(folder / "taps.npy", taps.numpy())
     np.save(folder / "global.npy", features.global_embedding.numpy())
     np.save(folder / "dense.npy", features.dense_embedding.numpy())
     np.save(folder / "grid.npy", torch.cat(grids).numpy())

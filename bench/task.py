@@ -85,9 +85,9 @@ class Preset:
 CARTOON = Preset(
     name="cartoon",
     clip="micro",
-    splits={"train": 600, "val": 300, "tune": 200},
+    splits={"train": 400, "val": 200, "tune": 200},
     recipe=Recipe(
-        iterations=240, batch_size=16, learning_rate=3e-3, weight_decay=1e-2, warmup=20,
+        iterations=200, batch_size=8, learning_rate=4e-3, weight_decay=1e-2, warmup=20,
         warmup_ratio=1e-3, final_learning_rate=1e-5, log_every=40,
     ),
 )  # fmt: skip
@@ -274,6 +274,7 @@ class CartoonWorkbench:
             )
             images = torch.cat([self.val.images, self.val.images.flip(-1)]).to(self.device)
             val = tower(normalise_images(images, self.clip.mean, self.clip.std))
+            val = bank.standardise(val)
             self._banks[key] = (bank, val)
         return self._banks[key]
 

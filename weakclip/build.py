@@ -154,10 +154,17 @@ def build_decoder(spec: DecoderSlot, channels: int, classes: int, tau: float) ->
                 score_levels=spec.levels,
                 channels=spec.channels,
                 dropout=spec.dropout,
+                score_scale=spec.score_scale,
+                classifier_std=spec.classifier_std,
             )
         case PlainDecoder():
             return FPNDecoder(
-                channels, classes, score_levels=(), channels=spec.channels, dropout=spec.dropout
+                channels,
+                classes,
+                score_levels=(),
+                channels=spec.channels,
+                dropout=spec.dropout,
+                classifier_std=spec.classifier_std,
             )
         case ScoreMapDecoder():
             return ScoreMapUpsampling(tau)

@@ -120,8 +120,13 @@ class TextGuidedDecoder:
 
     levels: tuple[int, ...] = (0, 1, 2, 3)
     """Levels (0 = stride 4 ... 3 = stride 32) that get the score map; DenseCLIP: one."""
+    score_scale: float = 1.0
+    """Factor of the score map before it joins the features: a cosine varies by a few tenths
+    where the features vary by ones, which a short schedule does not make up for."""
     channels: int = 256
     dropout: float = 0.1
+    classifier_std: float = 0.01
+    """Standard deviation of the classifier's initial weights."""
 
     def __post_init__(self) -> None:
         if not self.levels or not set(self.levels) <= {0, 1, 2, 3}:
@@ -137,6 +142,7 @@ class PlainDecoder:
 
     channels: int = 256
     dropout: float = 0.1
+    classifier_std: float = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,8 +223,11 @@ RELEASE = replace(
 
 MICRO = WeakCLIPConfig(
     matching=CoAttention(width=64, depth=2),
-    decoder=TextGuidedDecoder(channels=48),
+    decoder=TextGuidedDecoder(channels=48, classifier_std=0.1, score_scale=10.0),
     supervision=SeedAndBoundary(grid=32),
     taps=(1, 2, 3, 5),
 )
-"""The paper's structure at the size of the embedded micro-CLIP (6 blocks, 128 px)."""
+"""The paper's structure at the size of the embedded micro-CLIP (6 blocks, 128 px).
+
+The classifier starts wider and the score map enters scaled, because a run has hundreds of steps,
+not 20,000 (`docs/log.md`)."""

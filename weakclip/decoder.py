@@ -35,6 +35,8 @@ class FPNDecoder(nn.Module):
         score_levels: Sequence[int],
         channels: int,
         dropout: float,
+        score_scale: float = 1.0,
+        classifier_std: float = 0.01,
     ) -> None:
         """Initialise the layers.
 
@@ -44,12 +46,16 @@ class FPNDecoder(nn.Module):
             score_levels: Levels whose input is the score map beside the features; may be empty.
             channels: Channels inside the decoder.
             dropout: Rate at which whole channels are dropped before the classifier.
+            score_scale: Factor of the score map where it joins the features.
+            classifier_std: Standard deviation of the classifier's initial weights.
         """
         super().__init__()
         self.score_levels = tuple(score_levels)
+        self.score_scale = score_scale
         widths = [in_channels + classes * (level in self.score_levels) for level in range(4)]
         self.neck = FeaturePyramid(widths, channels)
         self.head = SemanticHead(channels, classes, dropout)
+        nn.init.normal_(self.head.classifier.weight, std=classifier_std)
 
     def forward(self, pyramid: Pyramid, score_map: Tensor) -> Tensor:
         """Class logits.
@@ -65,7 +71,7 @@ class FPNDecoder(nn.Module):
         for index in self.score_levels:
             size = levels[index].shape[-2:]
             scores = F.interpolate(score_map, size, mode="bilinear", align_corners=True)
-            levels[index] = torch.cat([levels[index], scores], dim=1)
+            levels[index] = torch.cat([levels[index], self.score_scale * scores], dim=1)
         logits: Tensor = self.head(self.neck(tuple(levels)))
         return logits
 
@@ -117,7 +123,6 @@ class SemanticHead(nn.Module):
         )
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(channels, classes, 1)
-        nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.constant_(self.classifier.get_parameter("bias"), 0)
 
     def forward(self, levels: Pyramid) -> Tensor:

@@ -51,6 +51,8 @@ SOURCES: dict[str, CAMSource] = {
     "Grad-CAM, block input": SoftmaxGradCAM(),
     "Grad-CAM, block input + CAA": SoftmaxGradCAM(affinity=Affinity()),
 }
+CEILING = 4
+"""The ceiling is about the network and the world, so it trains this many times longer."""
 THRESHOLDS = [0.05 * step for step in range(1, 20)]
 
 
@@ -131,12 +133,14 @@ def localisation(cams: dict[str, float]) -> Gate:
 
 
 def ceiling(bench: CartoonWorkbench) -> Gate:
-    """G3: the same network trained on the ground truth of `train`."""
-    annotated = CartoonWorkbench(bench.preset, bench.root, bench.device, bench.artifacts)
+    """G3: the same network trained on the ground truth of `train`, four times as long."""
+    longer = replace(bench.preset.recipe, iterations=CEILING * bench.preset.recipe.iterations)
+    preset = replace(bench.preset, recipe=longer)
+    annotated = CartoonWorkbench(preset, bench.root, bench.device, bench.artifacts)
     annotated.seeds = bench.train.gt_masks.to(torch.uint8)
     scores = _scores(annotated.run(MICRO, 0, report=_quiet).counts)
     return Gate(
-        name="G3 WeakCLIP trained on ground truth",
+        name="G3 WeakCLIP trained on ground truth, 4 x the steps",
         rule=">= 80 mIoU on train, >= 70 on val",
         figures=scores,
         passed=scores["train-pseudo"] >= 0.80 and scores["val-network"] >= 0.70,

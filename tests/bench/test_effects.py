@@ -17,9 +17,9 @@ def test_the_component_study_has_both_designs() -> None:
     steps = [(c.component, c.variant, c.baseline) for c in found if c.kind == "cumulative"]
     assert steps == [
         ("adapter", "plus-adapter", "baseline"),
-        ("prompt", "plus-adapter-prompt", "plus-adapter"),
-        ("matching", "no-text-guidance", "plus-adapter-prompt"),
-        ("decoder", "full", "no-text-guidance"),
+        ("decoder", "plus-adapter-guidance", "plus-adapter"),
+        ("prompt", "no-co-attention", "plus-adapter-guidance"),
+        ("matching", "full", "no-co-attention"),
     ]
 
 

@@ -75,11 +75,20 @@ def test_the_bank_holds_what_the_tower_says(bench: CartoonWorkbench) -> None:
     image = normalise_images(bench.train.images[3:4], bench.clip.mean, bench.clip.std)
     direct, kept = tower(image), bank.features([3 * bank.views])
     assert torch.allclose(direct.dense_embedding, kept.dense_embedding, atol=1e-5)
-    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(direct.taps, kept.taps, strict=True))
+    expected = bank.standardise(direct).taps
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(expected, kept.taps, strict=True))
     mirrored = tower(image.flip(-1))
     assert torch.allclose(
         mirrored.dense_embedding, bank.features([3 * bank.views + 1]).dense_embedding, atol=1e-5
     )
+
+
+def test_standardised_taps_have_mean_0_and_deviation_1(bench: CartoonWorkbench) -> None:
+    bank, _ = bench.features(MICRO)
+    taps = bank.features(range(0, len(bank) * bank.views, bank.views)).taps
+    for tap in taps:
+        assert torch.allclose(tap.mean(dim=(0, 2, 3)), torch.zeros(tap.shape[1]), atol=1e-3)
+        assert torch.allclose(tap.std(dim=(0, 2, 3)), torch.ones(tap.shape[1]), atol=1e-3)
 
 
 def test_kept_lattices_change_no_batch(bench: CartoonWorkbench) -> None:
