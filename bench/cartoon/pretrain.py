@@ -9,7 +9,7 @@ about its quadrants, which its maker knows without any mask or box.
 
 Source: CLIP (Radford et al. 2021); Muon (Jordan et al. 2024) for the blocks' matrices.
 Run: `nox -s pretrain` (resumes where it stopped; `-- --budget 0.01` for a quick trial).
-Cost: about 45 minutes on two CPU cores.
+Cost: 67 minutes on two CPU cores shared with other jobs, and a few for the pools.
 Expect: the gates of `bench/cartoon/gates.py`; figures in `weakclip/assets/README.md`.
 """
 
