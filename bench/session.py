@@ -13,7 +13,7 @@ from bench.pool import run_in_processes
 from bench.provenance import collect
 from bench.record import conditions_id
 from bench.run import Finished, Job, run_here
-from bench.slots import plain
+from weakclip.checkpoints import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,6 +95,6 @@ def _job(session: Session, request: Request) -> tuple[Job, str]:
 
 
 def _described(values: Mapping[str, object]) -> dict[str, object]:
-    described = plain(dict(values))
+    described = describe(dict(values))
     assert isinstance(described, dict)
     return described

@@ -10,6 +10,7 @@ import json
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
+from weakclip.checkpoints import describe
 from weakclip.config import Cosine, FixedTemplate, PlainDecoder, Resample
 
 if TYPE_CHECKING:
@@ -26,30 +27,9 @@ OFF_KINDS = (Resample, FixedTemplate, Cosine, PlainDecoder)
 ON, OFF = "✓", "✗"
 
 
-def plain(value: object) -> object:
-    """Return `value` as JSON types, with the class name of each dataclass under `kind`.
-
-    `dataclasses.asdict` drops the class, so that two kinds with equal fields would look equal.
-
-    Example:
-        >>> plain(FixedTemplate())
-        {'kind': 'FixedTemplate', 'template': 'a photo of a {}.'}
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-        return {"kind": type(value).__name__, **parts}
-    if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(f"configuration value: expected a JSON type, got {type(value).__name__}")
-
-
 def plain_config(config: WeakCLIPConfig) -> dict[str, object]:
     """Return a configuration as the JSON object that records hold."""
-    described = plain(config)
+    described = describe(config)
     assert isinstance(described, dict)
     return described
 

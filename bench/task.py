@@ -26,6 +26,7 @@ from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError, unknown
 from bench.workbench import Outcome
 from weakclip.build import build_model, build_supervision
+from weakclip.checkpoints import describe
 from weakclip.clip.load import load_clip
 from weakclip.config import SeedAndBoundary
 from weakclip.data.voc import VOCDataset
@@ -167,7 +168,7 @@ class CartoonWorkbench:
             "tags_used": {"train-pseudo": True, "train-pseudo-crf": True, "val-network": False},
             "scales": [1.0],
             "flip": True,
-            "seeds": _plain(self.preset.source) | {"rule": _plain(self.preset.rule)},
+            "seeds": {**describe(self.preset.source), "rule": describe(self.preset.rule)},
             "thresholds_chosen_by": "rule without ground truth",
             "checkpoint_chosen_by": "last step",
             "recipe": asdict(self.preset.recipe),
@@ -400,10 +401,6 @@ def parameter_counts(model: WeakCLIP) -> dict[str, dict[str, int]]:
         }
         for name, module in modules.items()
     }
-
-
-def _plain(value: object) -> dict[str, object]:
-    return {"kind": type(value).__name__, **asdict(value)}  # type: ignore[call-overload]
 
 
 def _key(world: WorldConfig, seed: int, splits: Mapping[str, int]) -> str:

@@ -135,6 +135,11 @@ def load_components(path: Path, model: WeakCLIP, card: ModelCard) -> None:
 def describe(value: object) -> Any:  # noqa: ANN401 (a JSON value)
     """Return `value` as JSON types, each dataclass with its class name under `kind`.
 
+    `dataclasses.asdict` drops the class, so that two kinds with equal fields would look equal.
+
+    Raises:
+        TypeError: If a value has no JSON type.
+
     Example:
         >>> describe(kinds.FixedTemplate())
         {'kind': 'FixedTemplate', 'template': 'a photo of a {}.'}
@@ -144,7 +149,11 @@ def describe(value: object) -> Any:  # noqa: ANN401 (a JSON value)
         return {"kind": type(value).__name__, **parts}
     if isinstance(value, (tuple, list)):
         return [describe(item) for item in value]
-    return value
+    if isinstance(value, dict):
+        return {str(key): describe(item) for key, item in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"configuration value: expected a JSON type, got {type(value).__name__}")
 
 
 def from_description(value: object) -> Any:  # noqa: ANN401 (any kind of config)

@@ -9,10 +9,10 @@ from bench.slots import (
     config_id,
     differing_slots,
     mark,
-    plain,
     plain_config,
     slot_names,
 )
+from weakclip.checkpoints import describe
 from weakclip.config import (
     PAPER,
     RELEASE,
@@ -61,6 +61,6 @@ def test_marks(value: object, reference: object, expected: str) -> None:
 
 
 def test_what_json_cannot_say_is_refused() -> None:
-    assert plain({"a": (1, [None, "x"])}) == {"a": [1, [None, "x"]]}
+    assert describe({"a": (1, [None, "x"])}) == {"a": [1, [None, "x"]]}
     with pytest.raises(TypeError, match="expected a JSON type, got set"):
-        plain({"a": {1}})
+        describe({"a": {1}})
