@@ -20,9 +20,10 @@ from safetensors.torch import load_file, save_file
 from weakclip import config as kinds
 from weakclip.config import WeakCLIPConfig
 from weakclip.ops import crf
+from weakclip.tensors import check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from torch import Tensor
 
@@ -184,33 +185,6 @@ def config_id(config: WeakCLIPConfig) -> str:
     """First 12 hex digits of the SHA-256 of the sorted compact JSON of `describe`."""
     text = json.dumps(describe(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, source: str) -> None:
-    """Raise a readable ValueError unless names and shapes agree.
-
-    Args:
-        found: Tensors of a file, by name.
-        wanted: Tensors of the model, by the same names.
-        source: What to call the file.
-    """
-    problems = [
-        f"{title} ({len(names)}): {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-        for title, names in (
-            ("missing", sorted(wanted.keys() - found.keys())),
-            ("not used", sorted(found.keys() - wanted.keys())),
-            ("of another shape", [*_other_shapes(found, wanted)]),
-        )
-        if names
-    ]
-    if problems:
-        raise ValueError(f"{source}: does not fit the model; " + "; ".join(problems))
-
-
-def _other_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterable[str]:
-    for name in sorted(found.keys() & wanted.keys()):
-        if found[name].shape != wanted[name].shape:
-            yield f"{name} {tuple(found[name].shape)}, expected {tuple(wanted[name].shape)}"
 
 
 def _component_state(model: WeakCLIP) -> dict[str, Tensor]:

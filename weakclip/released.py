@@ -1,5 +1,11 @@
 """Reader of hustvl/WeakCLIP's checkpoints: its names, its shapes, our modules.
 
+    clip = load_clip("ViT-B-16/openai")
+    model = build_model(RELEASE, clip, class_names).eval()      # background first
+    load_released(model, read_tensors(Path("train_74p03_iter_8000.pth")))
+
+The checkpoint carries both towers, so `clip` gives no more than their architecture.
+
 References:
     hustvl/WeakCLIP, the released code; the names are those of its `state_dict`.
 """
@@ -9,15 +15,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from weakclip.checkpoints import check_names
+from weakclip.tensors import check_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from torch import Tensor
 
     from weakclip.model import WeakCLIP
 
@@ -61,36 +67,6 @@ def our_name(name: str) -> str | None:
     return None
 
 
-def read_released(path: Path) -> dict[str, Tensor]:
-    """Tensors of a released checkpoint by its own names, wrapper and `module.` removed.
-
-    Args:
-        path: A file that `torch.save` wrote. Only tensors and plain containers are read; no code
-            in the file is run.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds something else than named tensors.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: no file {path}")
-    return unwrap(torch.load(path, map_location="cpu", weights_only=True))
-
-
-def unwrap(content: Mapping[str, object]) -> dict[str, Tensor]:
-    """Named tensors of a checkpoint's content (arrays or tensors), `state_dict` or bare.
-
-    Raises:
-        ValueError: If a value is neither an array nor a tensor.
-    """
-    inner = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(inner, dict):
-        raise ValueError(f"checkpoint: expected named tensors, got {type(inner).__name__}")
-    return {
-        str(name).removeprefix("module."): _tensor(name, value) for name, value in inner.items()
-    }
-
-
 def load_released(model: WeakCLIP, state: Mapping[str, Tensor]) -> None:
     """Load a released checkpoint, towers included.
 
@@ -99,7 +75,7 @@ def load_released(model: WeakCLIP, state: Mapping[str, Tensor]) -> None:
 
     Args:
         model: Built with the kinds and sizes of the checkpoint.
-        state: Tensors by the release's names, as from `read_released`.
+        state: Tensors by the release's names, as from `weakclip.tensors.read_tensors`.
 
     Raises:
         ValueError: If a name is unknown or missing, or a shape differs; all are listed.
@@ -116,11 +92,3 @@ def load_released(model: WeakCLIP, state: Mapping[str, Tensor]) -> None:
         new = nn.Parameter(torch.empty_like(found[name], device=old.device), requires_grad=False)
         setattr(model.get_submodule(owner), attribute, new)
     model.load_state_dict(found)
-
-
-def _tensor(name: object, value: object) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    raise ValueError(f"checkpoint: expected a tensor under {name!r}, got {type(value).__name__}")

@@ -16,6 +16,8 @@ from tests.parity.verify_weakclip import build_reference_model, evaluate, verify
 from weakclip.build import build_model
 from weakclip.clip.bundle import CLIPBundle
 from weakclip.config import CoAttention, LearnableContext, TextGuidedDecoder, WeakCLIPConfig
+from weakclip.released import load_released
+from weakclip.tensors import read_tensors
 
 torch.set_num_threads(1)
 
@@ -50,6 +52,33 @@ def test_every_vector_of_the_release_is_reproduced() -> None:
     assert len(rows) == 32
     assert [row for row in rows if not row.passed] == []
     assert max(row.max_rel for row in rows) < 1e-4  # far inside the tolerance of the CRF terms too
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_released_checkpoint_file_gives_the_outputs_of_the_release(
+    tmp_path: Path, wrapped: bool
+) -> None:
+    """From a `.pth` as mmcv writes it, with a log and names of a data-parallel model."""
+    with np.load(ORACLE) as file:
+        arrays = dict(file)
+    config = json.loads(str(arrays.pop("config")))
+    prefix = "module." * wrapped
+    state = {
+        prefix + name.removeprefix("param/"): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith("param/")
+    }
+    meta = {"iter": 8000, "CLASSES": tuple(config["class_names"]), "PALETTE": np.zeros((3, 3))}
+    path = tmp_path / "train_74p03_iter_8000.pth"
+    torch.save({"meta": meta, "state_dict": state, "optimizer": {}} if wrapped else state, path)
+    blank = {key: np.zeros_like(array) for key, array in arrays.items() if key.startswith("param/")}
+    model = build_reference_model(config, arrays | blank)
+    load_released(model, read_tensors(path))
+    ours = evaluate(model, config, arrays)
+    for key, array in arrays.items():
+        if key.startswith("out/"):
+            error = np.abs(ours[key].detach().numpy() - array).max()
+            assert error <= 1e-4 * np.abs(array).max(), key
 
 
 def test_files_of_other_sizes_are_read(tmp_path: Path) -> None:

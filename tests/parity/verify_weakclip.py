@@ -34,7 +34,8 @@ from weakclip.losses import (
     seeds_on_grid,
 )
 from weakclip.ops.crf import WEAKCLIP_TRAIN
-from weakclip.released import load_released, our_name, unwrap
+from weakclip.released import load_released, our_name
+from weakclip.tensors import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,6 @@ from tests.weakclip.conftest import NAMES
 from weakclip.build import build_model
 from weakclip.checkpoints import (
     ModelCard,
-    check_names,
     config_id,
     describe,
     from_description,
@@ -137,14 +136,3 @@ def test_descriptions_of_a_newer_version_are_refused() -> None:
         from_description({"kind": "Cosine", "sharpness": 2})
     with pytest.raises(ValueError, match="kind 'Sine'"):
         from_description({"kind": "Sine"})
-
-
-def test_every_name_that_does_not_fit_is_told() -> None:
-    found = {"a": torch.zeros(2), "b": torch.zeros(3), "extra": torch.zeros(1)}
-    wanted = {"a": torch.zeros(2), "b": torch.zeros(4), "absent": torch.zeros(1)}
-    with pytest.raises(ValueError, match="missing") as caught:
-        check_names(found, wanted, source="file.pth")
-    assert str(caught.value) == (
-        "file.pth: does not fit the model; missing (1): absent; not used (1): extra; "
-        "of another shape (1): b (3,), expected (4,)"
-    )

@@ -1,22 +1,33 @@
-"""The frozen CLIPs that can be asked for by name."""
+"""The frozen CLIPs that can be asked for by name: the embedded one, and any plain open_clip ViT."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
+import logging
 from typing import TYPE_CHECKING
 
 import torch
 
+from weakclip.clip.architecture import build_clip
+from weakclip.clip.archive import is_archive, read_archive
 from weakclip.clip.bundle import CLIPBundle
-from weakclip.clip.micro import MEAN, STD, MicroConfig, build_micro, load_micro
+from weakclip.clip.checkpoint import find_checkpoint
+from weakclip.clip.hugging_face import open_clip_names
+from weakclip.clip.micro import ASSETS, MEAN, STD, MicroConfig, build_micro, load_micro
+from weakclip.clip.tokens import BytePairTokenizer
+from weakclip.tensors import read_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from open_clip.model import CLIP
+    from torch import Tensor
 
+    from weakclip.clip.architecture import Architecture
+    from weakclip.clip.checkpoint import Checkpoint
     from weakclip.clip.tokens import VocabularyTokenizer
+
+logger = logging.getLogger(__name__)
 
 CLIP_NAMES = ("micro", "random-micro")
 """`micro`: the embedded micro-CLIP. `random-micro`: its architecture with random weights, for
@@ -24,39 +35,88 @@ checks of the pipeline that support no claim."""
 
 
 def load_clip(
-    name: str = "micro", *, folder: Path | None = None, device: torch.device | str = "cpu"
+    name: str = "micro", *, weights: Path | None = None, device: torch.device | str = "cpu"
 ) -> CLIPBundle:
-    """Load a frozen CLIP.
+    """Load a frozen CLIP. Nothing is downloaded, and no code in a file is run.
 
     Args:
-        name: One of `CLIP_NAMES`.
-        folder: Where the weights are, if not in the package.
+        name: One of `CLIP_NAMES`; an open_clip ViT with a tag (`ViT-B-16/openai`), whose weights
+            are looked for in the local caches; the name of a ViT alone (`ViT-B-16`) together with
+            `weights`; or a folder with `open_clip_config.json` or transformers' `config.json`.
+        weights: A file: OpenAI's TorchScript `.pt`, open_clip's `.bin`, `.pt` or `.safetensors`,
+            transformers' `model.safetensors`; or such a folder. For `micro`, the folder of its
+            two files, if not the package's.
         device: Where to put the towers.
 
+    The activation follows the checkpoint: the tag's, the folder's description, or what a
+    TorchScript archive calls its modules. A bare file of tensors does not tell; then the name
+    does, so weights trained with QuickGELU need their tag or a name with `-quickgelu`.
+
     Raises:
-        FileNotFoundError: If the weights are missing.
-        ValueError: If the name is unknown or the weights are damaged.
+        FileNotFoundError: If the weights are missing; the message says which file to fetch.
+        ValueError: If the name is unknown, or the weights are damaged or do not fit.
     """
-    if name not in CLIP_NAMES:
-        guess = difflib.get_close_matches(name, CLIP_NAMES, n=1)
-        hint = f"; did you mean {guess[0]!r}?" if guess else ""
-        raise ValueError(f"unknown CLIP {name!r}{hint} Known: {', '.join(CLIP_NAMES)}")
-    if name == "micro":
-        model, tokenizer, digest = load_micro(folder) if folder else load_micro()
-    else:
-        _, tokenizer, _ = load_micro(folder) if folder else load_micro()
-        model, digest = _random_micro(tokenizer)
-    bundle = CLIPBundle.from_open_clip(
-        model,
-        tokenizer,
-        mean=MEAN,
-        std=STD,
-        name=f"{name}-clip",
-        sha256=digest,
-    )
+    bundle = _embedded(name, weights or ASSETS) if name in CLIP_NAMES else _other(name, weights)
     bundle.image.to(device)
     bundle.text.to(device)
     return bundle
+
+
+def _embedded(name: str, folder: Path) -> CLIPBundle:
+    model, tokenizer, digest = load_micro(folder)
+    if name == "random-micro":
+        model, digest = _random_micro(tokenizer)
+    return CLIPBundle.from_open_clip(
+        model, tokenizer, mean=MEAN, std=STD, name=f"{name}-clip", sha256=digest
+    )
+
+
+def _other(name: str, weights: Path | None) -> CLIPBundle:
+    checkpoint = find_checkpoint(name, weights)
+    tensors, architecture = _read(checkpoint)
+    model = build_clip(architecture, tensors, str(checkpoint.weights))
+    text = architecture.model["text_cfg"]
+    length = len(getattr(model, "text", model).positional_embedding)
+    with checkpoint.weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    first, second, third = (255 * value for value in architecture.mean)
+    red, green, blue = (255 * value for value in architecture.std)
+    return CLIPBundle.from_open_clip(
+        model,
+        BytePairTokenizer(length, **text.get("tokenizer_kwargs", {})),
+        mean=(first, second, third),
+        std=(red, green, blue),
+        name=checkpoint.name,
+        sha256=digest,
+    )
+
+
+def _read(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], Architecture]:
+    """Weights by open_clip's names, and the architecture with the activation they need.
+
+    Raises:
+        ValueError: If the file is damaged, or its modules have another activation than its tag.
+    """
+    path, architecture = checkpoint.weights, checkpoint.architecture
+    if is_archive(path):
+        archive = read_archive(path)
+        quick_gelu = "QuickGELU" in archive.modules
+        if checkpoint.tag is not None and quick_gelu != architecture.quick_gelu:
+            raise ValueError(
+                f"{path}: expected the activation of {checkpoint.name}, "
+                f"{_activation(architecture.quick_gelu)}, got {_activation(quick_gelu)}; "
+                "it is the file of another checkpoint"
+            )
+        return archive.tensors, architecture.with_activation(quick_gelu=quick_gelu)
+    logger.info("%s: %s", checkpoint.name, _activation(architecture.quick_gelu))
+    tensors = read_tensors(path)
+    if any(name.startswith("vision_model.") for name in tensors):
+        tensors = open_clip_names(tensors)
+    return tensors, architecture
+
+
+def _activation(quick_gelu: bool) -> str:  # noqa: FBT001 (it is the only argument)
+    return "QuickGELU" if quick_gelu else "exact GELU"
 
 
 def _random_micro(tokenizer: VocabularyTokenizer) -> tuple[CLIP, str]:

@@ -1,4 +1,4 @@
-"""Text to token ids for a CLIP whose vocabulary keeps only the rows that its texts use.
+"""Text to token ids: CLIP's own byte pairs, or only those that a small text tower has rows for.
 
 A CLIP text tower carries 49,408 embedding rows; the embedded micro-CLIP has seen a hundred words.
 Its vocabulary is the list of the byte-pair ids that it knows, in increasing order, so that the
@@ -85,6 +85,48 @@ class VocabularyTokenizer:
         row = torch.zeros(self.context_length, dtype=torch.int64)
         row[: len(tokens)] = torch.tensor([self._row[token] for token in tokens])
         return row
+
+
+class BytePairTokenizer:
+    """CLIP's byte-pair tokenizer, which open_clip ships, refusing what it would cut off.
+
+    Args:
+        context_length: Length L of every token row, padding included.
+        options: What a model's description says of its tokenizer, e.g. `clean`.
+    """
+
+    def __init__(self, context_length: int, **options: str) -> None:
+        self.context_length = context_length
+        self._base = open_clip.SimpleTokenizer(context_length=context_length, **options)
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Token ids of each text: start, words, end, zero padding.
+
+        Args:
+            texts: K texts.
+
+        Returns:
+            Token ids, (K, L), int64.
+
+        Raises:
+            ValueError: If a text is too long for the context.
+        """
+        for text in texts:
+            if not self.fits(text):
+                raise ValueError(
+                    f"text of {len(self._base.encode(text)) + 2} tokens, expected at most "
+                    f"{self.context_length}: {text!r}; shorten it"
+                )
+        ids: Tensor = self._base(list(texts))
+        return ids
+
+    def knows(self, text: str) -> bool:
+        """Always: byte pairs spell every text."""
+        return True
+
+    def fits(self, text: str) -> bool:
+        """Whether `text` with its start and end is no longer than the context."""
+        return len(self._base.encode(text)) + 2 <= self.context_length
 
 
 def vocabulary_of(texts: Sequence[str]) -> tuple[int, ...]:

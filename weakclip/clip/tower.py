@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 ClassToken = Literal["clip", "release"]
 """`clip`: the class embedding once; `release`: added a second time with its position."""
 
+Positions = Literal["exact", "half"]
+"""`half`: position embeddings are rounded to half precision after resizing, as CLIP-ES's are."""
+
 Taps = tuple[int, int, int, int]
 """0-based blocks whose outputs feed the pyramid, finest level first."""
 
@@ -94,6 +97,7 @@ class ImageTower(nn.Module):
         *,
         taps: Taps | None = None,
         class_token: ClassToken = "clip",
+        positions: Positions = "exact",
         drop_path: float = 0.0,
     ) -> None:
         """Freeze `vision` and hold it.
@@ -102,6 +106,7 @@ class ImageTower(nn.Module):
             vision: The image part of an open_clip model. It is frozen in place.
             taps: Blocks whose outputs feed the pyramid; `default_taps` of its depth if absent.
             class_token: See `ClassToken`.
+            positions: See `Positions`.
             drop_path: Stochastic-depth rate of the last block while training; it grows linearly
                 from 0 at the first block (the release leaves this on in its frozen tower).
 
@@ -120,6 +125,7 @@ class ImageTower(nn.Module):
                 f"{self.depth} blocks, got {self.taps}; set `taps` in the config"
             )
         self.class_token = class_token
+        self.positions = positions
         self.drop_rates = tuple(torch.linspace(0, drop_path, self.depth, device="cpu").tolist())
 
     @property
@@ -138,10 +144,21 @@ class ImageTower(nn.Module):
         return int(self.vision.patch_size[0])
 
     def configured(
-        self, *, taps: Taps, class_token: ClassToken, drop_path: float = 0.0
+        self,
+        *,
+        taps: Taps | None = None,
+        class_token: ClassToken = "clip",
+        positions: Positions = "exact",
+        drop_path: float = 0.0,
     ) -> ImageTower:
-        """Another view of the same weights."""
-        return ImageTower(self.vision, taps=taps, class_token=class_token, drop_path=drop_path)
+        """Another view of the same weights; the arguments are those of `ImageTower`."""
+        return ImageTower(
+            self.vision,
+            taps=taps,
+            class_token=class_token,
+            positions=positions,
+            drop_path=drop_path,
+        )
 
     def train(self, mode: bool = True) -> ImageTower:  # noqa: FBT001, FBT002 (nn.Module's)
         """Switch drop path on or off; the frozen layers stay in evaluation mode."""
@@ -245,13 +262,18 @@ class ImageTower(nn.Module):
             Output tokens, (B, 1 + hw, D).
 
         References:
-            Zhou et al., "Extract Free Dense Labels from CLIP" (MaskCLIP), ECCV 2022, which also
-            drops the residual and the MLP.
+            Zhou et al., "Extract Free Dense Labels from CLIP" (MaskCLIP), ECCV 2022; its released
+            code keeps residual and MLP of a ViT as well.
         """
         block = self.vision.transformer.resblocks[-1]
         values = project(block, block.ln_1(tokens))[2]
         tokens = tokens + block.ls_1(block.attn.out_proj(values))
         return cast("Tensor", tokens + block.ls_2(block.mlp(block.ln_2(tokens))))
+
+    def last_keys(self, tokens: Tensor) -> Tensor:
+        """Keys of the last block's attention, (B, 1 + hw, D), from its input of the same shape."""
+        block = self.vision.transformer.resblocks[-1]
+        return project(block, block.ln_1(tokens))[1]
 
     def read_out(self, tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Global and dense embeddings of the last tokens, as the tower's pooling defines them.
@@ -282,7 +304,8 @@ class ImageTower(nn.Module):
             square = rest.T.reshape(1, -1, side, side)
             resized = F.interpolate(square, grid, mode="bilinear", align_corners=False)
             rest = resized[0].flatten(1).T
-        return torch.cat([first, rest])
+        positions = torch.cat([first, rest])
+        return positions.half().to(rest.dtype) if self.positions == "half" else positions
 
     def _block(
         self,

@@ -3,7 +3,14 @@ from __future__ import annotations
 import open_clip
 import pytest
 
-from weakclip.clip.tokens import END, PAD, START, VocabularyTokenizer, vocabulary_of
+from weakclip.clip.tokens import (
+    END,
+    PAD,
+    START,
+    BytePairTokenizer,
+    VocabularyTokenizer,
+    vocabulary_of,
+)
 
 WORDS = ["a photo of a dog", "a cat."]
 
@@ -44,3 +51,14 @@ def test_a_text_that_is_too_long_is_refused() -> None:
 def test_a_vocabulary_without_order_or_special_tokens_is_refused(ids: list[int]) -> None:
     with pytest.raises(ValueError, match="vocabulary"):
         VocabularyTokenizer(ids, 8)
+
+
+def test_byte_pairs_are_open_clips_own_and_nothing_is_cut_off() -> None:
+    tokenize = BytePairTokenizer(8)
+    base = open_clip.SimpleTokenizer(context_length=8)(WORDS)
+    assert tokenize(WORDS).equal(base)
+    assert tokenize.knows("zebra")
+    assert tokenize.fits("a photo of a dog")
+    assert not tokenize.fits("a photo of a very old dog")
+    with pytest.raises(ValueError, match=r"text of 9 tokens, expected at most 8: .*; shorten it"):
+        tokenize(["a dog", "a photo of a very old dog"])

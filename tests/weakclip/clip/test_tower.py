@@ -179,3 +179,13 @@ def test_other_architectures_are_refused(make_open_clip: ClipFactory) -> None:
     oblong = CLIPVisionCfg(layers=1, width=32, head_width=8, patch_size=8, image_size=(16, 24))
     with pytest.raises(ValueError, match="expected a square patch grid"):
         ImageTower(CLIP(16, oblong, text).visual)
+
+
+def test_half_precision_positions_are_rounded_after_resizing(make_open_clip: ClipFactory) -> None:
+    tower = ImageTower(make_open_clip().visual)
+    rounded = tower.configured(positions="half")
+    assert rounded.vision is tower.vision
+    for grid in ((4, 4), (3, 7)):
+        positions = tower._positions(grid)
+        assert torch.equal(rounded._positions(grid), positions.half().float())
+        assert not torch.equal(rounded._positions(grid), positions)

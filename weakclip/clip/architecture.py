@@ -1,0 +1,173 @@
+"""What must be known of a CLIP beside its weights: sizes, activation, image normalisation.
+
+The value is open_clip's own description (its `model_cfg`), whether it comes from its register of
+models, from the `open_clip_config.json` beside a checkpoint, or from a file translated to it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import open_clip
+import torch
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.model import CLIP, CustomTextCLIP
+
+from weakclip.tensors import check_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+Channels = tuple[float, float, float]
+
+_NOT_WEIGHTS = ("attn_mask", "input_resolution", "context_length", "vocab_size")
+"""Last parts of names that published files carry beside the weights."""
+_FOREIGN_PARTS = ("timm_model_name", "hf_model_name", "hf_tokenizer_name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """A CLIP without its weights."""
+
+    model: Mapping[str, Any]
+    """open_clip's `model_cfg`: `embed_dim`, `vision_cfg`, `text_cfg`, `quick_gelu`, ..."""
+    mean: Channels = OPENAI_DATASET_MEAN
+    """Mean of each RGB channel to subtract, in 0-1 units."""
+    std: Channels = OPENAI_DATASET_STD
+
+    @property
+    def quick_gelu(self) -> bool:
+        """Whether x sigmoid(1.702 x) stands for the exact GELU, as in OpenAI's models."""
+        return bool(self.model.get("quick_gelu", False))
+
+    def with_activation(self, *, quick_gelu: bool) -> Architecture:
+        """The same sizes with this activation in both towers."""
+        return Architecture(
+            model={**self.model, "quick_gelu": quick_gelu}, mean=self.mean, std=self.std
+        )
+
+
+def registered(name: str) -> Architecture:
+    """The architecture that open_clip knows by a name.
+
+    Raises:
+        ValueError: If open_clip knows no such name.
+    """
+    config = open_clip.get_model_config(name)
+    if config is None:
+        known = open_clip.list_models()
+        guess = difflib.get_close_matches(name, ["micro", "random-micro", *known], n=3)
+        hint = f"; did you mean {', '.join(map(repr, guess))}?" if guess else ";"
+        raise ValueError(
+            f"unknown CLIP {name!r}{hint} Known: micro, random-micro, the names of "
+            "open_clip.list_models(), and folders with a config.json or open_clip_config.json"
+        )
+    return Architecture(model=config)
+
+
+def from_open_clip(path: Path) -> Architecture:
+    """The architecture in an `open_clip_config.json`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not readable or describes no model.
+    """
+    content = read_json(path)
+    preprocess = content.get("preprocess_cfg", {})
+    model = content.get("model_cfg", content)
+    if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model):
+        raise ValueError(
+            f"{path}: expected open_clip's embed_dim, vision_cfg and text_cfg, got {sorted(model)}"
+        )
+    return Architecture(
+        model=model,
+        mean=tuple(preprocess.get("mean", OPENAI_DATASET_MEAN)),
+        std=tuple(preprocess.get("std", OPENAI_DATASET_STD)),
+    )
+
+
+def build_clip(architecture: Architecture, tensors: Mapping[str, Tensor], source: str) -> CLIP:
+    """An open_clip model with these weights in float32, in evaluation mode, on the CPU.
+
+    The image side and the number of text positions follow the weights, so a checkpoint of another
+    resolution than its namesake keeps its own position embeddings.
+
+    Args:
+        architecture: Its sizes.
+        tensors: Weights by open_clip's names.
+        source: What to call the file in errors.
+
+    Raises:
+        ValueError: If the architecture is none that the towers can use, or a name or a shape of
+            the weights does not fit; all are listed.
+    """
+    _check_supported(architecture, source)
+    found = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+        if name.rpartition(".")[2] not in _NOT_WEIGHTS
+    }
+    separate = any(name.startswith("text.") for name in found)
+    with torch.device("meta"):  # no time and no memory for weights that are replaced
+        kind = CustomTextCLIP if separate else CLIP
+        model = kind(**_sized(architecture.model, found, separate=separate))
+    wanted = model.state_dict()
+    found["logit_scale"] = found.get("logit_scale", torch.zeros(())).reshape(
+        wanted["logit_scale"].shape
+    )
+    check_names(found, wanted, source=source)
+    model.load_state_dict(found, assign=True)
+    return model.eval()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not readable.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"CLIP: no file {path}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a readable JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a mapping, got {type(content).__name__}")
+    return content
+
+
+def _check_supported(architecture: Architecture, source: str) -> None:
+    model = architecture.model
+    for part in (model["vision_cfg"], model["text_cfg"]):
+        for name in _FOREIGN_PARTS:
+            if part.get(name):
+                raise ValueError(
+                    f"{source}: uses {part[name]!r} ({name}) of another package; expected a plain "
+                    "ViT and CLIP's own text tower and tokenizer, such as ViT-B-16 or ViT-L-14"
+                )
+    if "multimodal_cfg" in model or not isinstance(model["vision_cfg"].get("layers"), int):
+        raise ValueError(f"{source}: expected a plain ViT, got a ResNet or a captioning model")
+
+
+def _sized(
+    model: Mapping[str, Any], tensors: Mapping[str, Tensor], *, separate: bool
+) -> dict[str, Any]:
+    """`model` with the image side and text length of the weights, without foreign options."""
+    vision, text = dict(model["vision_cfg"]), dict(model["text_cfg"])
+    image_positions = tensors.get("visual.positional_embedding")
+    if image_positions is not None:
+        side = round((len(image_positions) - 1) ** 0.5)
+        vision["image_size"] = side * int(vision.get("patch_size", 16))
+    text_positions = tensors.get("text." * separate + "positional_embedding")
+    if text_positions is not None:
+        text["context_length"] = len(text_positions)
+    rest = {name: value for name, value in model.items() if name != "custom_text"}
+    return {**rest, "vision_cfg": vision, "text_cfg": text}
