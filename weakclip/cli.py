@@ -1,14 +1,17 @@
-"""`weakclip crf`: the door for people with images."""
+"""`weakclip COMMAND`: the door for people with images."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
-from weakclip import cli_crf
+from weakclip import cli_check, cli_crf, cli_data, cli_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+COMMANDS = (cli_masks, cli_data, cli_check, cli_crf)
+"""One module a command, in the order of the help: `add_parser(subparsers)` and `run(args)`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="weakclip", description="Masks from image-level tags.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    cli_crf.add_parser(commands)
+    for module in COMMANDS:
+        module.add_parser(commands).set_defaults(run=module.run)
     args = parser.parse_args(argv)
-    return cli_crf.run(args)
+    run: Callable[[argparse.Namespace], int] = args.run
+    return run(args)

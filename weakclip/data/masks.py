@@ -6,12 +6,13 @@ The palette only makes the file viewable; readers take the indices and never the
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from weakclip.data.atomic import replacing
+from weakclip.data.images import readable
 from weakclip.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def voc_palette() -> NDArray[np.uint8]:
 
 VOC_PALETTE = voc_palette()
 
+LABEL_MODES = ("P", "L")
+"""Pillow's modes of a file that holds labels: palette and 8-bit grey."""
+
 
 def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
     """Write a label mask as a palette PNG (mode P), atomically.
@@ -56,12 +60,8 @@ def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
         )
     image = Image.fromarray(mask)
     image.putpalette(VOC_PALETTE.tobytes())
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         image.save(temporary, format="PNG")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -74,19 +74,17 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, or is a colour picture of a mask.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise ValueError(
-                    f"{path}: expected label indices (a palette or 8-bit grey PNG), got mode "
-                    f"{image.mode}; a colour picture of a mask has lost its labels, "
-                    "use the original file"
-                )
-            return np.array(image, dtype=np.uint8)
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: damaged mask ({error}); copy or generate it again") from error
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such mask")
+    with readable(path, "mask"), Image.open(path) as image:
+        mode = image.mode
+        labels = np.array(image, dtype=np.uint8) if mode in LABEL_MODES else None
+    if labels is None:
+        raise ValueError(
+            f"{path}: expected label indices (a palette or 8-bit grey PNG), got mode {mode}; "
+            "a colour picture of a mask has lost its labels, use the original file"
+        )
+    return labels
 
 
 def void_border(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:

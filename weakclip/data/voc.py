@@ -11,7 +11,6 @@ Only the labels of a whole image may teach a weakly-supervised method; the masks
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,9 +18,10 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image
 
+from weakclip.data.images import read_rgb
 from weakclip.data.masks import read_mask
+from weakclip.data.tagged import BadImage, TaggedFiles, labels_tensor, list_sha256
 from weakclip.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -99,15 +99,14 @@ class VOCDataset:
         self._entries = _read_list(self.root, _list_path(self.root, split))
         _check_pieces(self._entries, self.root, split)
         self.ids: tuple[str, ...] = tuple(entry.image_id for entry in self._entries)
-        text = "".join(f"{image_id}\n" for image_id in self.ids)
-        self.image_list_sha256: str = hashlib.sha256(text.encode()).hexdigest()
+        self.image_list_sha256: str = list_sha256(self.ids)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __getitem__(self, index: int) -> Sample:
         entry = self._entries[index]
-        image = _read_image(entry.image)
+        image = read_rgb(entry.image)
         gt_mask = None if entry.mask is None else read_mask(entry.mask)
         if gt_mask is not None:
             self._check_mask(gt_mask, entry, image.shape[:2])
@@ -139,6 +138,72 @@ class VOCDataset:
                 f"{entry.mask}: expected labels 0 to {len(self.classes)} and {IGNORE}, "
                 f"got {int(gt_mask[~known][0])}; pass the data set's own `classes`"
             )
+
+
+def list_voc(
+    root: Path, split: str | None = None, *, classes: tuple[str, ...] = VOC_CLASSES
+) -> TaggedFiles:
+    """A data set in VOC's layout as tagged files, however incomplete it is.
+
+    `VOCDataset` insists that every piece is there; this reader is for running on what there is
+    and for finding out what is wrong: an image without annotation has no tags and a problem.
+
+    Args:
+        root: The folder that holds JPEGImages.
+        split: Name of a list; None takes every image that some list names, sorted.
+        classes: Names of the foreground classes, in label order.
+
+    Raises:
+        FileNotFoundError: If the root does not look like VOC.
+        ValueError: If the split is unknown or a list is malformed.
+    """
+    _check_root(root)
+    every = sorted((root / _LISTS).glob("*.txt"))
+    lists = [_list_path(root, split)] if split is not None else every
+    read = [entry for path in lists for entry in _read_list(root, path)]
+    entries = (
+        read
+        if split is not None
+        else sorted(
+            {entry.image_id: entry for entry in read}.values(), key=lambda entry: entry.image_id
+        )
+    )
+    images = root / "JPEGImages"
+    flat = all(entry.image.parent == images for entry in entries)
+    tags, problems = _tags_of(entries, classes)
+    base = images if flat else root
+    return TaggedFiles(
+        root=base,
+        names=tuple(entry.image.relative_to(base).as_posix() for entry in entries),
+        classes=classes,
+        image_labels=labels_tensor(tags, classes),
+        masks=tuple(entry.mask for entry in entries),
+        problems=problems,
+    )
+
+
+def voc_ids(root: Path, split: str) -> tuple[str, ...]:
+    """The image ids of a list in ImageSets/Segmentation, in its order.
+
+    Raises:
+        ValueError: If there is no such list or it is malformed.
+    """
+    return tuple(entry.image_id for entry in _read_list(root, _list_path(root, split)))
+
+
+def _tags_of(
+    entries: Sequence[_Entry], classes: tuple[str, ...]
+) -> tuple[list[frozenset[str]], tuple[BadImage, ...]]:
+    """The tags of each entry, none where they cannot be read, and why not."""
+    tags: list[frozenset[str]] = []
+    problems: list[BadImage] = []
+    for entry in entries:
+        try:
+            tags.append(_read_tags(entry.annotation, classes))
+        except (OSError, ValueError) as error:
+            tags.append(frozenset())
+            problems.append(BadImage(entry.image_id, str(error)))
+    return tags, tuple(problems)
 
 
 def _check_root(root: Path) -> None:
@@ -230,19 +295,17 @@ def _check_pieces(entries: Sequence[_Entry], root: Path, split: str) -> None:
             )
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"), dtype=np.uint8)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: damaged image ({error}); copy or generate it again") from error
-
-
 def _read_labels(path: Path, classes: tuple[str, ...]) -> NDArray[np.bool_]:
     """The classes of the objects of an annotation, (F,) bool."""
+    names = _read_tags(path, classes)
+    return np.array([name in names for name in classes], dtype=np.bool_)
+
+
+def _read_tags(path: Path, classes: tuple[str, ...]) -> frozenset[str]:
+    """The classes of the objects of an annotation, by name."""
     try:
         names = [node.findtext("name") for node in ElementTree.parse(path).iterfind("object")]
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"{path}: damaged annotation ({error}); copy it again") from error
     unknown = [name for name in names if name not in classes]
     if unknown:
@@ -250,4 +313,4 @@ def _read_labels(path: Path, classes: tuple[str, ...]) -> NDArray[np.bool_]:
             f"{path}: unknown class {unknown[0]!r}; pass the data set's own `classes`. "
             f"Known: {', '.join(classes)}"
         )
-    return np.array([name in names for name in classes], dtype=np.bool_)
+    return frozenset(name for name in names if name is not None)

@@ -15,6 +15,7 @@ from weakclip.data.masks import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -112,3 +113,11 @@ def test_the_border_is_where_a_neighbourhood_holds_two_labels(shape: tuple[int, 
         expected[y, x] = len(np.unique(window)) > 1
     assert np.array_equal(void_border(labels), expected)
     assert np.array_equal(with_void_border(labels), np.where(expected, 255, labels))
+
+
+def test_a_mask_that_is_a_decompression_bomb_is_refused(
+    tmp_path: Path, bomb: Callable[[Path], None]
+) -> None:
+    bomb(tmp_path / "bomb.png")
+    with pytest.raises(ValueError, match=r"bomb\.png: mask of too many pixels"):
+        read_mask(tmp_path / "bomb.png")
