@@ -1,0 +1,1 @@
+"""From tagged images to masks on disk; the door is `weakclip.masks`."""

@@ -1,0 +1,64 @@
+"""The size at which an image is worked on, and the way back to the size of its file."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+FEWEST_PATCHES = 4  # per side: at half the size, the coarsest pyramid level still has a cell
+
+
+def working_size(size: tuple[int, int], max_side: int, patch: int) -> tuple[int, int]:
+    """Height and width to work at: whole patches, the long side at most `max_side`.
+
+    Args:
+        size: Height and width of the image.
+        max_side: Longest side in pixels; smaller images are not enlarged, but for very small ones.
+        patch: Side of CLIP's patches in pixels.
+
+    Example:
+        >>> working_size((375, 500), 512, 16), working_size((3000, 4000), 512, 16)
+        ((368, 496), (384, 512))
+        >>> working_size((10, 20_000), 512, 16)
+        (64, 512)
+    """
+    scale = min(1.0, max_side / max(size))
+    most = max(FEWEST_PATCHES, max_side // patch)
+    height, width = (
+        patch * min(max(round(side * scale / patch), FEWEST_PATCHES), most) for side in size
+    )
+    return height, width
+
+
+def shrink(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """An image (3, H, W), uint8, at another size, antialiased; itself if it has that size."""
+    if tuple(image.shape[1:]) == size:
+        return image
+    resized = F.interpolate(
+        image[None].float(), size, mode="bilinear", align_corners=False, antialias=True
+    )
+    return resized[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def labels_at(scores: Tensor, image_labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """The label of the largest score of each pixel, at the size of the file.
+
+    Args:
+        scores: (K, h, w), background first; only those of tagged classes are looked at.
+        image_labels: The image's tags, (F,), bool.
+        size: Height and width of the result; scores are resized bilinearly.
+
+    Returns:
+        (H, W), uint8.
+
+    Example:
+        >>> scores = torch.tensor([[[0.4, 0.1]], [[0.9, 0.9]], [[0.2, 0.8]]])
+        >>> labels_at(scores, torch.tensor([False, True]), (1, 2)).tolist()
+        [[0, 2]]
+    """
+    known = torch.cat([image_labels.new_ones(1), image_labels]).nonzero()[:, 0]
+    chosen = scores[known.to(scores.device)]
+    if tuple(chosen.shape[1:]) != size:
+        chosen = F.interpolate(chosen[None], size, mode="bilinear", align_corners=False)[0]
+    return known[chosen.argmax(dim=0).cpu()].to(torch.uint8)

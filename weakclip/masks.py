@@ -1,0 +1,207 @@
+r"""Masks for people who have images and tags: the same as `weakclip masks`, from Python.
+
+Every tagged image becomes a palette PNG, a preview and an entry of a COCO-RLE file; how it was
+made is in `run.json` (`weakclip.masking.folder` lists the files). Nothing is chosen on a pixel
+annotation, and one bad image stops nothing.
+
+Example:
+    A folder `photos` of images, and `labels.csv` that says `file,labels` of each:
+
+    >>> import tempfile; from pathlib import Path; from PIL import Image
+    >>> holder = tempfile.TemporaryDirectory(); place = Path(holder.name)
+    >>> (place / "photos").mkdir()
+    >>> for name in ("a.png", "b.png"):
+    ...     Image.effect_noise((128, 96), 50).save(place / "photos" / name)
+    >>> _ = (place / "labels.csv").write_text("file,labels\na.png,dog\nb.png,cat;person\n")
+
+    >>> files = list_folder(place / "photos", place / "labels.csv")
+    >>> clip = load_clip("micro")  # a CLIP of photographs: load_clip("ViT-B-16/openai")
+    >>> run = make_masks(files, clip, place / "masks", plan_for(clip, "clip-es"))
+    >>> run.done, run.failed
+    (2, ())
+    >>> sorted(path.name for path in (place / "masks").iterdir())
+    ['masks', 'masks.json', 'preview', 'run.json']
+    >>> holder.cleanup()
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from weakclip.checkpoints import describe
+from weakclip.clip.load import load_clip
+from weakclip.data.folder import list_folder
+from weakclip.labels import IGNORE
+from weakclip.masking.folder import ResultFolder
+from weakclip.masking.job import MaskJob
+from weakclip.masking.plan import plan_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from weakclip.clip.bundle import CLIPBundle
+    from weakclip.data.tagged import BadImage, TaggedFiles
+    from weakclip.masking.job import Report
+    from weakclip.masking.plan import MaskPlan
+
+__all__ = ["MaskRun", "list_folder", "load_clip", "make_masks", "plan_for"]
+
+FORMAT = "weakclip-masks-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskRun:
+    """What became of the images."""
+
+    done: int
+    """Masks written now."""
+    kept: int
+    """Masks that were there from an earlier run."""
+    skipped: int
+    """Images without tags, which get no mask."""
+    failed: tuple[BadImage, ...]
+    """Images, and lines of the tags, that could not be used."""
+
+
+def make_masks(
+    files: TaggedFiles,
+    clip: CLIPBundle,
+    out: Path,
+    plan: MaskPlan,
+    *,
+    resume: bool = False,
+    batch_size: int = 8,
+    report: Report | None = None,
+) -> MaskRun:
+    """Make a mask of every tagged image.
+
+    Args:
+        files: Images and tags.
+        clip: The frozen CLIP, on the device to work on.
+        out: Folder of the results; not among the images.
+        plan: How; `plan_for(clip, method)`.
+        resume: Go on with what is in `out`, which must have been made with the same images, tags,
+            CLIP and plan.
+        batch_size: Images worked on together; less if memory runs out. Moves nothing
+            but roundings.
+        report: Called with (phase, done, in all).
+
+    Raises:
+        ValueError: If there are no or too many classes, the CLIP lacks a word, or `out` holds
+            results that are not to be resumed or were made otherwise.
+        OSError: If the results cannot be written; those that were are whole.
+    """
+    _check_classes(files)
+    folder = ResultFolder(out, files)
+    job = MaskJob(
+        files, clip, folder, plan, batch_size=batch_size, report=report or (lambda *_: None)
+    )
+    content = _protocol(files, clip, plan)
+    _check_earlier(folder, content, resume=resume)
+    folder.write_run({**content, "status": "running"})
+    kept, start, status = len(job.wanted) - len(job.missing), time.monotonic(), "interrupted"
+    try:
+        job.run()
+        regions = folder.write_list(files)
+        status = "done"
+    finally:
+        run = MaskRun(
+            done=job.done,
+            kept=kept,
+            skipped=len(files) - len(job.wanted),
+            failed=tuple(job.failed.values()),
+        )
+        if status == "done":
+            content["regions"] = regions
+        folder.write_run({**content, "status": status, **_outcome(run, job, start)})
+    return run
+
+
+def _check_classes(files: TaggedFiles) -> None:
+    if not 0 < len(files.classes) < IGNORE:
+        raise ValueError(
+            f"classes: expected 1 to {IGNORE - 1} tags, got {len(files.classes)}; labels of a PNG "
+            f"end at {IGNORE - 1}"
+        )
+
+
+def _check_earlier(folder: ResultFolder, content: dict[str, Any], *, resume: bool) -> None:
+    """Raise unless the folder is new, or was made alike and shall be resumed."""
+    earlier = folder.read_run()
+    if earlier is None:
+        if folder.root.is_dir() and any(folder.root.iterdir()):
+            raise ValueError(f"{folder.root}: holds other files; choose a new folder")
+        return
+    if not resume:
+        raise ValueError(
+            f"{folder.root}: holds masks already; resume to make the missing ones (--resume), or "
+            "choose a new folder"
+        )
+    if earlier.get("id") != content["id"]:
+        parts = [
+            name
+            for name in ("plan", "clip", "classes", "images")
+            if earlier.get(name) != content[name]
+        ]
+        raise ValueError(
+            f"{folder.root}: its masks were made with other {' and '.join(parts) or 'settings'}; "
+            "choose a new folder"
+        )
+
+
+def _protocol(files: TaggedFiles, clip: CLIPBundle, plan: MaskPlan) -> dict[str, Any]:
+    """How the masks are made; `id` is a hash of all that moves them."""
+    tags = np.packbits(files.image_labels.numpy()).tobytes()
+    decisive = {
+        "plan": describe(plan),
+        "clip": {"name": clip.name, "sha256": clip.sha256},
+        "classes": list(files.classes),
+        "images": {
+            "count": len(files),
+            "list_sha256": files.sha256,
+            "tags_sha256": hashlib.sha256(tags).hexdigest(),
+        },
+    }
+    text = json.dumps(decisive, sort_keys=True)
+    return {
+        "format": FORMAT,
+        "id": hashlib.sha256(text.encode()).hexdigest()[:12],
+        **decisive,
+        "protocol": {
+            "tags_used": True,
+            "pixel_annotations_used": False,
+            "thresholds_chosen_by": "rule without ground truth",
+            "checkpoint_chosen_by": "last step",
+        },
+        "versions": {
+            "weakclip": _version("weakclip"),
+            "torch": torch.__version__,
+            "open_clip": _version("open_clip_torch"),
+        },
+        "device": str(clip.image.vision.proj.device),
+    }
+
+
+def _outcome(run: MaskRun, job: MaskJob, start: float) -> dict[str, Any]:
+    return {
+        "seconds": round(time.monotonic() - start, 1),
+        "masks": {"done": run.done, "kept": run.kept, "skipped": run.skipped},
+        "failed": [{"name": bad.name, "reason": bad.reason} for bad in run.failed],
+        "batch_size": job.batch_size,
+        "training": job.training,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
