@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from weakclip.resume import Checkpoint
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -73,6 +76,7 @@ def fit(
     recipe: Recipe,
     *,
     report: Callable[[int, int], None] | None = None,
+    resume: Path | None = None,
 ) -> list[dict[str, float]]:
     """Train the components of `model` in place.
 
@@ -82,6 +86,8 @@ def fit(
         batches: Where the batches come from.
         recipe: How long and how fast.
         report: Called with (steps done, steps in all) after every step.
+        resume: File of the training's state. It is written now and then, and if it is there, the
+            training goes on from it and ends with the same bits; the caller removes it.
 
     Returns:
         Mean of each loss between two logged steps: {"step": ..., "seeding": ..., "loss": ...}.
@@ -89,19 +95,19 @@ def fit(
 
     Raises:
         FloatingPointError: If the loss is not finite.
+        ValueError: If `resume` is damaged or is the state of another training.
     """
     parameters = model.trainable_parameters()
-    curve: list[dict[str, float]] = []
     model.train()
     if not parameters:
         model.eval()
-        return curve
+        return []
     optimiser = torch.optim.AdamW(
         parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    sums: dict[str, float] = {}
-    since = 0
-    for step in range(recipe.iterations):
+    checkpoint = Checkpoint(resume, model, optimiser, recipe)
+    done = checkpoint.restore()
+    for step in range(done.step, recipe.iterations):
         batch = batches(step)
         losses = supervision(
             model(batch.features), batch.seeds, batch.grid_images, lattices=batch.lattices
@@ -117,15 +123,17 @@ def fit(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         for name, value in {**_values(losses), "loss": float(loss.detach())}.items():
-            sums[name] = sums.get(name, 0.0) + value
-        since += 1
-        if since == recipe.log_every or step + 1 == recipe.iterations:
-            curve.append({"step": step + 1, **{k: v / since for k, v in sums.items()}})
-            sums, since = {}, 0
+            done.sums[name] = done.sums.get(name, 0.0) + value
+        done.step, done.since = step + 1, done.since + 1
+        if done.since == recipe.log_every or step + 1 == recipe.iterations:
+            means = {name: total / done.since for name, total in done.sums.items()}
+            done.curve.append({"step": step + 1, **means})
+            done.sums, done.since = {}, 0
+        checkpoint.save_if_due(done)
         if report is not None:
             report(step + 1, recipe.iterations)
     model.eval()
-    return curve
+    return done.curve
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
