@@ -163,6 +163,9 @@ class SeedAndBoundary:
     seeding_weight: float = 1.0
     boundary_weight: float = 1.0
     matching_weight: float = 0.4
+    matching_size: Literal["image", "grid"] = "image"
+    """Where the matching loss compares score map and seeds: at the size of the seeds, or on the
+    loss grid like the other two losses, which costs a fraction at small sizes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,11 +226,11 @@ RELEASE = replace(
 
 MICRO = WeakCLIPConfig(
     matching=CoAttention(width=64, depth=2),
-    decoder=TextGuidedDecoder(channels=48, classifier_std=0.1, score_scale=10.0),
-    supervision=SeedAndBoundary(grid=32),
+    decoder=TextGuidedDecoder(channels=48, classifier_std=0.1, score_scale=10.0, dropout=0.0),
+    supervision=SeedAndBoundary(grid=32, matching_size="grid"),
     taps=(1, 2, 3, 5),
 )
 """The paper's structure at the size of the embedded micro-CLIP (6 blocks, 128 px).
 
-The classifier starts wider and the score map enters scaled, because a run has hundreds of steps,
-not 20,000 (`docs/log.md`)."""
+The classifier starts wider, the score map enters scaled and the decoder drops nothing, because a
+run has hundreds of steps, not 20,000 (`docs/log.md`)."""

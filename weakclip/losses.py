@@ -77,12 +77,14 @@ class BalancedSupervision:
         """Weighted losses `seeding`, `boundary` and `matching`; see `Supervision`."""
         size = (self.spec.grid, self.spec.grid)
         logits = logits_on_grid(output.logits, size)
+        grid_seeds = seeds_on_grid(seeds, size)
         boundary = boundary_loss(logits, grid_images, self.spec.crf, lattices)
+        matched = seeds if self.spec.matching_size == "image" else grid_seeds
         return {
-            "seeding": self.spec.seeding_weight * seeding_loss(logits, seeds_on_grid(seeds, size)),
+            "seeding": self.spec.seeding_weight * seeding_loss(logits, grid_seeds),
             "boundary": self.spec.boundary_weight * boundary,
             "matching": self.spec.matching_weight
-            * matching_loss(output.score_map, seeds, tau=self.tau),
+            * matching_loss(output.score_map, matched, tau=self.tau),
         }
 
 
