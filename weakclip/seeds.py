@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from weakclip.ops.affinity import box_mask, sinkhorn_affinity
+from weakclip.ops.affinity import box_mask, sinkhorn_affinity, spread
 from weakclip.ops.cam import grad_cam, normalise_cam, present_softmax
 from weakclip.ops.seed import otsu_band, seed_from_cam
 
@@ -57,6 +57,12 @@ class SoftmaxGradCAM:
     """`ln_1` is CLIP-ES's hook: it sees only what passes through the last block's attention.
     `block-input` also sees the residual path, where a shallow tower with average pooling keeps
     its local evidence."""
+    pooling: Literal["tower", "patches"] = "tower"
+    """Where the probability is read: at the tower's own pooling, or at the mean of the patch
+    tokens whatever the tower was trained with (CLIP-ES, on a class-token CLIP)."""
+    stretch: Literal["once", "twice"] = "once"
+    """How often a map is brought to [0, 1]. Twice (CLIP-ES) matters where the gradients are so
+    small that the constant of 1e-7 keeps a map's maximum from 1."""
     affinity: Affinity | None = None
 
 
@@ -101,7 +107,7 @@ def encode_texts(
     Args:
         clip: The frozen CLIP.
         names: What to call each foreground class.
-        background: Words for what is not a class.
+        background: Words for what is not a class; may be none.
         template: Sentence with one `{}`.
 
     Raises:
@@ -109,8 +115,10 @@ def encode_texts(
     """
 
     def encode(words: Sequence[str]) -> Tensor:
-        ids = clip.tokenize([template.format(word) for word in words])
         device = clip.text.positional_embedding.device
+        if not words:
+            return torch.zeros(0, clip.image.embed_dim, device=device)
+        ids = clip.tokenize([template.format(word) for word in words])
         return F.normalize(clip.text.encode_tokens(ids.to(device)), dim=-1)
 
     return TextBank(encode(names), encode(background))
@@ -170,34 +178,85 @@ def _softmax_grad_cam(
 ) -> Tensor:
     trace = clip.image.forward_tokens(images, attention=source.affinity is not None)
     tokens, pairs = trace.tokens[-2], image_labels.nonzero()
-    everything = torch.cat([texts.foreground, texts.background])
 
     def probability(activations: Tensor, pairs: Tensor) -> Tensor:
         if source.layer == "ln_1":
             output, _ = clip.image.last_block(tokens[pairs[:, 0]], activations)
         else:
             output, _ = clip.image.last_block(activations)
-        image, _ = clip.image.read_out(output, trace.grid)
-        logits = clip.logit_scale * F.normalize(image, dim=-1) @ everything.T
+        logits = image_logits(clip, output, trace.grid, texts, pooling=source.pooling)
         chances = present_softmax(logits, image_labels[pairs[:, 0]])
         return chances.gather(1, pairs[:, 1:]).squeeze(1)
 
     activations = clip.image.last_norm(tokens) if source.layer == "ln_1" else tokens
-    maps = grad_cam(probability, activations, pairs).view(-1, *trace.grid)
-    maps = normalise_cam(maps)
+    maps = normalise_cam(grad_cam(probability, activations, pairs).view(-1, *trace.grid))
+    if source.stretch == "twice":
+        maps = normalise_cam(maps)
     if source.affinity is not None:
-        maps = _spread(maps, trace.attention, pairs, source.affinity)
+        maps = affinity_refined(maps, trace.attention, pairs, source.affinity)
     cam = torch.zeros(*image_labels.shape, *trace.grid, device=images.device)
     cam[pairs[:, 0], pairs[:, 1]] = maps
     return cam
 
 
-def _spread(maps: Tensor, attention: Sequence[Tensor], pairs: Tensor, spec: Affinity) -> Tensor:
-    """CAA: the affinity matrix times the map inside its boxes, normalised again."""
-    last = attention[-max(1, math.ceil(spec.blocks * len(attention))) :]
-    patches = torch.stack([weights[:, 1:, 1:] for weights in last]).mean(dim=0)
-    affinity = sinkhorn_affinity(patches, power=spec.power)
+def image_logits(
+    clip: CLIPBundle,
+    tokens: Tensor,
+    grid: tuple[int, int],
+    texts: TextBank,
+    *,
+    pooling: Literal["tower", "patches"] = "tower",
+) -> Tensor:
+    """CLIP's logits of an image for all texts; differentiable.
+
+    Args:
+        clip: The frozen CLIP.
+        tokens: Output of the last block, (B, 1 + hw, D).
+        grid: Patch rows and columns (h, w).
+        texts: Embeddings of the F classes and of M background words.
+        pooling: See `SoftmaxGradCAM`.
+
+    Returns:
+        (B, F + M), `logit_scale` times the cosine.
+    """
+    image, dense = clip.image.read_out(tokens, grid)
+    if pooling == "patches":
+        image = dense.mean(dim=(2, 3))
+    everything = torch.cat([texts.foreground, texts.background])
+    return clip.logit_scale * F.normalize(image, dim=-1) @ everything.T
+
+
+def mean_attention(attention: Sequence[Tensor], *, blocks: float = 2 / 3) -> Tensor:
+    """Mean attention of the last blocks.
+
+    Args:
+        attention: `TokenTrace.attention`, each (B, 1 + hw, 1 + hw).
+        blocks: Share of the last blocks, in (0, 1]; at least one block.
+
+    Returns:
+        (B, 1 + hw, 1 + hw); rows sum to 1.
+    """
+    count = math.ceil(blocks * len(attention) - 1e-9)  # 8 / 11 of 11 blocks are 8, not 9
+    last = attention[-max(1, count) :]
+    return torch.stack(list(last)).mean(dim=0)
+
+
+def affinity_refined(
+    maps: Tensor, attention: Sequence[Tensor], pairs: Tensor, spec: Affinity
+) -> Tensor:
+    """CAA: maps inside their boxes, spread along CLIP's attention and stretched to [0, 1].
+
+    Args:
+        maps: (P, h, w), in [0, 1].
+        attention: `TokenTrace.attention` of the B images on the same grid.
+        pairs: Image of each map in the first column, (P, 1 or more), int64.
+        spec: Blocks, boxes and power.
+
+    Returns:
+        (P, h, w), in [0, 1]; 0 where a map has no box.
+    """
+    patches = mean_attention(attention, blocks=spec.blocks)[:, 1:, 1:]
+    affinity = sinkhorn_affinity(patches, power=1)
     boxes = box_mask(maps, threshold=spec.box_threshold, trim_last=spec.boxes == "release")
-    sources = (maps * boxes).flatten(1).unsqueeze(2)
-    spread = (affinity[pairs[:, 0]] @ sources).squeeze(2)
-    return normalise_cam(spread.view_as(maps))
+    carried = spread(affinity[pairs[:, 0]], (maps * boxes).flatten(1), power=spec.power)
+    return normalise_cam(carried.view_as(maps))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERIFIERS = {
+    "clims": "verify_clims",
+    "clip_es": "verify_clip_es",
     "densecrf": "verify_densecrf",
     "weakclip": "verify_weakclip",
 }

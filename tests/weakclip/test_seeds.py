@@ -16,6 +16,7 @@ from weakclip.seeds import (
     SoftmaxGradCAM,
     class_activation_maps,
     encode_texts,
+    mean_attention,
     seeds_from,
 )
 
@@ -28,6 +29,7 @@ SOURCES: tuple[CAMSource, ...] = (
     PatchSoftmax(path="value"),
     SoftmaxGradCAM(),
     SoftmaxGradCAM(layer="ln_1"),
+    SoftmaxGradCAM(layer="ln_1", pooling="patches", stretch="twice"),
     SoftmaxGradCAM(affinity=Affinity()),
     SoftmaxGradCAM(affinity=Affinity(boxes="release", power=1)),
 )
@@ -69,3 +71,26 @@ def test_a_wider_band_leaves_more_undecided_and_changes_no_decision() -> None:
     assert int((wide == IGNORE).sum()) > int((closed == IGNORE).sum())
     decided = wide != IGNORE
     assert torch.equal(wide[decided], closed[decided])
+
+
+def test_without_background_words_there_are_no_background_texts() -> None:
+    texts = encode_texts(CLIP, ("dog", "cat"), ())
+    assert texts.background.shape == (0, texts.foreground.shape[1])
+
+
+def test_stretching_twice_brings_the_maximum_to_one() -> None:
+    images, labels = IMAGES[1:2], LABELS[1:2]
+    once, twice = (
+        class_activation_maps(CLIP, images, labels, TEXTS, SoftmaxGradCAM(stretch=each))
+        for each in ("once", "twice")
+    )
+    highest = twice[labels].amax(dim=(1, 2))
+    assert bool((highest > 1 - 1e-5).all())
+    assert bool((once[labels].amax(dim=(1, 2)) <= highest).all())
+
+
+def test_the_attention_of_the_last_blocks_is_averaged() -> None:
+    layers = [torch.full((1, 2, 2), float(index)) for index in range(12)]
+    assert float(mean_attention(layers)[0, 0, 0]) == 7.5  # blocks 4 to 11
+    assert float(mean_attention(layers[:11], blocks=8 / 11)[0, 0, 0]) == 6.5
+    assert float(mean_attention(layers, blocks=0.01)[0, 0, 0]) == 11

@@ -38,6 +38,23 @@ def sinkhorn_affinity(attention: Tensor, *, rounds: int = 3, power: int = 2) -> 
     return result
 
 
+def spread(affinity: Tensor, sources: Tensor, *, power: int = 2) -> Tensor:
+    """Values carried along an affinity `power` times, without the matrix power.
+
+    Args:
+        affinity: (P, N, N), as `sinkhorn_affinity` with `power=1` gives it.
+        sources: What is carried, (P, N).
+        power: How often.
+
+    Returns:
+        (P, N); the value at a patch is a mean of all sources, weighted by their affinity to it.
+    """
+    values = sources.unsqueeze(2)
+    for _ in range(power):
+        values = affinity @ values
+    return values.squeeze(2)
+
+
 def box_mask(cam: Tensor, *, threshold: float = 0.4, trim_last: bool = False) -> Tensor:
     """Union of the bounding boxes of all regions above a share of the map's maximum.
 

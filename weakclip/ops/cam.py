@@ -56,18 +56,24 @@ def normalise_cam(cam: Tensor) -> Tensor:
 
 
 def grad_cam(
-    score: Callable[[Tensor, Tensor], Tensor], activations: Tensor, pairs: Tensor
+    score: Callable[[Tensor, Tensor], Tensor],
+    activations: Tensor,
+    pairs: Tensor,
+    *,
+    prefix_tokens: int = 1,
 ) -> Tensor:
     """Grad-CAM of many (image, class) pairs in one backward pass.
 
     Args:
         score: Maps activations (P, N, C) of P pairs, and the pairs (P, 2), to their scores (P,).
-        activations: Token activations of B images, (B, N, C), without the class token last;
-            token 0 is the class token and gets no map.
+        activations: Activations of B images, (B, N, C): the tokens of a transformer, or the
+            cells of a convolutional map row by row.
         pairs: Image and class of each map, (P, 2), int64.
+        prefix_tokens: Tokens T at the front that have no place in the map: 1 for a class token,
+            0 for the cells of a convolutional map.
 
     Returns:
-        Maps before normalisation, (P, N - 1), >= 0; 0 where no gradient is positive.
+        Maps before normalisation, (P, N - T), >= 0; 0 where no gradient is positive.
 
     References:
         Selvaraju et al., "Grad-CAM", ICCV 2017: each channel weighted by its mean gradient.
@@ -76,5 +82,6 @@ def grad_cam(
     with torch.enable_grad():
         repeated = activations[pairs[:, 0]].detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(repeated, pairs).sum(), repeated)
-    weights = gradient[:, 1:].mean(dim=1)  # (P, C)
-    return torch.einsum("pc,pnc->pn", weights, repeated[:, 1:].detach()).relu()
+    weights = gradient[:, prefix_tokens:].mean(dim=1)  # (P, C)
+    cells = repeated[:, prefix_tokens:].detach()
+    return torch.einsum("pc,pnc->pn", weights, cells).relu()

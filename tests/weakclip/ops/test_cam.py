@@ -48,3 +48,9 @@ def test_a_linear_readout_makes_grad_cam_the_cam_over_the_number_of_patches() ->
     tokens, weight = torch.randn(1, 7, 3), torch.randn(3)
     maps = grad_cam(lambda a, _: a[:, 1:].mean(dim=1) @ weight, tokens, torch.tensor([[0, 0]]))
     assert torch.allclose(maps[0], (tokens[0, 1:] @ weight / 6).relu(), atol=1e-6)
+
+
+def test_a_map_without_positive_gradient_is_zero() -> None:
+    activations = torch.rand(1, 5, 4)
+    maps = grad_cam(lambda a, _: -a.sum(dim=(1, 2)), activations, torch.tensor([[0, 0]]))
+    assert not maps.any()

@@ -1,0 +1,166 @@
+"""Convolutional backbones of the rivals that do not use CLIP: any timm network made of stages.
+
+The only file of the rivals that imports timm. Nothing is downloaded: weights come from a file that
+the user names, or the network starts at random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import timm
+from timm.models import FeatureListNet, load_state_dict
+from torch import nn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MEAN = (123.675, 116.28, 103.53)
+"""Channel means of ImageNet, RGB, in 0-255 units."""
+STD = (58.395, 57.12, 57.375)
+"""Channel standard deviations of ImageNet, RGB, in 0-255 units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """A timm network without its head."""
+
+    name: str = "resnet50"
+    stride: Literal[8, 16, 32] = 16
+    """Pixels per cell of the last stage; strides beyond it are left out or become dilations."""
+    weights: str | None = "weights/resnet50.safetensors"
+    """File with timm's weights for `name`, relative to the working directory; None: random."""
+    channels: tuple[int, ...] | None = None
+    """Widths of the stages after the stem, where not those of `name`; needs random weights."""
+    frozen_stages: int = 3
+    """Stages from the stem on that are not trained (3 of a ResNet: stem, first and second)."""
+    batch_norm: Literal["fixed", "trained"] = "fixed"
+    """`fixed`: the statistics of the file are kept, as small batches need."""
+
+    def __post_init__(self) -> None:
+        if self.weights is None and (self.frozen_stages or self.batch_norm == "fixed"):
+            raise ValueError(
+                f"backbone {self.name}: random weights must be trained; expected frozen_stages=0 "
+                f"and batch_norm='trained', got {self.frozen_stages} and {self.batch_norm!r}"
+            )
+        if self.weights is not None and self.channels is not None:
+            raise ValueError(f"backbone {self.name}: other channels need weights=None")
+
+
+RESNET50 = Backbone()
+"""ImageNet weights, stride 16, stem to second stage frozen: the field's CAM network."""
+
+MICRO_BACKBONE = Backbone(
+    name="resnet10t", stride=8, weights=None, channels=(32, 64, 96, 128), frozen_stages=0,
+    batch_norm="trained",
+)  # fmt: skip
+"""Half a million weights from scratch for CartoonVOC: 16 x 16 cells at 128 pixels."""
+
+
+class Stages(nn.Module):
+    """A backbone cut into its stages; the frozen ones never train."""
+
+    def __init__(self, config: Backbone) -> None:
+        """Build the network and load its weights.
+
+        Raises:
+            FileNotFoundError: If the weights are not there.
+            ValueError: If the network is unknown to timm, has no stages in a row, or is another
+                one than the weights are for.
+        """
+        super().__init__()
+        network = _create(config)
+        if config.weights is not None:
+            _load(network, config)
+        stages, layers = [], []
+        for name, layer in network.items():
+            layers.append(layer)
+            if name in network.return_layers:
+                stages.append(nn.Sequential(*layers))
+                layers = []
+        self.parts = nn.ModuleList(stages)
+        self.widths = tuple(int(width) for width in network.feature_info.channels())
+        self.strides = tuple(int(stride) for stride in network.feature_info.reduction())
+        self.frozen = config.frozen_stages
+        self.fixed_norm = config.batch_norm == "fixed"
+        for stage in stages[: self.frozen]:
+            stage.requires_grad_(requires_grad=False)
+
+    def train(self, mode: bool = True) -> Stages:  # noqa: FBT001, FBT002 (nn.Module's)
+        """Switch everything but frozen stages and fixed statistics."""
+        super().train(mode)
+        for index, stage in enumerate(self.parts):
+            for layer in stage.modules():
+                norm = self.fixed_norm and isinstance(layer, nn.BatchNorm2d)
+                if norm or index < self.frozen:
+                    layer.training = False
+        return self
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Outputs of every stage, (B, width, H / stride, W / stride), of normalised images."""
+        outputs = []
+        features = images
+        for stage in self.parts:
+            features = stage(features)
+            outputs.append(features)
+        return tuple(outputs)
+
+    def rest(self, features: Tensor, stage: int) -> Tensor:
+        """Output of the last stage from the output of `stage` (negative: from the end)."""
+        first = stage % len(self.parts) + 1
+        for part in list(self.parts)[first:]:
+            features = part(features)
+        return features
+
+
+def count_parameters(**modules: nn.Module) -> dict[str, dict[str, int]]:
+    """Weights of each named module: {"total", "trainable"}."""
+    return {
+        name: {
+            "total": sum(p.numel() for p in module.parameters()),
+            "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
+        }
+        for name, module in modules.items()
+    }
+
+
+def _create(config: Backbone) -> FeatureListNet:
+    options = {} if config.channels is None else {"channels": config.channels}
+    try:
+        network = timm.create_model(
+            config.name, pretrained=False, features_only=True, output_stride=config.stride,
+            **options,
+        )  # fmt: skip
+    except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
+        raise ValueError(
+            f"backbone {config.name!r}: expected a timm network with stages, a chosen stride and "
+            f"chosen channels, such as 'resnet50'; timm says: {error}"
+        ) from error
+    if not isinstance(network, FeatureListNet):
+        raise ValueError(
+            f"backbone {config.name!r}: expected stages that follow each other; "
+            f"got {type(network).__name__}; choose a ResNet"
+        )
+    return network
+
+
+def _load(network: FeatureListNet, config: Backbone) -> None:
+    path = Path(cast("str", config.weights))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"backbone {config.name}: {path} is missing; save the state dict of "
+            f"timm.create_model({config.name!r}, pretrained=True) there on a machine with a "
+            "network, name another file in `weights`, or train from scratch with weights=None"
+        )
+    state = load_state_dict(str(path), use_ema=False)
+    state = {k: v for k, v in state.items() if not k.startswith(("fc.", "head.", "classifier."))}
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    if wrong := sorted(set(expected.items()) ^ set(found.items())):
+        raise ValueError(
+            f"backbone {config.name}: {path} holds weights of another network; "
+            f"{len(wrong)} tensors do not fit, the first: {wrong[0][0]}; see timm for the right one"
+        )
+    network.load_state_dict(state)

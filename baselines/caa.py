@@ -1,0 +1,113 @@
+"""CLIP-ES's class-aware attention affinity (CAA) as a refinement of anybody's CAMs.
+
+References:
+    Lin et al., "CLIP is Also an Efficient Segmenter" (CLIP-ES), CVPR 2023, CAA.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from baselines.images import check_batch, resize_images, whole_patches
+from baselines.refinement import (
+    BackgroundRule,
+    Power,
+    check_refinement_input,
+    with_background,
+)
+from weakclip.seeds import Affinity, affinity_refined
+from weakclip.views import normalise_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from weakclip.clip.bundle import CLIPBundle
+    from weakclip.clip.tower import Positions
+    from weakclip.masker import Setting, TaggedImages
+
+RELEASED_AFFINITY = Affinity(boxes="release")
+RELEASED_BACKGROUND = Power(alpha=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CAA:
+    """Spread CAMs inside their boxes along the frozen CLIP's attention."""
+
+    affinity: Affinity = RELEASED_AFFINITY
+    background: BackgroundRule = RELEASED_BACKGROUND
+    """How the background scores; the release: 1 - (strongest map)."""
+    positions: Positions = "half"
+    """`half`: the release's rounding of resized position embeddings."""
+
+    def build(self, setting: Setting) -> CAARefinement:
+        """A refinement that is ready; it needs no fitting."""
+        return CAARefinement(self, setting)
+
+
+class CAARefinement:
+    """The Refinement of `CAA`; frozen."""
+
+    def __init__(self, spec: CAA, setting: Setting) -> None:
+        """Hold the frozen image tower."""
+        tower = setting.clip.image.configured(positions=spec.positions)
+        self.spec, self.device, self.classes = spec, setting.device, len(setting.class_names)
+        self.clip: CLIPBundle = replace(setting.clip, image=tower)
+
+    def fit(
+        self,
+        data: TaggedImages,
+        cams: Sequence[Tensor],
+        *,
+        seed: int,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Learn nothing."""
+
+    def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
+        """Refined maps with a background, at image size.
+
+        Args:
+            images: (B, 3, H, W), uint8; any size.
+            image_labels: Image-level tags, (B, F), bool.
+            cams: (B, F, h, w), in [0, 1], on any grid.
+
+        Returns:
+            (B, 1 + F, H, W), in [0, 1], background first; 0 for classes that are not tagged.
+
+        Raises:
+            TypeError: If a dtype is wrong.
+            ValueError: If a shape is wrong.
+        """
+        size = check_batch(images, image_labels, classes=self.classes)
+        check_refinement_input(images, image_labels, cams)
+        refined = self.refine(images, image_labels, cams)
+        return with_background(refined, size, self.spec.background)
+
+    @torch.no_grad()
+    def refine(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
+        """Refined maps, (B, F, h, w), in [0, 1], on the patch grid; arguments as of `scores`."""
+        images, labels = images.to(self.device), image_labels.to(self.device)
+        height, width = images.shape[-2:]
+        whole = whole_patches((height, width), self.clip.patch_size)
+        pixels = normalise_images(resize_images(images, whole), self.clip.mean, self.clip.std)
+        trace = self.clip.image.forward_tokens(pixels, attention=True)
+        refined = torch.zeros(*labels.shape, *trace.grid, device=self.device)
+        if bool(labels.any()):
+            maps = cams.to(self.device)
+            if tuple(maps.shape[-2:]) != trace.grid:
+                maps = F.interpolate(maps, trace.grid, mode="bilinear", align_corners=False)
+            refined[labels] = affinity_refined(
+                maps[labels], trace.attention, labels.nonzero(), self.spec.affinity
+            )
+        return refined
+
+    def parameter_counts(self) -> dict[str, dict[str, int]]:
+        """The frozen image tower."""
+        total = sum(each.numel() for each in self.clip.image.parameters())
+        return {"image tower": {"total": total, "trainable": 0}}

@@ -1,0 +1,228 @@
+"""CAM and Grad-CAM of an ordinary image classifier: where weak supervision began.
+
+A convolutional network learns the image-level tags; what its classifier looks at in each cell is
+the class activation map. No text, no CLIP.
+
+References:
+    Zhou et al., "Learning Deep Features for Discriminative Localization" (CAM), CVPR 2016.
+    Selvaraju et al., "Grad-CAM", ICCV 2017.
+    Ahn et al., IRN, CVPR 2019: network, training and test protocol (jiwoon-ahn/irn).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from baselines.backbone import (
+    MEAN,
+    MICRO_BACKBONE,
+    RESNET50,
+    STD,
+    Backbone,
+    Stages,
+    count_parameters,
+)
+from baselines.descent import Descent, descend
+from baselines.images import check_batch
+from weakclip.ops.cam import grad_cam
+from weakclip.views import Framing, draw_view, normalise_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.random import Generator
+    from torch import Tensor
+
+    from weakclip.masker import PseudoMasker, Setting, TaggedImages
+
+_EPS = 1e-5  # IRN's, in logit units: a map without evidence stays 0
+_DESCENT = Descent()
+_FRAMING = Framing(size=512, ratio=(0.47, 0.94))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classifier:
+    """The network and how it learns the tags."""
+
+    backbone: Backbone = RESNET50
+    recipe: Descent = _DESCENT
+    framing: Framing = _FRAMING
+    """Training views; the default is IRN's (long side of 320 to 640, crop of 512)."""
+
+
+_CLASSIFIER = Classifier()
+_MICRO_CLASSIFIER = Classifier(
+    backbone=MICRO_BACKBONE,
+    recipe=Descent(epochs=24, learning_rate=0.1, head_factor=1.0, weight_decay=5e-4),
+    framing=Framing(size=64, ratio=(1.0, 1.6)),
+)
+"""Half the size of the images: from scratch, epochs count more than pixels."""
+_MICRO_SCALES = (0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CAM:
+    """Maps of the linear head: each cell's share of the class's logit."""
+
+    classifier: Classifier = _CLASSIFIER
+    scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
+    """Image sizes whose maps are added (IRN's)."""
+    flip: bool = True
+    """Add the maps of the mirror image."""
+
+    def build(self, setting: Setting) -> PseudoMasker:
+        """The classifier; to be fitted."""
+        return _ClassifierMasker(self, setting, _linear_maps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradCAM:
+    """Maps of the gradient of a class's logit with respect to the output of a stage."""
+
+    classifier: Classifier = _CLASSIFIER
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = True
+    stage: int = -2
+    """Stage whose output is looked at. -1, the last, gives exactly the maps of `CAM`, because the
+    head is linear; -2 is the one before."""
+
+    def __post_init__(self) -> None:
+        if self.stage >= 0:
+            raise ValueError(f"stage: expected -1 (the last) or less, got {self.stage}")
+
+    def build(self, setting: Setting) -> PseudoMasker:
+        """The classifier; to be fitted."""
+
+        def maps(network: TagNetwork, images: Tensor, image_labels: Tensor) -> Tensor:
+            return gradient_maps(network, images, image_labels, stage=self.stage)
+
+        return _ClassifierMasker(self, setting, maps)
+
+
+MICRO_CAM = CAM(classifier=_MICRO_CLASSIFIER, scales=_MICRO_SCALES)
+"""For CartoonVOC: a small network from scratch, about a minute on one core."""
+
+MICRO_GRAD_CAM = GradCAM(classifier=_MICRO_CLASSIFIER, scales=_MICRO_SCALES)
+
+
+class TagNetwork(nn.Module):
+    """Backbone, linear map per class without bias, mean over the cells."""
+
+    def __init__(self, backbone: Backbone, classes: int) -> None:
+        """Initialise for F classes; see `Stages` for what may be wrong."""
+        super().__init__()
+        self.stages = Stages(backbone)
+        self.head = nn.Conv2d(self.stages.widths[-1], classes, 1, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of the tags, (B, F), of normalised images (B, 3, H, W)."""
+        logits: Tensor = self.head(self.stages(images)[-1]).mean(dim=(2, 3))
+        return logits
+
+
+def gradient_maps(network: TagNetwork, images: Tensor, image_labels: Tensor, stage: int) -> Tensor:
+    """Grad-CAMs of all tagged classes of a batch: one forward and one backward pass.
+
+    The stages up to `stage` run once per image, those after it once per (image, class) pair.
+
+    Args:
+        network: In evaluation mode.
+        images: Normalised, (B, 3, H, W).
+        image_labels: (B, F), bool.
+        stage: Stage whose output is looked at, negative.
+
+    Returns:
+        (B, F, h, w), >= 0, not normalised; 0 for classes that are not tagged.
+    """
+    with torch.no_grad():
+        features: Tensor = network.stages(images)[stage]
+    pairs, grid = image_labels.nonzero(), (features.shape[2], features.shape[3])
+
+    def logit(cells: Tensor, pairs: Tensor) -> Tensor:
+        maps = torch.unflatten(cells.transpose(1, 2), -1, grid).contiguous()
+        logits: Tensor = network.head(network.stages.rest(maps, stage)).mean(dim=(2, 3))
+        return logits.gather(1, pairs[:, 1:]).squeeze(1)
+
+    result = features.new_zeros(*image_labels.shape, *grid)
+    if len(pairs):
+        cells = features.flatten(2).transpose(1, 2)
+        maps = grad_cam(logit, cells, pairs, prefix_tokens=0)
+        result[pairs[:, 0], pairs[:, 1]] = maps.view(-1, *grid)
+    return result
+
+
+@torch.no_grad()
+def _linear_maps(network: TagNetwork, images: Tensor, image_labels: Tensor) -> Tensor:
+    maps = network.head(network.stages(images)[-1]).relu()
+    return cast("Tensor", maps * image_labels[:, :, None, None])
+
+
+class _ClassifierMasker:
+    """A classifier and a way to read maps from it."""
+
+    def __init__(
+        self,
+        config: CAM | GradCAM,
+        setting: Setting,
+        maps: Callable[[TagNetwork, Tensor, Tensor], Tensor],
+    ) -> None:
+        self.config, self.maps = config, maps
+        self.classes, self.device = len(setting.class_names), setting.device
+        self.network = self._initialised(seed=0)
+
+    def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
+        """Learn the tags; see `weakclip.masker.PseudoMasker`."""
+        self.network = network = self._initialised(seed).train()
+
+        def loss(rows: Sequence[int], generator: Generator) -> Tensor:
+            framing = self.config.classifier.framing
+            views = torch.stack([draw_image(data.image(row), framing, generator) for row in rows])
+            tags = data.image_labels[rows].to(self.device, torch.float32)
+            logits = network(normalise_images(views.to(self.device), MEAN, STD))
+            return F.multilabel_soft_margin_loss(logits, tags)
+
+        descend(
+            self.config.classifier.recipe, loss, body=network.stages, head=network.head,
+            count=len(data), seed=seed, report=report,
+        )  # fmt: skip
+        network.eval()
+
+    def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
+        """See `weakclip.masker.PseudoMasker`; the grid is the finest of the scales'."""
+        check_batch(images, image_labels, classes=self.classes)
+        normalised = normalise_images(images, MEAN, STD)
+        views = [self._view(normalised, image_labels, scale) for scale in self.config.scales]
+        grid = max((view.shape[2], view.shape[3]) for view in views)
+        resized = [F.interpolate(view, grid, mode="bilinear") for view in views]
+        total = torch.stack(resized).sum(dim=0)
+        return total / (total.amax(dim=(2, 3), keepdim=True) + _EPS)
+
+    def parameter_counts(self) -> dict[str, dict[str, int]]:
+        """Weights of backbone and head."""
+        return count_parameters(backbone=self.network.stages, head=self.network.head)
+
+    def _view(self, images: Tensor, image_labels: Tensor, scale: float) -> Tensor:
+        """Maps at a scale, with those of the mirror image when asked for."""
+        size = [max(1, round(side * scale)) for side in images.shape[2:]]
+        resized = F.interpolate(images, size, mode="bilinear") if scale != 1 else images
+        maps = self.maps(self.network, resized, image_labels)
+        if self.config.flip:
+            maps = maps + self.maps(self.network, resized.flip(3), image_labels).flip(3)
+        return maps
+
+    def _initialised(self, seed: int) -> TagNetwork:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = TagNetwork(self.config.classifier.backbone, self.classes)
+        return network.to(self.device).eval()
+
+
+def draw_image(image: Tensor, framing: Framing, generator: Generator) -> Tensor:
+    """A random view, (3, S, S) uint8, of an image without labels."""
+    nothing = torch.zeros(image.shape[1:], dtype=torch.int64)
+    return draw_view(image, nothing, framing, generator)[0]

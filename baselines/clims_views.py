@@ -1,0 +1,75 @@
+"""Training views of CLIMS and of the classifier it starts from: resized, mirrored, cropped.
+
+Unlike `weakclip.views`, what lies outside the image is 0 *after* normalisation (the mean colour),
+and an image that is smaller than the view is put somewhere in it, not at its corner.
+
+References:
+    Ahn et al., IRN, CVPR 2019 (`jiwoon-ahn/irn`), whose loader CLIMS keeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from baselines.backbone import MEAN, STD
+from baselines.images import resize_images
+from weakclip.ops.shapes import dims
+from weakclip.views import normalise_images
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropViews:
+    """How a view is cut; the defaults are the release's."""
+
+    long_side: tuple[int, int] = (320, 640)
+    """Range of the long side in pixels after resizing, both ends included."""
+    size: int = 512
+    """Side of the square view in pixels."""
+    mirror: float = 0.5
+    """Probability of a horizontal flip."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.long_side[0] <= self.long_side[1] or self.size < 1:
+            raise ValueError(
+                "views: expected 1 <= shortest <= longest long side and a size of 1 or more, got "
+                f"{self.long_side} and {self.size}"
+            )
+
+
+def draw_crop(image: Tensor, views: CropViews, generator: Generator) -> Tensor:
+    """One random view.
+
+    Args:
+        image: (3, H, W), uint8.
+        views: How to cut.
+        generator: Source of randomness.
+
+    Returns:
+        (3, S, S), float32, normalised with ImageNet's mean and deviation, 0 outside the image.
+    """
+    _, height, width = dims(image, "3 H W", name="image")
+    long_side = int(generator.integers(views.long_side[0], views.long_side[1] + 1))
+    scale = long_side / max(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    view = normalise_images(resize_images(image[None], size), MEAN, STD)[0]
+    if generator.random() < views.mirror:
+        view = view.flip(-1)
+    crop = view.new_zeros(3, views.size, views.size)
+    (top, to_top, rows), (left, to_left, columns) = (
+        _place(side, views.size, generator) for side in size
+    )
+    crop[:, to_top : to_top + rows, to_left : to_left + columns] = view[
+        :, top : top + rows, left : left + columns
+    ]
+    return crop
+
+
+def _place(side: int, size: int, generator: Generator) -> tuple[int, int, int]:
+    """Start in the image, start in the view, and length of what is copied along an axis."""
+    start = int(generator.integers(0, abs(side - size) + 1))
+    return (start, 0, size) if side > size else (0, start, side)

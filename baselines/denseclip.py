@@ -1,0 +1,63 @@
+"""DenseCLIP: language-guided dense prediction, as a rival of WeakCLIP's components.
+
+DenseCLIP is a supervised segmentation network and makes no class activation maps of its own. As a
+rival here it takes WeakCLIP's place: trained on the same seeds, asked for the same masks. Seen so,
+it is a value of `WeakCLIPConfig` that differs in three slots:
+
+* matching: only the text looks at the image (context decoder, "post-model prompting"), and the
+  change is added with a scale that starts at 1e-4;
+* decoder: the score map joins one level of the pyramid, the third (stride 16 for a ViT);
+* supervision: cross-entropy of the logits plus 0.4 times that of the score map.
+
+Prompts (8 learned vectors) and pyramid (deconvolutions of four taps) are as in WeakCLIP, which took
+them from it. What stays different from the original: the image tower is frozen here and trained at
+a tenth of the learning rate there.
+
+References:
+    Rao et al., "DenseCLIP: Language-Guided Dense Prediction with Context-Aware Prompting", CVPR
+    2022; released code: raoyongming/DenseCLIP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from weakclip.config import (
+    MICRO,
+    PAPER,
+    CoAttention,
+    CrossEntropy,
+    TextGuidedDecoder,
+    WeakCLIPConfig,
+)
+
+
+def denseclip(base: WeakCLIPConfig) -> WeakCLIPConfig:
+    """DenseCLIP at the size of a WeakCLIP.
+
+    Args:
+        base: A WeakCLIP with co-attention and a text-guided decoder, whose widths are kept.
+
+    Raises:
+        ValueError: If `base` has another matching or decoder.
+    """
+    if not isinstance(base.matching, CoAttention) or not isinstance(
+        base.decoder, TextGuidedDecoder
+    ):
+        raise ValueError(
+            "denseclip: expected a WeakCLIP with CoAttention and TextGuidedDecoder, got "
+            f"{type(base.matching).__name__} and {type(base.decoder).__name__}; start from PAPER"
+        )
+    return replace(
+        base,
+        matching=replace(base.matching, sides="text", initial_scale=1e-4),
+        decoder=replace(base.decoder, levels=(2,)),
+        supervision=CrossEntropy(matching_weight=0.4),
+    )
+
+
+DENSECLIP = denseclip(PAPER)
+"""At the paper's size."""
+
+DENSECLIP_MICRO = denseclip(MICRO)
+"""At the size of the embedded micro-CLIP."""

@@ -1,0 +1,269 @@
+"""AffinityNet: a network learns which pixels belong together, and scores walk along.
+
+It learns from where the activation maps, after a dense CRF, are sure: two sure pixels of one label
+are alike, two of different labels are not, unsure pixels say nothing. The maps of an image then
+take a random walk whose steps prefer alike pixels.
+
+References:
+    Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level Supervision for Weakly
+    Supervised Semantic Segmentation" (AffinityNet), CVPR 2018; released code: jiwoon-ahn/psa.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from baselines.backbone import (
+    MEAN,
+    MICRO_BACKBONE,
+    RESNET50,
+    STD,
+    Backbone,
+    Stages,
+    count_parameters,
+)
+from baselines.descent import Descent, descend
+from baselines.refinement import (
+    MICRO_CRF,
+    BackgroundRule,
+    Otsu,
+    Power,
+    check_refinement_input,
+    known_labels,
+    on_known_labels,
+    with_background,
+)
+from weakclip.labels import BACKGROUND, IGNORE
+from weakclip.ops.crf import PSA, CRFConfig, build_lattices, dense_crf
+from weakclip.ops.shapes import dims
+from weakclip.ops.walk import Offset, disc_offsets, pair_values, random_walk
+from weakclip.views import Framing, draw_view, normalise_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.random import Generator
+    from torch import Tensor
+
+    from weakclip.masker import Refinement, Setting, TaggedImages
+
+_EPS = 1e-5
+_DESCENT = Descent(epochs=8, batch_size=8, weight_decay=5e-4)
+_FRAMING = Framing(size=448, ratio=(0.8, 1.6))
+_SURE_FOREGROUND, _SURE_BACKGROUND, _BACKGROUND = Power(alpha=4), Power(alpha=32), Power(alpha=16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomWalk:
+    """What can be chosen about AffinityNet. The defaults are the paper's on another backbone.
+
+    Differs from the release: ResNet-50 instead of ResNet-38, pairs at the border train as well,
+    labels are brought to the grid by nearest neighbour instead of by averaging scores.
+    """
+
+    backbone: Backbone = RESNET50
+    widths: tuple[int, int, int] = (64, 128, 256)
+    """Channels to which the last three stages are reduced before they are joined."""
+    radius: int = 5
+    """Pairs are closer than this, in cells of the grid."""
+    crf: CRFConfig = PSA
+    sure_foreground: BackgroundRule = _SURE_FOREGROUND
+    """A strong background: where a class wins against it, the class is sure."""
+    sure_background: BackgroundRule = _SURE_BACKGROUND
+    """A weak background: where it wins against all classes, the background is sure."""
+    recipe: Descent = _DESCENT
+    framing: Framing = _FRAMING
+    background: BackgroundRule = _BACKGROUND
+    """The background that takes part in the walk."""
+    sharpness: float = 8.0
+    """Exponent of the affinities ("beta")."""
+    steps: int = 256
+
+    def build(self, setting: Setting) -> Refinement:
+        """The network; to be fitted."""
+        return _RandomWalk(self, setting.device)
+
+
+MICRO = RandomWalk(
+    backbone=MICRO_BACKBONE,
+    widths=(16, 32, 64),
+    crf=MICRO_CRF.crf,
+    recipe=Descent(epochs=4, batch_size=8, head_factor=1.0, weight_decay=5e-4),
+    framing=Framing(size=128, ratio=(0.75, 1.25)),
+    sure_foreground=Otsu(edge="strong"),
+    sure_background=Otsu(edge="weak"),
+    background=Otsu(),
+)
+"""For CartoonVOC: a small network from scratch on 16 x 16 cells. The exponents above fit the maps
+of the paper's classifier; the backgrounds here fit anybody's."""
+
+
+class AffinityNetwork(nn.Module):
+    """Images to a field of features whose distances say how alike two cells are."""
+
+    def __init__(self, backbone: Backbone, widths: tuple[int, int, int]) -> None:
+        """Initialise; see `Stages` for what may be wrong."""
+        super().__init__()
+        self.stages = Stages(backbone)
+        self.head = nn.ModuleDict()
+        for index, width in enumerate(widths):
+            reduce = nn.Conv2d(self.stages.widths[index - 3], width, 1, bias=False)
+            self.head[f"reduce{index}"] = nn.Sequential(reduce, nn.ELU())
+        joined = sum(widths)
+        self.head["join"] = nn.Sequential(nn.Conv2d(joined, joined, 1, bias=False), nn.ELU())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features, (B, C, h, w) on the grid of the third last stage, of normalised images."""
+        outputs = self.stages(images)[-3:]
+        size = outputs[0].shape[2:]
+        reduced = [
+            F.interpolate(self.head[f"reduce{index}"](output), size, mode="bilinear")
+            for index, output in enumerate(outputs)
+        ]
+        field: Tensor = self.head["join"](torch.cat(reduced, dim=1))
+        return field
+
+
+def affinities(field: Tensor, offsets: Sequence[Offset]) -> Iterator[Tensor]:
+    """Affinities of all pairs, offset by offset.
+
+    Args:
+        field: Features, (B, C, h, w).
+        offsets: From a cell to its neighbours.
+
+    Yields:
+        exp(-mean distance of the channels), (B, h', w'), in (0, 1]; differentiable.
+    """
+    for here, there in pair_values(field, offsets):
+        yield (-(here - there).abs().mean(dim=1)).exp()
+
+
+def sure_labels(image: Tensor, tags: Tensor, cams: Tensor, config: RandomWalk) -> Tensor:
+    """Labels of an image where maps and CRF leave no doubt.
+
+    Args:
+        image: (3, H, W), uint8.
+        tags: (F,), bool.
+        cams: (F, h, w), in [0, 1].
+        config: The two backgrounds and the CRF.
+
+    Returns:
+        (H, W), int64: a class where it wins against a strong background, 0 where even a weak
+        background wins, 255 elsewhere.
+    """
+    images, known = image[None], known_labels(tags[None])
+    lattices = build_lattices(images, config.crf)
+
+    def winner(rule: BackgroundRule) -> Tensor:
+        scores = with_background(cams[None], (image.shape[1], image.shape[2]), rule)
+        return dense_crf(images, scores, config.crf, present=known, lattices=lattices).argmax(1)[0]
+
+    foreground, background = winner(config.sure_foreground), winner(config.sure_background)
+    labels = torch.where(foreground == BACKGROUND, IGNORE, foreground)
+    return torch.where(background == BACKGROUND, BACKGROUND, labels)
+
+
+def affinity_loss(field: Tensor, labels: Tensor, offsets: Sequence[Offset]) -> Tensor:
+    """Cross-entropy of the affinities, three kinds of pairs balanced.
+
+    Args:
+        field: Features, (B, C, h, w).
+        labels: On the same grid, (B, h, w), int64, 255 = unsure.
+        offsets: From a cell to its neighbours.
+
+    Returns:
+        A number: a quarter of the mean over pairs of background, a quarter over pairs within a
+        class, half over pairs of different labels. A kind without pairs counts 0.
+    """
+    sums = [field.new_zeros(()) for _ in range(3)]
+    counts = [field.new_zeros(()) for _ in range(3)]
+    pairs = zip(affinities(field, offsets), pair_values(labels, offsets), strict=True)
+    for affinity, (here, there) in pairs:
+        sure, alike = (here != IGNORE) & (there != IGNORE), here == there
+        together, apart = -(affinity + _EPS).log(), -(1 + _EPS - affinity).log()
+        kinds = (
+            (sure & alike & (here == BACKGROUND), together),
+            (sure & alike & (here != BACKGROUND), together),
+            (sure & ~alike, apart),
+        )
+        for index, (chosen, cost) in enumerate(kinds):
+            sums[index] = sums[index] + (cost * chosen).sum()
+            counts[index] = counts[index] + chosen.sum()
+    parts = [total / (count + _EPS) for total, count in zip(sums, counts, strict=True)]
+    return parts[0] / 4 + parts[1] / 4 + parts[2] / 2
+
+
+class _RandomWalk:
+    """The affinity network and the walk."""
+
+    def __init__(self, config: RandomWalk, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.offsets = disc_offsets(config.radius)
+        self.network = self._initialised(seed=0)
+
+    def fit(
+        self,
+        data: TaggedImages,
+        cams: Sequence[Tensor],
+        *,
+        seed: int,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Learn affinities from sure labels; see `weakclip.masker.Refinement`."""
+        config = self.config
+        self.network = network = self._initialised(seed).train()
+        labels = [
+            sure_labels(data.image(row), data.image_labels[row], maps, config).to(torch.uint8)
+            for row, maps in enumerate(cams)
+        ]
+
+        def loss(rows: Sequence[int], generator: Generator) -> Tensor:
+            views = [
+                draw_view(data.image(row), labels[row].long(), config.framing, generator)
+                for row in rows
+            ]
+            images = torch.stack([view for view, _ in views]).to(self.device)
+            targets = torch.stack([target for _, target in views]).to(self.device)
+            field = network(normalise_images(images, MEAN, STD))
+            small = F.interpolate(targets[:, None].float(), field.shape[2:], mode="nearest")
+            return affinity_loss(field, small[:, 0].long(), self.offsets)
+
+        descend(
+            config.recipe, loss, body=network.stages, head=network.head,
+            count=len(data), seed=seed, report=report,
+        )  # fmt: skip
+        network.eval()
+
+    @torch.no_grad()
+    def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
+        """See `weakclip.masker.Refinement`."""
+        check_refinement_input(images, image_labels, cams)
+        size = (images.shape[2], images.shape[3])
+        field = self.network(normalise_images(images, MEAN, STD))
+        _, _, height, width = dims(field, "B C h w", name="field")
+        known = known_labels(image_labels)
+        start = with_background(cams, size, self.config.background) * known[:, :, None, None]
+
+        def walk(scores: Tensor) -> Tensor:
+            alike, config = affinities(field, self.offsets), self.config
+            return random_walk(
+                scores, alike, self.offsets, sharpness=config.sharpness, steps=config.steps
+            )
+
+        walked = on_known_labels(walk, F.adaptive_avg_pool2d(start, (height, width)), known)
+        return F.interpolate(walked, size, mode="bilinear")
+
+    def parameter_counts(self) -> dict[str, dict[str, int]]:
+        """Weights of backbone and head."""
+        return count_parameters(backbone=self.network.stages, head=self.network.head)
+
+    def _initialised(self, seed: int) -> AffinityNetwork:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = AffinityNetwork(self.config.backbone, self.config.widths)
+        return network.to(self.device).eval()
