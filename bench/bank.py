@@ -20,6 +20,7 @@ import torch
 
 from weakclip.clip.tower import Features, concatenate
 from weakclip.losses import images_on_grid
+from weakclip.masking.stream import view_rows
 from weakclip.ops.crf import build_lattices
 from weakclip.training import Batch
 from weakclip.views import Framing, draw_view, normalise_images
@@ -86,6 +87,10 @@ class Bank:
             )
         )
 
+    def plain(self) -> Features:
+        """Features of the images as they are, one per image."""
+        return self.features(range(0, len(self) * self.views, self.views))
+
     def standardise(self, features: Features) -> Features:
         """Bring every tap channel to mean 0 and deviation 1 over the training images.
 
@@ -129,19 +134,6 @@ class BankBatches:
         """The batch of a step."""
         rows = view_rows(len(self._bank), self._bank.views, self._size, self._seed, step)
         return self._bank.batch(rows, self._crf)
-
-
-def view_rows(images: int, views: int, batch_size: int, seed: int, step: int) -> list[int]:
-    """Rows of a step's batch: every image once per epoch, in a new order, a random view each."""
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    rows = []
-    for epoch in np.unique(positions // images):
-        generator = np.random.default_rng([seed, int(epoch)])
-        order = generator.permutation(images)
-        view = generator.integers(0, views, images)
-        inside = positions[positions // images == epoch] % images
-        rows += [int(order[i] * views + view[i]) for i in inside]
-    return rows
 
 
 def ensure_bank(

@@ -1,9 +1,10 @@
 """The tasks of the presets: from images and tags to scored pseudo masks and predictions.
 
-Three tasks per run, all from one training: `train-pseudo` scores the network's masks on `train`
-restricted to the known tags (allowed: the tags are the supervision), `train-pseudo-crf` the same
-after the dense CRF, `val-network` the network alone on `val`, without tags and without CRF.
-Nothing is chosen on a pixel annotation: fixed schedule, last step, thresholds by rule.
+Three tasks per run of WeakCLIP, all from one training: `train-pseudo` scores the network's masks
+on `train` restricted to the known tags (allowed: the tags are the supervision),
+`train-pseudo-crf` the same after the dense CRF, `val-network` the network alone on `val`, without
+tags and without CRF. A `Method` has the first two. Nothing is chosen on a pixel annotation: fixed
+schedule, last step, thresholds by rule.
 """
 
 from __future__ import annotations
@@ -11,96 +12,49 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from bench.bank import Bank, BankBatches, BankSpec, ensure_bank
 from bench.cartoon.vocabulary import BACKGROUND_WORDS, DISPLAY_NAMES
-from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import ensure_voc
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
+from bench.method import CHUNK, Method, ensure_maps, refined_scores
+from bench.preset import load_preset
+from bench.split import Split, read_split, tensors_sha256
 from bench.workbench import Outcome
 from weakclip.build import build_model, build_supervision
 from weakclip.checkpoints import describe
 from weakclip.clip.load import load_clip
-from weakclip.config import SeedAndBoundary
-from weakclip.data.voc import VOCDataset
+from weakclip.config import SeedAndBoundary, WeakCLIPConfig
+from weakclip.masker import Setting
 from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts
-from weakclip.ops.crf import Bilateral, CRFConfig, Gaussian, build_lattices, dense_crf
-from weakclip.seeds import (
-    CAMSource,
-    OtsuBand,
-    PatchSoftmax,
-    SeedRule,
-    class_activation_maps,
-    encode_texts,
-    seeds_from,
-)
-from weakclip.training import Recipe, fit
-from weakclip.views import Framing, normalise_images
+from weakclip.ops.crf import build_lattices, dense_crf
+from weakclip.seeds import class_activation_maps, encode_texts, seeds_from
+from weakclip.training import fit
+from weakclip.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from torch import Tensor
 
+    from bench.cartoon.world import WorldConfig
+    from bench.preset import Preset
     from bench.workbench import Counts
     from weakclip.clip.bundle import CLIPBundle
-    from weakclip.clip.tower import Features
-    from weakclip.config import WeakCLIPConfig
+    from weakclip.clip.tower import Features, ImageTower
     from weakclip.model import WeakCLIP
     from weakclip.ops.crf import Lattices
+    from weakclip.seeds import CAMSource
 
 TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
-_CHUNK = 50  # images scored at a time
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preset:
-    """A data set, a CLIP and a training protocol. Everything that moves a number is here."""
-
-    name: str
-    clip: str
-    splits: Mapping[str, int]
-    """Split name to number of images of the generated world."""
-    recipe: Recipe
-    source: CAMSource = PatchSoftmax()
-    rule: SeedRule = OtsuBand()
-    template: str = "a photo of a {}."
-    views: int = 4
-    framing: Framing = Framing(size=128, ratio=(0.75, 1.5))
-    crf: CRFConfig = CRFConfig(
-        terms=(Gaussian(sxy=1, weight=3), Bilateral(sxy=21, srgb=5, weight=3))
-    )
-    """WeakCLIP's parameters for VOC with the distances scaled from 500 to 128 pixels."""
-    world: WorldConfig = WorldConfig(size=128)
-    world_seed: int = 2012
-
-
-CARTOON = Preset(
-    name="cartoon",
-    clip="micro",
-    splits={"train": 400, "val": 200, "tune": 200},
-    recipe=Recipe(
-        iterations=200, batch_size=8, learning_rate=4e-3, weight_decay=1e-2, warmup=20,
-        warmup_ratio=1e-3, final_learning_rate=1e-5, log_every=40,
-    ),
-)  # fmt: skip
-SMOKE = replace(
-    CARTOON,
-    name="smoke",
-    clip="random-micro",
-    splits={"train": 8, "val": 8, "tune": 4},
-    recipe=replace(CARTOON.recipe, iterations=4, batch_size=4, warmup=1, log_every=2),
-)
-_PRESETS = {preset.name: preset for preset in (CARTOON, SMOKE)}
-PRESETS = tuple(sorted(_PRESETS))
 
 
 def prepare(
@@ -109,7 +63,7 @@ def prepare(
     """The workbench of a preset; what it needs on disk is made on the first call.
 
     Args:
-        preset: One of `PRESETS`.
+        preset: A name that `bench.preset` knows.
         data_root: An existing data set in VOC layout with the splits `train` and `val`; absent:
             CartoonVOC below `artifacts`.
         device: `cpu` or `cuda`.
@@ -118,29 +72,18 @@ def prepare(
     Raises:
         BenchError: If the preset is unknown or the data or the weights are not what they claim.
     """
-    if preset not in _PRESETS:
-        raise unknown("preset", preset, PRESETS)
+    chosen = load_preset(preset)
     try:
-        return CartoonWorkbench(_PRESETS[preset], data_root, torch.device(device), artifacts)
+        return CartoonWorkbench(chosen, data_root, torch.device(device), artifacts)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise BenchError(str(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """The images of a split in memory."""
-
-    images: Tensor
-    """(N, 3, H, W), uint8."""
-    gt_masks: Tensor
-    """(N, H, W), int64; only scoring looks at them."""
-    image_labels: Tensor
-    """(N, F), bool."""
-    list_sha256: str
-
-
 class CartoonWorkbench:
     """Data, frozen CLIP, seeds and frozen features of a preset, and how a run uses them."""
+
+    tasks = TASKS
+    class_names = ("background", *DISPLAY_NAMES)
 
     def __init__(
         self, preset: Preset, data_root: Path | None, device: torch.device, artifacts: Path
@@ -153,11 +96,8 @@ class CartoonWorkbench:
             root = artifacts / f"cartoonvoc-{_key(preset.world, preset.world_seed, preset.splits)}"
             ensure_voc(root, preset.world, seed=preset.world_seed, splits=dict(preset.splits))
         self.root = root
-        self._banks: dict[tuple[object, ...], tuple[Bank, Features]] = {}
+        self._kept: dict[tuple[object, ...], tuple[Bank, Features]] = {}
         self._train_lattices: list[Lattices] = []
-
-    tasks = TASKS
-    class_names = ("background", *DISPLAY_NAMES)
 
     @property
     def protocol(self) -> dict[str, object]:
@@ -167,14 +107,14 @@ class CartoonWorkbench:
             "main_tasks": ["train-pseudo", "val-network"],
             "tags_used": {"train-pseudo": True, "train-pseudo-crf": True, "val-network": False},
             "scales": [1.0],
-            "flip": True,
+            "flip": False,
             "seeds": {**describe(self.preset.source), "rule": describe(self.preset.rule)},
             "thresholds_chosen_by": "rule without ground truth",
             "checkpoint_chosen_by": "last step",
             "recipe": asdict(self.preset.recipe),
             "crf": {"train-pseudo-crf": repr(self.preset.crf)},
             "views": {"per_image": self.preset.views, **asdict(self.preset.framing)},
-            "boundary_width_px": self._boundary_width,
+            "boundary_width_px": boundary_width(*self.train.size),
         }
 
     @property
@@ -209,106 +149,145 @@ class CartoonWorkbench:
         return make_seeds(self.clip, self.train, self.preset, self.device)
 
     def run(
-        self, config: WeakCLIPConfig, seed: int, *, report: Callable[[int, int], None]
+        self, config: WeakCLIPConfig | Method, seed: int, *, report: Callable[[int, int], None]
     ) -> Outcome:
-        """Train one configuration on the seeds and score its masks."""
-        seconds: dict[str, float] = {}
-        with _timed(seconds, "prepare"):
+        """Score the masks of one configuration after training it on the tags."""
+        match config:
+            case WeakCLIPConfig():
+                return self._run_weakclip(config, seed, report)
+            case Method():
+                return self._run_method(config, seed, report)
+
+    def _run_weakclip(
+        self, config: WeakCLIPConfig, seed: int, report: Callable[[int, int], None]
+    ) -> Outcome:
+        scores = _Scores(self.class_names)
+        with _timed(scores.seconds, "prepare"):
             bank, val_features = self.features(config)
-        torch.manual_seed(seed)
-        model = build_model(config, self.clip, self.class_names, seed=seed)
-        with _timed(seconds, "train"):
-            spec = config.supervision
-            batches = BankBatches(
-                bank,
-                batch_size=self.preset.recipe.batch_size,
-                seed=seed,
-                crf=spec.crf if isinstance(spec, SeedAndBoundary) else None,
-            )
-            supervision = build_supervision(spec, config.tau)
-            curve = fit(model, supervision, batches, self.preset.recipe, report=report)
-        counts: dict[str, Counts] = {}
-        boundary: dict[str, Counts] = {}
-        with _timed(seconds, "infer"):
-            rows = range(0, len(bank) * bank.views, bank.views)
-            plain, mirrored = bank.features(list(rows)), bank.features([r + 1 for r in rows])
-            train_probs = self._probabilities(model, plain, mirrored)
-            count = len(self.val.images)
-            val_probs = self._probabilities(
-                model, val_features.select(slice(count)), val_features.select(slice(count, None))
-            )
-        known = F.pad(self.train.image_labels, (1, 0), value=True)
-        train_probs = train_probs * known[:, :, None, None]
-        self._score("train-pseudo", train_probs.argmax(1), self.train, counts, boundary)
-        with _timed(seconds, "crf"):
-            refined = self._refine(train_probs, known)
-        self._score("train-pseudo-crf", refined, self.train, counts, boundary)
-        self._score("val-network", val_probs.argmax(1), self.val, counts, boundary)
-        return Outcome(
-            counts=counts,
-            boundary=boundary,
-            parameters=parameter_counts(model),
-            seconds=seconds,
-            curve=curve,
+        model, curve = self._train(config, bank, seed, scores.seconds, report)
+        with _timed(scores.seconds, "infer"):
+            train_probs = self._probabilities(model, bank.plain())
+            val_probs = self._probabilities(model, val_features)
+        self._score_pseudo(scores, train_probs)
+        scores.add("val-network", val_probs.argmax(1), self.val)
+        return scores.outcome(parameter_counts(model), curve)
+
+    def _run_method(self, method: Method, seed: int, report: Callable[[int, int], None]) -> Outcome:
+        scores = _Scores(self.class_names)
+        setting, data = self.setting, self.train.tagged
+        maps = ensure_maps(
+            method.cam, setting, data, seed=seed, folder=self.artifacts, report=report
+        )
+        scores.seconds["cam"] = maps.seconds
+        curve: list[dict[str, float]] = []
+        if isinstance(method.refinement, WeakCLIPConfig):
+            seeds = seeds_from(maps.cams, self.train.size, self.preset.rule).to(torch.uint8)
+            with TemporaryDirectory(dir=self.artifacts) as folder:
+                with _timed(scores.seconds, "prepare"):
+                    bank = self._bank(method.refinement, seeds, Path(folder))
+                model, curve = self._train(method.refinement, bank, seed, scores.seconds, report)
+                with _timed(scores.seconds, "infer"):
+                    probs = self._probabilities(model, bank.plain())
+            sizes = parameter_counts(model)
+        else:
+            with _timed(scores.seconds, "refine"):
+                probs, sizes = refined_scores(
+                    method.refinement, setting, data, maps.cams, seed=seed, report=report
+                )
+        self._score_pseudo(scores, probs)
+        return scores.outcome({**maps.parameters, **sizes}, curve)
+
+    @property
+    def setting(self) -> Setting:
+        """What a method may know beside images and tags."""
+        return Setting(
+            clip=self.clip,
+            class_names=DISPLAY_NAMES,
+            background_words=BACKGROUND_WORDS,
+            device=self.device,
         )
 
     def features(self, config: WeakCLIPConfig) -> tuple[Bank, Features]:
-        """Frozen features of the training views and of `val`, plain then mirrored."""
-        grid = config.supervision.grid if isinstance(config.supervision, SeedAndBoundary) else 32
+        """Frozen features of the training views, and of `val`."""
+        key = (config.taps, config.class_token, _loss_grid(config))
+        if key not in self._kept:
+            bank = self._bank(config, self.seeds, self.artifacts)
+            images = self.val.images.to(self.device)
+            val = self._tower(config)(normalise_images(images, self.clip.mean, self.clip.std))
+            self._kept[key] = (bank, bank.standardise(val))
+        return self._kept[key]
+
+    def _tower(self, config: WeakCLIPConfig) -> ImageTower:
+        return self.clip.image.configured(taps=config.taps, class_token=config.class_token)
+
+    def _bank(self, config: WeakCLIPConfig, seeds: Tensor, folder: Path) -> Bank:
         if config.drop_path:
             raise ValueError("drop_path: features of a tower with drop path cannot be kept")
-        key = (config.taps, config.class_token, grid)
-        if key not in self._banks:
-            tower = self.clip.image.configured(taps=config.taps, class_token=config.class_token)
-            spec = BankSpec(
-                images_sha256=_sha256(self.train.images, self.seeds),
-                clip_sha256=self.clip.sha256,
-                taps=config.taps,
-                class_token=config.class_token,
-                grid=grid,
-                views=self.preset.views,
-                framing=self.preset.framing,
-                seed=self.preset.world_seed,
-            )
-            bank = ensure_bank(
-                self.artifacts, spec, self.train.images, self.seeds, self.clip, tower
-            )
-            images = torch.cat([self.val.images, self.val.images.flip(-1)]).to(self.device)
-            val = tower(normalise_images(images, self.clip.mean, self.clip.std))
-            val = bank.standardise(val)
-            self._banks[key] = (bank, val)
-        return self._banks[key]
+        spec = BankSpec(
+            images_sha256=tensors_sha256(self.train.images, seeds),
+            clip_sha256=self.clip.sha256,
+            taps=config.taps,
+            class_token=config.class_token,
+            grid=_loss_grid(config),
+            views=self.preset.views,
+            framing=self.preset.framing,
+            seed=self.preset.world_seed,
+        )
+        return ensure_bank(folder, spec, self.train.images, seeds, self.clip, self._tower(config))
+
+    def _train(
+        self,
+        config: WeakCLIPConfig,
+        bank: Bank,
+        seed: int,
+        seconds: dict[str, float],
+        report: Callable[[int, int], None],
+    ) -> tuple[WeakCLIP, list[dict[str, float]]]:
+        torch.manual_seed(seed)
+        model = build_model(config, self.clip, self.class_names, seed=seed)
+        spec, recipe = config.supervision, self.preset.recipe
+        batches = BankBatches(
+            bank,
+            batch_size=recipe.batch_size,
+            seed=seed,
+            crf=spec.crf if isinstance(spec, SeedAndBoundary) else None,
+        )
+        with _timed(seconds, "train"):
+            supervision = build_supervision(spec, config.tau)
+            curve = fit(model, supervision, batches, recipe, report=report)
+        return model, curve
 
     @torch.no_grad()
-    def _probabilities(self, model: WeakCLIP, plain: Features, mirrored: Features) -> Tensor:
-        """Class probabilities at image size, mean of image and mirror image: (N, K, H, W)."""
-        text, size = model.text(), self.train.images.shape[-2:]
-        parts = []
-        for start in range(0, len(plain.global_embedding), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            views = []
-            for features, flip in ((plain, False), (mirrored, True)):
-                logits = model(features.select(rows), text=text).logits
-                logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-                chance = logits.softmax(dim=1)
-                views.append(chance.flip(-1) if flip else chance)
-            parts.append(((views[0] + views[1]) / 2).cpu())
+    def _probabilities(self, model: WeakCLIP, features: Features) -> Tensor:
+        """Class probabilities at image size, (N, K, H, W)."""
+        text, parts = model.text(), []
+        for start in range(0, len(features.global_embedding), CHUNK):
+            logits = model(features.select(slice(start, start + CHUNK)), text=text).logits
+            logits = F.interpolate(logits, self.train.size, mode="bilinear", align_corners=False)
+            parts.append(logits.softmax(dim=1).cpu())
         return torch.cat(parts)
 
-    def _refine(self, probs: Tensor, known: Tensor) -> Tensor:
+    def _score_pseudo(self, scores: _Scores, class_scores: Tensor) -> None:
+        """Score masks of `train` from class scores (N, K, H, W), before and after the CRF."""
+        known = F.pad(self.train.image_labels, (1, 0), value=True)
+        class_scores = class_scores * known[:, :, None, None]
+        scores.add("train-pseudo", class_scores.argmax(1), self.train)
+        with _timed(scores.seconds, "crf"):
+            refined = self._refine(class_scores, known)
+        scores.add("train-pseudo-crf", refined, self.train)
+
+    def _refine(self, class_scores: Tensor, known: Tensor) -> Tensor:
         """Labels after the dense CRF on the tagged classes, (N, H, W); lattices are kept."""
         images = self.train.images.to(self.device)
         if not self._train_lattices:
-            built = [
-                build_lattices(chunk, self.preset.crf) for chunk in torch.split(images, _CHUNK)
-            ]
+            built = [build_lattices(chunk, self.preset.crf) for chunk in torch.split(images, CHUNK)]
             self._train_lattices = [part[i] for part in built for i in range(len(part))]
         labels = []
-        for start in range(0, len(images), _CHUNK):
-            rows = slice(start, start + _CHUNK)
+        for start in range(0, len(images), CHUNK):
+            rows = slice(start, start + CHUNK)
             marginals = dense_crf(
                 images[rows],
-                probs[rows].to(self.device),
+                class_scores[rows].to(self.device),
                 self.preset.crf,
                 present=known[rows],
                 lattices=self._train_lattices[rows],
@@ -316,48 +295,35 @@ class CartoonWorkbench:
             labels.append(marginals.argmax(1).cpu())
         return torch.cat(labels)
 
-    @property
-    def _boundary_width(self) -> int:
-        return boundary_width(*self.train.images.shape[-2:])
 
-    def _score(
-        self,
-        task: str,
-        pred: Tensor,
-        split: Split,
-        counts: dict[str, Counts],
-        boundary: dict[str, Counts],
-    ) -> None:
-        classes = len(self.class_names)
-        counts[task] = class_counts(pred, split.gt_masks, classes).numpy()
-        boundary[task] = boundary_counts(
-            pred, split.gt_masks, classes, width=self._boundary_width
+class _Scores:
+    """Collects what a run measures."""
+
+    def __init__(self, class_names: tuple[str, ...]) -> None:
+        self._classes = len(class_names)
+        self._counts: dict[str, Counts] = {}
+        self._boundary: dict[str, Counts] = {}
+        self.seconds: dict[str, float] = {}
+
+    def add(self, task: str, pred: Tensor, split: Split) -> None:
+        """Score predicted masks (N, H, W)."""
+        width = boundary_width(*split.size)
+        self._counts[task] = class_counts(pred, split.gt_masks, self._classes).numpy()
+        self._boundary[task] = boundary_counts(
+            pred, split.gt_masks, self._classes, width=width
         ).numpy()
 
-
-def read_split(root: Path, split: str) -> Split:
-    """Read a split of a data set in VOC layout whose images have one size.
-
-    Raises:
-        BenchError: If the folder is not what it claims to be, or the images differ in size.
-    """
-    try:
-        dataset = VOCDataset(root, split)
-        samples = [dataset[i] for i in range(len(dataset))]
-    except (OSError, ValueError) as error:
-        raise BenchError(str(error)) from error
-    sizes = {sample.image.shape for sample in samples}
-    if len(sizes) != 1:
-        raise BenchError(f"{split}: expected images of one size, got {sorted(sizes)[:3]}")
-    masks = [sample.gt_mask for sample in samples]
-    if any(mask is None for mask in masks):
-        raise BenchError(f"{split}: expected a SegmentationClass mask for every image")
-    return Split(
-        images=torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2),
-        gt_masks=torch.from_numpy(np.stack([m for m in masks if m is not None])).long(),
-        image_labels=torch.from_numpy(dataset.image_labels()),
-        list_sha256=dataset.image_list_sha256,
-    )
+    def outcome(
+        self, parameters: dict[str, dict[str, int]], curve: list[dict[str, float]]
+    ) -> Outcome:
+        """What was measured."""
+        return Outcome(
+            counts=self._counts,
+            boundary=self._boundary,
+            parameters=parameters,
+            seconds=self.seconds,
+            curve=curve,
+        )
 
 
 def make_cams(
@@ -374,7 +340,7 @@ def make_cams(
             source,
         ).cpu()
         for images, labels in zip(
-            torch.split(split.images, _CHUNK), torch.split(split.image_labels, _CHUNK), strict=True
+            torch.split(split.images, CHUNK), torch.split(split.image_labels, CHUNK), strict=True
         )
     ]
     return torch.cat(parts)
@@ -383,8 +349,7 @@ def make_cams(
 def make_seeds(clip: CLIPBundle, split: Split, preset: Preset, device: torch.device) -> Tensor:
     """Seed labels of a split, (N, H, W), uint8."""
     cams = make_cams(clip, split, preset.source, preset.template, device)
-    height, width = split.images.shape[-2:]
-    return seeds_from(cams, (height, width), preset.rule).to(torch.uint8)
+    return seeds_from(cams, split.size, preset.rule).to(torch.uint8)
 
 
 def parameter_counts(model: WeakCLIP) -> dict[str, dict[str, int]]:
@@ -408,11 +373,8 @@ def _key(world: WorldConfig, seed: int, splits: Mapping[str, int]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _sha256(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _loss_grid(config: WeakCLIPConfig) -> int:
+    return config.supervision.grid if isinstance(config.supervision, SeedAndBoundary) else 32
 
 
 @contextmanager

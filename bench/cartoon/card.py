@@ -62,6 +62,18 @@ Licence: as the repository. Made by `nox -s pretrain`.
 
 def main() -> int:
     """Write `weakclip/assets/README.md`."""
+    part = ASSETS / "README.part"
+    part.write_text(render())
+    part.replace(ASSETS / "README.md")
+    return 0
+
+
+def render() -> str:
+    """The model card.
+
+    Raises:
+        SystemExit: If the gates were measured on other weights than those that lie there.
+    """
     config = json.loads((ASSETS / CONFIG_FILE).read_text())
     report = json.loads(GATES.read_text())
     if report["clip"]["sha256"] != config["sha256"]:
@@ -71,7 +83,7 @@ def main() -> int:
         )
     rows = list(csv.DictReader(CURVE.read_text().splitlines()))
     size = (ASSETS / WEIGHTS_FILE).stat().st_size
-    text = _TEXT.format(
+    return _TEXT.format(
         **config["model"],
         millions=size / 2e6,
         words=len(config["vocabulary"]),
@@ -86,10 +98,6 @@ def main() -> int:
         minutes=float(rows[-1]["seconds"]) / 60,
         gates="\n".join(_gate_row(gate) for gate in report["gates"]),
     )
-    part = ASSETS / "README.part"
-    part.write_text(text)
-    part.replace(ASSETS / "README.md")
-    return 0
 
 
 def _stage_row(name: str, rows: list[dict[str, str]]) -> str:
