@@ -64,6 +64,13 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def search(session: nox.Session) -> None:
+    """Search hyper-parameters on the split `tune`, which no table reports."""
+    install(session, "suite")
+    session.run("python", "-m", "bench", "search", *session.posargs)
+
+
+@nox.session(default=False)
 def pretrain(session: nox.Session) -> None:
     """Train micro-CLIP on image-caption pairs of CartoonVOC."""
     install(session, "suite")

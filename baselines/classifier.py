@@ -105,7 +105,7 @@ class GradCAM:
 
 
 MICRO_CAM = CAM(classifier=_MICRO_CLASSIFIER, scales=_MICRO_SCALES)
-"""For CartoonVOC: a small network from scratch, about a minute on one core."""
+"""For CartoonVOC: a small network from scratch on 16 x 16 cells."""
 
 MICRO_GRAD_CAM = GradCAM(classifier=_MICRO_CLASSIFIER, scales=_MICRO_SCALES)
 

@@ -66,6 +66,8 @@ class Bank:
     def __init__(self, folder: Path, views: int, device: torch.device) -> None:
         """Memory-map the arrays in `folder`."""
         self.views, self.device = views, device
+        self.key = folder.name
+        """Hash of what the bank was made from."""
         self._arrays: dict[str, NDArray[np.generic]] = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r")
             for name in ("taps", "global", "dense", "seeds", "grid", "statistics")

@@ -26,7 +26,8 @@ def caption(records: Sequence[RunRecord]) -> tuple[str, ...]:
     notes = [
         f"Preset: {preset_label(first.preset)}.",
         "Scores are pooled over the images and averaged over classes, in percent: mean ± standard "
-        "deviation over n seeds. Bold: best mean of the column. Trainable: parameters.",
+        "deviation over n seeds. Bold: best mean of the column; underlined: second. Trainable: "
+        "parameters.",
         "Δ: difference to the reference in points, paired by seed and image, with a 95 % interval "
         f"that has seeds and images (bootstrap, {RESAMPLES} resamples) as random factors; "
         "* p < 0.05 after Holm's correction over the rows.",
@@ -63,18 +64,27 @@ def _failures(records: Sequence[RunRecord]) -> list[str]:
     ]
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> str:
-    """Return nested values as `a.b = 1; c = x`; long hashes are cut to twelve digits."""
-    parts = []
+def flat_items(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested values as names and texts; long hashes are cut to twelve digits.
+
+    Example:
+        >>> flat_items({"a": {"b": 1, "c": [2, 3]}, "d": True})
+        [('a.b', '1'), ('a.c', '2, 3'), ('d', 'yes')]
+    """
+    items: list[tuple[str, str]] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            parts.append(_flat(value, f"{name}."))
+            items += flat_items(value, f"{name}.")
         elif isinstance(value, list):
-            parts.append(f"{name} = {', '.join(map(_value, value))}")
+            items.append((name, ", ".join(map(_value, value))))
         else:
-            parts.append(f"{name} = {_value(value)}")
-    return "; ".join(part for part in parts if part)
+            items.append((name, _value(value)))
+    return items
+
+
+def _flat(values: Mapping[str, object]) -> str:
+    return "; ".join(f"{name} = {text}" for name, text in flat_items(values))
 
 
 def _value(value: object) -> str:

@@ -1,100 +1,67 @@
-"""`python -m bench list | run | report | compare`.
+"""`python -m bench list | run | work | status | search | report | gallery |
+profile | compare`.
 
-Flags select and place; what moves a number is configuration. Exit codes: 0 done, 1 a run failed
-or a table is stale, 2 bad input. The last line of stdout is one JSON object.
+Exit codes: 0 done, 1 a run failed or a table is stale, 2 bad input. The last line of stdout is
+one JSON object.
 """
 
 from __future__ import annotations
 
-import argparse
+import signal
 import sys
+import time
+from contextlib import closing
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, get_args
+from typing import TYPE_CHECKING, get_args
 
-import torch
-
-from bench import console, task
+from bench import console, flags, status, task
 from bench.compare import compare
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
+from bench.flags import ARTIFACTS, DEFAULT_PRESET, RESULTS, one_of
+from bench.gallery import GalleryRequest, make_gallery
+from bench.html_page import stale_page, write_page
 from bench.plan import OnExisting, Request, plan_runs
-from bench.provenance import command_line
+from bench.preset import PRESETS, load_preset
+from bench.profile_command import profile
+from bench.provenance import code_id, command_line
+from bench.queue import open_queue
 from bench.report import render, stale_files, write
 from bench.session import Session, run_study, usable_cores
 from bench.store import Store
 from bench.study import known_studies, load_study
+from bench.sweep import Search, SearchWorkbench, run_search
+from bench.sweep_report import write_search
+from bench.worker import Site, Worker
+from weakclip.config import MICRO
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from bench.queue import Queue
     from bench.study import Study
-
-DEFAULT_PRESET = "cartoon"
-RESULTS = Path("results")
-ARTIFACTS = Path("artifacts")
-DEVICES = ("auto", "cpu", "cuda")
+    from bench.workbench import Workbench
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out a command line and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    commands = {
+        "list": _list, "run": _run, "work": _work, "status": _status, "report": _report,
+        "search": _search, "gallery": _gallery, "profile": profile,
+        "compare": _compare,
+    }  # fmt: skip
     try:
-        options = _parser().parse_args(words)
+        options = flags.parser(__doc__).parse_args(words)
         console.log_to_stderr(verbose=getattr(options, "verbose", False))
-        command = {"list": _list, "run": _run, "report": _report, "compare": _compare}
-        return command[options.command](options, words)
+        return commands[options.command](options, words)
     except BenchError as error:
         console.say(f"error: {error}")
         return 2
     except KeyboardInterrupt:
         console.say("interrupted; finished runs are kept, the same command goes on from there")
         return 1
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BenchError(f"{message}; `{self.prog} --help` lists what there is")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m bench", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    listing = commands.add_parser("list", help="studies and how many of their runs are done")
-    run = commands.add_parser("run", help="run studies and write their tables and figures")
-    report = commands.add_parser("report", help="rebuild tables and figures from the records")
-    comparing = commands.add_parser("compare", help="difference of two rows with its interval")
-    _add_run_flags(run)
-    report.add_argument("studies", nargs="*", metavar="STUDY", help="default: all with records")
-    report.add_argument(
-        "--check", action=argparse.BooleanOptionalAction, default=False,
-        help="write nothing; exit 1 if a table or figure is not what the records say",
-    )  # fmt: skip
-    comparing.add_argument("first", metavar="STUDY/VARIANT")
-    comparing.add_argument("second", metavar="STUDY/VARIANT")
-    for command in (listing, report, comparing):
-        command.add_argument("--out", type=Path, default=RESULTS, help="folder of the records")
-    return parser
-
-
-def _add_run_flags(run: argparse.ArgumentParser) -> None:
-    add = run.add_argument
-    add("studies", nargs="+", metavar="STUDY", help="names as `list` shows them, or `all`")
-    add("--preset", default=DEFAULT_PRESET, help=f"one of: {', '.join(task.PRESETS)}")
-    add("--data-root", type=Path, help="data set on disk; default: made by the preset")
-    add("--out", type=Path, help="records and tables; default: results, or artifacts/<preset> "
-        "for a preset other than the default")  # fmt: skip
-    add("--artifacts", type=Path, default=ARTIFACTS, help="folder for what can be made again")
-    add("--device", default="auto", help=f"one of: {', '.join(DEVICES)}")
-    add("--seeds", nargs="+", metavar="N", help="default: those of the study")
-    add("--variants", nargs="+", metavar="NAME", default=[], help="default: all of the study")
-    add("--on-existing", default="missing", metavar="|".join(get_args(OnExisting)),
-        help="missing: run again what failed, is broken or was made otherwise; "
-        "keep: leave every file; replace: run everything")  # fmt: skip
-    add("--workers", type=int, help="runs at a time; default: CPU cores, 1 on cuda")
-    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
-        help="show what would be run; protocol, data and weights are not compared")  # fmt: skip
-    add("--verbose", action=argparse.BooleanOptionalAction, default=False,
-        help="tracebacks of failed runs")  # fmt: skip
 
 
 def _list(options: argparse.Namespace, _: Sequence[str]) -> int:
@@ -113,25 +80,24 @@ def _list(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     studies = _studies(options.studies)
-    preset = _one_of("preset", options.preset, task.PRESETS)
-    device = _device(options.device)
+    preset = one_of("preset", options.preset, PRESETS)
+    device = flags.device_of(options.device)
     store = Store(options.out or _default_out(preset))
     requests = [_request(study, options, preset) for study in studies]
-    if options.dry_run:
-        return _dry_run(requests, store)
     session = Session(
         store=store,
-        prepare=partial(
-            task.prepare,
-            preset,
-            data_root=options.data_root,
-            device=device,
-            artifacts=options.artifacts,
+        site=_site(options, device),
+        storage=flags.storage_of(options),
+        workers=flags.workers_of(
+            options.workers,
+            default=usable_cores() if device == "cpu" else 1,
+            storage=options.storage,
         ),
-        device=device,
-        workers=_workers(options.workers, device),
         command=command_line(words),
+        heartbeat=options.heartbeat,
     )
+    if options.dry_run:
+        return _dry_run(requests, store)
     runs, failed, tables = 0, 0, []
     for request in requests:
         _, results = run_study(session, request)
@@ -155,23 +121,118 @@ def _dry_run(requests: Sequence[Request], store: Store) -> int:
     return 0
 
 
+def _work(options: argparse.Namespace, _: Sequence[str]) -> int:
+    signal.signal(signal.SIGTERM, _interrupt)
+    site = _site(options, flags.device_of(options.device))
+    with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
+        on = _until_idle(queue, site.code, options.idle)
+        results = Worker(queue, site, console.Lines()).work(on=on)
+        others = [entry.ticket.code for entry in queue.entries() if entry.state == "waiting"]
+    if others:
+        console.say(
+            f"{len(others)} runs wait for workers with other code ({', '.join(sorted(set(others)))}"
+            f"; this checkout: {site.code}): check out the commit they were asked from"
+        )
+    failed = sum(result.status == "failed" for result in results)
+    console.result({"runs": len(results), "failed": failed})
+    return 1 if failed else 0
+
+
+def _status(options: argparse.Namespace, _: Sequence[str]) -> int:
+    now = time.time()
+    with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
+        found = status.status_of(queue.entries(), now)
+    headers = ("run", "worker", "step", "minutes", "attempt")
+    console.show_rows("Running", headers, status.running_rows(found, now))
+    for failure in found.failures:
+        console.say(f"failed: {failure}")
+    console.say(status.summary_line(found))
+    console.result({
+        "waiting": found.waiting, "running": len(found.running), "done": found.done,
+        "failed": len(found.failures), "runs_per_hour": found.runs_per_hour,
+        "seconds_left": found.seconds_left,
+    })  # fmt: skip
+    return 0
+
+
+def _search(options: argparse.Namespace, _: Sequence[str]) -> int:
+    preset = one_of("preset", options.preset, PRESETS)
+    if options.trials < 1:
+        raise BenchError(f"--trials: expected 1 or more, got {options.trials}")
+    bench = _site(options, flags.device_of(options.device)).prepare(preset)
+    if not isinstance(bench, SearchWorkbench):
+        raise BenchError(f"preset {preset!r}: expected one with a split `tune`, got none")
+    search = Search(
+        name=preset,
+        config=MICRO,
+        recipe=load_preset(preset).recipe,
+        seeds=flags.seeds_of(options.seeds),
+        trials=options.trials,
+        by_time_too=options.by_time_too,
+    )
+    with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
+        found = run_search(search, bench, queue.storage, tell=console.say)
+    out = options.out or _default_out(preset)
+    source = options.source or out / "sweeps" / f"found_{preset}.py"
+    files = write_search(found, search, out, source)
+    console.show_rows(
+        f"Best of {len(found.rows)} trials: mIoU {100 * found.best.values[0]:.2f} % on tune",
+        ("parameter", "value"),
+        [(name, f"{value:g}") for name, value in sorted(found.best.params.items())],
+    )
+    console.result({
+        "search": preset, "trials": len(found.rows), "miou": found.best.values[0],
+        "parameters": found.best.params, "files": [path.as_posix() for path in files],
+    })  # fmt: skip
+    return 0
+
+
 def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
     store = Store(options.out)
     names = options.studies or [
         name for name in known_studies() if (store.root / "runs" / name).is_dir()
     ]
     tables, stale, studies = [], [], _studies(names)
-    for study in studies:
-        report = render(study, store)
+    reports = [render(study, store) for study in studies]
+    for report in reports:
         console.show_summary(report.summary, report.notes)
         if options.check:
             stale += stale_files(report, store)
         else:
             tables += [path.as_posix() for path in write(report, store)]
+    if reports and not options.studies:  # the page is about all studies
+        if options.check:
+            stale += stale_page(reports, store)
+        else:
+            tables.append(write_page(reports, store).as_posix())
     for name in stale:
         console.say(f"stale: {name}; `python -m bench report` writes it again")
     console.result(_result(studies, 0, 0, tables, stale=stale))
     return 1 if stale else 0
+
+
+def _gallery(options: argparse.Namespace, _: Sequence[str]) -> int:
+    study = load_study(options.study)
+    for name in options.variants:
+        study.select((name,))  # an unknown name ends here, before any training
+    preset = one_of("preset", options.preset, PRESETS)
+    workbench = task.prepare(
+        preset, data_root=options.data_root, device=flags.device_of(options.device),
+        artifacts=options.artifacts,
+    )  # fmt: skip
+    request = GalleryRequest(
+        study=study, variants=tuple(dict.fromkeys(options.variants)), seed=options.seed,
+        worst=options.worst,
+    )  # fmt: skip
+    out = options.out or _default_out(preset)
+    index = make_gallery(request, workbench, out, report=_say_trained)
+    console.result({"study": study.name, "preset": preset, "images": len(index.images)})
+    return 0
+
+
+def _say_trained(name: str, step: int, total: int) -> None:
+    if step == total:
+        console.say(f"{name}: trained, {total} steps")
 
 
 def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
@@ -204,46 +265,45 @@ def _studies(names: Sequence[str]) -> list[Study]:
 
 
 def _request(study: Study, options: argparse.Namespace, preset: str) -> Request:
-    on_existing = _one_of("--on-existing", options.on_existing, get_args(OnExisting))
+    on_existing = one_of("--on-existing", options.on_existing, get_args(OnExisting))
     return Request(
         study=study,
         variants=study.select(tuple(options.variants)),
-        seeds=study.seeds if options.seeds is None else _seeds(options.seeds),
+        seeds=study.seeds if options.seeds is None else flags.seeds_of(options.seeds),
         preset=preset,
         on_existing=next(value for value in get_args(OnExisting) if value == on_existing),
     )
 
 
-def _seeds(words: Sequence[str]) -> tuple[int, ...]:
-    if not all(word.isdecimal() for word in words) or len(set(map(int, words))) != len(words):
-        raise BenchError(
-            f"--seeds: expected different integers from 0 on, got {' '.join(words)}; "
-            "for example --seeds 0 1 2"
-        )
-    return tuple(int(word) for word in words)
+def _site(options: argparse.Namespace, device: str) -> Site:
+    prepare: Callable[[str], Workbench] = partial(
+        task.prepare, data_root=options.data_root, device=device, artifacts=options.artifacts
+    )
+    return Site(prepare=prepare, load=load_study, device=device, code=code_id())
 
 
-def _device(name: str) -> str:
-    _one_of("device", name, DEVICES)
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BenchError("--device cuda: expected a CUDA GPU, got none; use --device cpu")
-    return name
+def _until_idle(queue: Queue, code: str, seconds: float) -> Callable[[], bool]:
+    """Whether there was a run to wait for in the last seconds."""
+    last = time.monotonic()
+
+    def on() -> bool:
+        nonlocal last
+        now = time.monotonic()
+        if any(
+            entry.state in ("waiting", "running") and entry.ticket.code == code
+            for entry in queue.entries()
+        ):
+            last = now
+        return now - last <= seconds
+
+    return on
 
 
-def _workers(wanted: int | None, device: str) -> int:
-    if wanted is not None and wanted < 1:
-        raise BenchError(f"--workers: expected 1 or more, got {wanted}")
-    return wanted or (usable_cores() if device == "cpu" else 1)
+def _interrupt(*_: object) -> None:
+    """End as on Ctrl-C: the run at hand is given back."""
+    raise KeyboardInterrupt
 
 
 def _default_out(preset: str) -> Path:
     """Only the default preset writes into the committed results."""
     return RESULTS if preset == DEFAULT_PRESET else ARTIFACTS / preset
-
-
-def _one_of(what: str, name: str, known: Sequence[str]) -> str:
-    if name not in known:
-        raise unknown(what, name, known)
-    return name

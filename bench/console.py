@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from bench.plan import Plan, PlannedRun
     from bench.run import Finished
-    from bench.summary import Summary
+    from bench.summary import Cell, Summary
 
 logger = logging.getLogger(__name__)
 
@@ -40,36 +40,45 @@ PIPE_WIDTH = 280
 
 
 class RunProgress:
-    """Bars: runs done, rate, time left, and the step each worker is at."""
+    """Bars: runs done, rate, time left, and the step each run is at."""
 
     def __init__(self, progress: Progress, study: str, total: int) -> None:
         self._progress = progress
-        self._shares: dict[int, float] = {}
+        self._shares: dict[str, float] = {}
         self._ended = 0
-        self._bars: dict[int, TaskID] = {}
+        self._bars: dict[str, TaskID] = {}
         self._all = progress.add_task(f"{study}: runs", total=total)
 
-    def stepped(self, slot: int, run: PlannedRun, step: int, total: int) -> None:
-        """Move the bar of a worker."""
-        if slot not in self._bars:
-            self._bars[slot] = self._progress.add_task("")
-        self._progress.update(
-            self._bars[slot], description=f"  {run.label}", completed=step, total=total
-        )
-        self._shares[slot] = step / total if total else 0.0
+    def stepped(self, run: PlannedRun, step: int, total: int) -> None:
+        """Move the bar of a run."""
+        if run.label not in self._bars:
+            self._bars[run.label] = self._progress.add_task(f"  {run.label}")
+        self._progress.update(self._bars[run.label], completed=step, total=total)
+        self._shares[run.label] = step / total if total else 0.0
         self._count()
 
-    def finished(self, slot: int, result: Finished) -> None:
+    def finished(self, result: Finished) -> None:
         """Count a run and say how it ended."""
-        self._shares[slot] = 0.0
+        if result.run.label in self._bars:
+            self._progress.remove_task(self._bars.pop(result.run.label))
+        self._shares.pop(result.run.label, None)
         self._ended += 1
         self._count()
-        say(_one_line(result))
-        if result.details:
-            logger.debug("%s", result.details)
+        _tell(result)
 
     def _count(self) -> None:
         self._progress.update(self._all, completed=self._ended + sum(self._shares.values()))
+
+
+class Lines:
+    """A line per run that ends, for a worker that does not know how many there will be."""
+
+    def stepped(self, run: PlannedRun, step: int, total: int) -> None:
+        """Say nothing."""
+
+    def finished(self, result: Finished) -> None:
+        """Say how a run ended."""
+        _tell(result)
 
 
 @contextmanager
@@ -114,7 +123,7 @@ def show_summary(summary: Summary, notes: tuple[str, ...]) -> None:
     for index, header in enumerate(summary.headers):
         table.add_column(header, justify="right" if index else "left", no_wrap=not index)
     for row in summary.rows:
-        table.add_row(*(Text(cell.text, style="bold" if cell.best else "") for cell in row))
+        table.add_row(*(Text(cell.text, style=_style(cell)) for cell in row))
     stdout = _stdout()
     stdout.print(table)
     for note in notes:
@@ -146,6 +155,18 @@ def log_to_stderr(*, verbose: bool) -> None:
     )
     for package in ("bench", "weakclip", "baselines"):
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _style(cell: Cell) -> str:
+    if cell.best:
+        return "bold"
+    return "underline" if cell.second else ""
+
+
+def _tell(result: Finished) -> None:
+    say(_one_line(result))
+    if result.details:
+        logger.debug("%s", result.details)
 
 
 def _one_line(finished: Finished) -> str:

@@ -1,7 +1,8 @@
 """The differences a study is about: which rows are compared, and what came out.
 
 Every row is compared with the reference. Rows that build up to the reference one component at a
-time are also compared with the row before them.
+time are also compared with the row before them, and a factorial study has main effects and
+interactions.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from bench.factorial import design_of, terms_of
 from bench.slots import OFF_KINDS, differing_slots
-from bench.statistics import Difference, holm, paired_difference
+from bench.statistics import Difference, contrast, holm, paired_difference, resample
 from bench.store import BOUNDARY_SUFFIX
 from bench.study import cumulative_path
 
@@ -22,21 +24,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bench.factorial import Term
     from bench.record import RunRecord
     from bench.store import Store
     from bench.study import Study, Variant
 
-ContrastKind: TypeAlias = Literal["leave-one-out", "cumulative", "variant"]
+ContrastKind: TypeAlias = Literal["leave-one-out", "cumulative", "variant", "main", "interaction"]
 METRICS = ("miou", "boundary_miou")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """Two rows: the difference is `variant` minus `baseline`."""
+    """Two rows: the difference is `variant` minus `baseline`.
+
+    A main effect has `with` and `without`, an interaction `together` and `apart` in their place.
+    """
 
     kind: ContrastKind
     component: str
-    """The slots that differ, joined by `+`."""
+    """The slots that differ, joined by `+`, or those that interact, joined by `×`."""
     variant: str
     baseline: str
 
@@ -70,13 +76,13 @@ def effects(study: Study, records: Sequence[RunRecord], store: Store) -> list[Ef
     """Return the contrasts that the finished runs allow, on the seeds both rows have."""
     by_row = counts_by_row(records, store)
     found = [
-        Effect(contrast=contrast, task=task, metric=metric, difference=difference, p_holm=np.nan)
-        for contrast in contrasts(study)
+        Effect(contrast=pair, task=task, metric=metric, difference=difference, p_holm=np.nan)
+        for pair in contrasts(study)
         for task in tasks_of(records)
         for metric in METRICS
-        if (difference := _difference(contrast, task, metric, by_row)) is not None
+        if (difference := _difference(pair, task, metric, by_row)) is not None
     ]
-    return _corrected(found)
+    return _corrected([*found, *_factorial_effects(study, by_row, tasks_of(records))])
 
 
 def tasks_of(records: Sequence[RunRecord]) -> list[str]:
@@ -126,6 +132,49 @@ def difference_of(
     )
 
 
+def _factorial_effects(study: Study, by_row: RowCounts, tasks: Sequence[str]) -> list[Effect]:
+    """Main effects and interactions, if the study is factorial and every variant was run."""
+    design = design_of(study)
+    if design is None:
+        return []
+    found = []
+    for task in tasks:
+        for metric in METRICS:
+            cells = _stacked(by_row, list(design.levels), _array(task, metric))
+            if cells is None:
+                continue
+            scores = resample(cells)
+            found += [
+                Effect(
+                    contrast=_term_contrast(term),
+                    task=task,
+                    metric=metric,
+                    difference=contrast(scores, [term.weights[name] for name in design.levels]),
+                    p_holm=np.nan,
+                )
+                for term in terms_of(design)
+            ]
+    return found
+
+
+def _term_contrast(term: Term) -> Contrast:
+    if len(term.factors) == 1:
+        return Contrast(kind="main", component=term.name, variant="with", baseline="without")
+    return Contrast(kind="interaction", component=term.name, variant="together", baseline="apart")
+
+
+def _stacked(by_row: RowCounts, names: Sequence[str], array: str) -> list[Counts] | None:
+    """Counts of each row on the seeds all have, (S, N, K, 3); none if there is no such seed."""
+    rows = [by_row.get(name, {}) for name in names]
+    seeds = [seed for seed in sorted(rows[0]) if all(array in row.get(seed, {}) for row in rows)]
+    return [np.stack([row[seed][array] for seed in seeds]) for row in rows] if seeds else None
+
+
+def _array(task: str, metric: str) -> str:
+    """Name of the counts that a metric is made from."""
+    return task + BOUNDARY_SUFFIX if metric == "boundary_miou" else task
+
+
 def _against_reference(study: Study, variant: Variant) -> Contrast:
     slots = differing_slots(variant.config, study.reference.config)
     removed = len(slots) == 1 and isinstance(getattr(variant.config, slots[0]), OFF_KINDS)
@@ -137,16 +186,20 @@ def _against_reference(study: Study, variant: Variant) -> Contrast:
     )
 
 
-def _difference(contrast: Contrast, task: str, metric: str, by_row: RowCounts) -> Difference | None:
-    array = task + BOUNDARY_SUFFIX if metric == "boundary_miou" else task
-    return difference_of(by_row.get(contrast.variant, {}), by_row.get(contrast.baseline, {}), array)
+def _difference(pair: Contrast, task: str, metric: str, by_row: RowCounts) -> Difference | None:
+    array = _array(task, metric)
+    return difference_of(by_row.get(pair.variant, {}), by_row.get(pair.baseline, {}), array)
 
 
 def _corrected(found: list[Effect]) -> list[Effect]:
-    """Fill in Holm's p-values; comparisons with the reference and steps are two families."""
+    """Fill in Holm's p-values.
 
-    def family(effect: Effect) -> tuple[bool, str, str]:
-        return effect.contrast.kind == "cumulative", effect.task, effect.metric
+    Comparisons with the reference, steps, and terms of a factorial study are three families.
+    """
+    families = {"cumulative": "steps", "main": "terms", "interaction": "terms"}
+
+    def family(effect: Effect) -> tuple[str, str, str]:
+        return families.get(effect.contrast.kind, "rows"), effect.task, effect.metric
 
     p_holm: dict[int, float] = {}
     for _, group in groupby(sorted(found, key=family), key=family):

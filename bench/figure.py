@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 PANELS = (
     ("leave-one-out", "Leave one out"),
     ("cumulative", "Add one at a time"),
+    ("main", "Main effects"),
+    ("interaction", "Interactions"),
     ("variant", "Against the reference"),
 )
 WIDTH = 3.5
 """Inches: one column of a two-column page."""
 FORMATS = ("svg", "png")
+SHOWS = "Differences of mIoU in points, with 95 % intervals over seeds and images."
 _ROW, _PER_TASK, _MARGIN, _HEAD = 0.12, 0.1, 0.5, 0.8  # inches
 _MARKERS = ("o", "s", "D", "^")
-_RC = {
+RC = {
     "svg.hashsalt": "weakclip",
     "font.family": ["DejaVu Sans"],
     "grid.color": "0.9",
@@ -64,14 +67,24 @@ def draw(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
         raise ValueError(f"figure: expected effects on {', '.join(tasks)}, got none")
     parts = [(title, shown[shown["contrast"] == name]) for name, title in panels]
     with mpl.rc_context():
-        sns.set_theme(context="paper", style="whitegrid", font_scale=0.8, rc=_RC)
+        sns.set_theme(context="paper", style="whitegrid", font_scale=0.8, rc=RC)
         figure = _figure(parts, tasks)
-        return _save(figure, format_, fingerprint(effects_csv))
+        return save(figure, format_, fingerprint(effects_csv))
 
 
 def fingerprint(effects_csv: str) -> str:
     """Return the text that stands in the metadata of a figure drawn from this file."""
     return f"effects sha256 {hashlib.sha256(effects_csv.encode()).hexdigest()}"
+
+
+def save(figure: Figure, format_: str, description: str) -> bytes:
+    """Return a figure as `svg` or `png` without a date, with a description in its metadata."""
+    buffer = BytesIO()
+    dateless = {"Date": None} if format_ == "svg" else {"Software": None}
+    figure.savefig(
+        buffer, format=format_, dpi=200, metadata={**dateless, "Description": description}
+    )
+    return buffer.getvalue()
 
 
 def _figure(parts: list[tuple[str, pd.DataFrame]], tasks: Sequence[str]) -> Figure:
@@ -131,13 +144,6 @@ def _rows(part: pd.DataFrame) -> list[str]:
 def _label(row: pd.Series) -> str:
     if row["contrast"] == "cumulative":
         return f"+ {row['component']}"
+    if row["contrast"] in ("main", "interaction"):
+        return str(row["component"])
     return str(row["variant"])
-
-
-def _save(figure: Figure, format_: str, description: str) -> bytes:
-    buffer = BytesIO()
-    dateless = {"Date": None} if format_ == "svg" else {"Software": None}
-    figure.savefig(
-        buffer, format=format_, dpi=200, metadata={**dateless, "Description": description}
-    )
-    return buffer.getvalue()

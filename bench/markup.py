@@ -72,7 +72,9 @@ def _pipes(cells: Sequence[str]) -> str:
 
 def _markdown_cell(cell: Cell) -> str:
     text = cell.text.replace("|", r"\|").replace("]*", r"]\*")
-    return f"**{text}**" if cell.best else text
+    if cell.best:
+        return f"**{text}**"
+    return f"<ins>{text}</ins>" if cell.second else text
 
 
 def _ampersands(cells: Iterable[str]) -> str:
@@ -97,7 +99,9 @@ def _latex_headers(headers: Sequence[str]) -> list[str]:
 
 def _latex_cell(cell: Cell) -> str:
     text = _escape(cell.text)
-    return rf"\textbf{{{text}}}" if cell.best else text
+    if cell.best:
+        return rf"\textbf{{{text}}}"
+    return rf"\underline{{{text}}}" if cell.second else text
 
 
 def _escape(text: str) -> str:

@@ -5,11 +5,13 @@ Nothing here may reveal a path, a host or a user: records are published.
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 import shlex
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +57,21 @@ def checkout_state() -> tuple[str | None, bool | None]:
         return None, None
     changed = _git("status", "--porcelain", "--", ".", ":(exclude)results")
     return commit.strip(), None if changed is None else bool(changed.strip())
+
+
+@cache
+def code_id() -> str:
+    """First 12 hex digits of the SHA-256 of the source files that a run's numbers come from.
+
+    Unlike the commit it also tells two dirty trees apart. Studies are left out: what a run takes
+    from them is its configuration, which has its own id.
+    """
+    digest = hashlib.sha256()
+    for package in ("baselines", "bench", "weakclip"):
+        for path in sorted((_CHECKOUT / package).rglob("*.py")):
+            digest.update(path.relative_to(_CHECKOUT).as_posix().encode() + b"\0")
+            digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def versions() -> dict[str, str | None]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from bench.caption import caption
 from bench.effects import effects, main_tasks
 from bench.errors import BenchError
-from bench.figure import FORMATS, draw, fingerprint
+from bench.factorial_summary import NOTE, factorial_summary
+from bench.figure import FORMATS, SHOWS, draw, fingerprint
 from bench.markup import latex, markdown
 from bench.slots import config_id, plain_config
 from bench.store import Store, write_atomically
@@ -19,17 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from bench.effects import Effect
     from bench.record import RunRecord
     from bench.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The generated files of a study, by path below the results folder."""
+    """What a study's records say, and the generated files by path below the results folder."""
 
+    study: Study
+    records: tuple[RunRecord, ...]
+    found: tuple[Effect, ...]
     summary: Summary
+    more: tuple[Summary, ...]
+    """Further tables."""
     notes: tuple[str, ...]
     files: dict[str, bytes]
+    figures: dict[str, str]
+    """What each figure shows, by name without suffix."""
     effects_csv: str
 
 
@@ -52,13 +61,29 @@ def render(study: Study, store: Store) -> Report:
         f"tables/{study.name}.md": markdown(summary, notes, rebuilt_by=rebuilt_by),
         f"tables/{study.name}.tex": latex(summary, notes, rebuilt_by=rebuilt_by),
     }
+    factorial = factorial_summary(study, records, found)
+    if factorial is not None:
+        said = [NOTE, *notes]
+        name = f"tables/{study.name}_factorial"
+        texts[f"{name}.md"] = markdown(factorial, said, rebuilt_by=rebuilt_by)
+        texts[f"{name}.tex"] = latex(factorial, said, rebuilt_by=rebuilt_by)
     files = {name: text.encode() for name, text in texts.items()}
     shown = main_tasks(records)
     if found and shown:
         for format_ in FORMATS:
             name = f"figures/{study.name}.{format_}"
             files[name] = draw(effects_csv, tasks=shown, format_=format_)
-    return Report(summary=summary, notes=notes, files=files, effects_csv=effects_csv)
+    return Report(
+        study=study,
+        records=tuple(records),
+        found=tuple(found),
+        summary=summary,
+        more=() if factorial is None else (factorial,),
+        notes=notes,
+        files=files,
+        figures={study.name: SHOWS} if found and shown else {},
+        effects_csv=effects_csv,
+    )
 
 
 def write(report: Report, store: Store) -> list[Path]:

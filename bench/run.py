@@ -1,4 +1,4 @@
-"""Carries out planned runs: one record per run, whatever happens in it.
+"""Carries out one run: a record comes out, whatever happens in it.
 
 A run that raises becomes a record with `status=failed` and the study goes on. Nothing a run
 measures depends on how many run at once: on a CPU each has one thread, always.
@@ -6,44 +6,32 @@ measures depends on how many run at once: on a CPU each has one thread, always.
 
 from __future__ import annotations
 
-import logging
-import time
 import traceback
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
-
-import torch
 
 from bench.provenance import determinism_flags, utc_now, without_paths
 from bench.record import Provenance, RunRecord, Scores, Status
 from bench.scores import score
 from bench.slots import config_id, plain_config
-from bench.store import BOUNDARY_SUFFIX, Store
+from bench.store import BOUNDARY_SUFFIX, PackedRun, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
     from bench.plan import PlannedRun
     from bench.workbench import Counts, Outcome, Workbench
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What all runs of a study share; goes to worker processes as it is."""
+    """What all runs of a study on one machine share."""
 
     study: str
     preset: str
-    prepare: Callable[[], Workbench]
-    """Cheap when called again: expensive products are kept on disk."""
-    root: Path
+    workbench: Workbench
     protocol: dict[str, object]
     provenance: Provenance
-    threads: int | None
-    """CPU threads per run; none leaves the default (on a GPU)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,55 +48,26 @@ class Finished:
 
 
 class Monitor(Protocol):
-    """What is told about progress; `slot` is the worker's number, from 0."""
+    """What is told about progress."""
 
-    def stepped(self, slot: int, run: PlannedRun, step: int, total: int) -> None:
+    def stepped(self, run: PlannedRun, step: int, total: int) -> None:
         """A run went on."""
 
-    def finished(self, slot: int, result: Finished) -> None:
-        """A run ended; its record is on disk."""
+    def finished(self, result: Finished) -> None:
+        """A run ended."""
 
 
-def run_here(job: Job, runs: Sequence[PlannedRun], monitor: Monitor) -> list[Finished]:
-    """Carry out runs one after the other in this process."""
-    threads = torch.get_num_threads()
-    if job.threads is not None:
-        torch.set_num_threads(job.threads)
-    runner = Runner(job)
-    results = []
+def carry_out(
+    job: Job, run: PlannedRun, report: Callable[[int, int], None]
+) -> tuple[PackedRun, str]:
+    """Run and score, and return the files of the run, and the traceback if it raised."""
+    started = utc_now()
     try:
-        for run in runs:
-            result = runner.carry_out(run, partial(monitor.stepped, 0, run))
-            monitor.finished(0, result)
-            results.append(result)
-    finally:
-        torch.set_num_threads(threads)
-    return results
-
-
-class Runner:
-    """Carries out runs of one job; prepares its workbench on the first."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.store = Store(job.root)
-        self._workbench: Workbench | None = None
-
-    def carry_out(self, run: PlannedRun, report: Callable[[int, int], None]) -> Finished:
-        """Run, score and write the record of one planned run; an exception is recorded."""
-        started, clock = utc_now(), time.perf_counter()
-        details, counts = "", None
-        try:
-            if self._workbench is None:
-                self._workbench = self.job.prepare()
-            outcome = self._workbench.run(run.variant.config, run.seed, report=report)
-            record = _succeeded(self.job, run, started, outcome, self._workbench)
-            counts = _arrays(outcome)
-        except Exception as error:  # recorded, and the study goes on
-            record = failed(self.job, run, started, f"{type(error).__name__}: {error}")
-            details = traceback.format_exc()
-        self.store.write(record, counts)
-        return summary(run, record, time.perf_counter() - clock, details)
+        outcome = job.workbench.run(run.variant.config, run.seed, report=report)
+        return pack(_succeeded(job, run, started, outcome), _arrays(outcome)), ""
+    except Exception as error:  # recorded, and the study goes on
+        record = failed(job, run, started, f"{type(error).__name__}: {error}")
+        return pack(record), traceback.format_exc()
 
 
 def summary(run: PlannedRun, record: RunRecord, seconds: float, details: str = "") -> Finished:
@@ -130,12 +89,13 @@ def failed(job: Job, run: PlannedRun, started: str, problem: str) -> RunRecord:
     return _base(job, run, started, status="failed", error=without_paths(lines[0]))
 
 
-def _succeeded(
-    job: Job, run: PlannedRun, started: str, outcome: Outcome, workbench: Workbench
-) -> RunRecord:
-    if tuple(outcome.counts) != tuple(workbench.tasks):
+def _succeeded(job: Job, run: PlannedRun, started: str, outcome: Outcome) -> RunRecord:
+    workbench = job.workbench
+    measured = tuple(task for task in workbench.tasks if task in outcome.counts)
+    if not measured or measured != tuple(outcome.counts):
         raise ValueError(
-            f"outcome: expected counts of the tasks {workbench.tasks}, got {tuple(outcome.counts)}"
+            f"outcome: expected counts of some of the tasks {workbench.tasks} in their order, got "
+            f"{tuple(outcome.counts)}"
         )
     scored = {
         task: score(counts, outcome.boundary.get(task), workbench.class_names)

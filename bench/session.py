@@ -1,25 +1,36 @@
-"""One study from request to report: plan, prepare, run, render."""
+"""One study from request to records: plan, ask for what is missing, wait, collect.
+
+Runs go through a queue always, so one process, several, and several machines differ in who takes
+a run and in nothing else. Whoever asked collects: records are written here only.
+"""
 
 from __future__ import annotations
 
 import os
+import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.console import run_progress, say
-from bench.errors import BenchError
 from bench.plan import Plan, Request, plan_runs
-from bench.pool import run_in_processes
-from bench.provenance import collect
-from bench.record import conditions_id
-from bench.run import Finished, Job, run_here
-from weakclip.checkpoints import describe
+from bench.provenance import utc_now
+from bench.queue import HEARTBEAT, open_queue
+from bench.run import Finished, failed, summary
+from bench.slots import config_id, plain_config
+from bench.store import pack
+from bench.ticket import MAX_DEATHS, Ticket, given_up
+from bench.worker import POLL, Crew, Site, Worker, job_of, set_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Sequence
 
+    from bench.plan import PlannedRun
+    from bench.queue import Queue
+    from bench.run import Job, Monitor
     from bench.store import Store
-    from bench.workbench import Workbench
+    from bench.ticket import Entry
+    from bench.worker import Bench
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +38,33 @@ class Session:
     """What is the same for all studies of one command."""
 
     store: Store
-    prepare: Callable[[], Workbench]
-    """Picklable: each worker process calls it."""
-    device: str
+    site: Site
+    storage: str
+    """Where the queue is: URL of a database, or path of a journal file."""
     workers: int
+    """Runs at a time on this machine; 0 leaves them to others, 1 does them in this process."""
     command: str
+    heartbeat: int = HEARTBEAT
+    """Seconds between two signs of life of a worker, in a database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A run that is asked for, and the number of the last trial that does not answer it."""
+
+    run: PlannedRun
+    ticket: Ticket
+    after: int
+
+    def answers(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The trials that stand for this order, oldest first."""
+        return [
+            entry
+            for entry in entries
+            if entry.number > self.after
+            and entry.ticket == self.ticket
+            and entry.state != "duplicate"
+        ]
 
 
 def usable_cores() -> int:
@@ -42,59 +75,138 @@ def usable_cores() -> int:
 
 
 def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]:
-    """Carry out what is to do of a study.
+    """Have done what is to do of a study.
 
     Raises:
-        BenchError: If the data or weights are not usable, or existing records stand in the way.
+        BenchError: If the data or weights are not usable, existing records stand in the way, or
+            the queue cannot be reached.
     """
     first = plan_runs(request, session.store)  # refuse before anything expensive is made
     if not first.todo and request.on_existing == "keep":
         return first, []
-    job, conditions = _job(session, request)
+    bench = set_up(session.site, request.preset)
     if request.on_existing == "missing":
-        request = replace(request, conditions=conditions)
+        request = replace(request, conditions=bench.conditions)
     plan = plan_runs(request, session.store)
     for run in plan.todo:
         if run.reason != "new":
             say(f"{run.label}: {run.reason}; runs again")
     if not plan.todo:
         return plan, []
-    workers = min(session.workers, len(plan.todo))
-    say(f"{request.study.name}: {len(plan.todo)} runs, {workers} at a time")
-    with run_progress(request.study.name, len(plan.todo)) as monitor:
-        if workers == 1:
-            return plan, run_here(job, plan.todo, monitor)
-        return plan, run_in_processes(job, plan.todo, monitor, workers=workers)
+    name = request.study.name
+    say(f"{name}: {len(plan.todo)} runs, {_at_a_time(session, len(plan.todo))}")
+    job = job_of(bench, name, session.site.device, session.command)
+    with closing(open_queue(session.storage, heartbeat=session.heartbeat)) as queue:
+        orders = _ask(session, request, bench, plan, queue)
+        with run_progress(name, len(orders)) as monitor:
+            return plan, _collect_all(session, queue, bench, job, orders, monitor)
 
 
-def _job(session: Session, request: Request) -> tuple[Job, str]:
-    """Prepare once, which makes what the workers share, and describe what all runs share."""
-    try:
-        workbench = session.prepare()
-        protocol = _described(workbench.protocol)
-        data, weights = _described(workbench.data), _described(workbench.weights)
-    except (ValueError, OSError) as error:
-        raise BenchError(f"preset {request.preset!r}: {error}") from error
-    splits = protocol.get("splits")
-    if not isinstance(splits, dict) or set(splits) != set(workbench.tasks):
-        raise BenchError(
-            f"protocol of preset {request.preset!r}: expected `splits` with the tasks "
-            f"{workbench.tasks}, got {splits}"
+def _ask(session: Session, request: Request, bench: Bench, plan: Plan, queue: Queue) -> list[Order]:
+    """Put into the queue what is not there already.
+
+    A trial that was finished and not collected, because this command was killed, answers; one
+    that failed, or that is to be replaced, does not.
+    """
+    queue.recover()
+    entries = queue.entries()
+    orders = []
+    for run in plan.todo:
+        ticket = Ticket(
+            study=request.study.name,
+            variant=run.variant.name,
+            seed=run.seed,
+            preset=request.preset,
+            config_id=config_id(plain_config(run.variant.config)),
+            conditions=bench.conditions,
+            code=session.site.code,
+            command=session.command,
         )
-    provenance = collect(device=session.device, command=session.command, data=data, weights=weights)
-    job = Job(
-        study=request.study.name,
-        preset=request.preset,
-        prepare=session.prepare,
-        root=session.store.root,
-        protocol=protocol,
-        provenance=provenance,
-        threads=1 if session.device == "cpu" else None,
-    )
-    return job, conditions_id(protocol, data, weights)
+        refused = [
+            entry.number
+            for entry in entries
+            if entry.ticket == ticket
+            and (given_up(entry) or _refused(entry, everything=request.on_existing == "replace"))
+        ]
+        order = Order(run, ticket, max(refused, default=-1))
+        if not order.answers(entries):
+            queue.enqueue(ticket, after=order.after)
+        orders.append(order)
+    return orders
 
 
-def _described(values: Mapping[str, object]) -> dict[str, object]:
-    described = describe(dict(values))
-    assert isinstance(described, dict)
-    return described
+def _refused(entry: Entry, *, everything: bool) -> bool:
+    return entry.state == "done" and (everything or entry.packed.counts is None)
+
+
+def _collect_all(
+    session: Session,
+    queue: Queue,
+    bench: Bench,
+    job: Job,
+    orders: Sequence[Order],
+    monitor: Monitor,
+) -> list[Finished]:
+    """Work or wait until each order has its record; results come in the order they end."""
+    results: list[Finished] = []
+    pending = {order.ticket: order for order in orders}
+    worker = Worker(queue, session.site, _Steps(monitor))
+    worker.adopt(bench)
+    crew = Crew(
+        session.storage, session.heartbeat, session.site,
+        min(session.workers, len(orders)) if session.workers > 1 else 0,
+    )  # fmt: skip
+    try:
+        while True:
+            for result in _collect(session.store, queue, job, pending, monitor):
+                monitor.finished(result)
+                results.append(result)
+            if not pending:
+                return results
+            if session.workers != 1 or worker.step() is None:
+                crew.replace_the_dead()
+                queue.recover()
+                time.sleep(POLL)
+    finally:
+        crew.end(queue)
+
+
+def _collect(
+    store: Store, queue: Queue, job: Job, pending: dict[Ticket, Order], monitor: Monitor
+) -> Iterator[Finished]:
+    """Write the records of the orders that are answered, and drop these from `pending`."""
+    entries = queue.entries()
+    for order in list(pending.values()):
+        answers = order.answers(entries)
+        done = next((entry for entry in answers if entry.state == "done"), None)
+        if done is not None:
+            record = store.put(done.packed)
+            del pending[order.ticket]
+            yield summary(order.run, record, done.seconds, done.details)
+        elif answers and given_up(answers[-1]):
+            why = f"{MAX_DEATHS} worker processes ended in this run (out of memory?)"
+            record = store.put(pack(failed(job, order.run, utc_now(), why)))
+            del pending[order.ticket]
+            yield summary(order.run, record, 0.0)
+        elif answers and answers[-1].state == "running" and answers[-1].step[1]:
+            monitor.stepped(order.run, *answers[-1].step)
+
+
+def _at_a_time(session: Session, runs: int) -> str:
+    if not session.workers:
+        return "left to other workers"
+    return f"{min(session.workers, runs)} at a time"
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Passes on the steps of the worker in this process; its results are collected."""
+
+    monitor: Monitor
+
+    def stepped(self, run: PlannedRun, step: int, total: int) -> None:
+        """A run went on."""
+        self.monitor.stepped(run, step, total)
+
+    def finished(self, result: Finished) -> None:
+        """Say nothing: the record is not written yet."""

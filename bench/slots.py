@@ -16,7 +16,7 @@ from weakclip.config import Cosine, FixedTemplate, PlainDecoder, Resample
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from weakclip.config import WeakCLIPConfig
+    from bench.workbench import Config
 
 COMPONENTS = ("adapter", "prompt", "matching", "decoder")
 """The four slots the paper ablates, in the order in which its table adds them."""
@@ -27,7 +27,7 @@ OFF_KINDS = (Resample, FixedTemplate, Cosine, PlainDecoder)
 ON, OFF = "✓", "✗"
 
 
-def plain_config(config: WeakCLIPConfig) -> dict[str, object]:
+def plain_config(config: Config) -> dict[str, object]:
     """Return a configuration as the JSON object that records hold."""
     described = describe(config)
     assert isinstance(described, dict)
@@ -40,14 +40,24 @@ def config_id(config: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def slot_names(config: WeakCLIPConfig) -> tuple[str, ...]:
-    """All slots and options, the four components first."""
-    rest = tuple(field.name for field in fields(config) if field.name not in COMPONENTS)
-    return COMPONENTS + rest
+def slot_names(config: Config) -> tuple[str, ...]:
+    """All slots and options, WeakCLIP's four components first."""
+    names = tuple(field.name for field in fields(config))
+    components = tuple(name for name in COMPONENTS if name in names)
+    return components + tuple(name for name in names if name not in components)
 
 
-def differing_slots(config: WeakCLIPConfig, reference: WeakCLIPConfig) -> tuple[str, ...]:
-    """Names of the slots in which two configurations differ, in the order of `slot_names`."""
+def differing_slots(config: Config, reference: Config) -> tuple[str, ...]:
+    """Names of the slots in which two configurations differ, in the order of `slot_names`.
+
+    Raises:
+        ValueError: If one configures WeakCLIP and the other a method around it.
+    """
+    if type(config) is not type(reference):
+        raise ValueError(
+            f"expected configurations of one kind, got {type(config).__name__} and "
+            f"{type(reference).__name__}"
+        )
     return tuple(
         name for name in slot_names(reference) if getattr(config, name) != getattr(reference, name)
     )

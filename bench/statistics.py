@@ -7,6 +7,7 @@ random factors.
 References:
     Satterthwaite, "An approximate distribution of estimates of variance components", 1946.
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (resampling of images).
+    Good, "Permutation, Parametric, and Bootstrap Tests of Hypotheses", 2005 (exchange in pairs).
     Holm, "A simple sequentially rejective multiple test procedure", 1979.
 """
 
@@ -46,7 +47,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Paired difference of two variants' pooled mIoU with a 95 % interval, as fractions."""
+    """A weighted sum of variants' pooled mIoU with a 95 % interval, as fractions.
+
+    Mostly the paired difference of two; also one variant's own score, or a factorial effect.
+    """
 
     estimate: float
     low: float
@@ -60,6 +64,17 @@ class Difference:
     nothing about other seeds."""
     variance_images: float
     seeds: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """Pooled mIoU of V variants that share S seeds and N images, also of resampled images."""
+
+    by_seed: NDArray[np.float64]
+    """(V, S)."""
+    bootstrap: NDArray[np.float64]
+    """(V, S, R): in each of R resamples of the images, which all variants share."""
     images: int
 
 
@@ -83,40 +98,48 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean=mean, sd=sd, low=mean - half, high=mean + half, seeds=count)
 
 
-def paired_difference(
-    counts: NDArray[np.integer],
-    baseline: NDArray[np.integer],
-    *,
-    resamples: int = RESAMPLES,
-    rng_seed: int = 0,
-) -> Difference:
-    """Compare two variants that were run with the same seeds and scored on the same images.
-
-    The variance of the mean difference is that between seeds plus that under a bootstrap which
-    resamples images, the same for both variants and all seeds. The interaction of seeds and
-    images is in both terms, so the interval is a little too wide rather than too narrow.
+def resample(
+    counts: Sequence[NDArray[np.integer]], *, resamples: int = RESAMPLES, rng_seed: int = 0
+) -> Resampled:
+    """Score variants on their images and on bootstrap resamples of these.
 
     Args:
-        counts: Counts of the variant, (S, N, K, 3), S seeds.
-        baseline: Counts of what it is compared with, same shape, seeds and images in order.
-        resamples: Bootstrap resamples of the images.
+        counts: Counts of each variant, (S, N, K, 3); seeds and images in the same order.
+        resamples: Number R of resamples of the images.
         rng_seed: Seed of the resampling.
 
     Raises:
         ValueError: If the shapes differ or are not (S, N, K, 3).
     """
-    if counts.shape != baseline.shape or counts.ndim != 4:
-        raise ValueError(
-            f"counts: expected two arrays (S, N, K, 3), got {counts.shape} and {baseline.shape}"
-        )
-    seeds, images = counts.shape[:2]
-    by_seed = pooled_miou(counts) - pooled_miou(baseline)
+    shapes = {variant.shape for variant in counts}
+    if len(shapes) != 1 or counts[0].ndim != 4:
+        raise ValueError(f"counts: expected arrays of one shape (S, N, K, 3), got {sorted(shapes)}")
+    images = counts[0].shape[1]
     generator = np.random.default_rng(rng_seed)
     weights = generator.multinomial(images, np.full(images, 1 / images), size=resamples)
-    resampled = _resampled_miou(counts, weights) - _resampled_miou(baseline, weights)
-    variance_images = float(resampled.mean(axis=0).var(ddof=1))
+    return Resampled(
+        by_seed=np.stack([pooled_miou(variant) for variant in counts]),
+        bootstrap=np.stack([_resampled_miou(variant, weights) for variant in counts]),
+        images=images,
+    )
+
+
+def contrast(scores: Resampled, weights: Sequence[float]) -> Difference:
+    """Return the weighted sum of variants' scores, with seeds and images as random factors.
+
+    The variance is that between seeds plus that under a bootstrap which resamples images, the
+    same for all variants and seeds. The interaction of seeds and images is in both terms, so the
+    interval is a little too wide rather than too narrow.
+
+    Args:
+        scores: Of V variants.
+        weights: V weights, e.g. 1 and -1 for a difference.
+    """
+    by_seed = _weighted(scores.by_seed, weights)
+    seeds = len(by_seed)
+    variance_images = float(_weighted(scores.bootstrap, weights).mean(axis=0).var(ddof=1))
     variance_seeds = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else math.nan
-    terms = [(variance_images, images - 1)]
+    terms = [(variance_images, scores.images - 1)]
     if seeds > 1:
         terms.append((variance_seeds, seeds - 1))
     low, high, p_value, df = _t_interval(float(by_seed.mean()), terms)
@@ -129,8 +152,80 @@ def paired_difference(
         variance_seeds=variance_seeds,
         variance_images=variance_images,
         seeds=seeds,
-        images=images,
+        images=scores.images,
     )
+
+
+def paired_difference(
+    counts: NDArray[np.integer],
+    baseline: NDArray[np.integer],
+    *,
+    resamples: int = RESAMPLES,
+    rng_seed: int = 0,
+) -> Difference:
+    """Compare two variants that were run with the same seeds and scored on the same images.
+
+    Args:
+        counts: Counts of the variant, (S, N, K, 3), S seeds.
+        baseline: Counts of what it is compared with, same shape, seeds and images in order.
+        resamples: Bootstrap resamples of the images.
+        rng_seed: Seed of the resampling.
+
+    Raises:
+        ValueError: If the shapes differ or are not (S, N, K, 3).
+    """
+    scores = resample([counts, baseline], resamples=resamples, rng_seed=rng_seed)
+    return contrast(scores, (1.0, -1.0))
+
+
+def hierarchical_interval(
+    counts: NDArray[np.integer], *, resamples: int = RESAMPLES, rng_seed: int = 0
+) -> Difference:
+    """Return one variant's mIoU with an interval for other seeds and other images.
+
+    The p-value, of a score of zero, says nothing here.
+
+    Args:
+        counts: Counts, (S, N, K, 3).
+        resamples: Bootstrap resamples of the images.
+        rng_seed: Seed of the resampling.
+
+    Raises:
+        ValueError: If the shape is not (S, N, K, 3).
+    """
+    return contrast(resample([counts], resamples=resamples, rng_seed=rng_seed), (1.0,))
+
+
+def permutation_p_value(
+    counts: NDArray[np.integer],
+    baseline: NDArray[np.integer],
+    *,
+    permutations: int = RESAMPLES,
+    rng_seed: int = 0,
+) -> float:
+    """Two-sided p-value of "on each image the two variants could be exchanged".
+
+    Exchanges whole images, for all seeds at once, and makes no assumption on distributions. It
+    speaks about these trained models: with few seeds, an effect of the seeds looks like one of
+    the variants, which `paired_difference` allows for and this does not.
+
+    Args:
+        counts: Counts of the variant, (S, N, K, 3).
+        baseline: Counts of what it is compared with, same shape, seeds and images in order.
+        permutations: Random exchanges.
+        rng_seed: Seed of the exchanges.
+
+    Raises:
+        ValueError: If the shapes differ or are not (S, N, K, 3).
+    """
+    observed = abs(float(np.diff(resample([counts, baseline], resamples=1).by_seed.mean(1))[0]))
+    generator = np.random.default_rng(rng_seed)
+    exchanged = generator.integers(0, 2, (permutations, counts.shape[1]))
+    one = _resampled_miou(counts, 1 - exchanged, baseline, exchanged)
+    two = _resampled_miou(counts, exchanged, baseline, 1 - exchanged)
+    differences = np.abs((one - two).mean(axis=0))
+    as_large = int((differences >= observed - 1e-12).sum())
+    return (1 + as_large) / (1 + permutations)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -149,17 +244,31 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _resampled_miou(
-    counts: NDArray[np.integer], weights: NDArray[np.integer]
-) -> NDArray[np.float64]:
-    """Pooled mIoU of each seed in each resample, (S, N, K, 3) and (R, N) -> (S, R)."""
+def _resampled_miou(*weighted: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Pooled mIoU of each seed under each weighting of the images, (S, R).
+
+    Args:
+        weighted: Counts, (S, N, K, 3), and their weights, (R, N), in turn; the sums are pooled.
+    """
+    pooled = sum(map(_pooled, weighted[::2], weighted[1::2]))
+    assert isinstance(pooled, np.ndarray)
+    scores: NDArray[np.float64] = miou(torch.from_numpy(pooled)).numpy()
+    return scores
+
+
+def _weighted(scores: NDArray[np.float64], weights: Sequence[float]) -> NDArray[np.float64]:
+    """Weighted sum over variants, (V, ...) -> (...)."""
+    shape = (-1, *[1] * (scores.ndim - 1))
+    total: NDArray[np.float64] = (np.reshape(weights, shape) * scores).sum(axis=0)
+    return total
+
+
+def _pooled(counts: NDArray[np.integer], weights: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Weighted sums over images, (S, N, K, 3) and (R, N) -> (S, R, K, 3)."""
     seeds, images, classes, _ = counts.shape
     flat = counts.reshape(seeds, images, classes * 3).astype(np.float64)
-    pooled = weights.astype(np.float64) @ flat
-    scores: NDArray[np.float64] = miou(
-        torch.from_numpy(pooled.reshape(seeds, len(weights), classes, 3))
-    ).numpy()
-    return scores
+    pooled: NDArray[np.float64] = weights.astype(np.float64) @ flat
+    return pooled.reshape(seeds, len(weights), classes, 3)
 
 
 def _t_interval(

@@ -1,14 +1,17 @@
 """The folder of run records: `runs/<study>/<variant>/seed<k>.json` and `.npz` beside it.
 
 Every file is written under a temporary name and renamed, the .npz before the .json, so a .json
-that exists belongs to a whole run. Whatever is read is checked all the same.
+that exists belongs to a whole run. Whatever is read is checked all the same. Several processes may
+write the same run: its bytes are those it has in the queue, and equal files are left alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
+import secrets
+import time
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,19 @@ if TYPE_CHECKING:
 
 BOUNDARY_SUFFIX = ".boundary"
 """`<task>` names the counts of a task, `<task>.boundary` those of its boundary pixels."""
+
+LEFTOVER_AGE = 3600.0
+"""Seconds after which a temporary file is taken for one that a killed process left."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRun:
+    """The two files of a run as bytes: what is written to disk and travels between machines."""
+
+    record: str
+    """JSON text."""
+    counts: bytes | None
+    """The .npz file; none for a failed run."""
 
 
 class Store:
@@ -77,8 +93,8 @@ class Store:
             for seed in found:
                 if seeds is None or seed in seeds:
                     record = self.read(study, variant, seed)
-                    assert record is not None
-                    records.append(record)
+                    if record is not None:  # another process may be replacing it
+                        records.append(record)
         return records
 
     def counts(self, record: RunRecord) -> dict[str, NDArray[np.int32]]:
@@ -90,17 +106,25 @@ class Store:
         self, record: RunRecord, counts: Mapping[str, NDArray[np.integer]] | None = None
     ) -> RunRecord:
         """Write a run's files, replacing older ones, and return the record as written."""
+        return self.put(pack(record, counts))
+
+    def put(self, packed: PackedRun) -> RunRecord:
+        """Write the files of a packed run, replacing older ones, and return its record.
+
+        Raises:
+            RecordError: If the text is not a run record.
+        """
+        record = from_json(packed.record, where="a run from the queue")
         path = self.record_path(record.study, record.variant, record.seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # from here on the older run is not taken for whole
         counts_path = path.with_suffix(".npz")
-        if counts is None:
-            counts_path.unlink(missing_ok=True)
-        else:
-            content = _pack(counts)
-            record = replace(record, counts_sha256=hashlib.sha256(content).hexdigest())
-            write_atomically(counts_path, content)
-        write_atomically(path, to_json(record).encode())
+        if _content(counts_path) != packed.counts:
+            path.unlink(missing_ok=True)  # from here on the older run is not taken for whole
+            if packed.counts is None:
+                counts_path.unlink(missing_ok=True)
+            else:
+                write_atomically(counts_path, packed.counts)
+        if _content(path) != packed.record.encode():
+            write_atomically(path, packed.record.encode())
         return record
 
     def _counts_bytes(self, record: RunRecord) -> bytes:
@@ -120,10 +144,29 @@ class Store:
         return RecordError(f"{self._name(path)}: {problem}; {_way_out(study)}")
 
 
+def pack(record: RunRecord, counts: Mapping[str, NDArray[np.integer]] | None = None) -> PackedRun:
+    """Return the files of a run; equal records and counts give equal bytes.
+
+    Args:
+        record: The record; the hash of its counts is filled in.
+        counts: Per-image counts, (N, K, 3) each, by name; none for a failed run.
+    """
+    if counts is None:
+        return PackedRun(to_json(record), None)
+    content = _npz(counts)
+    record = replace(record, counts_sha256=hashlib.sha256(content).hexdigest())
+    return PackedRun(to_json(record), content)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or not there, also when the process is killed."""
+    """Write a file that is either whole or not there, also when the process is killed.
+
+    Each writer has its own temporary file; old ones that killed processes left are removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        _remove_if_old(leftover)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()
@@ -131,11 +174,27 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
+def _remove_if_old(leftover: Path) -> None:
+    try:
+        if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
+            leftover.unlink()
+    except FileNotFoundError:
+        pass  # its writer, or another process, was faster
+
+
+def _content(path: Path) -> bytes | None:
+    """The bytes of a file, or none if there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def _way_out(study: str) -> str:
     return f"`python -m bench run {study} --on-existing missing` runs it again"
 
 
-def _pack(counts: Mapping[str, NDArray[np.integer]]) -> bytes:
+def _npz(counts: Mapping[str, NDArray[np.integer]]) -> bytes:
     """Return the bytes of an .npz file; they depend on nothing but the numbers."""
     buffer = BytesIO()
     arrays = {name: np.asarray(counts[name], dtype=np.int32) for name in sorted(counts)}

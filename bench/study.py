@@ -16,7 +16,7 @@ from bench.errors import BenchError, unknown
 from bench.slots import differing_slots, slot_names
 
 if TYPE_CHECKING:
-    from weakclip.config import WeakCLIPConfig
+    from bench.workbench import Config
 
 STUDIES_PACKAGE = "ablations"
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -27,7 +27,7 @@ class Variant:
     """One row of a table: a name that says what differs, and the configuration."""
 
     name: str
-    config: WeakCLIPConfig
+    config: Config
 
     def __post_init__(self) -> None:
         _check_kebab("variant", self.name)
@@ -94,7 +94,7 @@ def cumulative_path(study: Study) -> tuple[Variant, ...]:
     return tuple(path) if len(path) > 2 else ()
 
 
-def _adds_one_slot(before: Variant, after: Variant, reference: WeakCLIPConfig) -> bool:
+def _adds_one_slot(before: Variant, after: Variant, reference: Config) -> bool:
     changed = differing_slots(after.config, before.config)
     return len(changed) == 1 and getattr(after.config, changed[0]) == getattr(reference, changed[0])
 

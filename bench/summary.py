@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.effects import main_tasks, tasks_of
-from bench.slots import COMPONENTS, differing_slots, mark
+from bench.method import Method
+from bench.slots import COMPONENTS, differing_slots, mark, slot_names
 from bench.statistics import spread
 
 if TYPE_CHECKING:
@@ -19,16 +20,18 @@ if TYPE_CHECKING:
     from bench.effects import Effect
     from bench.record import RunRecord
     from bench.study import Study, Variant
+    from bench.workbench import Config
 
 NONE = "–"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text of a cell; the best of its column is printed bold."""
+    """Text of a cell; the best of its column is printed bold, the second underlined."""
 
     text: str
     best: bool = False
+    second: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +66,11 @@ def summarise(study: Study, records: Sequence[RunRecord], found: Sequence[Effect
 
 
 def varied_slots(study: Study) -> tuple[str, ...]:
-    """Return the four components and whatever else differs in some row."""
+    """Return the four components, if the study is about them, and whatever else differs."""
     reference = study.reference.config
     varied = {slot for row in study.rows for slot in differing_slots(row.config, reference)}
-    return (*COMPONENTS, *sorted(varied - set(COMPONENTS)))
+    components = tuple(slot for slot in slot_names(reference) if slot in COMPONENTS)
+    return (*components, *sorted(varied - set(components)))
 
 
 Column = tuple[str, list[Cell]]
@@ -78,11 +82,15 @@ def _column(header: str, texts: Sequence[str]) -> Column:
 
 def _mark_columns(study: Study) -> list[Column]:
     reference = study.reference.config
+
+    def text(config: Config, slot: str) -> str:
+        value = getattr(config, slot)
+        if isinstance(config, Method):
+            return type(value).__name__.removesuffix("Config")
+        return mark(value, getattr(reference, slot))
+
     return [
-        _column(
-            slot,
-            [mark(getattr(row.config, slot), getattr(reference, slot)) for row in study.rows],
-        )
+        _column(slot, [text(row.config, slot) for row in study.rows])
         for slot in varied_slots(study)
     ]
 
@@ -121,10 +129,15 @@ def _score_column(
     ]
     spreads = [spread(row) if row else None for row in values]
     means = {each.mean for each in spreads if each is not None and not math.isnan(each.mean)}
+    first, second = [*sorted(means, reverse=True), math.nan, math.nan][:2]
     cells = [
         Cell(NONE)
         if each is None
-        else Cell(_percent(each.mean, each.sd), best=len(means) > 1 and each.mean == max(means))
+        else Cell(
+            _percent(each.mean, each.sd),
+            best=len(means) > 1 and each.mean == first,
+            second=len(means) > 2 and each.mean == second,
+        )
         for each in spreads
     ]
     return header, cells

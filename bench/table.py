@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bench.effects import Effect
     from bench.record import RunRecord
@@ -74,6 +74,11 @@ def effects_frame(
 def csv_text(frame: pd.DataFrame) -> str:
     """Return the CSV of a frame: shortest text that reads back to the same floats, NaN empty."""
     return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def rows_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> str:
+    """Return the CSV of some rows; without `columns`, those of the first that has them."""
+    return csv_text(pd.DataFrame(list(rows), columns=None if columns is None else list(columns)))
 
 
 def split_of(record: RunRecord, task: str) -> str:

@@ -10,6 +10,7 @@ schedule, last step, thresholds by rule.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,14 +28,17 @@ from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
 from bench.method import CHUNK, Method, ensure_maps, refined_scores
 from bench.preset import load_preset
+from bench.provenance import code_id
 from bench.split import Split, read_split, tensors_sha256
+from bench.sweep import Tuned
 from bench.workbench import Outcome
 from weakclip.build import build_model, build_supervision
 from weakclip.checkpoints import describe
 from weakclip.clip.load import load_clip
 from weakclip.config import SeedAndBoundary, WeakCLIPConfig
+from weakclip.losses import logits_on_grid, seeding_loss, seeds_on_grid
 from weakclip.masker import Setting
-from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts
+from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts, miou
 from weakclip.ops.crf import build_lattices, dense_crf
 from weakclip.seeds import class_activation_maps, encode_texts, seeds_from
 from weakclip.training import fit
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from weakclip.model import WeakCLIP
     from weakclip.ops.crf import Lattices
     from weakclip.seeds import CAMSource
+    from weakclip.training import Recipe
 
 TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
 
@@ -212,10 +217,13 @@ class CartoonWorkbench:
         key = (config.taps, config.class_token, _loss_grid(config))
         if key not in self._kept:
             bank = self._bank(config, self.seeds, self.artifacts)
-            images = self.val.images.to(self.device)
-            val = self._tower(config)(normalise_images(images, self.clip.mean, self.clip.std))
-            self._kept[key] = (bank, bank.standardise(val))
+            self._kept[key] = (bank, self._standard_features(config, bank, self.val))
         return self._kept[key]
+
+    def _standard_features(self, config: WeakCLIPConfig, bank: Bank, split: Split) -> Features:
+        images = split.images.to(self.device)
+        features = self._tower(config)(normalise_images(images, self.clip.mean, self.clip.std))
+        return bank.standardise(features)
 
     def _tower(self, config: WeakCLIPConfig) -> ImageTower:
         return self.clip.image.configured(taps=config.taps, class_token=config.class_token)
@@ -243,19 +251,73 @@ class CartoonWorkbench:
         seconds: dict[str, float],
         report: Callable[[int, int], None],
     ) -> tuple[WeakCLIP, list[dict[str, float]]]:
+        """Train, from the last state if a training of the same was interrupted."""
+        model, recipe = self._network(config, seed), self.preset.recipe
+        parts = [describe(config), asdict(recipe), seed, bank.key, str(self.device), code_id()]
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        state = self.artifacts / "training" / f"{key}.pt"
+        with _timed(seconds, "train"):
+            curve = self._fit(model, config, recipe, bank, seed, report, state)
+        state.unlink(missing_ok=True)
+        return model, curve
+
+    def _network(self, config: WeakCLIPConfig, seed: int) -> WeakCLIP:
         torch.manual_seed(seed)
-        model = build_model(config, self.clip, self.class_names, seed=seed)
-        spec, recipe = config.supervision, self.preset.recipe
+        return build_model(config, self.clip, self.class_names, seed=seed)
+
+    def _fit(
+        self,
+        model: WeakCLIP,
+        config: WeakCLIPConfig,
+        recipe: Recipe,
+        bank: Bank,
+        seed: int,
+        report: Callable[[int, int], None],
+        state: Path | None = None,
+    ) -> list[dict[str, float]]:
+        spec = config.supervision
         batches = BankBatches(
             bank,
             batch_size=recipe.batch_size,
             seed=seed,
             crf=spec.crf if isinstance(spec, SeedAndBoundary) else None,
         )
+        supervision = build_supervision(spec, config.tau)
+        return fit(model, supervision, batches, recipe, report=report, resume=state)
+
+    def run_on_tune(
+        self,
+        config: WeakCLIPConfig,
+        recipe: Recipe,
+        seed: int,
+        *,
+        report: Callable[[int, float], None],
+    ) -> Tuned:
+        """Train on `train` and score on `tune`; see `bench.sweep.SearchWorkbench`."""
+        tune, bank = read_split(self.root, "tune"), self.features(config)[0]
+        size = (_loss_grid(config), _loss_grid(config))
+        seeds = make_seeds(self.clip, tune, self.preset, self.device).long().to(self.device)
+        features = self._standard_features(config, bank, tune)
+        model = self._network(config, seed)
+        seconds: dict[str, float] = {}
+
+        def told(step: int, total: int) -> None:
+            if step % recipe.log_every and step != total:
+                return
+            model.eval()
+            with torch.no_grad():
+                logits = logits_on_grid(model(features).logits, size)
+                report(step, float(seeding_loss(logits, seeds_on_grid(seeds, size))))
+            model.train()
+
         with _timed(seconds, "train"):
-            supervision = build_supervision(spec, config.tau)
-            curve = fit(model, supervision, batches, recipe, report=report)
-        return model, curve
+            self._fit(model, config, recipe, bank, seed, told)
+        counts = class_counts(
+            self._probabilities(model.eval(), features).argmax(1),
+            tune.gt_masks,
+            len(self.class_names),
+        )
+        return Tuned(miou=float(miou(counts.sum(dim=0))), seconds=seconds["train"])
 
     @torch.no_grad()
     def _probabilities(self, model: WeakCLIP, features: Features) -> Tensor:

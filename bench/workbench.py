@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from bench.method import Method
     from weakclip.config import WeakCLIPConfig
 
     Counts: TypeAlias = NDArray[np.integer]
+    Config: TypeAlias = WeakCLIPConfig | Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,5 @@ class Workbench(Protocol):
     def class_names(self) -> tuple[str, ...]:
         """The K class names, background first."""
 
-    def run(
-        self, config: WeakCLIPConfig, seed: int, *, report: Callable[[int, int], None]
-    ) -> Outcome:
+    def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
         """Train and score one configuration; `report(step, total)` is called as it goes."""

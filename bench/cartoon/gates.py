@@ -52,9 +52,9 @@ SOURCES: dict[str, CAMSource] = {
     "Grad-CAM, block input": SoftmaxGradCAM(),
     "Grad-CAM, block input + CAA": SoftmaxGradCAM(affinity=Affinity()),
 }
-CEILING = 6
+CEILING = 8
 """The ceiling is about the network and the world, so it trains this many times longer."""
-CEILING_VIEWS = 8
+CEILING_VIEWS = 12
 """And on more views of each image, so that it does not learn the few by heart."""
 THRESHOLDS = [0.05 * step for step in range(1, 20)]
 

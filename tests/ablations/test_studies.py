@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import pytest
 
+from bench.factorial import design_of
 from bench.slots import OFF_KINDS, differing_slots, plain_config
 from bench.study import cumulative_path, known_studies, load_study
+from weakclip.config import PAPER, RELEASE
 
 
 @pytest.mark.parametrize("name", known_studies())
@@ -59,3 +61,26 @@ def test_off_keeps_the_width_and_dropout_of_on() -> None:
         plain = plain_config(row.config)["decoder"]
         assert isinstance(plain, dict)
         assert (plain["channels"], plain["dropout"]) == (full["channels"], full["dropout"])
+
+
+def test_the_factorial_study_has_every_combination() -> None:
+    design = design_of(load_study("factorial"))
+    assert design is not None
+    assert design.factors == ("adapter", "prompt", "matching", "decoder")
+    assert len(set(design.levels.values())) == len(design.levels) == 16
+    assert design.levels["prompt-decoder"] == (-1, 1, -1, 1)
+
+
+def test_sensitivity_rows_differ_in_exactly_one_slot() -> None:
+    study = load_study("sensitivity")
+    for row in study.variants:
+        assert len(differing_slots(row.config, study.reference.config)) == 1, row.name
+
+
+def test_the_release_is_the_sum_of_its_departures() -> None:
+    study = load_study("release-vs-paper")
+    changed = [differing_slots(row.config, study.reference.config) for row in study.variants]
+    assert changed == [
+        ("matching",), ("adapter",), ("class_token",), ("adapter", "matching", "class_token"),
+    ]  # fmt: skip
+    assert differing_slots(RELEASE, PAPER) == (*changed[-1], "drop_path")

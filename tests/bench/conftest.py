@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import cli, report, study, task
-from bench.errors import unknown
+from bench import cli, report, task
 from bench.figure import fingerprint
 from tests.bench import fake
 
@@ -17,18 +16,13 @@ if TYPE_CHECKING:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to run commands in; the only study is the fake one, on fake data."""
 
-    def load(name: str) -> study.Study:
-        if name != fake.STUDY.name:
-            raise unknown("study", name, [fake.STUDY.name])
-        return fake.STUDY
-
     def draw(effects_csv: str, **_: object) -> bytes:
         return fingerprint(effects_csv).encode()
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report, "draw", draw)  # the real one: test_figure.py, test_report.py
-    monkeypatch.setattr(cli, "load_study", load)
+    monkeypatch.setattr(cli, "load_study", fake.load)
+    monkeypatch.setattr(cli, "code_id", lambda: "code")
     monkeypatch.setattr(cli, "known_studies", lambda: (fake.STUDY.name,))
     monkeypatch.setattr(task, "prepare", fake.prepare)
-    monkeypatch.setattr(task, "PRESETS", ("cartoon", "smoke"))
     return tmp_path

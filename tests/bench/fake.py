@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.provenance import collect
-from bench.run import Job
-from bench.slots import COMPONENTS, OFF_KINDS
+from bench.errors import unknown
+from bench.plan import Request, plan_runs
+from bench.run import carry_out
+from bench.slots import COMPONENTS, OFF_KINDS, config_id, plain_config
 from bench.study import Study, Variant
 from bench.workbench import Outcome
+from bench.worker import Site, job_of, set_up
 from weakclip.config import CoAttention, Cosine, PlainDecoder, Resample, WeakCLIPConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from bench.workbench import Counts
+    from bench.run import Job
+    from bench.store import Store
+    from bench.workbench import Config, Counts
 
 TASKS = ("pseudo-mask-train", "network-val")
 CLASSES = ("background", "cat", "dog")
@@ -47,8 +52,16 @@ STUDY = Study(
 class FakeWorkbench:
     """Each component that is on adds to the share of pixels that are right."""
 
-    def __init__(self, fail: str = "", marker: Path | None = None, version: int = 1) -> None:
+    def __init__(
+        self,
+        fail: str = "",
+        marker: Path | None = None,
+        version: int = 1,
+        log: Path | None = None,
+        pause: float = 0.0,
+    ) -> None:
         self.fail, self.marker, self.version = fail, marker, version
+        self.log, self.pause = log, pause
 
     tasks = TASKS
     class_names = CLASSES
@@ -66,12 +79,15 @@ class FakeWorkbench:
     def weights(self) -> Mapping[str, object]:
         return {"id": "none", "sha256": "0" * 64}
 
-    def run(
-        self, config: WeakCLIPConfig, seed: int, *, report: Callable[[int, int], None]
-    ) -> Outcome:
+    def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
+        assert isinstance(config, WeakCLIPConfig)
         for step in range(3):
+            time.sleep(self.pause)
             report(step + 1, 3)
         self._fail_if_asked(config, seed)
+        if self.log is not None:
+            with self.log.open("a") as file:
+                file.write(f"{config_id(plain_config(config))} {seed}\n")
         on = sum(not isinstance(getattr(config, slot), OFF_KINDS) for slot in COMPONENTS)
         counts = {task: _counts(0.4 + 0.1 * on, seed, k) for k, task in enumerate(TASKS)}
         return Outcome(
@@ -98,29 +114,50 @@ class FakeWorkbench:
 PYRAMID = type(FULL.adapter)
 
 
-def job(root: Path, fail: str = "", marker: Path | None = None) -> Job:
-    """A job on the fake workbench, as `bench.session` makes it."""
-    bench = FakeWorkbench()
-    return Job(
-        study=STUDY.name,
-        preset="cartoon",
-        prepare=partial(FakeWorkbench, fail, marker),
-        root=root,
-        protocol={**bench.protocol, "scales": [1.0]},
-        provenance=collect(
-            device="cpu", command="test", data=dict(bench.data), weights=dict(bench.weights)
-        ),
-        threads=1,
-    )
+def job(fail: str = "") -> Job:
+    """A job on the fake workbench, as `bench.worker` makes it."""
+    return job_of(set_up(site(fail), "cartoon"), study=STUDY.name, device="cpu", command="test")
+
+
+def site(fail: str = "", marker: Path | None = None) -> Site:
+    """A machine with the fake workbench."""
+    return Site(prepare=partial(_prepare, fail, marker), load=load, device="cpu", code="code")
+
+
+def load(name: str) -> Study:
+    """Stands in for `bench.study.load_study`."""
+    if name != STUDY.name:
+        raise unknown("study", name, [STUDY.name])
+    return STUDY
+
+
+def make_records(store: Store, seeds: Sequence[int], study: Study = STUDY) -> None:
+    """Carry out a study without a queue."""
+    request = Request(study=study, variants=study.rows, seeds=tuple(seeds), preset="cartoon")
+    shared = job()
+    for run in plan_runs(request, store).todo:
+        store.put(carry_out(shared, run, lambda _step, _total: None)[0])
+
+
+def _prepare(fail: str, marker: Path | None, preset: str) -> FakeWorkbench:
+    assert preset
+    return FakeWorkbench(fail, marker)
 
 
 def prepare(
-    preset: str, *, data_root: Path | None, device: str, artifacts: Path, fail: str = ""
+    preset: str,
+    *,
+    data_root: Path | None,
+    device: str,
+    artifacts: Path,
+    fail: str = "",
+    log: Path | None = None,
+    pause: float = 0.0,
 ) -> FakeWorkbench:
     """Stands in for `bench.task.prepare`."""
     if data_root is not None:
         raise ValueError(f"data root: expected VOC layout, got {data_root.name}")
-    return FakeWorkbench(fail)
+    return FakeWorkbench(fail, log=log, pause=pause)
 
 
 def _counts(quality: float, seed: int, task: int) -> Counts:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import torch
 
 from bench import task
 from bench.cli import main
+from bench.queue import open_queue
 from tests.bench import fake
 
 RECORD = Path("results/runs/fake/no-adapter/seed0.json")
@@ -206,8 +210,10 @@ def test_compare_prints_a_difference_with_its_interval(capsys: pytest.CaptureFix
         (["run", "fake", "--seeds", "0", "0"], "expected different integers from 0 on, got 0 0"),
         (["run", "fake", "--seeds", "x"], "expected different integers from 0 on, got x"),
         (["run", "fake", "--on-existing", "mising"], "did you mean 'missing'?"),
-        (["run", "fake", "--workers", "0"], "expected 1 or more, got 0"),
+        (["run", "fake", "--workers", "0"], "expected 1 or more (0 with --storage), got 0"),
         (["run", "fake", "--data-root", "here"], "expected VOC layout, got here"),
+        (["status", "--heartbeat", "0"], "--heartbeat: expected 1 second or more, got 0"),
+        (["search", "--trials", "0"], "--trials: expected 1 or more, got 0"),
         (["run", "fake", "--fast"], "unrecognized arguments: --fast"),
         (["run"], "the following arguments are required: STUDY"),
         (["fly"], "invalid choice: 'fly'"),
@@ -233,3 +239,40 @@ def test_cuda_without_a_gpu_is_bad_input(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert run("--device", "cuda") == 2
     assert "expected a CUDA GPU, got none; use --device cpu" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("checkout")
+def test_work_does_what_waits_and_status_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    here = ["--storage", "shared/queue.journal"]
+    assert run(*here, "--seeds", "0") == 0
+    with closing(open_queue(here[1])) as queue:
+        (first, *_) = queue.entries()
+        queue.enqueue(first.ticket, after=first.number)
+        queue.enqueue(replace(first.ticket, seed=7))
+        queue.enqueue(replace(first.ticket, seed=8, code="other"))
+    capsys.readouterr()
+    assert main(["status", *here]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out.splitlines()[-1])["waiting"] == 3
+    assert "3 waiting, 0 running, 4 done, 0 failed" in captured.err
+    assert main(["work", *here, "--idle", "0"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out.splitlines()[-1]) == {"runs": 2, "failed": 0}
+    assert "1 runs wait for workers with other code (other; this checkout: code)" in captured.err
+
+
+@pytest.mark.usefixtures("checkout")
+def test_what_others_did_is_collected_without_working(capsys: pytest.CaptureFixture[str]) -> None:
+    here = ["--storage", "shared/queue.journal"]
+    assert run(*here) == 0
+    before = Path("results/tables/fake.md").read_bytes()
+    shutil.rmtree("results")
+    assert main(["run", "fake", *here]) == 0  # --workers 0 is the default with --storage
+    assert last_line(capsys)["runs"] == 10
+    assert Path("results/tables/fake.md").read_bytes() == before
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_preset_without_tune_cannot_be_searched(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search"]) == 2
+    assert "expected one with a split `tune`, got none" in capsys.readouterr().err

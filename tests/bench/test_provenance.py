@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import provenance
-from bench.provenance import checkout_state, collect, command_line, without_paths
+from bench.provenance import checkout_state, code_id, collect, command_line, without_paths
 from bench.record import to_json
 from tests.bench.records import RECORD
 
@@ -51,3 +51,21 @@ def test_outside_a_checkout_there_is_no_commit(
     monkeypatch.setattr(provenance, "_CHECKOUT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert checkout_state() == (None, None)
+
+
+def test_the_id_of_the_code_changes_with_a_source_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "_CHECKOUT", tmp_path)
+    (tmp_path / "bench").mkdir()
+    source = tmp_path / "bench" / "x.py"
+    source.write_text("a = 1\n")
+    fresh = code_id.__wrapped__  # without the cache
+    before = fresh()
+    assert len(before) == 12
+    (tmp_path / "bench" / "notes.txt").write_text("not code")
+    (tmp_path / "ablations").mkdir()
+    (tmp_path / "ablations" / "study.py").write_text("STUDY = None\n")
+    assert fresh() == before
+    source.write_text("a = 2\n")
+    assert fresh() != before

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -69,6 +68,6 @@ def test_the_id_in_a_record_is_that_of_its_config() -> None:
 
 def test_a_failure_keeps_one_line_without_paths() -> None:
     run = PlannedRun(variant=STUDY.reference, seed=3, reason="new")
-    record = failed(job(Path("out")), run, "now", "OSError: /home/me/x is full\nmore")
+    record = failed(job(), run, "now", "OSError: /home/me/x is full\nmore")
     assert isinstance(record, RunRecord)
     assert record.error == "OSError: PATH is full"

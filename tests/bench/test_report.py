@@ -11,29 +11,20 @@ import pandas as pd
 import pytest
 
 from bench.errors import BenchError
-from bench.plan import PlannedRun, Request, plan_runs
 from bench.report import render
-from bench.run import Finished, run_here
 from bench.store import Store
 from bench.table import COLUMNS, EFFECT_COLUMNS
-from tests.bench.fake import FULL, STUDY, job
+from tests.bench.fake import FULL, STUDY, make_records
 from weakclip.config import Cosine
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Quiet:
-    def stepped(self, slot: int, run: PlannedRun, step: int, total: int) -> None: ...
-
-    def finished(self, slot: int, result: Finished) -> None: ...
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     root: Path = tmp_path_factory.mktemp("results")
-    request = Request(study=STUDY, variants=STUDY.rows, seeds=(0, 1, 2), preset="cartoon")
-    run_here(job(root), plan_runs(request, Store(root)).todo, Quiet())
+    make_records(Store(root), seeds=(0, 1, 2))
     return Store(root)
 
 

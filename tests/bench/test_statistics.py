@@ -1,12 +1,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from bench.statistics import holm, paired_difference, pooled_miou, spread
+from bench.statistics import (
+    contrast,
+    hierarchical_interval,
+    holm,
+    paired_difference,
+    permutation_p_value,
+    pooled_miou,
+    resample,
+    spread,
+)
+from tests.bench.simulate_statistics import (
+    World,
+    difference_coverage,
+    permutation_errors,
+    score_coverage,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +95,7 @@ def test_one_seed_says_that_seeds_are_not_covered() -> None:
 
 
 def test_unpaired_counts_are_refused() -> None:
-    with pytest.raises(ValueError, match="two arrays"):
+    with pytest.raises(ValueError, match="arrays of one shape"):
         paired_difference(np.ones((2, 5, 1, 3), int), np.ones((2, 4, 1, 3), int))
 
 
@@ -102,3 +119,68 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, math.nan])[:3] == pytest.approx([0.03, 0.06, 0.06])
     assert math.isnan(holm([0.01, math.nan])[1])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+TRIALS = 150
+
+
+@pytest.mark.slow
+def test_21_classes_few_seeds_intervals_and_test_keep_their_promise() -> None:
+    """The table of docs/statistics.md with fewer trials; the bounds are three standard errors."""
+    error = 3 * math.sqrt(0.05 * 0.95 / TRIALS)
+    assert difference_coverage(World(), TRIALS, 1)[0] >= 0.95 - error
+    assert difference_coverage(World(effect=0.0), TRIALS, 7)[1] <= 0.05 + error
+    both, seeds_only = score_coverage(World(), TRIALS, 8)
+    assert both >= 0.95 - error
+    assert seeds_only < both - 0.05
+
+
+@pytest.mark.slow
+def test_the_permutation_test_is_for_these_trained_models() -> None:
+    error = 3 * math.sqrt(0.05 * 0.95 / TRIALS)
+    world = World()
+    no_seed_effects = replace(world, seed_sd=0.0, class_seed_sd=0.0)
+    assert permutation_errors(no_seed_effects, TRIALS, 9) <= 0.05 + error
+    assert permutation_errors(world, TRIALS, 10) > 0.08
+
+
+def test_the_permutation_test_equals_all_exchanges_by_hand() -> None:
+    """Three images: all 8 exchanges, written out; the random ones come close to their share."""
+    variant = counts_of(np.array([[0.9, 0.6, 0.7]]))
+    baseline = counts_of(np.array([[0.5, 0.5, 0.6]]))
+    observed = 2.2 - 1.6
+    differences = [
+        sum(sign * gap for sign, gap in zip(signs, (0.4, 0.1, 0.1), strict=True))
+        for signs in product((1, -1), repeat=3)
+    ]
+    share = np.mean([abs(value) >= observed - 1e-9 for value in differences])
+    assert share == 0.25
+    found = permutation_p_value(variant, baseline, permutations=4000)
+    assert found == pytest.approx(share, abs=0.03)
+    assert found == permutation_p_value(variant, baseline, permutations=4000)
+
+
+def test_a_clear_difference_has_a_small_permutation_p_value_and_none_has_one() -> None:
+    variant, baseline = crossed(np.random.default_rng(5), 3, 50, 0.2)
+    assert permutation_p_value(variant, baseline, permutations=500) == pytest.approx(1 / 501)
+    assert permutation_p_value(variant, variant, permutations=500) == 1.0
+
+
+def test_a_hierarchical_interval_has_both_sources_of_variance() -> None:
+    variant, _ = crossed(np.random.default_rng(6), 3, 100, 0.0)
+    found = hierarchical_interval(variant)
+    narrow = spread([float(score) for score in pooled_miou(variant)])
+    assert found.estimate == pytest.approx(narrow.mean)
+    assert found.variance_seeds == pytest.approx((narrow.sd**2) / 3)
+    assert found.variance_images > 0
+    assert found.low < found.estimate < found.high
+
+
+def test_contrasts_share_their_resamples() -> None:
+    """a - b and b - c add up to a - c in every resample, so the estimates and variances fit."""
+    generator = np.random.default_rng(7)
+    cells = [crossed(generator, 3, 60, 0.05 * index)[0] for index in range(3)]
+    scores = resample(cells)
+    steps = [contrast(scores, weights).estimate for weights in ((1, -1, 0), (0, 1, -1))]
+    assert contrast(scores, (1, 0, -1)).estimate == pytest.approx(sum(steps))
+    assert contrast(scores, (1, -1, 0)) == paired_difference(cells[0], cells[1])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from bench import store as module
 from bench.record import RecordError
-from bench.store import Store, write_atomically
+from bench.store import Store, pack, write_atomically
 from tests.bench.records import RECORD
 
 if TYPE_CHECKING:
@@ -50,18 +51,33 @@ def test_a_kill_between_the_two_files_leaves_no_record(
 
     monkeypatch.setattr(module, "write_atomically", killed)
     with pytest.raises(KeyboardInterrupt):
-        store.write(RECORD, COUNTS)
+        store.write(RECORD, {"task": COUNTS["task"] + 1})
     assert store.read("fake", "full", 0) is None
 
 
 def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
+    path, leftover = tmp_path / "table.csv", tmp_path / ".table.csv.0a1b.tmp"
     write_atomically(path, b"whole")
-    path.with_name("table.csv.tmp").write_bytes(b"ha")  # what a kill leaves behind
-    assert path.read_bytes() == b"whole"
+    leftover.write_bytes(b"ha")  # what a kill leaves behind, or another process is writing
     write_atomically(path, b"new")
-    assert [item.name for item in tmp_path.iterdir()] == ["table.csv"]
     assert path.read_bytes() == b"new"
+    assert leftover.exists()
+    os.utime(leftover, (0, 0))
+    write_atomically(path, b"newer")
+    assert [item.name for item in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_writing_the_same_run_again_never_takes_it_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, packed = Store(tmp_path), pack(RECORD, COUNTS)
+    store.put(packed)
+
+    def refused(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "write_atomically", refused)
+    assert store.put(packed) == store.read("fake", "full", 0)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"{}"])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from bench import task
 from bench.bank import BankBatches
 from bench.errors import BenchError
+from bench.method import Method
 from bench.task import CartoonWorkbench, prepare
 from weakclip.config import MICRO, RELEASE, SeedAndBoundary
 from weakclip.labels import IGNORE
@@ -19,6 +20,8 @@ from weakclip.views import normalise_images
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from weakclip.masker import Setting
 
 
 def quiet(step: int, total: int) -> None:
@@ -132,3 +135,82 @@ def test_a_data_root_that_is_not_one_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="did you mean 'cartoon'"):
         prepare("carton", data_root=None, device="cpu", artifacts=tmp_path)
+
+
+def test_a_search_is_scored_on_a_split_that_no_table_reports(bench: CartoonWorkbench) -> None:
+    told: list[tuple[int, float]] = []
+    tuned = bench.run_on_tune(MICRO, bench.preset.recipe, 0, report=lambda *args: told.append(args))
+    assert 0 <= tuned.miou <= 1
+    assert tuned.seconds > 0
+    assert [step for step, _ in told] == [2, 4]
+    assert all(np.isfinite(loss) for _, loss in told)
+
+
+def test_a_finished_training_leaves_no_state(bench: CartoonWorkbench, artifacts: Path) -> None:
+    bench.run(MICRO, 0, report=quiet)
+    assert not list((artifacts / "training").glob("*"))
+
+
+def test_a_method_is_scored_on_train_and_its_maps_are_kept(
+    bench: CartoonWorkbench, artifacts: Path
+) -> None:
+    method = Method(cam=FlatMaps(), refinement=Thresholds())
+    first = bench.run(method, 0, report=quiet)
+    assert tuple(first.counts) == ("train-pseudo", "train-pseudo-crf")
+    assert first.parameters == {"maps": {"total": 1, "trainable": 1}}
+    assert len(list(artifacts.glob("maps-*.npz"))) == 1
+    again = bench.run(method, 0, report=quiet)
+    assert np.array_equal(first.counts["train-pseudo"], again.counts["train-pseudo"])
+    assert first.seconds["cam"] == again.seconds["cam"]
+    # Everywhere above the background: only tagged classes are predicted, and each image has one.
+    predicted = first.counts["train-pseudo"][:, :, 1] > 0
+    assert not predicted[:, 0].any()
+    assert not (predicted[:, 1:] & ~bench.train.image_labels.numpy()).any()
+
+
+def test_weakclip_can_refine_the_maps_of_any_method(
+    bench: CartoonWorkbench, artifacts: Path
+) -> None:
+    before = {path.name for path in artifacts.iterdir() if path.is_dir()}
+    outcome = bench.run(Method(cam=FlatMaps(), refinement=MICRO), 0, report=quiet)
+    assert {"maps", "adapter", "matching", "decoder"} <= set(outcome.parameters)
+    assert len(outcome.curve) == 2
+    assert {path.name for path in artifacts.iterdir() if path.is_dir()} <= before | {"training"}
+
+
+@dataclass(frozen=True)
+class FlatMaps:
+    """Maps that are 0.9 in the left half for every tag."""
+
+    def build(self, setting: Setting) -> FlatMaps:
+        return self
+
+    def fit(self, data: object, *, seed: int, report: object) -> None:
+        pass
+
+    def cams(self, images: torch.Tensor, image_labels: torch.Tensor) -> torch.Tensor:
+        half = torch.tensor([0.9, 0.1]).view(1, 1, 1, 2)
+        return image_labels.float()[:, :, None, None] * half.expand(1, 1, 2, 2)
+
+    def parameter_counts(self) -> dict[str, dict[str, int]]:
+        return {"maps": {"total": 1, "trainable": 1}}
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """A background of 0.05 everywhere."""
+
+    def build(self, setting: Setting) -> Thresholds:
+        return self
+
+    def fit(self, data: object, cams: object, *, seed: int, report: object) -> None:
+        pass
+
+    def scores(
+        self, images: torch.Tensor, image_labels: torch.Tensor, cams: torch.Tensor
+    ) -> torch.Tensor:
+        resized = torch.nn.functional.interpolate(cams, images.shape[2:])
+        return torch.cat([torch.full_like(resized[:, :1], 0.05), resized], dim=1)
+
+    def parameter_counts(self) -> dict[str, dict[str, int]]:
+        return {}

@@ -102,5 +102,5 @@ def test_a_state_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Path) -
     with pytest.raises(ValueError, match=r"training state run.pt: expected recipe .* remove"):
         train(path, recipe=replace(RECIPE, warmup=1))
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="training state run.pt: not a readable file"):
+    with pytest.raises(ValueError, match=r"training state run\.pt: not a readable file"):
         train(path)

@@ -1,0 +1,50 @@
+"""Which components help only together?
+
+All 16 combinations of the four components, on or off. A main effect is what a component does on
+average over the others; an interaction is what two do together beyond that (`docs/statistics.md`).
+
+How to read it: the plain decoder does not see the score map. Without text guidance prompt and
+matching therefore reach the prediction by no path but the matching loss, which trains the score
+map and, through the learned parts it shares with nothing else, no logit. Their effects without
+text guidance are noise by design, and their interactions with the decoder are what they do.
+
+Source: none; the papers print single differences only.
+Run: `nox -s ablate -- factorial`, or `python -m bench run factorial`.
+Cost: 16 configurations x 3 seeds, twice the component study.
+Expect: `results/tables/factorial_factorial.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+from ablations.components import FULL, PLAIN
+from bench.study import Study, Variant
+from weakclip.config import Cosine, FixedTemplate, Resample
+
+SLOTS = ("adapter", "prompt", "matching", "decoder")
+
+
+def _variant(*on: bool) -> Variant:
+    """The variant named by the components that are on."""
+    adapter, prompt, matching, decoder = on
+    config = replace(
+        FULL,
+        adapter=FULL.adapter if adapter else Resample(),
+        prompt=FULL.prompt if prompt else FixedTemplate(),
+        matching=FULL.matching if matching else Cosine(),
+        decoder=FULL.decoder if decoder else PLAIN,
+    )
+    names = [slot for slot, is_on in zip(SLOTS, on, strict=True) if is_on]
+    return Variant(name="full" if all(on) else "-".join(names) or "baseline", config=config)
+
+
+CELLS = tuple(_variant(*on) for on in product((True, False), repeat=len(SLOTS)))
+
+STUDY = Study(
+    name="factorial",
+    question="Which components help only together?",
+    reference=CELLS[0],
+    variants=CELLS[1:],
+)

@@ -1,0 +1,53 @@
+"""Where the released code differs from the paper: does it matter?
+
+Six differences were read from hustvl/WeakCLIP (`docs/method.md`). Rows of this study:
+
+1. co-attention feeds every layer the original input, so only the last one counts;
+2. the pyramid adapter is never trained (its learning-rate factor is 0).
+
+The release also adds the class embedding twice at the class-token position. That is no idea of the
+paper either, so it is a row, and `release` has all three.
+
+No rows, and why:
+
+3. Drop path stays active in the frozen image tower. Variants of a study share the tower's features
+   (`bench/bank.py`), computed once; with drop path they would be other features in every step.
+   `weakclip.config.RELEASE` has it, for training on images.
+4. The frozen towers compute weight gradients that are multiplied by 0: the same update, slower.
+5. A kNN matrix per image is computed and not used, and the CRF runs image by image on the CPU: the
+   same update, slower (`results/perf/` has what that costs).
+6. Predictions are cached by file name and reused by another model: a fault of evaluation. Here what
+   is kept is named by a hash of what made it.
+
+Source: Zhu et al., WeakCLIP, IJCV 2025, and github.com/hustvl/WeakCLIP.
+Run: `nox -s ablate -- release-vs-paper`, or `python -m bench run release-vs-paper`.
+Cost: 5 configurations x 3 seeds, two thirds of the component study.
+Expect: `results/tables/release-vs-paper.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ablations.components import FULL
+from bench.study import Study, Variant
+from weakclip.config import CoAttention, PyramidAdapter
+
+assert isinstance(FULL.matching, CoAttention)
+STACKING = replace(FULL.matching, stacking="last")
+FROZEN = PyramidAdapter(training="frozen")
+
+STUDY = Study(
+    name="release-vs-paper",
+    question="Do the release's departures from the paper change the result?",
+    reference=Variant(name="paper", config=FULL),
+    variants=(
+        Variant(name="last-layer-only", config=replace(FULL, matching=STACKING)),
+        Variant(name="frozen-adapter", config=replace(FULL, adapter=FROZEN)),
+        Variant(name="doubled-class-token", config=replace(FULL, class_token="release")),
+        Variant(
+            name="release",
+            config=replace(FULL, matching=STACKING, adapter=FROZEN, class_token="release"),
+        ),
+    ),
+)

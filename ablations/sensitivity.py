@@ -1,0 +1,63 @@
+"""How much does each choice inside a component matter?
+
+One factor at a time: every row differs from the reference in one slot, whose value its name says.
+
+Source: Zhu et al., WeakCLIP, IJCV 2025 (prompt length, losses); Rao et al., DenseCLIP, CVPR 2022
+(score map at one level, text side only); the rest has not been published.
+Run: `nox -s ablate -- sensitivity`, or `python -m bench run sensitivity`.
+Cost: 25 configurations x 3 seeds, three times the component study.
+Expect: `results/tables/sensitivity.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ablations.components import FULL, PLAIN
+from bench.study import Study, Variant
+from weakclip.config import (
+    CoAttention,
+    CrossEntropy,
+    LearnableContext,
+    PyramidAdapter,
+    Resample,
+    ScoreMapDecoder,
+    SeedAndBoundary,
+    SingleScale,
+    TemplateEnsemble,
+    TextGuidedDecoder,
+)
+
+assert isinstance(FULL.prompt, LearnableContext)
+assert isinstance(FULL.matching, CoAttention)
+assert isinstance(FULL.decoder, TextGuidedDecoder)
+assert isinstance(FULL.supervision, SeedAndBoundary)
+
+CONFIGS = {
+    **{f"context-{n}": replace(FULL, prompt=replace(FULL.prompt, length=n)) for n in (0, 2, 4, 16)},
+    "context-per-class": replace(FULL, prompt=replace(FULL.prompt, class_specific=True)),
+    "template-ensemble": replace(FULL, prompt=TemplateEnsemble()),
+    **{f"depth-{n}": replace(FULL, matching=replace(FULL.matching, depth=n)) for n in (1, 3)},
+    "stacking-last": replace(FULL, matching=replace(FULL.matching, stacking="last")),
+    "text-side-only": replace(FULL, matching=replace(FULL.matching, sides="text")),
+    "image-side-only": replace(FULL, matching=replace(FULL.matching, sides="image")),
+    "adapter-frozen": replace(FULL, adapter=PyramidAdapter(training="frozen")),
+    "adapter-off": replace(FULL, adapter=Resample()),
+    "single-scale": replace(FULL, adapter=SingleScale()),
+    **{f"tau-{f'{tau:g}'.replace('.', '-')}": replace(FULL, tau=tau) for tau in (0.01, 0.03, 0.2)},
+    "no-boundary-loss": replace(FULL, supervision=replace(FULL.supervision, boundary_weight=0.0)),
+    "no-matching-loss": replace(FULL, supervision=replace(FULL.supervision, matching_weight=0.0)),
+    "cross-entropy": replace(FULL, supervision=CrossEntropy()),
+    "guided-at-stride-4": replace(FULL, decoder=replace(FULL.decoder, levels=(0,))),
+    "guided-at-stride-32": replace(FULL, decoder=replace(FULL.decoder, levels=(3,))),
+    "unguided": replace(FULL, decoder=PLAIN),
+    "no-decoder": replace(FULL, decoder=ScoreMapDecoder()),
+}
+"""Variant -> configuration; the reference has 8 context vectors, depth 2 and tau 0.07."""
+
+STUDY = Study(
+    name="sensitivity",
+    question="How much does each choice inside a component matter?",
+    reference=Variant(name="full", config=FULL),
+    variants=tuple(Variant(name=name, config=config) for name, config in CONFIGS.items()),
+)

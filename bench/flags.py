@@ -1,0 +1,207 @@
+"""The flags of `python -m bench`, and what their words mean.
+
+Flags select and place; what moves a number is configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, get_args
+
+import torch
+
+from bench.errors import BenchError, unknown
+from bench.plan import OnExisting
+from bench.preset import PRESETS
+from bench.queue import HEARTBEAT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_PRESET = "cartoon"
+RESULTS = Path("results")
+ARTIFACTS = Path("artifacts")
+JOURNAL = "queue.journal"
+DEVICES = ("auto", "cpu", "cuda")
+TRIALS = 40
+IDLE = 60.0
+"""Seconds without any run to wait for, after which `work` ends."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what `main` prints."""
+        raise BenchError(f"{message}; `{self.prog} --help` lists what there is")
+
+
+def parser(description: str) -> Parser:
+    """Return the parser of all commands."""
+    top = Parser(prog="python -m bench", description=description, allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="studies and how many of their runs are done")
+    run = commands.add_parser("run", help="run studies and write their tables and figures")
+    work = commands.add_parser("work", help="do runs that were asked for elsewhere")
+    status = commands.add_parser("status", help="what runs where, rate, time left, failures")
+    search = commands.add_parser("search", help="search hyper-parameters on the split `tune`")
+    report = commands.add_parser("report", help="rebuild tables and figures from the records")
+    gallery = commands.add_parser("gallery", help="train a few rows and keep pictures of them")
+    comparing = commands.add_parser("compare", help="difference of two rows with its interval")
+    _add_profile_flags(commands.add_parser("profile", help="parameters, FLOPs, speed, memory"))
+    _add_run_flags(run)
+    _add_search_flags(search)
+    _add_gallery_flags(gallery)
+    for command in (run, work, search):
+        _add_site_flags(command)
+    work.add_argument(
+        "--idle", type=float, default=IDLE, metavar="SECONDS",
+        help="end when for so long no run was waiting or running; default: %(default)g",
+    )  # fmt: skip
+    for command in (run, work, status, search):
+        _add_storage_flags(command)
+    report.add_argument("studies", nargs="*", metavar="STUDY", help="default: all with records")
+    report.add_argument(
+        "--check", action=argparse.BooleanOptionalAction, default=False,
+        help="write nothing; exit 1 if a table or figure is not what the records say",
+    )  # fmt: skip
+    comparing.add_argument("first", metavar="STUDY/VARIANT")
+    comparing.add_argument("second", metavar="STUDY/VARIANT")
+    _add_site_flags(gallery)
+    for command in (listing, report, comparing):
+        command.add_argument("--out", type=Path, default=RESULTS, help="folder of the records")
+    return top
+
+
+def _add_profile_flags(profile: argparse.ArgumentParser) -> None:
+    add, switch = profile.add_argument, argparse.BooleanOptionalAction
+    add("--study", default="components", help="whose variants; default: %(default)s")
+    add("--out", type=Path, default=RESULTS, help="folder of the results")
+    add("--device", default="auto", help=f"one of: {', '.join(DEVICES)}")
+    add("--sizes", nargs="+", choices=("micro", "paper"), help="default: both")
+    add("--quick", action=switch, default=False, help="micro size, reference only, two repeats")
+    add("--compiled", action=switch, default=False, help="also torch.compile: minutes a line")
+    add("--reference-only", action=switch, default=False,
+        help="time the study's reference alone")  # fmt: skip
+    add("--rebuild", action=switch, default=False,
+        help="measure nothing; make tables and figure from perf/profile.json again")  # fmt: skip
+
+
+def _add_run_flags(run: argparse.ArgumentParser) -> None:
+    add = run.add_argument
+    add("studies", nargs="+", metavar="STUDY", help="names as `list` shows them, or `all`")
+    add("--preset", default=DEFAULT_PRESET, help=f"one of: {', '.join(PRESETS)}")
+    add("--out", type=Path, help="records and tables; default: results, or artifacts/<preset> "
+        "for a preset other than the default")  # fmt: skip
+    add("--seeds", nargs="+", metavar="N", help="default: those of the study")
+    add("--variants", nargs="+", metavar="NAME", default=[], help="default: all of the study")
+    add("--on-existing", default="missing", metavar="|".join(get_args(OnExisting)),
+        help="missing: run again what failed, is broken or was made otherwise; "
+        "keep: leave every file; replace: run everything")  # fmt: skip
+    add("--workers", type=int, help="runs at a time on this machine; default: CPU cores, 1 on "
+        "cuda, 0 with --storage: `python -m bench work` does them")  # fmt: skip
+    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
+        help="show what would be run; protocol, data and weights are not compared")  # fmt: skip
+
+
+def _add_gallery_flags(gallery: argparse.ArgumentParser) -> None:
+    add = gallery.add_argument
+    add("study", nargs="?", default="components", metavar="STUDY", help="default: %(default)s")
+    add("--variants", nargs="+", metavar="NAME", default=["full", "baseline"],
+        help="rows to show; the first decides which images; default: full baseline")  # fmt: skip
+    add("--preset", default=DEFAULT_PRESET, help=f"one of: {', '.join(PRESETS)}")
+    add("--out", type=Path, help="default: results, or artifacts/<preset>")
+    add("--artifacts", type=Path, default=ARTIFACTS, help="folder for what can be made again")
+    add("--seed", type=int, default=0, metavar="N", help="default: %(default)d")
+    add("--worst", type=int, default=16, metavar="N", help="worst images; default: %(default)d")
+
+
+def _add_search_flags(search: argparse.ArgumentParser) -> None:
+    add = search.add_argument
+    add("--preset", default=DEFAULT_PRESET, help=f"one of: {', '.join(PRESETS)}")
+    add("--out", type=Path, help="tables and figures; default: as for `run`")
+    add("--trials", type=int, default=TRIALS, metavar="N", help="default: %(default)d")
+    add("--seeds", nargs="+", metavar="N", default=["0"], help="trainings per trial; default: 0")
+    add("--by-time-too", action=argparse.BooleanOptionalAction, default=False,
+        help="two objectives, mIoU and seconds of training; no trial is stopped early")  # fmt: skip
+    add("--source", type=Path, help="Python file for the best configuration; default: "
+        "found_<preset>.py beside the tables")  # fmt: skip
+
+
+def _add_site_flags(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--data-root", type=Path, help="data set on disk; default: made by the preset")
+    add("--device", default="auto", help=f"one of: {', '.join(DEVICES)}")
+    add("--verbose", action=argparse.BooleanOptionalAction, default=False,
+        help="tracebacks of failed runs")  # fmt: skip
+
+
+def _add_storage_flags(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--artifacts", type=Path, default=ARTIFACTS, help="folder for what can be made again")
+    add("--storage", help="queue of the runs: URL of a database that all machines reach, such as "
+        "postgresql+psycopg://user@host/name, or path of a journal file on this machine; "
+        f"default: {JOURNAL} in the folder of artifacts")  # fmt: skip
+    add("--heartbeat", type=int, default=HEARTBEAT, metavar="SECONDS",
+        help="between two signs of life of a worker in a database; after three times that its "
+        "run is given to another; default: %(default)d")  # fmt: skip
+
+
+def storage_of(options: argparse.Namespace) -> str:
+    """Return the queue's storage; the default is the journal of this folder of artifacts."""
+    if options.heartbeat < 1:
+        raise BenchError(f"--heartbeat: expected 1 second or more, got {options.heartbeat}")
+    return str(options.storage or (options.artifacts / JOURNAL).as_posix())
+
+
+def seeds_of(words: Sequence[str]) -> tuple[int, ...]:
+    """Return seeds from their words.
+
+    Raises:
+        BenchError: If they are no different whole numbers.
+    """
+    if not all(word.isdecimal() for word in words) or len(set(map(int, words))) != len(words):
+        raise BenchError(
+            f"--seeds: expected different integers from 0 on, got {' '.join(words)}; "
+            "for example --seeds 0 1 2"
+        )
+    return tuple(int(word) for word in words)
+
+
+def device_of(name: str) -> str:
+    """Return `cpu` or `cuda`.
+
+    Raises:
+        BenchError: If the name is unknown or there is no such device.
+    """
+    one_of("device", name, DEVICES)
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BenchError("--device cuda: expected a CUDA GPU, got none; use --device cpu")
+    return name
+
+
+def workers_of(wanted: int | None, *, default: int, storage: str | None) -> int:
+    """Return how many runs this machine does at a time.
+
+    Raises:
+        BenchError: If nobody would do them.
+    """
+    if wanted is None:
+        return default if storage is None else 0
+    if wanted < (0 if storage else 1):
+        raise BenchError(f"--workers: expected 1 or more (0 with --storage), got {wanted}")
+    return wanted
+
+
+def one_of(what: str, name: str, known: Sequence[str]) -> str:
+    """Return the name.
+
+    Raises:
+        BenchError: If it is not a known one.
+    """
+    if name not in known:
+        raise unknown(what, name, known)
+    return name

@@ -1,0 +1,219 @@
+"""What a study's variants cost: parameters, FLOPs, time, memory, and how close to the roofs.
+
+`python -m bench profile` measures and writes `results/perf/profile.json`; the tables and the
+figure are made from that file and nothing else. Each line that is timed has a process of its own:
+its peak of memory is its own, and one that runs out of memory or of time is a row with its error.
+
+Run: python -m bench profile            (minutes; add --quick for seconds)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bench.errors import BenchError
+from bench.profile_cost import flop_costs, parameter_costs
+from bench.profile_load import Load, Measured
+from bench.profile_subject import SIDES, config_at, make_subject
+from bench.provenance import checkout_state, device_name, utc_now, versions
+from bench.rates import measure_rates
+from bench.study import load_study
+from weakclip.config import WeakCLIPConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.profile_load import Mode, Precision
+    from bench.study import Study
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Which lines a profile has."""
+
+    study: str = "components"
+    sizes: tuple[str, ...] = ("micro", "paper")
+    batches: dict[str, tuple[int, ...]]
+    """Size to batch sizes."""
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
+    modes: tuple[Mode, ...] = ("eager",)
+    """Also `compiled` where minutes of compilation are no matter."""
+    device: str = "cpu"
+    threads: int = 1
+    repeats: int = 5
+    all_variants: bool = True
+    """Time every variant in float32; else the reference alone. Other precisions and modes are
+    timed for the reference only."""
+    timeout: float = 900.0
+    """Seconds after which a line is given up."""
+
+
+def options_for(device: str, *, quick: bool, compiled: bool) -> Options:
+    """The usual lines for a device.
+
+    Args:
+        device: `cpu` or `cuda`.
+        quick: Micro size, the reference alone, few repeats: shows that it works.
+        compiled: Also time what torch.compile makes.
+    """
+    threads = torch.get_num_threads()
+    modes: tuple[Mode, ...] = ("eager", "compiled") if compiled else ("eager",)
+    if quick:
+        return Options(
+            sizes=("micro",), batches={"micro": (2,)}, precisions=("fp32",), modes=modes,
+            device=device, threads=threads, repeats=2, all_variants=False,
+        )  # fmt: skip
+    batches = {"micro": (1, 8), "paper": (1, 2)}
+    if device == "cuda":
+        batches = {"micro": (1, 8, 64), "paper": (1, 4, 16)}
+    # Arithmetic in half precision is emulated on most CPUs, a hundred times slower.
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") + (("fp16",) if device == "cuda" else ())
+    return Options(
+        batches=batches, precisions=precisions, modes=modes, device=device, threads=threads
+    )
+
+
+def loads(options: Options, study: Study) -> tuple[Load, ...]:
+    """The lines to be timed, in the order of the table."""
+    found: list[Load] = []
+    for size in options.sizes:
+        for row in study.rows if options.all_variants else (study.reference,):
+            for count in options.batches[size]:
+                plain = Load(
+                    study=study.name, variant=row.name, size=size, work="forward", batch=count,
+                    device=options.device, threads=options.threads, repeats=options.repeats,
+                )  # fmt: skip
+                reference = row is study.reference
+                for mode in options.modes if reference else ("eager",):
+                    for precision in options.precisions if reference else ("fp32",):
+                        line = replace(plain, mode=mode, precision=precision)  # type: ignore[arg-type]
+                        found += [line, replace(line, work="training step")]
+    return tuple(found)
+
+
+def make_profile(
+    options: Options, *, command: str, report: Callable[[str], None]
+) -> dict[str, object]:
+    """Measure everything.
+
+    Args:
+        options: Which lines.
+        command: What a person typed, for the record.
+        report: Told of every line that is done.
+
+    Returns:
+        The content of `profile.json`.
+
+    Raises:
+        BenchError: If the study has configurations that are not WeakCLIP's alone.
+    """
+    study = load_study(options.study)
+    load_before = os.getloadavg()[0]
+    costs = [cost for size in options.sizes for cost in _costs(study, size, report)]
+    rates = measure_rates(options.device, options.threads)
+    speeds = []
+    for load in loads(options, study):
+        measured = run_apart(load, timeout=options.timeout)
+        report(f"{load.size} {load.variant} {load.work} x{load.batch}: {measured.status}")
+        speeds.append({**asdict(load), **asdict(measured)})
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "environment": {**_environment(options, command), "load_before": load_before},
+        "rates": asdict(rates),
+        "costs": costs,
+        "speeds": speeds,
+    }
+
+
+def run_apart(load: Load, *, timeout: float) -> Measured:
+    """Measure a load in a process of its own, whatever becomes of that process."""
+    command = [sys.executable, "-m", "bench.profile_worker", json.dumps(asdict(load))]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            cwd=Path(__file__).resolve().parent.parent,
+        )
+    except subprocess.TimeoutExpired:
+        return Measured(status="timed out", error=f"no result after {timeout:g} s")
+    if done.returncode < 0:  # a signal: the kernel kills what takes too much memory
+        return Measured(status="out of memory", error=f"ended by signal {-done.returncode}")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return Measured(status="failed", error=lines[-1][:300] if lines else "no message")
+    values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return Measured(**{**values, "milliseconds": tuple(values["milliseconds"])})
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """The content of a `profile.json`.
+
+    Raises:
+        BenchError: If it is not there, not readable, or of another version.
+    """
+    way_out = "`python -m bench profile` makes it"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise BenchError(f"{path.name}: not a readable profile ({error}); {way_out}") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BenchError(
+            f"{path.name}: expected schema_version {SCHEMA_VERSION}, got {version}; {way_out}"
+        )
+    return dict(content)
+
+
+def _costs(study: Study, size: str, report: Callable[[str], None]) -> Sequence[dict[str, object]]:
+    reference = study.reference.config
+    found: list[dict[str, object]] = []
+    for row in study.rows:
+        if not isinstance(row.config, WeakCLIPConfig) or not isinstance(reference, WeakCLIPConfig):
+            raise BenchError(
+                f"profile: expected a study of WeakCLIP's own configurations, got {study.name!r}"
+            )
+        config = config_at(size, row.config, reference)
+        flops = flop_costs(config, size)
+        parameters = parameter_costs(make_subject(config, size), size)
+        found += [
+            {
+                "variant": row.name,
+                "size": size,
+                "component": name,
+                "parameters": asdict(parameters[name]) if name in parameters else None,
+                "flops": asdict(flops[name]) if name in flops else None,
+            }
+            for name in dict.fromkeys([*parameters, *flops])
+        ]
+        report(f"{size} {row.name}: parameters and FLOPs")
+    return found
+
+
+def _environment(options: Options, command: str) -> dict[str, object]:
+    commit, dirty = checkout_state()
+    cuda = torch.version.cuda if options.device == "cuda" else None
+    return {
+        "command": command,
+        "device": device_name(options.device),
+        "threads": options.threads,
+        "cores": os.cpu_count(),
+        "versions": {**versions(), "cuda": cuda},
+        "commit": commit,
+        "dirty": dirty,
+        "started_utc": utc_now(),
+        "sides": {size: SIDES[size] for size in options.sizes},
+        "classes": 21,
+    }

@@ -1,0 +1,60 @@
+"""One line of the profile: what is timed, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Work = Literal["forward", "training step"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Mode = Literal["eager", "compiled"]
+Status = Literal["ok", "out of memory", "failed", "timed out"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is timed, in a process of its own."""
+
+    study: str
+    variant: str
+    size: str
+    """`micro` or `paper`."""
+    work: Work
+    """`forward`: logits at the size of the images, text computed before, no gradients.
+    `training step`: encoding, losses, backward pass, optimiser."""
+    batch: int
+    precision: Precision = "fp32"
+    """Of `torch.autocast`; the weights stay in float32."""
+    mode: Mode = "eager"
+    device: str = "cpu"
+    threads: int = 1
+    repeats: int = 5
+    warmup: int = 1
+    """Calls that are not timed; one more, before them, counts the traffic."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.repeats < 2 or self.warmup < 1 or self.threads < 1:
+            raise ValueError(
+                "load: expected a batch, a warm-up and threads of at least 1 and 2 repeats, got "
+                f"batch {self.batch}, warm-up {self.warmup}, threads {self.threads}, "
+                f"{self.repeats} repeats"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What came of a load; unknowns are none."""
+
+    status: Status
+    error: str | None = None
+    milliseconds: tuple[float, ...] = ()
+    """Of each timed call, in order."""
+    traffic_bytes: int | None = None
+    """Read and written by the operators of one eager call if none found its input in a cache."""
+    peak_memory_mib: float | None = None
+    """CPU: most memory the process ever held, the interpreter and torch included; CUDA: most
+    that tensors held."""
+    base_memory_mib: float | None = None
+    """CPU: the same before the network was made."""
+    energy_joules: float | None = None
+    """Of all timed calls together, the whole GPU's."""

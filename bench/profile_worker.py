@@ -1,0 +1,181 @@
+"""Times one load in a process of its own, so that its peak of memory is its own.
+
+Run: python -m bench.profile_worker '{"study": "components", "variant": "full", ...}'; the last
+line of stdout is a `Measured` as JSON. `bench/profile.py` starts it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from bench.profile_load import Load, Measured
+from bench.profile_subject import LibraryStep, config_at, make_subject, random_batch
+from bench.study import load_study
+from weakclip.config import WeakCLIPConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from bench.profile_subject import Subject
+
+MIB = 1 << 20
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
+
+
+class TrafficCounter(TorchDispatchMode):
+    """Adds up the bytes of the tensors that operators read and write; views move nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(  # noqa: D105
+        self,
+        func: Any,  # noqa: ANN401 (torch's signature)
+        types: Any,  # noqa: ANN401
+        args: Any = (),  # noqa: ANN401
+        kwargs: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Carry out an operator and count it."""
+        outputs = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            touched = tree_leaves((args, kwargs or {}, outputs))
+            self.bytes += sum(part.nbytes for part in touched if isinstance(part, torch.Tensor))
+        return outputs
+
+
+class EnergyMeter:
+    """Joules of GPU 0 by NVML since the start; none where there is no NVML."""
+
+    def __init__(self, device: str) -> None:
+        self._read: Callable[[], float] | None = None
+        if device == "cuda":
+            try:
+                nvml = importlib.import_module("pynvml")
+                nvml.nvmlInit()
+                handle = nvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
+                nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+            except Exception:  # noqa: BLE001 (no NVML, no energy: its errors share no class)
+                return
+            self._read = lambda: float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
+
+    def joules(self) -> float | None:
+        """The counter."""
+        return None if self._read is None else self._read()
+
+
+def measure(load: Load) -> Measured:
+    """Carry out a load; running out of memory is a result."""
+    base = _peak_mib(load.device)
+    try:
+        return _measure(load, base)
+    except (RuntimeError, MemoryError, FloatingPointError) as error:
+        text = str(error).strip().splitlines()
+        short = f"{type(error).__name__}: {text[0] if text else ''}"[:300]
+        full = isinstance(error, MemoryError) or any(word in str(error) for word in NO_MEMORY)
+        return Measured(
+            status="out of memory" if full else "failed", error=short, base_memory_mib=base
+        )
+
+
+def _measure(load: Load, base: float | None) -> Measured:
+    torch.set_num_threads(load.threads)
+    subject = _subject(load)
+    call = _call(load, subject)
+    with TrafficCounter() as traffic:
+        call()
+    if load.mode == "compiled":
+        subject.model.image_tower.compile()
+        subject.model.compile()
+    for _ in range(load.warmup):
+        call()
+    _synchronise(load.device)
+    meter = EnergyMeter(load.device)
+    before = meter.joules()
+    times = [_milliseconds(call, load.device) for _ in range(load.repeats)]
+    after = meter.joules()
+    return Measured(
+        status="ok",
+        milliseconds=tuple(times),
+        traffic_bytes=traffic.bytes,
+        peak_memory_mib=_peak_mib(load.device),
+        base_memory_mib=base if load.device == "cpu" else None,
+        energy_joules=None if before is None or after is None else after - before,
+    )
+
+
+def _subject(load: Load) -> Subject:
+    study = load_study(load.study)
+    (variant,) = study.select((load.variant,))
+    config, reference = variant.config, study.reference.config
+    if not isinstance(config, WeakCLIPConfig) or not isinstance(reference, WeakCLIPConfig):
+        raise RuntimeError(f"study {study.name!r} has no configurations of WeakCLIP alone")
+    return make_subject(config_at(load.size, config, reference), load.size, load.device)
+
+
+def _call(load: Load, subject: Subject) -> Callable[[], object]:
+    batch = random_batch(load.size, load.batch, load.device)
+    if load.work == "training step":
+        step = LibraryStep(subject, autocast=lambda: _autocast(load))
+        return lambda: step(batch)
+    model = subject.model.eval()
+    with torch.no_grad():
+        text = model.text()
+
+    @torch.no_grad()
+    def forward() -> object:
+        with _autocast(load):
+            return model.segment(batch.images, text=text)
+
+    return forward
+
+
+def _autocast(load: Load) -> AbstractContextManager[object]:
+    if load.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(load.device, dtype=DTYPES[load.precision])
+
+
+def _milliseconds(call: Callable[[], object], device: str) -> float:
+    start = time.perf_counter()
+    call()
+    _synchronise(device)
+    return (time.perf_counter() - start) * 1e3
+
+
+def _synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _peak_mib(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / MIB
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the load given as JSON."""
+    (text,) = sys.argv[1:] if arguments is None else arguments
+    measured = measure(Load(**json.loads(text)))
+    sys.stdout.write(json.dumps(asdict(measured), allow_nan=False) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Published numbers: data that others measured, each with its source, never mixed with ours."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "reference.csv"
+COLUMNS = (
+    *("system", "venue_year", "dataset", "split", "metric", "stage", "value", "backbone"),
+    *("extra_supervision", "source"),
+)
+REQUIRED = ("system", "dataset", "metric", "stage", "value", "source")
+
+
+def read_reference(root: Path) -> list[dict[str, str]]:
+    """Return the rows of `reference.csv` in a results folder; none if there is no such file.
+
+    Raises:
+        BenchError: If the columns differ, a row is cut short, or a required field is empty.
+    """
+    path = root / FILE
+    if not path.exists():
+        return []
+    reader = csv.DictReader(StringIO(path.read_text(encoding="utf-8")))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise BenchError(f"{FILE}: expected the columns {COLUMNS}, got {reader.fieldnames}")
+    rows = []
+    for row in reader:
+        if None in row or None in row.values():
+            raise BenchError(
+                f"{FILE}, line {reader.line_num}: expected {len(COLUMNS)} fields; "
+                "quote those that hold a comma"
+            )
+        empty = [name for name in REQUIRED if not row[name].strip()]
+        if empty:
+            raise BenchError(f"{FILE}, line {reader.line_num}: expected {', '.join(empty)}")
+        rows.append(row)
+    return rows

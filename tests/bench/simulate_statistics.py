@@ -1,0 +1,165 @@
+"""Do the intervals hold what they promise? Simulated studies whose truth is known.
+
+    python -m tests.bench.simulate_statistics TRIALS
+
+A simulated study is like ours: a few hundred images, 21 classes of which an image shows one to
+three and the background, three seeds, pixel counts, mIoU of pooled counts. Quality varies with the
+class, the image, the seed, the class within a seed, and the image within a seed. The truth is the
+mean over many seeds of the mIoU pooled over many images. Prints the table of docs/statistics.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.statistics import (
+    hierarchical_interval,
+    paired_difference,
+    permutation_p_value,
+    pooled_miou,
+    spread,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Counts = NDArray[np.int64]
+
+CLASSES = 21
+RESAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """How the scores of two variants vary; standard deviations in units of recall."""
+
+    images: int = 300
+    seeds: int = 3
+    effect: float = 0.02
+    """What the variant adds to the recall of the baseline."""
+    seed_sd: float = 0.004
+    """Of all classes together, per variant and seed."""
+    class_seed_sd: float = 0.01
+    """Of each class on its own, per variant and seed."""
+    image_sd: float = 0.12
+    """Shared by variants and seeds: hard images are hard for all."""
+    variant_image_sd: float = 0.06
+    """Per variant and image, shared by seeds."""
+    noise_sd: float = 0.05
+    """Per variant, seed, image and class."""
+
+
+def draw(world: World, generator: np.random.Generator, effects: tuple[float, ...]) -> list[Counts]:
+    """Counts of one variant per effect, (S, N, K, 3) each, on the same images."""
+    seeds, images = world.seeds, world.images
+    shown = generator.random((images, CLASSES)) < 0.09
+    shown[np.arange(images), generator.integers(1, CLASSES, images)] = True
+    shown[:, 0] = True
+    size = np.where(shown, 2000 * np.exp(generator.normal(0, 0.6, (images, CLASSES))), 0)
+    size[:, 0] *= 4
+    hardness = world.image_sd * generator.normal(size=(images, CLASSES))
+    base = np.linspace(0.55, 0.9, CLASSES)
+    return [
+        _counts(world, generator, size, base + effect + hardness, (seeds, images))
+        for effect in effects
+    ]
+
+
+def _counts(
+    world: World,
+    generator: np.random.Generator,
+    size: NDArray[np.float64],
+    quality: NDArray[np.float64],
+    shape: tuple[int, int],
+) -> Counts:
+    seeds, images = shape
+    recall = (
+        quality
+        + world.seed_sd * generator.normal(size=(seeds, 1, 1))
+        + world.class_seed_sd * generator.normal(size=(seeds, 1, CLASSES))
+        + world.variant_image_sd * generator.normal(size=(1, images, CLASSES))
+        + world.noise_sd * generator.normal(size=(seeds, images, CLASSES))
+    )
+    annotated = np.broadcast_to(np.round(size), recall.shape)
+    found = np.round(annotated * np.clip(recall, 0, 1))
+    wrong = np.round(0.3 * annotated * (1 - np.clip(recall, 0, 1)))
+    return np.stack([found, found + wrong, annotated], axis=-1).astype(np.int64)
+
+
+def truth_of(world: World, effect: float) -> float:
+    """The mIoU of a variant over many seeds, pooled over many images."""
+    generator = np.random.default_rng(12345)
+    many = replace(world, images=4000, seeds=40)
+    return float(pooled_miou(draw(many, generator, (effect,))[0]).mean())
+
+
+def difference_coverage(world: World, trials: int, rng_seed: int) -> tuple[float, float]:
+    """Share of 95 % intervals of the difference that hold the truth; share of p below 0.05."""
+    generator = np.random.default_rng(rng_seed)
+    truth = truth_of(world, world.effect) - truth_of(world, 0.0) if world.effect else 0.0
+    hits = rejected = 0
+    for trial in range(trials):
+        variant, baseline = draw(world, generator, (world.effect, 0.0))
+        found = paired_difference(variant, baseline, resamples=RESAMPLES, rng_seed=trial)
+        hits += found.low <= truth <= found.high
+        rejected += found.p_value < 0.05
+    return hits / trials, rejected / trials
+
+
+def score_coverage(world: World, trials: int, rng_seed: int) -> tuple[float, float]:
+    """Share of 95 % intervals of one variant's score that hold the truth.
+
+    Returns:
+        With seeds and images as random factors; with seeds only (`spread`), for comparison.
+    """
+    generator, truth = np.random.default_rng(rng_seed), truth_of(world, 0.0)
+    both = seeds_only = 0
+    for trial in range(trials):
+        (counts,) = draw(world, generator, (0.0,))
+        found = hierarchical_interval(counts, resamples=RESAMPLES, rng_seed=trial)
+        both += found.low <= truth <= found.high
+        narrow = spread(list(pooled_miou(counts)))
+        seeds_only += narrow.low <= truth <= narrow.high
+    return both / trials, seeds_only / trials
+
+
+def permutation_errors(world: World, trials: int, rng_seed: int) -> float:
+    """Share of permutation p-values below 0.05 when there is no effect."""
+    generator, rejected = np.random.default_rng(rng_seed), 0
+    for trial in range(trials):
+        variant, baseline = draw(world, generator, (0.0, 0.0))
+        p_value = permutation_p_value(variant, baseline, permutations=RESAMPLES, rng_seed=trial)
+        rejected += p_value < 0.05
+    return rejected / trials
+
+
+def main(trials: int) -> None:
+    """Print the table."""
+    world = World()
+    quiet = replace(world, seed_sd=0.0, class_seed_sd=0.0)
+    null = replace(world, effect=0.0)
+    lines = [
+        ("difference of two variants, 3 seeds: coverage", difference_coverage(world, trials, 1)[0])
+    ]
+    for seeds in (2, 5):
+        some = replace(world, seeds=seeds)
+        lines.append((f"the same, {seeds} seeds", difference_coverage(some, trials, seeds)[0]))
+    lines.append(("the same, seeds do not matter", difference_coverage(quiet, trials, 6)[0]))
+    lines.append(("no difference: p < 0.05", difference_coverage(null, trials, 7)[1]))
+    both, seeds_only = score_coverage(world, trials, 8)
+    lines.append(("score of one variant, seeds and images: coverage", both))
+    lines.append(("score of one variant, t-interval over seeds only: coverage", seeds_only))
+    lines.append(
+        ("permutation, seeds do not matter: p < 0.05", permutation_errors(quiet, trials, 9))
+    )
+    lines.append(("permutation, seeds matter: p < 0.05", permutation_errors(world, trials, 10)))
+    for name, value in lines:
+        sys.stdout.write(f"| {name} | {100 * value:.1f} % |\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

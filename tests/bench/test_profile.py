@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from bench.cli import main
+from bench.errors import BenchError
+from bench.figure_roofline import draw_roofline
+from bench.profile import loads, options_for, read_profile, run_apart
+from bench.profile_load import Load, Measured
+from bench.profile_table import COLUMNS, csv_text, limits, markdown, seconds, work_flops
+from bench.profile_worker import TrafficCounter
+from bench.rates import Rates, measure_rates
+from bench.study import load_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def line(**changes: Any) -> Load:
+    values: dict[str, Any] = {
+        "study": "components", "variant": "baseline", "size": "micro", "work": "forward",
+        "batch": 2, "repeats": 2,
+    }  # fmt: skip
+    return Load(**{**values, **changes})
+
+
+def made_up() -> dict[str, Any]:
+    """2 calls of 10 and 20 ms for two images of 3 + 6 GFLOP and a text of 1 + 2."""
+    flops = [("image tower", 3e9, 6e9), ("text tower", 1e9, 2e9)]
+    measured = Measured(
+        status="ok", milliseconds=(20.0, 10.0), traffic_bytes=100_000_000, peak_memory_mib=50.0
+    )
+    failed = Measured(status="out of memory", error="RuntimeError: out | of memory")
+    return {
+        "schema_version": 1,
+        "environment": {
+            "command": "python -m bench profile", "device": "abacus", "threads": 1, "cores": 2,
+            "versions": {"torch": "2"}, "commit": "c" * 40, "dirty": False, "classes": 21,
+            "started_utc": "2026-01-01T00:00:00Z", "sides": {"micro": 128}, "load_before": 0.5,
+        },
+        "rates": asdict(Rates(matmul_flops={"fp32": 1e12}, copy_bytes=20e9)),
+        "costs": [
+            {
+                "variant": "baseline", "size": "micro", "component": name,
+                "parameters": {"total": 10, "trainable": 4, "dead": 1},
+                "flops": {"forward": forward, "backward": backward},
+            }
+            for name, forward, backward in flops
+        ],
+        "speeds": [
+            {**asdict(line()), **asdict(measured)},
+            {**asdict(line(work="training step")), **asdict(measured)},
+            {**asdict(line(batch=9)), **asdict(failed)},
+        ],
+    }  # fmt: skip
+
+
+def test_the_csv_holds_what_the_file_says() -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_text(made_up()))))
+    assert tuple(rows[0]) == COLUMNS
+    forward = {row["metric"]: float(row["value"]) for row in rows if row["work"] == "forward"}
+    assert forward["rate"] == 2 / 0.010
+    assert (forward["latency p50"], forward["latency p95"]) == (10.0, 20.0)
+    assert forward["share of arithmetic limit"] == pytest.approx(0.006 / 0.010)
+    (failed,) = (row for row in rows if row["status"] == "out of memory")
+    assert (failed["batch"], failed["metric"]) == ("9", "failed")
+
+
+def test_a_training_step_costs_the_text_once_a_batch() -> None:
+    profile = made_up()
+    forward, step, _ = profile["speeds"]
+    assert work_flops(forward, profile) == 2 * 3e9
+    assert work_flops(step, profile) == 2 * 9e9 + 3e9
+
+
+def test_the_binding_limit_is_the_longer_one() -> None:
+    profile = made_up()
+    speed = profile["speeds"][0]
+    assert limits(speed, profile) == pytest.approx((6e9 / 1e12, 0.1e9 / 20e9))
+    assert "arithmetic" in markdown(profile)
+    profile["rates"]["copy_bytes"] = 1e9
+    assert "| memory | 1000% |" in markdown(profile)
+    assert limits(profile["speeds"][2], profile) is None
+
+
+def test_quantiles_are_times_that_were_measured() -> None:
+    speed = {"milliseconds": [float(number) for number in range(20, 0, -1)]}
+    assert (seconds(speed), seconds(speed, 0.95)) == (0.010, 0.019)
+
+
+def test_markdown_and_figure_are_functions_of_the_file() -> None:
+    assert markdown(made_up()) == markdown(made_up())
+    assert r"out of memory: RuntimeError: out \| of memory" in markdown(made_up())
+    assert draw_roofline(made_up(), format_="svg") == draw_roofline(made_up(), format_="svg")
+
+
+def test_other_precisions_are_timed_for_the_reference_only() -> None:
+    study = load_study("components")
+    found = loads(options_for("cpu", quick=False, compiled=True), study)
+    others = {load.variant for load in found if load.precision != "fp32" or load.mode != "eager"}
+    assert others == {study.reference.name}
+    assert {load.variant for load in found} == {row.name for row in study.rows}
+    assert len(set(found)) == len(found)
+
+
+def test_running_out_of_memory_is_a_row() -> None:
+    measured = run_apart(line(batch=10**13), timeout=120)
+    assert (measured.status, measured.milliseconds) == ("out of memory", ())
+    assert measured.error
+
+
+def test_an_unknown_variant_is_a_row_with_its_error() -> None:
+    measured = run_apart(line(variant="fulll"), timeout=120)
+    assert measured.status == "failed"
+    assert "did you mean 'full'" in str(measured.error)
+
+
+def test_a_line_that_takes_too_long_is_given_up() -> None:
+    assert run_apart(line(), timeout=0.01).status == "timed out"
+
+
+@pytest.mark.slow
+def test_a_quick_profile_writes_its_files(tmp_path: Path) -> None:
+    command = ["profile", "--quick", "--device", "cpu", "--out", str(tmp_path)]
+    assert main(command) == 0
+    content = read_profile(tmp_path / "perf/profile.json")
+    assert [speed["status"] for speed in content["speeds"]] == ["ok", "ok"]
+    assert all(speed["peak_memory_mib"] > 100 for speed in content["speeds"])
+    table = (tmp_path / "tables/profile.csv").read_bytes()
+    (tmp_path / "tables/profile.csv").unlink()
+    assert main(["profile", "--rebuild", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "tables/profile.csv").read_bytes() == table
+
+
+def test_traffic_counts_operands_once_and_views_never() -> None:
+    left, right = torch.ones(4, 5), torch.ones(5, 3)
+    with TrafficCounter() as traffic:
+        _ = left.T.T @ right
+    assert traffic.bytes == 4 * (20 + 15 + 12)
+
+
+def test_rates_are_those_of_a_device() -> None:
+    rates = measure_rates("cpu", 1, repeats=1)
+    assert rates.matmul_flops["fp32"] > 1e8
+    assert rates.copy_bytes > 1e7
+
+
+def test_refuses_a_profile_of_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps({"schema_version": 0}))
+    with pytest.raises(BenchError, match="expected schema_version 1, got 0"):
+        read_profile(path)
+    path.write_text("[")
+    with pytest.raises(BenchError, match="not a readable profile"):
+        read_profile(path)
+
+
+def test_refuses_a_load_that_times_nothing() -> None:
+    with pytest.raises(ValueError, match="2 repeats"):
+        line(repeats=1)
