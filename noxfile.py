@@ -79,6 +79,19 @@ def pretrain(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure speed."""
+    """Measure speed; `-- --save` stores the run, `-- --compare` fails if it got 15 % slower."""
     install(session, "test", "suite")
-    session.run("python", "-m", "pytest", "--benchmark-only", *with_default(session, "tests/perf"))
+    flags = {
+        "--compare": ["--benchmark-compare", "--benchmark-compare-fail=median:15%"],
+        "--save": ["--benchmark-autosave"],
+    }
+    words = [new for word in with_default(session, "tests/perf") for new in flags.get(word, [word])]
+    storage = "--benchmark-storage=artifacts/benchmarks"  # of this machine only
+    session.run("python", "-m", "pytest", "--benchmark-only", storage, *words)
+
+
+@nox.session(default=False)
+def profile(session: nox.Session) -> None:
+    """Measure parameters, FLOPs, time and memory of every variant."""
+    install(session, "suite")
+    session.run("python", "-m", "bench", "profile", *session.posargs)

@@ -29,7 +29,8 @@ def caption(records: Sequence[RunRecord]) -> tuple[str, ...]:
         "deviation over n seeds. Bold: best mean of the column; underlined: second. Trainable: "
         "parameters.",
         "Δ: difference to the reference in points, paired by seed and image, with a 95 % interval "
-        f"that has seeds and images (bootstrap, {RESAMPLES} resamples) as random factors; "
+        "that has seeds (their variance pooled over the rows of the study) and images (bootstrap, "
+        f"{RESAMPLES} resamples) as random factors; "
         "* p < 0.05 after Holm's correction over the rows.",
         *_one_seed(records),
         f"Protocol: {_flat(first.protocol)}.",

@@ -1,5 +1,4 @@
-"""`python -m bench list | run | work | status | search | report | gallery |
-profile | compare`.
+"""The commands of `python -m bench`; `--help` lists them.
 
 Exit codes: 0 done, 1 a run failed or a table is stale, 2 bad input. The last line of stdout is
 one JSON object.

@@ -15,7 +15,16 @@ import numpy as np
 
 from bench.factorial import design_of, terms_of
 from bench.slots import OFF_KINDS, differing_slots
-from bench.statistics import Difference, contrast, holm, paired_difference, resample
+from bench.statistics import (
+    Difference,
+    SeedNoise,
+    contrast,
+    holm,
+    paired_difference,
+    pooled_miou,
+    resample,
+    seed_noise,
+)
 from bench.store import BOUNDARY_SUFFIX
 from bench.study import cumulative_path
 
@@ -74,15 +83,20 @@ def contrasts(study: Study) -> list[Contrast]:
 
 def effects(study: Study, records: Sequence[RunRecord], store: Store) -> list[Effect]:
     """Return the contrasts that the finished runs allow, on the seeds both rows have."""
-    by_row = counts_by_row(records, store)
+    by_row, tasks = counts_by_row(records, store), tasks_of(records)
+    noises = {
+        _array(task, metric): _pooled_noise(by_row, _array(task, metric))
+        for task in tasks
+        for metric in METRICS
+    }
     found = [
         Effect(contrast=pair, task=task, metric=metric, difference=difference, p_holm=np.nan)
         for pair in contrasts(study)
-        for task in tasks_of(records)
+        for task in tasks
         for metric in METRICS
-        if (difference := _difference(pair, task, metric, by_row)) is not None
+        if (difference := _difference(pair, _array(task, metric), by_row, noises)) is not None
     ]
-    return _corrected([*found, *_factorial_effects(study, by_row, tasks_of(records))])
+    return _corrected([*found, *_factorial_effects(study, by_row, tasks, noises)])
 
 
 def tasks_of(records: Sequence[RunRecord]) -> list[str]:
@@ -117,8 +131,12 @@ def difference_of(
     variant: Mapping[int, Mapping[str, Counts]],
     baseline: Mapping[int, Mapping[str, Counts]],
     array: str,
+    noise: SeedNoise | None = None,
 ) -> Difference | None:
-    """Compare two rows on the seeds both have; none if they share no counts of that name."""
+    """Compare two rows on the seeds both have; none if they share no counts of that name.
+
+    `noise` is that of the seeds, pooled over a study; by default that of these two rows alone.
+    """
     seeds = sorted(
         seed
         for seed in variant.keys() & baseline.keys()
@@ -129,10 +147,23 @@ def difference_of(
     return paired_difference(
         np.stack([variant[seed][array] for seed in seeds]),
         np.stack([baseline[seed][array] for seed in seeds]),
+        noise=noise,
     )
 
 
-def _factorial_effects(study: Study, by_row: RowCounts, tasks: Sequence[str]) -> list[Effect]:
+def _pooled_noise(by_row: RowCounts, array: str) -> SeedNoise | None:
+    """The noise of the seeds over all rows that have these counts, on the seeds they share."""
+    rows = [name for name, runs in by_row.items() if any(array in run for run in runs.values())]
+    cells = _stacked(by_row, rows, array) if rows else None
+    return None if cells is None else seed_noise(np.stack([pooled_miou(cell) for cell in cells]))
+
+
+Noises: TypeAlias = "Mapping[str, SeedNoise | None]"
+
+
+def _factorial_effects(
+    study: Study, by_row: RowCounts, tasks: Sequence[str], noises: Noises
+) -> list[Effect]:
     """Main effects and interactions, if the study is factorial and every variant was run."""
     design = design_of(study)
     if design is None:
@@ -149,7 +180,11 @@ def _factorial_effects(study: Study, by_row: RowCounts, tasks: Sequence[str]) ->
                     contrast=_term_contrast(term),
                     task=task,
                     metric=metric,
-                    difference=contrast(scores, [term.weights[name] for name in design.levels]),
+                    difference=contrast(
+                        scores,
+                        [term.weights[name] for name in design.levels],
+                        noise=noises[_array(task, metric)],
+                    ),
                     p_holm=np.nan,
                 )
                 for term in terms_of(design)
@@ -186,9 +221,9 @@ def _against_reference(study: Study, variant: Variant) -> Contrast:
     )
 
 
-def _difference(pair: Contrast, task: str, metric: str, by_row: RowCounts) -> Difference | None:
-    array = _array(task, metric)
-    return difference_of(by_row.get(pair.variant, {}), by_row.get(pair.baseline, {}), array)
+def _difference(pair: Contrast, array: str, by_row: RowCounts, noises: Noises) -> Difference | None:
+    rows = by_row.get(pair.variant, {}), by_row.get(pair.baseline, {})
+    return difference_of(*rows, array, noises[array])
 
 
 def _corrected(found: list[Effect]) -> list[Effect]:

@@ -1,13 +1,14 @@
 """The figure of a study: what each component does to the score, with intervals.
 
-The home of matplotlib and seaborn. Reads nothing but `<study>_effects.csv`; the same file gives
-the same bytes, and the SHA-256 of that file stands in the figure's metadata, so that a stale
-figure is found without drawing it again.
+With `figure_*.py` the home of matplotlib and seaborn. Reads nothing but `<study>_effects.csv`; the
+same file gives the same bytes, and the SHA-256 of that file stands in the figure's metadata, so
+that a stale figure is found without drawing it again.
 """
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 from bench.caption import preset_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -66,15 +67,28 @@ def draw(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
     if not panels:
         raise ValueError(f"figure: expected effects on {', '.join(tasks)}, got none")
     parts = [(title, shown[shown["contrast"] == name]) for name, title in panels]
+    with theme():
+        return save(_figure(parts, tasks), format_, fingerprint(effects_csv))
+
+
+def fingerprint(data: str) -> str:
+    """Return the text that stands in the metadata of a figure drawn from this CSV."""
+    return f"data sha256 {hashlib.sha256(data.encode()).hexdigest()}"
+
+
+@contextmanager
+def theme() -> Iterator[None]:
+    """The look of all figures; afterwards the settings are what they were."""
     with mpl.rc_context():
         sns.set_theme(context="paper", style="whitegrid", font_scale=0.8, rc=RC)
-        figure = _figure(parts, tasks)
-        return save(figure, format_, fingerprint(effects_csv))
+        yield
 
 
-def fingerprint(effects_csv: str) -> str:
-    """Return the text that stands in the metadata of a figure drawn from this file."""
-    return f"effects sha256 {hashlib.sha256(effects_csv.encode()).hexdigest()}"
+def canvas(height: float) -> Figure:
+    """Return an empty figure as wide as a column and so many inches high."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def save(figure: Figure, format_: str, description: str) -> bytes:
@@ -90,8 +104,7 @@ def save(figure: Figure, format_: str, description: str) -> bytes:
 def _figure(parts: list[tuple[str, pd.DataFrame]], tasks: Sequence[str]) -> Figure:
     rows = [len(_rows(part)) for _, part in parts]
     heights = [_MARGIN + (_ROW + _PER_TASK * len(tasks)) * count for count in rows]
-    figure = Figure(figsize=(WIDTH, sum(heights) + _HEAD), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(sum(heights) + _HEAD)
     axes = figure.subplots(len(parts), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for axis, (title, part) in zip(axes, parts, strict=True):
         _panel(axis, part, tasks)

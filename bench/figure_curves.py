@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 
 from bench.caption import preset_label
-from bench.figure import WIDTH, canvas, saved, theme
+from bench.figure import canvas, fingerprint, save, theme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def draw_curves(curves_csv: str, *, variants: Sequence[str], format_: str) -> by
     shown = [name for name in variants if name in means.index.get_level_values("variant")]
     with theme():
         colours = sns.color_palette("colorblind")
-        figure = canvas(WIDTH, 2.6 + 0.13 * ((len(shown) + 1) // 2))
+        figure = canvas(2.6 + 0.13 * ((len(shown) + 1) // 2))
         axis = figure.subplots()
         for index, name in enumerate(shown):
             style = _STYLES[index // len(colours) % len(_STYLES)]
@@ -49,4 +49,4 @@ def draw_curves(curves_csv: str, *, variants: Sequence[str], format_: str) -> by
             f"mean of n = {loss['seed'].nunique()} seeds",
             fontsize="medium",
         )
-        return saved(figure, format_, curves_csv)
+        return save(figure, format_, fingerprint(curves_csv))

@@ -12,7 +12,7 @@ import pandas as pd
 import seaborn as sns
 
 from bench.caption import preset_label
-from bench.figure import WIDTH, canvas, saved, theme
+from bench.figure import canvas, fingerprint, save, theme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,14 +43,14 @@ def draw_classes(scores_csv: str, *, tasks: Sequence[str], reference: str, forma
     first = frame[(frame["variant"] == reference) & (frame["task"] == tasks[0])]
     order = list(first.groupby("class_name")["value"].mean().sort_values().index)
     with theme():
-        figure = canvas(WIDTH, 0.9 + _ROW * len(order))
+        figure = canvas(0.9 + _ROW * len(order))
         axes = figure.subplots(1, len(tasks), sharey=True, sharex=True, squeeze=False)[0]
         for axis, task in zip(axes, tasks, strict=True):
             _class_panel(axis, frame[frame["task"] == task], order, reference)
             axis.set_title(task, loc="left")
         figure.supxlabel("IoU (%)", fontsize="medium")
         figure.suptitle(f"{_head(frame)}\nbars: {reference}; dots: other rows", fontsize="medium")
-        return saved(figure, format_, scores_csv)
+        return save(figure, format_, fingerprint(scores_csv))
 
 
 def draw_cost(
@@ -71,7 +71,7 @@ def draw_cost(
     }
     shown = [name for name in variants if name in set(frame["variant"])]
     with theme():
-        figure = canvas(WIDTH, 0.7 + 1.35 * len(tasks) + 0.13 * ((len(shown) + 1) // 2))
+        figure = canvas(0.7 + 1.35 * len(tasks) + 0.13 * ((len(shown) + 1) // 2))
         axes = figure.subplots(len(tasks), 2, sharex="col", sharey="row", squeeze=False)
         for line, task in zip(axes, tasks, strict=True):
             for axis, cost in zip(line, costs.values(), strict=True):
@@ -82,8 +82,8 @@ def draw_cost(
             axis.set_xlabel(label)
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-        figure.suptitle(_head(frame), fontsize="medium")
-        return saved(figure, format_, scores_csv)
+        figure.suptitle(f"{_head(frame)}\nbars: standard deviation", fontsize="medium")
+        return save(figure, format_, fingerprint(scores_csv))
 
 
 def _scored(scores_csv: str, tasks: Sequence[str], metric: str) -> pd.DataFrame:

@@ -82,6 +82,7 @@ def _add_profile_flags(profile: argparse.ArgumentParser) -> None:
     add("--sizes", nargs="+", choices=("micro", "paper"), help="default: both")
     add("--quick", action=switch, default=False, help="micro size, reference only, two repeats")
     add("--compiled", action=switch, default=False, help="also torch.compile: minutes a line")
+    add("--repeats", type=int, help="timed calls a line, 2 or more; default: 5, 2 with --quick")
     add("--reference-only", action=switch, default=False,
         help="time the study's reference alone")  # fmt: skip
     add("--rebuild", action=switch, default=False,

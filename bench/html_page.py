@@ -88,8 +88,8 @@ def _header(reports: Sequence[Report], *, has_gallery: bool, has_published: bool
     failed = sum(record.status == "failed" for report in reports for record in report.records)
     presets = sorted({preset_label(report.records[0].preset) for report in reports})
     facts = (
-        f"Studies: {len(reports)}; runs: {runs}, of which {failed} failed; presets: {', '.join(presets)}; "
-        f"commits: {', '.join(_commits(reports))}."
+        f"Studies: {len(reports)}; runs: {runs}, of which {failed} failed; "
+        f"presets: {', '.join(presets)}; commits: {', '.join(_commits(reports))}."
     )
     return tag(
         "header",

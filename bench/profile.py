@@ -15,6 +15,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,12 +30,15 @@ from bench.study import load_study
 from weakclip.config import WeakCLIPConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bench.profile_load import Mode, Precision
     from bench.study import Study
 
 SCHEMA_VERSION = 1
+RELEASE_BATCH = 2
+"""Images of the step that is compared with the release's work."""
+_CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Options:
 
     study: str = "components"
     sizes: tuple[str, ...] = ("micro", "paper")
-    batches: dict[str, tuple[int, ...]]
+    batches: Mapping[str, tuple[int, ...]]
     """Size to batch sizes."""
     precisions: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
     modes: tuple[Mode, ...] = ("eager",)
@@ -73,7 +77,7 @@ def options_for(device: str, *, quick: bool, compiled: bool) -> Options:
             sizes=("micro",), batches={"micro": (2,)}, precisions=("fp32",), modes=modes,
             device=device, threads=threads, repeats=2, all_variants=False,
         )  # fmt: skip
-    batches = {"micro": (1, 8), "paper": (1, 2)}
+    batches: dict[str, tuple[int, ...]] = {"micro": (1, 8), "paper": (1, 2)}
     if device == "cuda":
         batches = {"micro": (1, 8, 64), "paper": (1, 4, 16)}
     # Arithmetic in half precision is emulated on most CPUs, a hundred times slower.
@@ -96,14 +100,14 @@ def loads(options: Options, study: Study) -> tuple[Load, ...]:
                 reference = row is study.reference
                 for mode in options.modes if reference else ("eager",):
                     for precision in options.precisions if reference else ("fp32",):
-                        line = replace(plain, mode=mode, precision=precision)  # type: ignore[arg-type]
+                        line = replace(plain, mode=mode, precision=precision)
                         found += [line, replace(line, work="training step")]
     return tuple(found)
 
 
 def make_profile(
     options: Options, *, command: str, report: Callable[[str], None]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Measure everything.
 
     Args:
@@ -117,6 +121,8 @@ def make_profile(
     Raises:
         BenchError: If the study has configurations that are not WeakCLIP's alone.
     """
+    if options.repeats < 2:
+        raise BenchError(f"--repeats: expected 2 or more, got {options.repeats}")
     study = load_study(options.study)
     load_before = os.getloadavg()[0]
     costs = [cost for size in options.sizes for cost in _costs(study, size, report)]
@@ -132,6 +138,7 @@ def make_profile(
         "rates": asdict(rates),
         "costs": costs,
         "speeds": speeds,
+        "release_costs": [_release_cost(size, options, report) for size in options.sizes],
     }
 
 
@@ -145,7 +152,7 @@ def run_apart(load: Load, *, timeout: float) -> Measured:
             text=True,
             timeout=timeout,
             check=False,
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=_CHECKOUT,
         )
     except subprocess.TimeoutExpired:
         return Measured(status="timed out", error=f"no result after {timeout:g} s")
@@ -175,6 +182,26 @@ def read_profile(path: Path) -> dict[str, Any]:
             f"{path.name}: expected schema_version {SCHEMA_VERSION}, got {version}; {way_out}"
         )
     return dict(content)
+
+
+def _release_cost(size: str, options: Options, report: Callable[[str], None]) -> dict[str, Any]:
+    """What `python -m bench.release_cost` says, or why it says nothing."""
+    words = ["--size", size, "--batch", str(RELEASE_BATCH), "--rounds", str(options.repeats)]
+    words += ["--threads", str(options.threads), "--device", options.device]
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "bench.release_cost", *words, "--out", folder]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=options.timeout, check=False,
+                cwd=_CHECKOUT,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return {"size": size, "error": f"no result after {options.timeout:g} s"}
+    report(f"{size} release cost: exit {done.returncode}")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+        return {"size": size, "error": lines[-1][:300]}
+    return {"error": None, **json.loads(done.stdout.splitlines()[-1])}
 
 
 def _costs(study: Study, size: str, report: Callable[[str], None]) -> Sequence[dict[str, object]]:

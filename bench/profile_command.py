@@ -27,8 +27,10 @@ def profile(options: argparse.Namespace, words: Sequence[str]) -> int:
         wanted = options_for(
             flags.device_of(options.device), quick=options.quick, compiled=options.compiled
         )
-        wanted = replace(wanted, study=options.study, sizes=options.sizes or wanted.sizes)
+        wanted = replace(wanted, study=options.study, sizes=tuple(options.sizes or wanted.sizes))
         wanted = replace(wanted, all_variants=wanted.all_variants and not options.reference_only)
+        if options.repeats is not None:
+            wanted = replace(wanted, repeats=options.repeats)
         content = make_profile(wanted, command=command_line(words), report=console.say)
         write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     content = read_profile(path)

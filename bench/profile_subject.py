@@ -211,11 +211,13 @@ def config_at(size: str, config: WeakCLIPConfig, reference: WeakCLIPConfig) -> W
                 "study whose variants only switch components off, such as 'components'"
             )
         changed[field.name] = _resized(value, getattr(base, field.name))
-    return replace(base, **changed) if changed else base
+    found: WeakCLIPConfig = replace(base, **changed) if changed else base
+    return found
 
 
 def _resized(off: Any, on: Any) -> Any:  # noqa: ANN401 (kinds of any slot)
     """An off kind with the sizes that the full kind has; both have them by the same name."""
     assert is_dataclass(off)
+    assert not isinstance(off, type)
     shared = {field.name for field in fields(off)} & {field.name for field in fields(on)}
     return replace(off, **{name: getattr(on, name) for name in shared})

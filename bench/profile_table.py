@@ -28,6 +28,7 @@ def csv_text(profile: Profile) -> str:
     writer.writerows(_cost_rows(profile))
     for speed in profile["speeds"]:
         writer.writerows(_speed_rows(speed, profile))
+    writer.writerows(_release_row(cost) for cost in profile["release_costs"])
     for precision, rate in profile["rates"]["matmul_flops"].items():
         writer.writerow(
             {"metric": "matmul rate", "precision": precision, "value": rate, "unit": "FLOP/s"}
@@ -68,7 +69,7 @@ def markdown(profile: Profile) -> str:
             *_cost_table([cost for cost in profile["costs"] if cost["size"] == size]),
             "",
         ]
-    return "\n".join([*lines, *_speed_table(profile)]) + "\n"
+    return "\n".join([*lines, *_speed_table(profile), "", *_release_lines(profile)]) + "\n"
 
 
 def limits(speed: Mapping[str, Any], profile: Profile) -> tuple[float, float] | None:
@@ -136,6 +137,29 @@ def _speed_rows(speed: Mapping[str, Any], profile: Profile) -> Iterator[Row]:
         values.append((f"share of {_binding(bound)} limit", max(bound) / seconds(speed), "1"))
     for metric, value, unit in values:
         yield {**where, "metric": metric, "value": value, "unit": unit}
+
+
+def _release_row(cost: Mapping[str, Any]) -> Row:
+    where: Row = {"size": cost["size"], "work": "training step", "metric": "release over ours"}
+    if cost["error"]:
+        return {**where, "metric": "failed", "status": "failed", "error": cost["error"]}
+    measured = {"value": cost["ratio"], "unit": "1", "status": "ok", "batch": cost["batch"]}
+    return {**where, **measured, "precision": "fp32", "mode": "eager"}
+
+
+def _release_lines(profile: Profile) -> list[str]:
+    """A line per size: how much longer the same step takes with the release's work."""
+    lines = [
+        "## A training step with the release's work",
+        "",
+        "The same network, images and results (`bench/release_cost.py`), timed in turn: release "
+        "over ours, median of rounds.",
+        "",
+    ]
+    for cost in profile["release_costs"]:
+        said = cost["error"] or f"**{cost['ratio']:.2f}** (batch {cost['batch']}, fp32, eager)"
+        lines.append(f"- {cost['size']} size: {said}")
+    return lines
 
 
 def _cost_table(costs: Sequence[Mapping[str, Any]]) -> list[str]:

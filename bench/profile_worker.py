@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,14 +36,14 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
-class TrafficCounter(TorchDispatchMode):
+class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes of the tensors that operators read and write; views move nothing."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
-    def __torch_dispatch__(  # noqa: D105
+    def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401 (torch's signature)
         types: Any,  # noqa: ANN401
@@ -68,7 +69,7 @@ class EnergyMeter:
                 nvml.nvmlInit()
                 handle = nvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
                 nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-            except Exception:  # noqa: BLE001 (no NVML, no energy: its errors share no class)
+            except Exception:  # no NVML, no energy; its errors share no class
                 return
             self._read = lambda: float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
 
@@ -164,8 +165,12 @@ def _synchronise(device: str) -> None:
 def _peak_mib(device: str) -> float:
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / MIB
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
+    status = Path("/proc/self/status")
+    if status.exists():  # not ru_maxrss: on Linux a child starts with its parent's
+        lines = status.read_text(encoding="ascii").splitlines()
+        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return int(peak) * 1024 / MIB
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
 
 

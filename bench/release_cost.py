@@ -22,8 +22,9 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -53,8 +54,11 @@ if TYPE_CHECKING:
     from weakclip.clip.tower import ImageTower
     from weakclip.model import WeakCLIP
 
-TOLERANCE = 2e-3
-"""Largest relative difference of a loss, and of a weight's gradient in norm, float32."""
+    Step = Callable[[Batch], dict[str, Tensor]]
+
+TOLERANCE = 5e-3
+"""Largest relative difference of a loss, and of a weight's gradient in norm, float32: usually
+1e-5, but one ReLU whose input is nearly 0 may open on one side only, which gives 1e-3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +108,9 @@ class ReleaseStep:
         for tower in (self.model.image_tower, self.model.text_tower):
             tower.requires_grad_(requires_grad=True)
         towers = [*self.model.image_tower.parameters(), *self.model.text_tower.parameters()]
+        groups: list[dict[str, Any]] = [{"params": learnt}, {"params": towers, "lr": 0.0}]
         self.optimiser = torch.optim.AdamW(
-            [{"params": learnt}, {"params": towers, "lr": 0.0}],
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
+            groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
@@ -172,21 +175,21 @@ def difference(ours: LibraryStep, release: ReleaseStep, batch: Batch, *, seed: i
         BenchError: If they differ by more than `TOLERANCE`.
     """
     losses = []
-    for step in (ours, release):
+    steps: tuple[Step, ...] = (ours, release)
+    for step in steps:
         torch.manual_seed(seed)
         losses.append(step(batch))
     apart = max(
         float((losses[1][name] - value).abs() / value.abs().clamp(min=1e-6))
         for name, value in losses[0].items()
     )
-    pairs = [
-        (mine.grad, theirs.grad)
-        for mine, theirs in zip(
-            ours.subject.model.trainable_parameters(),
-            release.optimiser.param_groups[0]["params"],
+    pairs = list(
+        zip(
+            _gradients(ours.subject.model.trainable_parameters()),
+            _gradients(release.optimiser.param_groups[0]["params"]),
             strict=True,
         )
-    ]
+    )
     whole = float(torch.stack([mine.norm() for mine, _ in pairs]).norm())
     gradient = max(
         float((mine - theirs).norm()) / max(float(mine.norm()), 1e-3 * whole)
@@ -210,9 +213,10 @@ def measure_ratio(size: str, *, batch: int, rounds: int, threads: int, device: s
     images = random_batch(size, batch, device)
     apart = difference(ours, release, images, seed=0)
     times: tuple[list[float], list[float]] = ([], [])
+    steps: tuple[Step, ...] = (ours, release)
     for _ in range(rounds):
-        for step, taken in zip((ours, release), times, strict=True):
-            taken.append(_seconds(lambda step=step: step(images), device))
+        for step, taken in zip(steps, times, strict=True):
+            taken.append(_seconds(partial(step, images), device))
     mine, theirs = times
     return Ratio(
         size=size,
@@ -264,8 +268,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     text = json.dumps(record, indent=1) + "\n"
     write_atomically(args.out / f"release_cost-{args.size}-{args.device}.json", text.encode())
-    sys.stdout.write(json.dumps({"ratio": ratio.ratio, "size": ratio.size}) + "\n")
+    sys.stdout.write(json.dumps(asdict(ratio)) + "\n")
     return 0
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Gradients of parameters, zero where there is none."""
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
 
 
 def _seconds(call: Callable[[], object], device: str) -> float:

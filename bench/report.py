@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.caption import caption
-from bench.effects import effects, main_tasks
+from bench.effects import effects
 from bench.errors import BenchError
 from bench.factorial_summary import NOTE, factorial_summary
-from bench.figure import FORMATS, SHOWS, draw, fingerprint
+from bench.figure import FORMATS
+from bench.figure_set import draw, drawings
 from bench.markup import latex, markdown
 from bench.slots import config_id, plain_config
 from bench.store import Store, write_atomically
 from bench.summary import Summary, summarise
-from bench.table import csv_text, effects_frame, tidy
+from bench.table import csv_text, curves_frame, effects_frame, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,8 @@ class Report:
     files: dict[str, bytes]
     figures: dict[str, str]
     """What each figure shows, by name without suffix."""
-    effects_csv: str
+    marks: dict[str, str]
+    """What stands in the metadata of each figure while it is fresh, by path."""
 
 
 def render(study: Study, store: Store) -> Report:
@@ -53,11 +55,14 @@ def render(study: Study, store: Store) -> Report:
     _check_fair(study, records)
     found = effects(study, records, store)
     summary, notes = summarise(study, records, found), caption(records)
+    scores_csv = csv_text(tidy(records))
     effects_csv = csv_text(effects_frame(study, records, found))
+    curves_csv = csv_text(curves_frame(records))
     rebuilt_by = f"python -m bench report {study.name}"
     texts = {
-        f"tables/{study.name}.csv": csv_text(tidy(records)),
+        f"tables/{study.name}.csv": scores_csv,
         f"tables/{study.name}_effects.csv": effects_csv,
+        f"tables/{study.name}_curves.csv": curves_csv,
         f"tables/{study.name}.md": markdown(summary, notes, rebuilt_by=rebuilt_by),
         f"tables/{study.name}.tex": latex(summary, notes, rebuilt_by=rebuilt_by),
     }
@@ -68,11 +73,12 @@ def render(study: Study, store: Store) -> Report:
         texts[f"{name}.md"] = markdown(factorial, said, rebuilt_by=rebuilt_by)
         texts[f"{name}.tex"] = latex(factorial, said, rebuilt_by=rebuilt_by)
     files = {name: text.encode() for name, text in texts.items()}
-    shown = main_tasks(records)
-    if found and shown:
+    figures = drawings(study, records, scores=scores_csv, effects=effects_csv, curves=curves_csv)
+    marks = {}
+    for figure in figures:
         for format_ in FORMATS:
-            name = f"figures/{study.name}.{format_}"
-            files[name] = draw(effects_csv, tasks=shown, format_=format_)
+            name = f"figures/{figure.name}.{format_}"
+            files[name], marks[name] = draw(figure, format_), figure.mark
     return Report(
         study=study,
         records=tuple(records),
@@ -81,8 +87,8 @@ def render(study: Study, store: Store) -> Report:
         more=() if factorial is None else (factorial,),
         notes=notes,
         files=files,
-        figures={study.name: SHOWS} if found and shown else {},
-        effects_csv=effects_csv,
+        figures={figure.name: figure.shows for figure in figures},
+        marks=marks,
     )
 
 
@@ -99,12 +105,12 @@ def stale_files(report: Report, store: Store) -> list[str]:
     Tables are compared byte by byte. Figures are compared by the hash of their data, because
     another version of the plotting library draws the same data with other bytes.
     """
-    mark = fingerprint(report.effects_csv).encode()
     stale = []
     for name, content in report.files.items():
         path = store.root / name
         there = path.read_bytes() if path.exists() else b""
-        fresh = mark in there if name.startswith("figures/") else there == content
+        mark = report.marks.get(name)
+        fresh = there == content if mark is None else mark.encode() in there
         if not fresh:
             stale.append(name)
     return stale

@@ -6,6 +6,7 @@ random factors.
 
 References:
     Satterthwaite, "An approximate distribution of estimates of variance components", 1946.
+    Box, Hunter and Hunter, "Statistics for Experimenters", 2005 (seeds as blocks).
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (resampling of images).
     Good, "Permutation, Parametric, and Bootstrap Tests of Hypotheses", 2005 (exchange in pairs).
     Holm, "A simple sequentially rejective multiple test procedure", 1979.
@@ -67,6 +68,18 @@ class Difference:
     images: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedNoise:
+    """What a seed does to one variant beyond what it does to all: the residual of variants x seeds.
+
+    With three seeds a single difference estimates its own noise from two degrees of freedom; all
+    rows of a study together know it far better, if it is about the same for all.
+    """
+
+    variance: float
+    df: int
+
+
 @dataclass(frozen=True, slots=True)
 class Resampled:
     """Pooled mIoU of V variants that share S seeds and N images, also of resampled images."""
@@ -124,7 +137,28 @@ def resample(
     )
 
 
-def contrast(scores: Resampled, weights: Sequence[float]) -> Difference:
+def seed_noise(by_seed: NDArray[np.float64]) -> SeedNoise | None:
+    """Return the residual variance of scores, (V, S), after variants' and seeds' means.
+
+    None with fewer than three variants or two seeds: then there is nothing to pool.
+
+    Example:
+        >>> noise = seed_noise(np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
+        >>> noise.variance, noise.df
+        (0.0, 2)
+    """
+    variants, seeds = by_seed.shape
+    if variants < 3 or seeds < 2:
+        return None
+    rows, columns = by_seed.mean(axis=1, keepdims=True), by_seed.mean(axis=0, keepdims=True)
+    df = (variants - 1) * (seeds - 1)
+    residual = by_seed - rows - columns + by_seed.mean()
+    return SeedNoise(variance=float((residual**2).sum()) / df, df=df)
+
+
+def contrast(
+    scores: Resampled, weights: Sequence[float], *, noise: SeedNoise | None = None
+) -> Difference:
     """Return the weighted sum of variants' scores, with seeds and images as random factors.
 
     The variance is that between seeds plus that under a bootstrap which resamples images, the
@@ -134,14 +168,19 @@ def contrast(scores: Resampled, weights: Sequence[float]) -> Difference:
     Args:
         scores: Of V variants.
         weights: V weights, e.g. 1 and -1 for a difference.
+        noise: Of the seeds, pooled over a study; by default that of this contrast alone.
     """
     by_seed = _weighted(scores.by_seed, weights)
     seeds = len(by_seed)
     variance_images = float(_weighted(scores.bootstrap, weights).mean(axis=0).var(ddof=1))
-    variance_seeds = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else math.nan
-    terms = [(variance_images, scores.images - 1)]
-    if seeds > 1:
-        terms.append((variance_seeds, seeds - 1))
+    terms, variance_seeds = [(variance_images, scores.images - 1)], math.nan
+    if seeds > 1 and noise is None:
+        noise = SeedNoise(variance=float(by_seed.var(ddof=1)), df=seeds - 1)
+        variance_seeds = noise.variance / seeds
+    elif seeds > 1 and noise is not None:
+        variance_seeds = noise.variance * sum(weight**2 for weight in weights) / seeds
+    if noise is not None and seeds > 1:
+        terms.append((variance_seeds, noise.df))
     low, high, p_value, df = _t_interval(float(by_seed.mean()), terms)
     return Difference(
         estimate=float(by_seed.mean()),
@@ -160,6 +199,7 @@ def paired_difference(
     counts: NDArray[np.integer],
     baseline: NDArray[np.integer],
     *,
+    noise: SeedNoise | None = None,
     resamples: int = RESAMPLES,
     rng_seed: int = 0,
 ) -> Difference:
@@ -168,6 +208,7 @@ def paired_difference(
     Args:
         counts: Counts of the variant, (S, N, K, 3), S seeds.
         baseline: Counts of what it is compared with, same shape, seeds and images in order.
+        noise: Of the seeds, pooled over a study; by default that of these two alone.
         resamples: Bootstrap resamples of the images.
         rng_seed: Seed of the resampling.
 
@@ -175,7 +216,7 @@ def paired_difference(
         ValueError: If the shapes differ or are not (S, N, K, 3).
     """
     scores = resample([counts, baseline], resamples=resamples, rng_seed=rng_seed)
-    return contrast(scores, (1.0, -1.0))
+    return contrast(scores, (1.0, -1.0), noise=noise)
 
 
 def hierarchical_interval(

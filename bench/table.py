@@ -29,6 +29,9 @@ EFFECT_COLUMNS = (
 )
 """Columns of `results/tables/<study>_effects.csv`; differences are fractions."""
 
+CURVE_COLUMNS = ("study", "variant", "seed", "preset", "step", "metric", "value")
+"""Columns of `results/tables/<study>_curves.csv`."""
+
 _SORTED_BY = ["study", "variant", "task", "seed", "metric", "class_name"]
 _COUNTED = {"num_classes_scored": "classes"}
 
@@ -69,6 +72,19 @@ def effects_frame(
         for effect in found
     ]
     return pd.DataFrame(rows, columns=list(EFFECT_COLUMNS))
+
+
+def curves_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return the logged training steps, one measurement a row."""
+    rows = [
+        (record.study, record.variant, record.seed, record.preset, int(point["step"]), name, value)
+        for record in records
+        for point in record.curve
+        for name, value in point.items()
+        if name != "step"
+    ]
+    frame = pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
+    return frame.sort_values(list(CURVE_COLUMNS[:6]), kind="stable", ignore_index=True)
 
 
 def csv_text(frame: pd.DataFrame) -> str:

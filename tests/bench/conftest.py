@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench import cli, report, task
-from bench.figure import fingerprint
 from tests.bench import fake
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bench.figure_set import Drawing
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to run commands in; the only study is the fake one, on fake data."""
 
-    def draw(effects_csv: str, **_: object) -> bytes:
-        return fingerprint(effects_csv).encode()
+    def draw(drawing: Drawing, _: str) -> bytes:
+        return drawing.mark.encode()
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report, "draw", draw)  # the real one: test_figure.py, test_report.py

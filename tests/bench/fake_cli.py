@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from bench import cli, provenance, report, task
-from bench.figure import fingerprint
 from tests.bench import fake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from bench.figure_set import Drawing
 
 WORDS = ["run", "fake", "--workers", "1"]
 TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "fcntl.flock")
 OURS = ("results", "artifacts")
 
 
-def draw(effects_csv: str, **_: object) -> bytes:
+def draw(drawing: Drawing, _: str) -> bytes:
     """Bytes instead of a picture."""
-    return fingerprint(effects_csv).encode()
+    return drawing.mark.encode()
 
 
 def pretend(pause: float) -> None:

@@ -21,6 +21,7 @@ from bench.statistics import (
     paired_difference,
     permutation_p_value,
     pooled_miou,
+    seed_noise,
     spread,
 )
 
@@ -53,8 +54,16 @@ class World:
     """Per variant, seed, image and class."""
 
 
-def draw(world: World, generator: np.random.Generator, effects: tuple[float, ...]) -> list[Counts]:
-    """Counts of one variant per effect, (S, N, K, 3) each, on the same images."""
+def draw(
+    world: World,
+    generator: np.random.Generator,
+    effects: tuple[float, ...],
+    scales: tuple[float, ...] = (),
+) -> list[Counts]:
+    """Counts of one variant per effect, (S, N, K, 3) each, on the same images.
+
+    `scales` multiply what seeds do to each variant; by default they do the same to all.
+    """
     seeds, images = world.seeds, world.images
     shown = generator.random((images, CLASSES)) < 0.09
     shown[np.arange(images), generator.integers(1, CLASSES, images)] = True
@@ -64,9 +73,13 @@ def draw(world: World, generator: np.random.Generator, effects: tuple[float, ...
     hardness = world.image_sd * generator.normal(size=(images, CLASSES))
     base = np.linspace(0.55, 0.9, CLASSES)
     return [
-        _counts(world, generator, size, base + effect + hardness, (seeds, images))
-        for effect in effects
+        _counts(_scaled(world, scale), generator, size, base + effect + hardness, (seeds, images))
+        for effect, scale in zip(effects, scales or (1.0,) * len(effects), strict=True)
     ]
+
+
+def _scaled(world: World, scale: float) -> World:
+    return replace(world, seed_sd=scale * world.seed_sd, class_seed_sd=scale * world.class_seed_sd)
 
 
 def _counts(
@@ -110,6 +123,35 @@ def difference_coverage(world: World, trials: int, rng_seed: int) -> tuple[float
     return hits / trials, rejected / trials
 
 
+def pooled_coverage(
+    world: World, scales: tuple[float, ...], trials: int, rng_seed: int
+) -> tuple[float, float, float]:
+    """A study of one row per scale, each compared with the first, as in a table.
+
+    Returns:
+        Share of 95 % intervals that hold the truth, with the noise of the seeds pooled over the
+        rows; the same of the worst row; and how wide they are beside those of each pair alone.
+    """
+    generator = np.random.default_rng(rng_seed)
+    effects = tuple(np.linspace(0, world.effect, len(scales)).tolist())
+    truths = [truth_of(_scaled(world, s), e) for e, s in zip(effects, scales, strict=True)]
+    hits, pooled, alone = np.zeros(len(scales) - 1), 0.0, 0.0
+    for trial in range(trials):
+        rows = draw(world, generator, effects, scales)
+        noise = seed_noise(np.stack([pooled_miou(row) for row in rows]))
+        for row in range(1, len(rows)):
+            found, own = (
+                paired_difference(
+                    rows[row], rows[0], noise=each, resamples=RESAMPLES, rng_seed=trial
+                )
+                for each in (noise, None)
+            )
+            hits[row - 1] += found.low <= truths[row] - truths[0] <= found.high
+            pooled += found.high - found.low
+            alone += own.high - own.low
+    return float(hits.mean()) / trials, float(hits.min()) / trials, pooled / alone
+
+
 def score_coverage(world: World, trials: int, rng_seed: int) -> tuple[float, float]:
     """Share of 95 % intervals of one variant's score that hold the truth.
 
@@ -150,6 +192,14 @@ def main(trials: int) -> None:
         lines.append((f"the same, {seeds} seeds", difference_coverage(some, trials, seeds)[0]))
     lines.append(("the same, seeds do not matter", difference_coverage(quiet, trials, 6)[0]))
     lines.append(("no difference: p < 0.05", difference_coverage(null, trials, 7)[1]))
+    for name, scales in (
+        ("8 rows, noise of the seeds pooled", (1.0,) * 8),
+        ("the same, that noise 0.5 to 1.5 times as large", tuple(np.linspace(0.5, 1.5, 8))),
+    ):
+        mean, worst, width = pooled_coverage(world, scales, trials // 8, 11)
+        lines.append((f"{name}: coverage", mean))
+        lines.append((f"{name}: coverage of the worst row", worst))
+        lines.append((f"{name}: width beside intervals of each pair alone", width))
     both, seeds_only = score_coverage(world, trials, 8)
     lines.append(("score of one variant, seeds and images: coverage", both))
     lines.append(("score of one variant, t-interval over seeds only: coverage", seeds_only))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def line(**changes: Any) -> Load:
+def line(**changes: Any) -> Load:  # noqa: ANN401 (fields of any kind)
     values: dict[str, Any] = {
         "study": "components", "variant": "baseline", "size": "micro", "work": "forward",
         "batch": 2, "repeats": 2,
@@ -59,6 +59,10 @@ def made_up() -> dict[str, Any]:
             {**asdict(line(work="training step")), **asdict(measured)},
             {**asdict(line(batch=9)), **asdict(failed)},
         ],
+        "release_costs": [
+            {"error": None, "size": "micro", "batch": 2, "ratio": 1.5},
+            {"error": "no result", "size": "paper"},
+        ],
     }  # fmt: skip
 
 
@@ -90,6 +94,14 @@ def test_the_binding_limit_is_the_longer_one() -> None:
     assert limits(profile["speeds"][2], profile) is None
 
 
+def test_the_ratio_with_the_release_is_a_row() -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_text(made_up()))))
+    (ratio,) = (row for row in rows if row["metric"] == "release over ours")
+    assert (ratio["size"], ratio["batch"], ratio["value"]) == ("micro", "2", "1.5")
+    assert [row["size"] for row in rows if row["error"] == "no result"] == ["paper"]
+    assert "- micro size: **1.50**" in markdown(made_up())
+
+
 def test_quantiles_are_times_that_were_measured() -> None:
     speed = {"milliseconds": [float(number) for number in range(20, 0, -1)]}
     assert (seconds(speed), seconds(speed, 0.95)) == (0.010, 0.019)
@@ -116,6 +128,15 @@ def test_running_out_of_memory_is_a_row() -> None:
     assert measured.error
 
 
+def test_a_peak_of_memory_is_not_the_one_of_the_process_that_asked() -> None:
+    held = torch.ones(1 << 28)  # 1 GiB
+    measured = run_apart(line(), timeout=120)
+    assert measured.status == "ok"
+    assert measured.base_memory_mib is not None
+    assert measured.peak_memory_mib is not None
+    assert 50 < measured.base_memory_mib <= measured.peak_memory_mib < held.nbytes / 2**20
+
+
 def test_an_unknown_variant_is_a_row_with_its_error() -> None:
     measured = run_apart(line(variant="fulll"), timeout=120)
     assert measured.status == "failed"
@@ -132,6 +153,8 @@ def test_a_quick_profile_writes_its_files(tmp_path: Path) -> None:
     assert main(command) == 0
     content = read_profile(tmp_path / "perf/profile.json")
     assert [speed["status"] for speed in content["speeds"]] == ["ok", "ok"]
+    (release,) = content["release_costs"]
+    assert (release["error"], release["size"]) == (None, "micro")
     assert all(speed["peak_memory_mib"] > 100 for speed in content["speeds"])
     table = (tmp_path / "tables/profile.csv").read_bytes()
     (tmp_path / "tables/profile.csv").unlink()

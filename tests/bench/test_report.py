@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -79,15 +81,32 @@ def test_the_markdown_table_says_what_was_run_and_how(store: Store) -> None:
 
 def test_latex_is_balanced_and_escaped(store: Store) -> None:
     text = render(STUDY, store).files["tables/fake.tex"].decode()
-    assert text.count(r"\begin{") == text.count(r"\end{") == 2
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     assert text.isascii()
     assert not re.search(r"(?<!\\)[#_]", text.partition("\n")[2])
-    body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    columns = re.search(r"tabular\}\{(l?r+)\}", text)
-    assert columns is not None
-    assert {line.count(" & ") for line in body[1:]} == {len(columns[1]) - 1}
-    assert r"\multicolumn{4}{c}{pseudo-mask-train}" in body[0]
+    blocks = text.split(r"\begin{tabular}")[1:]
+    assert len(blocks) == text.count(r"\end{tabular}") > 1
+    for block in blocks:
+        body = [line for line in block.splitlines() if line.endswith(r"\\")]
+        columns = re.match(r"\{(l?r+)\}", block)
+        assert columns is not None
+        names = body[1:] if "multicolumn" in body[0] else body
+        assert {line.count(" & ") for line in names} == {len(columns[1]) - 1}
+        assert [line.split()[0] for line in names[1:]] == [row.name for row in STUDY.rows]
+    assert r"\multicolumn{4}{c}{pseudo-mask-train}" in text
+    assert r"\textbf{66.6 $\pm$ 0.4}" in text
+    assert r"\underline{53.8" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex; install TeX Live")
+def test_latex_compiles_with_article_and_fits_its_text(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "table.tex").write_bytes(render(STUDY, store).files["tables/fake.tex"])
+    lines = (r"\documentclass{article}\usepackage{booktabs}\begin{document}", r"\input{table}")
+    (tmp_path / "page.tex").write_text("\n".join(lines) + "\n\\end{document}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
 
 
 def test_a_dirty_tree_and_one_seed_are_said(tmp_path: Path, store: Store) -> None:

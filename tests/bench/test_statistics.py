@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.statistics import (
+    SeedNoise,
     contrast,
     hierarchical_interval,
     holm,
@@ -16,12 +17,14 @@ from bench.statistics import (
     permutation_p_value,
     pooled_miou,
     resample,
+    seed_noise,
     spread,
 )
 from tests.bench.simulate_statistics import (
     World,
     difference_coverage,
     permutation_errors,
+    pooled_coverage,
     score_coverage,
 )
 
@@ -184,3 +187,41 @@ def test_contrasts_share_their_resamples() -> None:
     steps = [contrast(scores, weights).estimate for weights in ((1, -1, 0), (0, 1, -1))]
     assert contrast(scores, (1, 0, -1)).estimate == pytest.approx(sum(steps))
     assert contrast(scores, (1, -1, 0)) == paired_difference(cells[0], cells[1])
+
+
+def test_noise_of_the_seeds_is_what_neither_rows_nor_seeds_explain() -> None:
+    scores = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [5.0, 6.0, 7.0]])
+    noise = seed_noise(scores)
+    assert noise is not None
+    assert noise.variance == pytest.approx(0.0, abs=1e-12)
+    assert noise.df == 4
+    scores[0, 0] += 0.9
+    disturbed = seed_noise(scores)
+    assert disturbed is not None
+    # The residual of one disturbed cell of a V x S table is (V-1)(S-1)/(VS) of its square in all.
+    assert disturbed.variance == pytest.approx(0.81 * (2 * 2 / 9) / 4)
+
+
+def test_noise_is_not_pooled_over_two_rows_or_one_seed() -> None:
+    assert seed_noise(np.zeros((2, 3))) is None
+    assert seed_noise(np.zeros((5, 1))) is None
+
+
+def test_pooled_noise_replaces_that_of_the_contrast() -> None:
+    counts = np.random.default_rng(0).integers(1, 50, (2, 3, 20, 4, 3))
+    counts[..., 0] = counts[..., 1:].min(axis=-1) // 2
+    alone = paired_difference(counts[0], counts[1])
+    pooled = paired_difference(counts[0], counts[1], noise=SeedNoise(variance=3e-4, df=14))
+    assert pooled.estimate == alone.estimate
+    assert pooled.variance_images == alone.variance_images
+    assert pooled.variance_seeds == pytest.approx(2 * 3e-4 / 3)
+    both, seeds = pooled.variance_images + pooled.variance_seeds, pooled.variance_seeds
+    expected = both**2 / (seeds**2 / 14 + pooled.variance_images**2 / 19)
+    assert pooled.df == pytest.approx(expected)
+
+
+def test_pooled_noise_keeps_the_promise_of_the_intervals() -> None:
+    mean, worst, width = pooled_coverage(World(images=120), (1.0,) * 6, trials=60, rng_seed=1)
+    assert 0.90 <= mean <= 0.99
+    assert worst >= 0.85
+    assert width < 1
