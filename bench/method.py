@@ -21,13 +21,13 @@ from bench.split import tensors_sha256
 from weakclip.checkpoints import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torch import Tensor
 
     from weakclip.config import WeakCLIPConfig
-    from weakclip.masker import ImageStack, MaskerSpec, RefinementSpec, Setting
+    from weakclip.masker import ImageStack, MaskerSpec, Refinement, RefinementSpec, Setting
 
 CHUNK = 50  # images at a time
 Sizes = dict[str, dict[str, int]]
@@ -110,7 +110,7 @@ def make_maps(
     )
 
 
-def refined_scores(
+def fit_refinement(
     spec: RefinementSpec,
     setting: Setting,
     data: ImageStack,
@@ -118,20 +118,21 @@ def refined_scores(
     *,
     seed: int,
     report: Callable[[int, int], None],
-) -> tuple[Tensor, Sizes]:
-    """Fit a refinement on the maps of a split and apply it.
-
-    Returns:
-        Class scores, (N, 1 + F, H, W), and the refinement's parameter counts.
-    """
+) -> tuple[Refinement, Sizes]:
+    """Build a refinement, fit it on the maps of a split, and say what parameters it has."""
     refinement = spec.build(setting)
     refinement.fit(data, list(cams), seed=seed, report=report)
-    parts = []
+    return refinement, refinement.parameter_counts()
+
+
+def refined_scores(
+    refinement: Refinement, setting: Setting, data: ImageStack, cams: Tensor
+) -> Iterator[Tensor]:
+    """Class scores, (n, 1 + F, H, W), of some images after the other."""
     for start in range(0, len(data), CHUNK):
         rows = slice(start, start + CHUNK)
         batch = (data.images[rows], data.image_labels[rows], cams[rows])
-        parts.append(refinement.scores(*(part.to(setting.device) for part in batch)).cpu())
-    return torch.cat(parts), refinement.parameter_counts()
+        yield refinement.scores(*(part.to(setting.device) for part in batch)).cpu()
 
 
 def _write(path: Path, maps: Maps) -> None:

@@ -26,7 +26,7 @@ from bench.bank import Bank, BankBatches, BankSpec, ensure_bank
 from bench.cartoon.vocabulary import BACKGROUND_WORDS, DISPLAY_NAMES
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
-from bench.method import CHUNK, Method, ensure_maps, refined_scores
+from bench.method import CHUNK, Method, ensure_maps, fit_refinement, refined_scores
 from bench.preset import load_preset
 from bench.provenance import code_id
 from bench.split import Split, read_split, tensors_sha256
@@ -45,7 +45,7 @@ from weakclip.training import fit
 from weakclip.views import normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor
 
@@ -102,7 +102,7 @@ class CartoonWorkbench:
             ensure_voc(root, preset.world, seed=preset.world_seed, splits=dict(preset.splits))
         self.root = root
         self._kept: dict[tuple[object, ...], tuple[Bank, Features]] = {}
-        self._train_lattices: list[Lattices] = []
+        self._train_lattices: dict[int, Lattices] = {}
 
     @property
     def protocol(self) -> dict[str, object]:
@@ -170,11 +170,10 @@ class CartoonWorkbench:
         with _timed(scores.seconds, "prepare"):
             bank, val_features = self.features(config)
         model, curve = self._train(config, bank, seed, scores.seconds, report)
+        self._score_pseudo(scores, self._probabilities(model, bank.plain()))
         with _timed(scores.seconds, "infer"):
-            train_probs = self._probabilities(model, bank.plain())
-            val_probs = self._probabilities(model, val_features)
-        self._score_pseudo(scores, train_probs)
-        scores.add("val-network", val_probs.argmax(1), self.val)
+            labels = [chunk.argmax(1) for chunk in self._probabilities(model, val_features)]
+        scores.add("val-network", torch.cat(labels), self.val)
         return scores.outcome(parameter_counts(model), curve)
 
     def _run_method(self, method: Method, seed: int, report: Callable[[int, int], None]) -> Outcome:
@@ -191,15 +190,14 @@ class CartoonWorkbench:
                 with _timed(scores.seconds, "prepare"):
                     bank = self._bank(method.refinement, seeds, Path(folder))
                 model, curve = self._train(method.refinement, bank, seed, scores.seconds, report)
-                with _timed(scores.seconds, "infer"):
-                    probs = self._probabilities(model, bank.plain())
+                self._score_pseudo(scores, self._probabilities(model, bank.plain()))
             sizes = parameter_counts(model)
         else:
             with _timed(scores.seconds, "refine"):
-                probs, sizes = refined_scores(
+                refined, sizes = fit_refinement(
                     method.refinement, setting, data, maps.cams, seed=seed, report=report
                 )
-        self._score_pseudo(scores, probs)
+            self._score_pseudo(scores, refined_scores(refined, setting, data, maps.cams))
         return scores.outcome({**maps.parameters, **sizes}, curve)
 
     @property
@@ -312,50 +310,48 @@ class CartoonWorkbench:
 
         with _timed(seconds, "train"):
             self._fit(model, config, recipe, bank, seed, told)
-        counts = class_counts(
-            self._probabilities(model.eval(), features).argmax(1),
-            tune.gt_masks,
-            len(self.class_names),
-        )
+        labels = [chunk.argmax(1) for chunk in self._probabilities(model.eval(), features)]
+        counts = class_counts(torch.cat(labels), tune.gt_masks, len(self.class_names))
         return Tuned(miou=float(miou(counts.sum(dim=0))), seconds=seconds["train"])
 
     @torch.no_grad()
-    def _probabilities(self, model: WeakCLIP, features: Features) -> Tensor:
-        """Class probabilities at image size, (N, K, H, W)."""
-        text, parts = model.text(), []
+    def _probabilities(self, model: WeakCLIP, features: Features) -> Iterator[Tensor]:
+        """Class probabilities at image size, (n, K, H, W), of some images after the other."""
+        text = model.text()
         for start in range(0, len(features.global_embedding), CHUNK):
             logits = model(features.select(slice(start, start + CHUNK)), text=text).logits
             logits = F.interpolate(logits, self.train.size, mode="bilinear", align_corners=False)
-            parts.append(logits.softmax(dim=1).cpu())
-        return torch.cat(parts)
+            yield logits.softmax(dim=1).cpu()
 
-    def _score_pseudo(self, scores: _Scores, class_scores: Tensor) -> None:
-        """Score masks of `train` from class scores (N, K, H, W), before and after the CRF."""
+    def _score_pseudo(self, scores: _Scores, class_scores: Iterable[Tensor]) -> None:
+        """Score masks of `train` from class scores (n, K, H, W), before and after the CRF."""
         known = F.pad(self.train.image_labels, (1, 0), value=True)
-        class_scores = class_scores * known[:, :, None, None]
-        scores.add("train-pseudo", class_scores.argmax(1), self.train)
-        with _timed(scores.seconds, "crf"):
-            refined = self._refine(class_scores, known)
-        scores.add("train-pseudo-crf", refined, self.train)
+        masks: list[Tensor] = []
+        refined: list[Tensor] = []
+        with _timed(scores.seconds, "infer"):
+            for number, chunk in enumerate(class_scores):
+                rows = slice(number * CHUNK, number * CHUNK + len(chunk))
+                possible = chunk * known[rows, :, None, None]
+                masks.append(possible.argmax(1))
+                with _timed(scores.seconds, "crf"):
+                    refined.append(self._refine(possible, known, rows))
+        scores.seconds["infer"] -= scores.seconds["crf"]
+        scores.add("train-pseudo", torch.cat(masks), self.train)
+        scores.add("train-pseudo-crf", torch.cat(refined), self.train)
 
-    def _refine(self, class_scores: Tensor, known: Tensor) -> Tensor:
-        """Labels after the dense CRF on the tagged classes, (N, H, W); lattices are kept."""
-        images = self.train.images.to(self.device)
-        if not self._train_lattices:
-            built = [build_lattices(chunk, self.preset.crf) for chunk in torch.split(images, CHUNK)]
-            self._train_lattices = [part[i] for part in built for i in range(len(part))]
-        labels = []
-        for start in range(0, len(images), CHUNK):
-            rows = slice(start, start + CHUNK)
-            marginals = dense_crf(
-                images[rows],
-                class_scores[rows].to(self.device),
-                self.preset.crf,
-                present=known[rows],
-                lattices=self._train_lattices[rows],
-            )
-            labels.append(marginals.argmax(1).cpu())
-        return torch.cat(labels)
+    def _refine(self, class_scores: Tensor, known: Tensor, rows: slice) -> Tensor:
+        """Labels after the dense CRF on the tagged classes, (n, H, W); lattices are kept."""
+        images = self.train.images[rows].to(self.device)
+        if rows.start not in self._train_lattices:
+            self._train_lattices[rows.start] = build_lattices(images, self.preset.crf)
+        marginals = dense_crf(
+            images,
+            class_scores.to(self.device),
+            self.preset.crf,
+            present=known[rows],
+            lattices=self._train_lattices[rows.start],
+        )
+        return marginals.argmax(1).cpu()
 
 
 class _Scores:
@@ -443,4 +439,4 @@ def _loss_grid(config: WeakCLIPConfig) -> int:
 def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    seconds[phase] = round(time.perf_counter() - start, 3)
+    seconds[phase] = round(seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
