@@ -95,3 +95,17 @@ def profile(session: nox.Session) -> None:
     """Measure parameters, FLOPs, time and memory of every variant."""
     install(session, "suite")
     session.run("python", "-m", "bench", "profile", *session.posargs)
+
+
+@nox.session(default=False)
+def gallery(session: nox.Session) -> None:
+    """Train a few rows and keep pictures of their masks for the report."""
+    install(session, "suite")
+    session.run("python", "-m", "bench", "gallery", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation site; a warning fails."""
+    install(session, "docs")
+    session.run("zensical", "build", "--strict", "-f", "mkdocs.yml", *session.posargs)

@@ -104,17 +104,17 @@ def _head(frame: pd.DataFrame) -> str:
     return f"{first['study']}, preset {preset_label(first['preset'])}; n = {seeds} seeds"
 
 
-def _class_panel(axis: Axes, part: pd.DataFrame, order: Sequence[str], reference: str) -> None:
+def _class_panel(axis: Axes, part: pd.DataFrame, order: list[str], reference: str) -> None:
     colours = sns.color_palette("colorblind")
-    means = 100 * part.groupby(["variant", "class_name"])["value"].mean()
-    spread = (100 * part.groupby(["variant", "class_name"])["value"].std()).fillna(0)
+    by_row = (100 * part["value"]).groupby([part["class_name"], part["variant"]])
+    means, spread = by_row.mean().unstack().reindex(order), by_row.std().unstack().reindex(order)
     places = range(len(order))
     axis.barh(
-        places, means[reference].reindex(order), xerr=spread[reference].reindex(order),
-        color=colours[0], height=0.7, error_kw={"linewidth": 0.8},
+        places, means[reference], xerr=spread[reference].fillna(0), color=colours[0], height=0.7,
+        error_kw={"linewidth": 0.8},
     )  # fmt: skip
-    for variant in means.index.levels[0].drop(reference):
-        axis.plot(means[variant].reindex(order), places, ".", color=colours[1], markersize=2)
+    for variant in means.columns.drop(reference):
+        axis.plot(means[variant], places, ".", color=colours[1], markersize=2)
     axis.set_yticks(places, order)
     axis.set_ylim(-0.6, len(order) - 0.4)
     axis.grid(visible=False, axis="y")

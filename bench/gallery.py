@@ -8,6 +8,7 @@ the first row, look at the ground truth: a gallery shows, it measures nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -73,12 +74,11 @@ def make_gallery(
     """
     masks = {
         row.name: train_masks(
-            workbench, _config(row.name, row.config), request.seed,
-            report=lambda step, total, name=row.name: report(name, step, total),
+            workbench, _config(row.name, row.config), request.seed, report=partial(report, row.name)
         )
         for name in request.variants
         for row in request.study.select((name,))
-    }  # fmt: skip
+    }
     scores = {name: image_scores(pred, workbench) for name, pred in masks.items()}
     first = scores[request.variants[0]]
     chosen = {

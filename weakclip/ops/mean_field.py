@@ -45,7 +45,7 @@ def mean_field(unary: Tensor, lattices: Lattices | Sequence[Lattices], config: C
 
     Raises:
         ValueError: If sizes, terms or devices do not fit each other, or a compatibility matrix is
-        not (L, L).
+            not (L, L).
     """
     count, labels, height, width = dims(unary, "B L H W", name="unary")
     if unary.numel() == 0:
