@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from bench.worker import Bench
 
 
+SLOWEST_POLL = 4.0
+"""Seconds between two looks at long runs: looking takes time from the workers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """What is the same for all studies of one command."""
@@ -156,17 +160,20 @@ def _collect_all(
         session.storage, session.heartbeat, session.site,
         min(session.workers, len(orders)) if session.workers > 1 else 0,
     )  # fmt: skip
+    pause = POLL
     try:
         while True:
             for result in _collect(session.store, queue, job, pending, monitor):
                 monitor.finished(result)
                 results.append(result)
+                pause = POLL
             if not pending:
                 return results
             if session.workers != 1 or worker.step() is None:
                 crew.replace_the_dead()
                 queue.recover()
-                time.sleep(POLL)
+                time.sleep(pause)
+                pause = min(1.2 * pause, SLOWEST_POLL)
     finally:
         crew.end(queue)
 
