@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import noxfile
 from weakclip.cli import COMMANDS
 
 README = Path("README.md").read_text()
@@ -34,7 +33,7 @@ def test_the_five_lines_of_python_run(
 
 @pytest.mark.parametrize("session", sorted(set(re.findall(r"nox -s ([a-z]+)", README))))
 def test_every_session_that_is_named_exists(session: str) -> None:
-    assert callable(getattr(noxfile, session))
+    assert f"\ndef {session}(session: nox.Session)" in Path("noxfile.py").read_text()
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"`?weakclip ([a-z]+) ", README))))
