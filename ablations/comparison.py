@@ -65,4 +65,5 @@ STUDY = Study(
         for names in product(CAMS, REFINEMENTS)
         if names not in CONTAINED and names != REFERENCE
     ),
+    published=("WeakCLIP", "CLIP-ES", "CLIMS", "AffinityNet", "IRN CAM"),
 )

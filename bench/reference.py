@@ -7,8 +7,11 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+from bench.markup import markdown_rows
+from bench.summary import Cell, Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 FILE = "reference.csv"
@@ -16,6 +19,8 @@ COLUMNS = (
     *("system", "venue_year", "dataset", "split", "metric", "stage", "value", "backbone"),
     *("extra_supervision", "source"),
 )
+_SHOWN = ("system", "dataset", "split", "stage", "value", "backbone", "source")
+_MASKS = ("cam_seed", "cam_refined", "pseudo_mask")
 REQUIRED = ("system", "dataset", "metric", "stage", "value", "source")
 
 
@@ -43,3 +48,30 @@ def read_reference(root: Path) -> list[dict[str, str]]:
             raise BenchError(f"{FILE}, line {reader.line_num}: expected {', '.join(empty)}")
         rows.append(row)
     return rows
+
+
+def published_section(root: Path, systems: Sequence[str]) -> str:
+    """Return a Markdown section of published mIoU of masks, marked as such; empty if none.
+
+    Args:
+        root: A results folder.
+        systems: Beginnings of the systems' names; rows come in this order.
+    """
+    rows = [
+        row
+        for system in systems
+        for row in read_reference(root)
+        if row["system"].startswith(system) and row["stage"] in _MASKS and row["metric"] == "mIoU"
+    ]
+    if not rows:
+        return ""
+    table = Summary(
+        title="",
+        headers=_SHOWN,
+        rows=tuple(tuple(Cell(row[name]) for name in _SHOWN) for row in rows),
+    )
+    head = (
+        "## Published by others, on photographs\n\nNot measured here and not comparable with the "
+        f"rows above: other images, other networks. From `{FILE}`, which has more.\n"
+    )
+    return "\n".join([head, *markdown_rows(table)]) + "\n"

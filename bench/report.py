@@ -12,6 +12,7 @@ from bench.factorial_summary import NOTE, factorial_summary
 from bench.figure import FORMATS
 from bench.figure_set import draw, drawings
 from bench.markup import latex, markdown
+from bench.reference import published_section
 from bench.slots import config_id, plain_config
 from bench.store import Store, write_atomically
 from bench.summary import Summary, summarise
@@ -63,7 +64,15 @@ def render(study: Study, store: Store) -> Report:
         f"tables/{study.name}.csv": scores_csv,
         f"tables/{study.name}_effects.csv": effects_csv,
         f"tables/{study.name}_curves.csv": curves_csv,
-        f"tables/{study.name}.md": markdown(summary, notes, rebuilt_by=rebuilt_by),
+        f"tables/{study.name}.md": "\n".join(
+            filter(
+                None,
+                (
+                    markdown(summary, notes, rebuilt_by=rebuilt_by),
+                    published_section(store.root, study.published),
+                ),
+            )
+        ),
         f"tables/{study.name}.tex": latex(summary, notes, rebuilt_by=rebuilt_by),
     }
     factorial = factorial_summary(study, records, found)

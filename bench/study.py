@@ -42,6 +42,8 @@ class Study:
     reference: Variant
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
+    published: tuple[str, ...] = ()
+    """Systems, by how their names begin, whose published figures stand below the table."""
 
     def __post_init__(self) -> None:
         _check_kebab("study", self.name)

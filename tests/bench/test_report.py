@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
+from bench import reference
 from bench.errors import BenchError
 from bench.report import render
 from bench.store import Store
@@ -146,3 +147,20 @@ def test_failed_runs_alone_still_make_a_table(tmp_path: Path, store: Store) -> N
     report = render(STUDY, Store(tmp_path))
     assert "figures/fake.svg" not in report.files
     assert "0 (1 failed)" in report.files["tables/fake.md"].decode()
+
+
+def test_published_figures_stand_apart_below_the_table(tmp_path: Path) -> None:
+    rows = [",".join(reference.COLUMNS)]
+    rows += [
+        "A-2 + walk,X 2020,VOC2012,train,mIoU,pseudo_mask,70.1,R50,tags,README",
+        "A-2,X 2020,VOC2012,val,mIoU,segmentation_val,68.0,R50,tags,README",
+        "B,Y 2021,VOC2012,train,mIoU,cam_seed,50.0,R50,tags,paper",
+    ]
+    (tmp_path / "reference.csv").write_text("\n".join(rows) + "\n")
+    section = reference.published_section(tmp_path, ("A-",))
+    assert "Published by others" in section
+    assert "| A-2 + walk | VOC2012 | train | pseudo_mask | 70.1 | R50 | README |" in section
+    assert "68.0" not in section
+    assert "50.0" not in section
+    assert reference.published_section(tmp_path, ()) == ""
+    assert reference.published_section(tmp_path / "none", ("A-",)) == ""
