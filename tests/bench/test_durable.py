@@ -43,14 +43,12 @@ def runs_done(folder: Path) -> list[str]:
     return (folder / "log").read_text().splitlines()
 
 
-@pytest.mark.slow
 def test_a_study_killed_at_every_second_touch_of_a_file_finishes(folder: Path) -> None:
     assert int((folder / "attempts").read_text()) > RUNS
     assert len(tables(folder / "undisturbed")) == 4
     assert tables(folder / "faults") == tables(folder / "undisturbed")
 
 
-@pytest.mark.slow
 def test_no_attempt_repeats_a_run_whose_record_was_handed_in(folder: Path) -> None:
     queue = open_queue((folder / "faults/artifacts/queue.journal").as_posix())
     entries = queue.entries()
@@ -63,7 +61,6 @@ def test_no_attempt_repeats_a_run_whose_record_was_handed_in(folder: Path) -> No
     assert all(1 <= done[run] <= attempts[run] for run in done)
 
 
-@pytest.mark.slow
 def test_two_processes_started_on_a_study_share_it(folder: Path) -> None:
     done = runs_done(folder / "shared")
     assert (len(done), len(set(done))) == (RUNS, RUNS)

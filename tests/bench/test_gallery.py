@@ -62,7 +62,6 @@ def workbench(tmp_path_factory: pytest.TempPathFactory) -> CartoonWorkbench:
     return CartoonWorkbench(load_preset("smoke"), None, torch.device("cpu"), folder)
 
 
-@pytest.mark.slow
 def test_masks_are_those_of_the_run(workbench: CartoonWorkbench) -> None:
     config = STUDY.reference.config
     outcome = workbench.run(config, 0, report=lambda _step, _total: None)
@@ -72,7 +71,6 @@ def test_masks_are_those_of_the_run(workbench: CartoonWorkbench) -> None:
     assert np.array_equal(counts.numpy(), outcome.counts["train-pseudo"])
 
 
-@pytest.mark.slow
 def test_a_gallery_is_complete_replaces_an_older_one_and_keeps_its_limit(
     workbench: CartoonWorkbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,7 +87,6 @@ def running(queue: Queue) -> set[int]:
     return {int(entry.worker.rpartition(":")[2]) for entry in found if entry.worker}
 
 
-@pytest.mark.slow
 def test_a_killed_worker_and_a_restarted_server_lose_nothing(
     server: Server, tmp_path: Path
 ) -> None:

@@ -127,7 +127,6 @@ def test_holm_by_hand() -> None:
 TRIALS = 150
 
 
-@pytest.mark.slow
 def test_21_classes_few_seeds_intervals_and_test_keep_their_promise() -> None:
     """The table of docs/statistics.md with fewer trials; the bounds are three standard errors."""
     error = 3 * math.sqrt(0.05 * 0.95 / TRIALS)
@@ -138,7 +137,6 @@ def test_21_classes_few_seeds_intervals_and_test_keep_their_promise() -> None:
     assert seeds_only < both - 0.05
 
 
-@pytest.mark.slow
 def test_the_permutation_test_is_for_these_trained_models() -> None:
     error = 3 * math.sqrt(0.05 * 0.95 / TRIALS)
     world = World()

@@ -50,7 +50,6 @@ def numbers(root: Path) -> dict[str, object]:
     return found
 
 
-@pytest.mark.slow
 def test_processes_change_no_number_and_a_killed_one_loses_no_run(tmp_path: Path) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     make_records(Store(alone), STUDY.seeds)

@@ -130,7 +130,6 @@ def test_weights_of_another_resolution_keep_their_positions(
     check(bundle, model, 96)
 
 
-@pytest.mark.slow
 def test_a_registered_model_is_loaded(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = open_clip.create_model("ViT-B-32", load_weights=False).eval()

@@ -453,7 +453,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
 """
 
 
-@pytest.mark.slow
 def test_three_megapixels_with_21_labels_fit_in_three_gigabytes() -> None:
     root = Path(__file__).parents[3]
     result = subprocess.run(
