@@ -45,7 +45,7 @@ def runs_done(folder: Path) -> list[str]:
 
 def test_a_study_killed_at_every_second_touch_of_a_file_finishes(folder: Path) -> None:
     assert int((folder / "attempts").read_text()) > RUNS
-    assert len(tables(folder / "undisturbed")) == 4
+    assert "fake.csv" in tables(folder / "undisturbed")
     assert tables(folder / "faults") == tables(folder / "undisturbed")
 
 

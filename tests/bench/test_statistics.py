@@ -219,7 +219,7 @@ def test_pooled_noise_replaces_that_of_the_contrast() -> None:
 
 
 def test_pooled_noise_keeps_the_promise_of_the_intervals() -> None:
-    mean, worst, width = pooled_coverage(World(images=120), (1.0,) * 6, trials=60, rng_seed=1)
+    mean, worst, width = pooled_coverage(World(images=120), (1.0,) * 5, trials=40, rng_seed=1)
     assert 0.90 <= mean <= 0.99
     assert worst >= 0.85
     assert width < 1
