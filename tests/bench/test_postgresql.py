@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -74,6 +76,10 @@ def server() -> Iterator[Server]:
     yield server
     server.stop()
     shutil.rmtree(folder)
+    with warnings.catch_warnings():
+        # SQLAlchemy drops the connections that the server's end broke without closing them.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def wait_for(condition: Callable[[], object]) -> None:
