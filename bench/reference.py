@@ -71,7 +71,7 @@ def published_section(root: Path, systems: Sequence[str]) -> str:
         rows=tuple(tuple(Cell(row[name]) for name in _SHOWN) for row in rows),
     )
     head = (
-        "## Published by others, on photographs\n\nNot measured here and not comparable with the "
+        "\n## Published by others, on photographs\n\nNot measured here and not comparable with the "
         f"rows above: other images, other networks. From `{FILE}`, which has more.\n"
     )
     return "\n".join([head, *markdown_rows(table)]) + "\n"

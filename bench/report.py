@@ -64,15 +64,8 @@ def render(study: Study, store: Store) -> Report:
         f"tables/{study.name}.csv": scores_csv,
         f"tables/{study.name}_effects.csv": effects_csv,
         f"tables/{study.name}_curves.csv": curves_csv,
-        f"tables/{study.name}.md": "\n".join(
-            filter(
-                None,
-                (
-                    markdown(summary, notes, rebuilt_by=rebuilt_by),
-                    published_section(store.root, study.published),
-                ),
-            )
-        ),
+        f"tables/{study.name}.md": markdown(summary, notes, rebuilt_by=rebuilt_by)
+        + published_section(store.root, study.published),
         f"tables/{study.name}.tex": latex(summary, notes, rebuilt_by=rebuilt_by),
     }
     factorial = factorial_summary(study, records, found)

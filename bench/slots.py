@@ -5,12 +5,10 @@ The check marks of every table come from here, so they cannot disagree with what
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
-from weakclip.checkpoints import describe
+from weakclip.checkpoints import describe, description_id
 from weakclip.config import Cosine, FixedTemplate, PlainDecoder, Resample
 
 if TYPE_CHECKING:
@@ -35,9 +33,8 @@ def plain_config(config: Config) -> dict[str, object]:
 
 
 def config_id(config: Mapping[str, object]) -> str:
-    """First 12 hex digits of the SHA-256 of the sorted compact JSON of `plain_config`."""
-    text = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    """Id of what `plain_config` returned, the same as the library's checkpoints have."""
+    return description_id(config)
 
 
 def slot_names(config: Config) -> tuple[str, ...]:

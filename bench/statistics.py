@@ -174,13 +174,9 @@ def contrast(
     seeds = len(by_seed)
     variance_images = float(_weighted(scores.bootstrap, weights).mean(axis=0).var(ddof=1))
     terms, variance_seeds = [(variance_images, scores.images - 1)], math.nan
-    if seeds > 1 and noise is None:
-        noise = SeedNoise(variance=float(by_seed.var(ddof=1)), df=seeds - 1)
-        variance_seeds = noise.variance / seeds
-    elif seeds > 1 and noise is not None:
-        variance_seeds = noise.variance * sum(weight**2 for weight in weights) / seeds
-    if noise is not None and seeds > 1:
-        terms.append((variance_seeds, noise.df))
+    if seeds > 1:
+        variance_seeds, df_seeds = _seed_term(by_seed, weights, noise)
+        terms.append((variance_seeds, df_seeds))
     low, high, p_value, df = _t_interval(float(by_seed.mean()), terms)
     return Difference(
         estimate=float(by_seed.mean()),
@@ -310,6 +306,16 @@ def _pooled(counts: NDArray[np.integer], weights: NDArray[np.integer]) -> NDArra
     flat = counts.reshape(seeds, images, classes * 3).astype(np.float64)
     pooled: NDArray[np.float64] = weights.astype(np.float64) @ flat
     return pooled.reshape(seeds, len(weights), classes, 3)
+
+
+def _seed_term(
+    by_seed: NDArray[np.float64], weights: Sequence[float], noise: SeedNoise | None
+) -> tuple[float, int]:
+    """Share of the seeds in a contrast's variance, and its degrees of freedom."""
+    seeds = len(by_seed)
+    if noise is None:
+        return float(by_seed.var(ddof=1)) / seeds, seeds - 1
+    return noise.variance * sum(weight**2 for weight in weights) / seeds, noise.df
 
 
 def _t_interval(

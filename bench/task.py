@@ -153,6 +153,16 @@ class CartoonWorkbench:
         """Seed labels of the training split, (N, H, W), uint8."""
         return make_seeds(self.clip, self.train, self.preset, self.device)
 
+    @cached_property
+    def tune(self) -> Split:
+        """The split of searches, which no table reports."""
+        return read_split(self.root, "tune")
+
+    @cached_property
+    def tune_seeds(self) -> Tensor:
+        """Seed labels of `tune`, (N, H, W), uint8."""
+        return make_seeds(self.clip, self.tune, self.preset, self.device)
+
     def run(
         self, config: WeakCLIPConfig | Method, seed: int, *, report: Callable[[int, int], None]
     ) -> Outcome:
@@ -292,9 +302,9 @@ class CartoonWorkbench:
         report: Callable[[int, float], None],
     ) -> Tuned:
         """Train on `train` and score on `tune`; see `bench.sweep.SearchWorkbench`."""
-        tune, bank = read_split(self.root, "tune"), self.features(config)[0]
+        tune, bank = self.tune, self.features(config)[0]
         size = (_loss_grid(config), _loss_grid(config))
-        seeds = make_seeds(self.clip, tune, self.preset, self.device).long().to(self.device)
+        seeds = self.tune_seeds.long().to(self.device)
         features = self._standard_features(config, bank, tune)
         model = self._network(config, seed)
         seconds: dict[str, float] = {}

@@ -23,7 +23,7 @@ from weakclip.ops import crf
 from weakclip.tensors import check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
@@ -182,8 +182,13 @@ def from_description(value: object) -> Any:  # noqa: ANN401 (any kind of config)
 
 
 def config_id(config: WeakCLIPConfig) -> str:
-    """First 12 hex digits of the SHA-256 of the sorted compact JSON of `describe`."""
-    text = json.dumps(describe(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Id of a configuration: `description_id` of its `describe`."""
+    return description_id(describe(config))
+
+
+def description_id(description: Mapping[str, object]) -> str:
+    """First 12 hex digits of the SHA-256 of a description's sorted compact JSON."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
