@@ -114,7 +114,7 @@ def main_tasks(records: Sequence[RunRecord]) -> list[str]:
     return [task for task in tasks if isinstance(chosen, list) and task in chosen]
 
 
-Counts: TypeAlias = "NDArray[np.int32]"
+Counts: TypeAlias = "NDArray[np.integer]"
 RowCounts: TypeAlias = "Mapping[str, Mapping[int, Mapping[str, Counts]]]"
 
 

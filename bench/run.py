@@ -14,7 +14,7 @@ from bench.provenance import determinism_flags, utc_now, without_paths
 from bench.record import Provenance, RunRecord, Scores, Status
 from bench.scores import score
 from bench.slots import config_id, plain_config
-from bench.store import BOUNDARY_SUFFIX, PackedRun, pack
+from bench.store import BOUNDARY_SUFFIX, CONFUSION_SUFFIX, PackedRun, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,4 +144,5 @@ def _add_extras(metrics: dict[str, Scores], extras: dict[str, float]) -> None:
 
 def _arrays(outcome: Outcome) -> dict[str, Counts]:
     boundary = {task + BOUNDARY_SUFFIX: counts for task, counts in outcome.boundary.items()}
-    return {**outcome.counts, **boundary}
+    confusion = {task + CONFUSION_SUFFIX: pixels for task, pixels in outcome.confusion.items()}
+    return {**outcome.counts, **boundary, **confusion}

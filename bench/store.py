@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 BOUNDARY_SUFFIX = ".boundary"
 """`<task>` names the counts of a task, `<task>.boundary` those of its boundary pixels."""
 
+CONFUSION_SUFFIX = ".confusion"
+"""`<task>.confusion` is the confusion matrix of a task over all its images, (K, K + 1)."""
+
 LEFTOVER_AGE = 3600.0
 """Seconds after which a temporary file is taken for one that a killed process left."""
 
@@ -97,8 +100,8 @@ class Store:
                         records.append(record)
         return records
 
-    def counts(self, record: RunRecord) -> dict[str, NDArray[np.int32]]:
-        """Return the per-image counts of a finished run, (N, K, 3) each."""
+    def counts(self, record: RunRecord) -> dict[str, NDArray[np.integer]]:
+        """Return the per-image counts of a finished run, (N, K, 3) each, and its matrices."""
         with np.load(BytesIO(self._counts_bytes(record)), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 
@@ -149,7 +152,8 @@ def pack(record: RunRecord, counts: Mapping[str, NDArray[np.integer]] | None = N
 
     Args:
         record: The record; the hash of its counts is filled in.
-        counts: Per-image counts, (N, K, 3) each, by name; none for a failed run.
+        counts: Per-image counts, (N, K, 3), and confusion matrices, (K, K + 1), by name; none for
+            a failed run.
     """
     if counts is None:
         return PackedRun(to_json(record), None)
@@ -197,6 +201,9 @@ def _way_out(study: str) -> str:
 def _npz(counts: Mapping[str, NDArray[np.integer]]) -> bytes:
     """Return the bytes of an .npz file; they depend on nothing but the numbers."""
     buffer = BytesIO()
-    arrays = {name: np.asarray(counts[name], dtype=np.int32) for name in sorted(counts)}
+    arrays = {
+        name: np.asarray(counts[name], np.int64 if name.endswith(CONFUSION_SUFFIX) else np.int32)
+        for name in sorted(counts)
+    }
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()

@@ -38,7 +38,13 @@ from weakclip.clip.load import load_clip
 from weakclip.config import SeedAndBoundary, WeakCLIPConfig
 from weakclip.losses import logits_on_grid, seeding_loss, seeds_on_grid
 from weakclip.masker import Setting
-from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts, miou
+from weakclip.ops.confusion import (
+    boundary_counts,
+    boundary_width,
+    class_counts,
+    confusion_matrix,
+    miou,
+)
 from weakclip.ops.crf import build_lattices, dense_crf
 from weakclip.seeds import class_activation_maps, encode_texts, seeds_from
 from weakclip.training import fit
@@ -371,6 +377,7 @@ class _Scores:
         self._classes = len(class_names)
         self._counts: dict[str, Counts] = {}
         self._boundary: dict[str, Counts] = {}
+        self._confusion: dict[str, Counts] = {}
         self.seconds: dict[str, float] = {}
 
     def add(self, task: str, pred: Tensor, split: Split) -> None:
@@ -380,6 +387,7 @@ class _Scores:
         self._boundary[task] = boundary_counts(
             pred, split.gt_masks, self._classes, width=width
         ).numpy()
+        self._confusion[task] = confusion_matrix(pred, split.gt_masks, self._classes).numpy()
 
     def outcome(
         self, parameters: dict[str, dict[str, int]], curve: list[dict[str, float]]
@@ -388,6 +396,7 @@ class _Scores:
         return Outcome(
             counts=self._counts,
             boundary=self._boundary,
+            confusion=self._confusion,
             parameters=parameters,
             seconds=self.seconds,
             curve=curve,

@@ -29,6 +29,8 @@ class Outcome:
     """Task -> (N, K, 3): intersection, predicted and ground-truth pixels per image and class."""
     boundary: dict[str, Counts] = field(default_factory=dict)
     """Task -> the same for boundary pixels; a task may be absent."""
+    confusion: dict[str, Counts] = field(default_factory=dict)
+    """Task -> (K, K + 1): pixels by ground-truth and predicted class; a task may be absent."""
     parameters: dict[str, dict[str, int]] = field(default_factory=dict)
     """Component -> {"total", "trainable"}; components are disjoint."""
     seconds: dict[str, float] = field(default_factory=dict)

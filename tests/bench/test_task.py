@@ -39,6 +39,16 @@ def bench(artifacts: Path) -> CartoonWorkbench:
     return prepare("smoke", data_root=None, device="cpu", artifacts=artifacts)
 
 
+def test_the_confusion_matrix_holds_the_counts(bench: CartoonWorkbench) -> None:
+    outcome = bench.run(MICRO, 0, report=quiet)
+    assert tuple(outcome.confusion) == task.TASKS
+    for name, pixels in outcome.confusion.items():
+        counts = outcome.counts[name].sum(axis=0)
+        assert np.array_equal(np.diagonal(pixels), counts[:, 0])
+        assert np.array_equal(pixels[:, :-1].sum(axis=0), counts[:, 1])
+        assert np.array_equal(pixels.sum(axis=1), counts[:, 2])
+
+
 def test_two_runs_give_the_same_counts(bench: CartoonWorkbench) -> None:
     first, second = (bench.run(MICRO, 1, report=quiet) for _ in range(2))
     assert tuple(first.counts) == task.TASKS

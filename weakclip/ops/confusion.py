@@ -49,6 +49,32 @@ def class_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor
     return _count(pred_kept, gt_mask, num_classes)
 
 
+def confusion_matrix(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
+    """Count pixels by ground-truth and predicted class over all images together.
+
+    Args:
+        pred_mask: Predicted labels, (B, H, W), integers in [0, K) or `IGNORE`.
+        gt_mask: Annotated labels, (B, H, W), integers in [0, K) or `IGNORE` (dropped).
+        num_classes: K, background included.
+
+    Returns:
+        Pixels, (K, K + 1), int64: ground-truth class by predicted class; the last column holds the
+        pixels predicted `IGNORE`.
+
+    Raises:
+        ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
+
+    Example:
+        >>> gt = torch.tensor([[[0, 1], [1, 255]]])
+        >>> pred = torch.tensor([[[0, 1], [0, 1]]])
+        >>> confusion_matrix(pred, gt, 2).tolist()
+        [[1, 0, 0], [1, 1, 0]]
+    """
+    pred_mask, gt_mask = _check_masks(pred_mask, gt_mask, num_classes)
+    joint = _joint_histogram(pred_mask, gt_mask, num_classes).sum(dim=0)
+    return joint.T[:num_classes]
+
+
 def boundary_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int, *, width: int) -> Tensor:
     """Count the pixels of each class that lie within `width` pixels of that class's contour.
 
@@ -144,13 +170,18 @@ def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[
 
 def _count(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
     """Counts from one joint histogram per image; `IGNORE` is the row and column left out."""
+    histogram = _joint_histogram(pred_mask, gt_mask, num_classes)
+    parts = (histogram.diagonal(dim1=1, dim2=2), histogram.sum(dim=2), histogram.sum(dim=1))
+    return torch.stack(parts, dim=-1)[:, :num_classes]
+
+
+def _joint_histogram(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
+    """Pixels by image, predicted and annotated label, (B, K + 1, K + 1); `IGNORE` is label K."""
     batch, side = len(gt_mask), num_classes + 1
     images = torch.arange(batch, device=gt_mask.device).view(batch, 1, 1)
     joint = pred_mask.clamp(max=num_classes).int() * side + gt_mask.clamp(max=num_classes)
     joint = (joint + images * side**2).flatten()
-    histogram = torch.bincount(joint, minlength=batch * side**2).view(batch, side, side)
-    parts = (histogram.diagonal(dim1=1, dim2=2), histogram.sum(dim=2), histogram.sum(dim=1))
-    return torch.stack(parts, dim=-1)[:, :num_classes]
+    return torch.bincount(joint, minlength=batch * side**2).view(batch, side, side)
 
 
 def _near_contour(labels: Tensor, width: int) -> Tensor:
