@@ -18,7 +18,7 @@ from bench.provenance import utc_now
 from bench.queue import HEARTBEAT, open_queue
 from bench.run import Finished, failed, summary
 from bench.slots import config_id, plain_config
-from bench.store import pack
+from bench.store import Likeness, pack
 from bench.ticket import MAX_DEATHS, Ticket, given_up
 from bench.worker import POLL, Crew, Site, Worker, job_of, set_up
 
@@ -91,6 +91,7 @@ def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]
     bench = set_up(session.site, request.preset)
     if request.on_existing == "missing":
         request = replace(request, conditions=bench.conditions)
+        _reuse(session.store, request, bench)
     plan = plan_runs(request, session.store)
     for run in plan.todo:
         if run.reason != "new":
@@ -104,6 +105,19 @@ def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]
         orders = _ask(session, request, bench, plan, queue)
         with run_progress(name, len(orders)) as monitor:
             return plan, _collect_all(session, queue, bench, job, orders, monitor)
+
+
+def _reuse(store: Store, request: Request, bench: Bench) -> None:
+    """Take from other studies the runs that are those of this one under another name."""
+    copies = 0
+    for run in plan_runs(request, store).todo:
+        wanted = config_id(plain_config(run.variant.config))
+        like = Likeness(request.preset, wanted, bench.conditions)
+        copies += (
+            store.copy_equal((request.study.name, run.variant.name, run.seed), like) is not None
+        )
+    if copies:
+        say(f"{request.study.name}: {copies} runs are those of other studies; copied")
 
 
 def _ask(session: Session, request: Request, bench: Bench, plan: Plan, queue: Queue) -> list[Order]:

@@ -13,7 +13,7 @@ import secrets
 import time
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    RunId: TypeAlias = tuple[str, str, int]
+    """Study, variant, seed."""
 
 BOUNDARY_SUFFIX = ".boundary"
 """`<task>` names the counts of a task, `<task>.boundary` those of its boundary pixels."""
@@ -43,6 +46,15 @@ class PackedRun:
     """JSON text."""
     counts: bytes | None
     """The .npz file; none for a failed run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Everything but the seed that decides what a run measures."""
+
+    preset: str
+    config_id: str
+    conditions: str
 
 
 class Store:
@@ -99,6 +111,29 @@ class Store:
                     if record is not None:  # another process may be replacing it
                         records.append(record)
         return records
+
+    def copy_equal(self, run_id: RunId, like: Likeness) -> RunRecord | None:
+        """Give a run the finished record of an equal one of any study; none if there is none.
+
+        Command, commit and time in the copy stay those of the run that was carried out.
+
+        Args:
+            run_id: Study, variant and seed of the new record.
+            like: What the record must have been made with.
+        """
+        study, variant, seed = run_id
+        for path in sorted((self.root / "runs").glob(f"*/*/seed{seed}.json")):
+            try:
+                record = self.read(path.parent.parent.name, path.parent.name, seed)
+            except RecordError:
+                continue  # its own study says so
+            if record is None or record.status != "ok":
+                continue
+            if like == Likeness(record.preset, record.config_id, record.conditions):
+                counts = self._counts_bytes(record)
+                copy = replace(record, study=study, variant=variant)
+                return self.put(PackedRun(to_json(copy), counts))
+        return None
 
     def counts(self, record: RunRecord) -> dict[str, NDArray[np.integer]]:
         """Return the per-image counts of a finished run, (N, K, 3) each, and its matrices."""

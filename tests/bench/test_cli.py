@@ -15,6 +15,7 @@ import torch
 from bench import task
 from bench.cli import main
 from bench.queue import open_queue
+from bench.store import Likeness, Store
 from tests.bench import fake
 
 RECORD = Path("results/runs/fake/no-adapter/seed0.json")
@@ -276,3 +277,36 @@ def test_what_others_did_is_collected_without_working(capsys: pytest.CaptureFixt
 def test_a_preset_without_tune_cannot_be_searched(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search"]) == 2
     assert "expected one with a split `tune`, got none" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_run_of_another_study_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    store = Store(Path("results"))
+    ours = store.read("fake", "no-adapter", 0)
+    assert ours is not None
+    store.write(replace(ours, study="other", variant="under-another-name"), store.counts(ours))
+    shutil.rmtree(Path("results/runs/fake/no-adapter"))
+    shutil.rmtree(Path("artifacts"), ignore_errors=True)
+    capsys.readouterr()
+    assert run() == 0
+    printed = capsys.readouterr()
+    assert "fake: 1 runs are those of other studies; copied" in printed.err
+    assert json.loads(printed.out.splitlines()[-1])["runs"] == 1  # the other seed
+    assert store.read("fake", "no-adapter", 0) == ours
+    assert run("--on-existing", "replace") == 0
+    assert last_line(capsys)["runs"] == 10
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_run_with_another_seed_or_config_is_no_run_of_another_study() -> None:
+    run()
+    store = Store(Path("results"))
+    ours = store.read("fake", "no-adapter", 0)
+    assert ours is not None
+    like = Likeness(ours.preset, ours.config_id, ours.conditions)
+    assert store.copy_equal(("new", "x", 0), like) is not None
+    assert store.copy_equal(("new", "x", 7), like) is None
+    for other in ("preset", "config_id", "conditions"):
+        assert store.copy_equal(("new", "y", 0), replace(like, **{other: "another"})) is None
+    assert store.read("new", "y", 0) is None
