@@ -182,9 +182,13 @@ def _compute(
     clip: CLIPBundle,
     tower: ImageTower,
 ) -> None:
-    views = [_views(images[i], seeds[i], i, spec) for i in range(len(images))]
-    pixels = torch.stack([pair[0] for image in views for pair in image])
-    labels = torch.stack([pair[1] for image in views for pair in image])
+    views = [
+        draw_row(images[i], seeds[i], i * spec.views + view, spec)
+        for i in range(len(images))
+        for view in range(spec.views)
+    ]
+    pixels = torch.stack([pair[0] for pair in views])
+    labels = torch.stack([pair[1] for pair in views])
     np.save(folder / "seeds.npy", labels.numpy().astype(np.uint8))
     parts, grids = [], []
     for chunk in torch.split(pixels, _CHUNK):
@@ -203,12 +207,20 @@ def _compute(
     np.save(folder / "grid.npy", torch.cat(grids).numpy())
 
 
-def _views(image: Tensor, seeds: Tensor, index: int, spec: BankSpec) -> list[tuple[Tensor, Tensor]]:
-    fixed = [(image, seeds), (image.flip(2), seeds.flip(1))][: spec.views]
-    drawn = [
-        draw_view(
-            image, seeds.long(), spec.framing, np.random.default_rng([spec.seed, index, view])
-        )
-        for view in range(2, spec.views)
-    ]
-    return [(pixels, labels.to(torch.uint8)) for pixels, labels in [*fixed, *drawn]]
+def draw_row(image: Tensor, seeds: Tensor, row: int, spec: BankSpec) -> tuple[Tensor, Tensor]:
+    """One view of an image, (3, S, S) uint8, and its seeds, (S, S) uint8.
+
+    Args:
+        image: (3, H, W), uint8.
+        seeds: Seed labels, (H, W), uint8.
+        row: Position of the image x views + view.
+        spec: Number, framing and seed of the views.
+    """
+    position, view = divmod(row, spec.views)
+    if view == 0:
+        return image, seeds
+    if view == 1:
+        return image.flip(2), seeds.flip(1)
+    generator = np.random.default_rng([spec.seed, position, view])
+    pixels, labels = draw_view(image, seeds.long(), spec.framing, generator)
+    return pixels, labels.to(torch.uint8)

@@ -245,7 +245,11 @@ class CartoonWorkbench:
     def _bank(self, config: WeakCLIPConfig, seeds: Tensor, folder: Path) -> Bank:
         if config.drop_path:
             raise ValueError("drop_path: features of a tower with drop path cannot be kept")
-        spec = BankSpec(
+        spec, tower = self._bank_spec(config, seeds), self._tower(config)
+        return ensure_bank(folder, spec, self.train.images, seeds, self.clip, tower)
+
+    def _bank_spec(self, config: WeakCLIPConfig, seeds: Tensor) -> BankSpec:
+        return BankSpec(
             images_sha256=tensors_sha256(self.train.images, seeds),
             clip_sha256=self.clip.sha256,
             taps=config.taps,
@@ -255,7 +259,6 @@ class CartoonWorkbench:
             framing=self.preset.framing,
             seed=self.preset.world_seed,
         )
-        return ensure_bank(folder, spec, self.train.images, seeds, self.clip, self._tower(config))
 
     def _train(
         self,
