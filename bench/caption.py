@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.effects import is_noise_pooled
 from bench.plan import SMOKE
 from bench.statistics import RESAMPLES
 
@@ -29,8 +30,8 @@ def caption(records: Sequence[RunRecord]) -> tuple[str, ...]:
         "deviation over n seeds. Bold: best mean of the column; underlined: second. Trainable: "
         "parameters.",
         "Δ: difference to the reference in points, paired by seed and image, with a 95 % interval "
-        "that has seeds (their variance pooled over the rows of the study) and images (bootstrap, "
-        f"{RESAMPLES} resamples) as random factors; "
+        f"that has seeds ({_noise(records)}) and images (bootstrap, {RESAMPLES} resamples) as "
+        "random factors; "
         "* p < 0.05 after Holm's correction over the rows.",
         *_one_seed(records),
         f"Protocol: {_flat(first.protocol)}.",
@@ -40,6 +41,12 @@ def caption(records: Sequence[RunRecord]) -> tuple[str, ...]:
         *_failures(records),
     ]
     return tuple(notes)
+
+
+def _noise(records: Sequence[RunRecord]) -> str:
+    if is_noise_pooled(records):
+        return "their variance pooled over the rows of the study"
+    return "the variance of each pair's own, as the rows are different methods"
 
 
 def _one_seed(records: Sequence[RunRecord]) -> list[str]:

@@ -27,6 +27,7 @@ from bench.statistics import (
 )
 from bench.store import BOUNDARY_SUFFIX
 from bench.study import cumulative_path
+from weakclip.config import WeakCLIPConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,8 +85,9 @@ def contrasts(study: Study) -> list[Contrast]:
 def effects(study: Study, records: Sequence[RunRecord], store: Store) -> list[Effect]:
     """Return the contrasts that the finished runs allow, on the seeds both rows have."""
     by_row, tasks = counts_by_row(records, store), tasks_of(records)
+    alike = is_noise_pooled(records)
     noises = {
-        _array(task, metric): _pooled_noise(by_row, _array(task, metric))
+        _array(task, metric): _pooled_noise(by_row, _array(task, metric)) if alike else None
         for task in tasks
         for metric in METRICS
     }
@@ -97,6 +99,15 @@ def effects(study: Study, records: Sequence[RunRecord], store: Store) -> list[Ef
         if (difference := _difference(pair, _array(task, metric), by_row, noises)) is not None
     ]
     return _corrected([*found, *_factorial_effects(study, by_row, tasks, noises)])
+
+
+def is_noise_pooled(records: Sequence[RunRecord]) -> bool:
+    """Whether all rows are one network with different parts, which seeds disturb about alike.
+
+    Rows of different methods are not: some have no randomness at all. There each pair has the noise
+    of its own seeds.
+    """
+    return all(record.config.get("kind") == WeakCLIPConfig.__name__ for record in records)
 
 
 def tasks_of(records: Sequence[RunRecord]) -> list[str]:

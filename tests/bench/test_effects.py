@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from bench.effects import contrasts, main_tasks
+from dataclasses import replace
+
+from bench.effects import contrasts, is_noise_pooled, main_tasks
 from bench.study import load_study
 from tests.bench.records import RECORD
 
@@ -26,3 +28,9 @@ def test_the_component_study_has_both_designs() -> None:
 def test_main_tasks_come_from_the_protocol_or_are_the_first() -> None:
     assert main_tasks([RECORD]) == ["task"]
     assert main_tasks([]) == []
+
+
+def test_noise_is_pooled_over_variants_of_one_network_only() -> None:
+    method = replace(RECORD, config={"kind": "Method"})
+    assert is_noise_pooled([RECORD, RECORD])
+    assert not is_noise_pooled([RECORD, method])
