@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ablations.components import FULL, PLAIN
-from bench.study import Study, Variant
+from bench.study import Series, Study, Variant
 from weakclip.config import (
     CoAttention,
     CrossEntropy,
@@ -60,4 +60,9 @@ STUDY = Study(
     question="How much does each choice inside a component matter?",
     reference=Variant(name="full", config=FULL),
     variants=tuple(Variant(name=name, config=config) for name, config in CONFIGS.items()),
+    series=(
+        Series(name="prompt-length", label="context vectors", path="prompt.length"),
+        Series(name="co-attention-depth", label="co-attention layers", path="matching.depth"),
+        Series(name="tau", label="temperature τ", path="tau", log=True),
+    ),
 )

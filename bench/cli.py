@@ -20,7 +20,7 @@ from bench.flags import ARTIFACTS, DEFAULT_PRESET, RESULTS, one_of
 from bench.gallery import GalleryRequest, make_gallery
 from bench.html_page import stale_page, write_page
 from bench.plan import OnExisting, Request, plan_runs
-from bench.preset import PRESETS, load_preset
+from bench.preset import PRESETS, load_preset, study_for
 from bench.profile_command import profile
 from bench.provenance import code_id, command_line
 from bench.queue import open_queue
@@ -78,8 +78,8 @@ def _list(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
-    studies = _studies(options.studies)
     preset = one_of("preset", options.preset, PRESETS)
+    studies = [study_for(study, preset) for study in _studies(options.studies)]
     device = flags.device_of(options.device)
     store = Store(options.out or _default_out(preset))
     requests = [_request(study, options, preset) for study in studies]
@@ -219,6 +219,8 @@ def _gallery(options: argparse.Namespace, _: Sequence[str]) -> int:
         preset, data_root=options.data_root, device=flags.device_of(options.device),
         artifacts=options.artifacts,
     )  # fmt: skip
+    if not isinstance(workbench, task.CartoonWorkbench):
+        raise BenchError(f"gallery: expected a preset of a generated world, got {preset!r}")
     request = GalleryRequest(
         study=study, variants=tuple(dict.fromkeys(options.variants)), seed=options.seed,
         worst=options.worst,
@@ -276,7 +278,11 @@ def _request(study: Study, options: argparse.Namespace, preset: str) -> Request:
 
 def _site(options: argparse.Namespace, device: str) -> Site:
     prepare: Callable[[str], Workbench] = partial(
-        task.prepare, data_root=options.data_root, device=device, artifacts=options.artifacts
+        task.prepare,
+        data_root=options.data_root,
+        device=device,
+        artifacts=options.artifacts,
+        weights=options.weights,
     )
     return Site(prepare=prepare, load=load_study, device=device, code=code_id())
 

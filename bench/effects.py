@@ -82,9 +82,15 @@ def contrasts(study: Study) -> list[Contrast]:
     return found
 
 
-def effects(study: Study, records: Sequence[RunRecord], store: Store) -> list[Effect]:
-    """Return the contrasts that the finished runs allow, on the seeds both rows have."""
-    by_row, tasks = counts_by_row(records, store), tasks_of(records)
+def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> list[Effect]:
+    """Return the contrasts that the finished runs allow, on the seeds both rows have.
+
+    Args:
+        study: Says which rows are compared.
+        records: Of its runs.
+        by_row: What `counts_by_row` returned for them.
+    """
+    tasks = tasks_of(records)
     alike = is_noise_pooled(records)
     noises = {
         _array(task, metric): _pooled_noise(by_row, _array(task, metric)) if alike else None

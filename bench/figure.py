@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from bench.caption import preset_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -89,6 +89,17 @@ def canvas(height: float) -> Figure:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def ink(background: Iterable[float]) -> str:
+    """Return the colour of text that can be read on a colour, RGBA in [0, 1].
+
+    Example:
+        >>> ink((1.0, 1.0, 1.0, 1.0)), ink((0.0, 0.2, 0.4, 1.0))
+        ('0.1', 'white')
+    """
+    red, green, blue, _ = background
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "0.1"
 
 
 def save(figure: Figure, format_: str, description: str) -> bytes:

@@ -85,6 +85,10 @@ def _add_profile_flags(profile: argparse.ArgumentParser) -> None:
     add("--repeats", type=int, help="timed calls a line, 2 or more; default: 5, 2 with --quick")
     add("--reference-only", action=switch, default=False,
         help="time the study's reference alone")  # fmt: skip
+    add("--baselines-only", action=switch, default=False,
+        help="measure the baselines again and keep the rest of perf/profile.json")  # fmt: skip
+    add("--scaling", action=switch, default=False,
+        help="instead: cost against image side, classes, batch and prompts")  # fmt: skip
     add("--rebuild", action=switch, default=False,
         help="measure nothing; make tables and figure from perf/profile.json again")  # fmt: skip
 
@@ -133,6 +137,8 @@ def _add_search_flags(search: argparse.ArgumentParser) -> None:
 def _add_site_flags(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--data-root", type=Path, help="data set on disk; default: made by the preset")
+    add("--weights", type=Path, help="weights of the CLIP of photographs; default: looked for in "
+        "the local caches")  # fmt: skip
     add("--device", default="auto", help=f"one of: {', '.join(DEVICES)}")
     add("--verbose", action=argparse.BooleanOptionalAction, default=False,
         help="tracebacks of failed runs")  # fmt: skip

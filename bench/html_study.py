@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.caption import flat_items
 from bench.effects import tasks_of
+from bench.figure_set import CONFUSION_NAME
 from bench.html import Html, bullets, join, scrolling, sortable, tag
 from bench.statistics import spread
 from bench.summary import NONE, Cell
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
     from bench.record import RunRecord
     from bench.report import Report
+    from bench.summary import Summary
 
 _IDS = re.compile(r'(\bid="|href="#|url\(#)')
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt"')
+
+_DENSE = 1.4
+"""How much larger than in print a figure with small numbers stands on the page."""
 
 
 def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
@@ -32,15 +37,19 @@ def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
     """
     study = report.study
     tables = [report.summary, *report.more]
+    matrices = f"{study.name}{CONFUSION_NAME}"
+    plain = {name: part for name, part in figures.items() if not name.startswith(matrices)}
     return tag(
         "section",
         tag("h2", f"Study {study.name}"),
         tag("p", study.question),
         bullets(verdict(report.records, report.found)),
-        *(sortable(table.title, table.headers, table.rows, label=table.title) for table in tables),
-        tag("div", *(_figure(name, *figure) for name, figure in figures.items()), class_="figures"),
+        *(_table(table, table.title) for table in tables),
+        tag("div", *(_figure(name, *part) for name, part in plain.items()), class_="figures"),
+        *_confusions(report, {name: figures[name] for name in figures if name not in plain}),
         _details("How to read the table", bullets(report.notes)),
         *_classes(report.records),
+        *(_details(head, _table(table, head)) for head, table in _images(report)),
         _details("Every run", _runs(report.records)),
         _details("Protocol card: how these numbers were made", protocol_card(report.records)),
         id=f"study-{study.name}",
@@ -79,15 +88,43 @@ def _card_group(name: str, items: Sequence[tuple[str, str]]) -> Html:
     return tag("tbody", head, *rows)
 
 
-def _figure(name: str, svg: str, caption: str) -> Html:
-    return tag("figure", inline_svg(svg, name, caption), tag("figcaption", caption))
+def _table(table: Summary, label: str) -> Html:
+    return sortable(table.title, table.headers, table.rows, label=label)
 
 
-def inline_svg(svg: str, name: str, label: str) -> Html:
-    """Return a drawing that may stand in a page: its ids start with `name`, it has a label."""
+def _images(report: Report) -> list[tuple[str, Summary]]:
+    return [(f"Per image: {table.title.partition(',')[0]}", table) for table in report.images]
+
+
+def _figure(name: str, svg: str, caption: str, zoom: float = 1.0) -> Html:
+    return tag("figure", inline_svg(svg, name, caption, zoom), tag("figcaption", caption))
+
+
+def _confusions(report: Report, figures: dict[str, tuple[str, str]]) -> list[Html]:
+    """What is taken for what: in words, and the matrices, larger than in print."""
+    if not figures:
+        return []
+    drawn = [_figure(name, *part, zoom=_DENSE) for name, part in figures.items()]
+    return [
+        tag("h3", f"What {report.study.reference.name} takes for what"),
+        bullets(report.confusions) if report.confusions else join(),
+        tag("div", *drawn, class_="figures"),
+    ]
+
+
+def inline_svg(svg: str, name: str, label: str, zoom: float = 1.0) -> Html:
+    """Return a drawing that may stand in a page: its ids start with `name`, it has a label.
+
+    Args:
+        svg: Text of the file.
+        name: Of the drawing; unique in the page.
+        label: What it shows, for those who cannot see it.
+        zoom: How much larger than in print it may be.
+    """
     body = _IDS.sub(rf"\g<1>{name}-", _PROLOGUE.sub("", svg))
     found = _SIZE.search(body)
-    width = f"{float(found[1]) * 4 / 3:.0f}px" if found else "100%"  # 96 px and 72 pt an inch
+    scale = zoom * 96 / 72  # pixels and points of an inch
+    width = f"{scale * float(found[1]):.0f}px" if found else "100%"
     label_attribute = tag("svg", role="img", aria_label=label, style=f"max-width:{width}").text
     attributes = label_attribute.removeprefix("<svg ").removesuffix("></svg>")
     return Html(body.replace("<svg ", f"<svg {attributes} ", 1))

@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.caption import caption
-from bench.effects import effects
+from bench.confusion import COLUMNS as CONFUSION_COLUMNS
+from bench.confusion import confusion_rows, confusions, in_words
+from bench.drilldown import image_tables
+from bench.effects import counts_by_row, effects
 from bench.errors import BenchError
 from bench.factorial_summary import NOTE, factorial_summary
 from bench.figure import FORMATS
-from bench.figure_set import draw, drawings
+from bench.figure_set import Sources, draw, drawings
 from bench.markup import latex, markdown
+from bench.preset import study_for
 from bench.reference import published_section
+from bench.series import COLUMNS as SERIES_COLUMNS
+from bench.series import series_rows
 from bench.slots import config_id, plain_config
 from bench.store import Store, write_atomically
 from bench.summary import Summary, summarise
-from bench.table import csv_text, curves_frame, effects_frame, tidy
+from bench.table import csv_text, curves_frame, effects_frame, rows_csv, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +43,10 @@ class Report:
     summary: Summary
     more: tuple[Summary, ...]
     """Further tables."""
+    images: tuple[Summary, ...]
+    """Per main task, the worst and best images of the reference."""
+    confusions: tuple[str, ...]
+    """Per main task, the largest confusions of the reference in words."""
     notes: tuple[str, ...]
     files: dict[str, bytes]
     figures: dict[str, str]
@@ -53,29 +63,28 @@ def render(study: Study, store: Store) -> Report:
             a configuration the study no longer has, or different presets or conditions.
     """
     records = store.read_all(study.name, [variant.name for variant in study.rows])
+    if records:
+        study = study_for(study, records[0].preset)
     _check_fair(study, records)
-    found = effects(study, records, store)
+    counts = counts_by_row(records, store)
+    found = effects(study, records, counts)
+    confused = confusions(study, records, counts)
+    sources = Sources(
+        scores=csv_text(tidy(records)),
+        effects=csv_text(effects_frame(study, records, found)),
+        curves=csv_text(curves_frame(records)),
+        confusion=_csv(confusion_rows(study, records, confused), CONFUSION_COLUMNS),
+        series=_csv(series_rows(study, records, found), SERIES_COLUMNS),
+    )
     summary, notes = summarise(study, records, found), caption(records)
-    scores_csv = csv_text(tidy(records))
-    effects_csv = csv_text(effects_frame(study, records, found))
-    curves_csv = csv_text(curves_frame(records))
-    rebuilt_by = f"python -m bench report {study.name}"
-    texts = {
-        f"tables/{study.name}.csv": scores_csv,
-        f"tables/{study.name}_effects.csv": effects_csv,
-        f"tables/{study.name}_curves.csv": curves_csv,
-        f"tables/{study.name}.md": markdown(summary, notes, rebuilt_by=rebuilt_by)
-        + published_section(store.root, study.published),
-        f"tables/{study.name}.tex": latex(summary, notes, rebuilt_by=rebuilt_by),
-    }
     factorial = factorial_summary(study, records, found)
-    if factorial is not None:
-        said = [NOTE, *notes]
-        name = f"tables/{study.name}_factorial"
-        texts[f"{name}.md"] = markdown(factorial, said, rebuilt_by=rebuilt_by)
-        texts[f"{name}.tex"] = latex(factorial, said, rebuilt_by=rebuilt_by)
+    texts = {
+        **_csv_files(study, sources),
+        **_table_files(study, summary, factorial, notes),
+    }
+    texts[f"tables/{study.name}.md"] += published_section(store.root, study.published)
     files = {name: text.encode() for name, text in texts.items()}
-    figures = drawings(study, records, scores=scores_csv, effects=effects_csv, curves=curves_csv)
+    figures = drawings(study, records, sources)
     marks = {}
     for figure in figures:
         for format_ in FORMATS:
@@ -87,6 +96,8 @@ def render(study: Study, store: Store) -> Report:
         found=tuple(found),
         summary=summary,
         more=() if factorial is None else (factorial,),
+        images=image_tables(study, records, counts),
+        confusions=in_words(records, confused),
         notes=notes,
         files=files,
         figures={figure.name: figure.shows for figure in figures},
@@ -116,6 +127,37 @@ def stale_files(report: Report, store: Store) -> list[str]:
         if not fresh:
             stale.append(name)
     return stale
+
+
+def _csv(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> str:
+    return rows_csv(rows, columns) if rows else ""
+
+
+def _csv_files(study: Study, sources: Sources) -> dict[str, str]:
+    """The CSV files of a study that have a content."""
+    texts = {
+        "": sources.scores,
+        "_effects": sources.effects,
+        "_curves": sources.curves,
+        "_confusion": sources.confusion,
+        "_series": sources.series,
+    }
+    return {f"tables/{study.name}{suffix}.csv": text for suffix, text in texts.items() if text}
+
+
+def _table_files(
+    study: Study, summary: Summary, factorial: Summary | None, notes: Sequence[str]
+) -> dict[str, str]:
+    """The tables as Markdown and LaTeX."""
+    tables = {f"tables/{study.name}": (summary, notes)}
+    if factorial is not None:
+        tables[f"tables/{study.name}_factorial"] = (factorial, [NOTE, *notes])
+    texts = {}
+    for name, (table, said) in tables.items():
+        for suffix, written in (("md", markdown), ("tex", latex)):
+            rebuilt_by = f"python -m bench report {study.name}"
+            texts[f"{name}.{suffix}"] = written(table, said, rebuilt_by=rebuilt_by)
+    return texts
 
 
 def _check_fair(study: Study, records: Sequence[RunRecord]) -> None:

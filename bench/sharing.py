@@ -27,7 +27,7 @@ import torch
 
 from bench.bank import Bank, draw_row
 from bench.console import say
-from bench.preset import PRESETS, load_preset
+from bench.preset import PRESETS, Preset, load_preset
 from bench.provenance import checkout_state, device_name, versions
 from bench.store import write_atomically
 from bench.study import load_study
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.bank import BankSpec
-    from bench.preset import Preset
     from weakclip.clip.tower import Features, ImageTower
     from weakclip.ops.crf import CRFConfig
     from weakclip.training import Batch
@@ -169,13 +168,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--variants", nargs="+", help="default: all rows of the study")
     parser.add_argument("--out", type=Path, default=Path("results/perf"))
     args = parser.parse_args(argv)
-    study = load_study(args.study)
+    preset, study = load_preset(args.preset), load_study(args.study)
+    if not isinstance(preset, Preset):
+        parser.error(f"--preset: expected a generated world, got {args.preset}")
     rows = {row.name: row.config for row in study.rows}
     names = args.variants or list(rows)
     configs = {name: config for name in names if isinstance(config := rows[name], WeakCLIPConfig)}
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
-        once, pairs = measure(load_preset(args.preset), configs, Path(folder))
+        once, pairs = measure(preset, configs, Path(folder))
     commit, dirty = checkout_state()
     record = {
         "command": " ".join(["python -m bench.sharing", *(argv or sys.argv[1:])]),

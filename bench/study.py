@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, unknown
 from bench.slots import differing_slots, slot_names
@@ -34,6 +35,19 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A curve of the report: the score against one number of the configuration."""
+
+    name: str
+    label: str
+    """Of the axis: the quantity, with its unit if it has one."""
+    path: str
+    """Where the number stands in a configuration, e.g. `tau` or `matching.depth`."""
+    log: bool = False
+    """Whether the axis is logarithmic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """What is compared with what. Every variant is run once per seed, all on the same images."""
 
@@ -44,6 +58,8 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2)
     published: tuple[str, ...] = ()
     """Systems, by how their names begin, whose published figures stand below the table."""
+    series: tuple[Series, ...] = ()
+    """Curves of the score against one quantity each."""
 
     def __post_init__(self) -> None:
         _check_kebab("study", self.name)
@@ -60,6 +76,14 @@ class Study:
                         "configuration; keep one"
                     )
             by_name[variant.name] = variant
+        for series in self.series:
+            values = series_values(self, series).values()
+            if not values or (series.log and min(values) <= 0):
+                raise ValueError(
+                    f"study {self.name!r}, series {series.name!r}: expected "
+                    f"{'positive numbers' if series.log else 'a number'} at {series.path!r} of "
+                    f"the configurations, got {list(values) or 'none'}"
+                )
 
     @property
     def rows(self) -> tuple[Variant, ...]:
@@ -79,6 +103,23 @@ class Study:
         return tuple(variant for variant in self.rows if not names or variant.name in names)
 
 
+def series_values(study: Study, series: Series) -> dict[str, float]:
+    """Return the rows of a curve and their numbers, read from what is run, in ascending order.
+
+    They are the reference and the rows that differ from it in this number and nothing else. Empty
+    if the reference has no number there.
+    """
+    reference = study.reference.config
+    own = _number(reference, series.path)
+    found = {
+        row.name: number
+        for row in study.rows
+        if own is not None and (number := _number(row.config, series.path)) is not None
+        if _changed(row.config, series.path, own) == reference
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
 def cumulative_path(study: Study) -> tuple[Variant, ...]:
     """Return rows that lead to the reference, each adding one of its slots to the one before.
 
@@ -94,6 +135,24 @@ def cumulative_path(study: Study) -> tuple[Variant, ...]:
             return ()
         path.append(min(steps, key=lambda row: _first_slot(path[-1], row)))
     return tuple(path) if len(path) > 2 else ()
+
+
+def _number(config: Config, path: str) -> float | None:
+    """The number at a path of a configuration; none if there is none."""
+    try:
+        value = attrgetter(path)(config)
+    except AttributeError:  # another kind sits in the slot
+        return None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number else None
+
+
+def _changed(config: Any, path: str, value: float) -> Any:  # noqa: ANN401 (any kind of any slot)
+    """The configuration with another number at a path."""
+    slot, _, rest = path.partition(".")
+    return replace(
+        config, **{slot: _changed(getattr(config, slot), rest, value) if rest else value}
+    )
 
 
 def _adds_one_slot(before: Variant, after: Variant, reference: Config) -> bool:

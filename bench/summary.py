@@ -6,6 +6,7 @@ Built from records only; `bench/markup.py` and `bench/console.py` write it out.
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -173,7 +174,7 @@ def _parameters(row: Sequence[RunRecord]) -> str:
 def _seconds(row: Sequence[RunRecord]) -> str:
     if not row:
         return NONE
-    return f"{sum(sum(record.seconds.values()) for record in row) / len(row):.0f}"
+    return f"{statistics.median(sum(record.seconds.values()) for record in row):.0f}"
 
 
 def _count(records: Sequence[RunRecord], variant: str) -> str:

@@ -5,16 +5,19 @@ The home of pandas. Two builds from the same records give the same bytes.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
+from bench.store import Store
+from bench.study import Study, load_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bench.effects import Effect
     from bench.record import RunRecord
-    from bench.study import Study
 
 COLUMNS = (
     *("study", "variant", "task", "split", "preset", "seed", "metric", "class_name", "value"),
@@ -34,6 +37,24 @@ CURVE_COLUMNS = ("study", "variant", "seed", "preset", "step", "metric", "value"
 
 _SORTED_BY = ["study", "variant", "task", "seed", "metric", "class_name"]
 _COUNTED = {"num_classes_scored": "classes"}
+
+
+def study_frame(study: Study | str, root: Path = Path("results")) -> pd.DataFrame:
+    """Return all measurements of a study's run records: the content of `tables/<study>.csv`.
+
+    Args:
+        study: The study, or the name of one in `ablations/`.
+        root: The results folder, with `runs/` in it.
+
+    Returns:
+        One measurement a row, with the columns `COLUMNS`; `value` in the unit of `unit`, scores
+        as fractions. Without records the frame has no rows.
+
+    Raises:
+        BenchError: If there is no such study, or a record is broken.
+    """
+    found = study if isinstance(study, Study) else load_study(study)
+    return tidy(Store(root).read_all(found.name, [row.name for row in found.rows]))
 
 
 def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -26,25 +24,20 @@ from bench.bank import Bank, BankBatches, BankSpec, ensure_bank
 from bench.cartoon.vocabulary import BACKGROUND_WORDS, DISPLAY_NAMES
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
+from bench.measured import Measured, parameter_counts, timed
 from bench.method import CHUNK, Method, ensure_maps, fit_refinement, refined_scores
-from bench.preset import load_preset
+from bench.photo import PhotoWorkbench, open_photos
+from bench.preset import PhotoPreset, load_preset
 from bench.provenance import code_id
 from bench.split import Split, read_split, tensors_sha256
 from bench.sweep import Tuned
-from bench.workbench import Outcome
 from weakclip.build import build_model, build_supervision
 from weakclip.checkpoints import describe
 from weakclip.clip.load import load_clip
 from weakclip.config import SeedAndBoundary, WeakCLIPConfig
 from weakclip.losses import logits_on_grid, seeding_loss, seeds_on_grid
 from weakclip.masker import Setting
-from weakclip.ops.confusion import (
-    boundary_counts,
-    boundary_width,
-    class_counts,
-    confusion_matrix,
-    miou,
-)
+from weakclip.ops.confusion import boundary_width, class_counts, miou
 from weakclip.ops.crf import build_lattices, dense_crf
 from weakclip.seeds import class_activation_maps, encode_texts, seeds_from
 from weakclip.training import fit
@@ -57,7 +50,7 @@ if TYPE_CHECKING:
 
     from bench.cartoon.world import WorldConfig
     from bench.preset import Preset
-    from bench.workbench import Counts
+    from bench.workbench import Outcome
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.clip.tower import Features, ImageTower
     from weakclip.model import WeakCLIP
@@ -69,8 +62,9 @@ TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
 
 
 def prepare(
-    preset: str, *, data_root: Path | None, device: str, artifacts: Path
-) -> CartoonWorkbench:
+    preset: str, *, data_root: Path | None, device: str, artifacts: Path,
+    weights: Path | None = None,
+) -> CartoonWorkbench | PhotoWorkbench:  # fmt: skip
     """The workbench of a preset; what it needs on disk is made on the first call.
 
     Args:
@@ -79,12 +73,15 @@ def prepare(
             CartoonVOC below `artifacts`.
         device: `cpu` or `cuda`.
         artifacts: Folder for everything that can be made again.
+        weights: File of the CLIP of photographs, for a preset that has one.
 
     Raises:
         BenchError: If the preset is unknown or the data or the weights are not what they claim.
     """
     chosen = load_preset(preset)
     try:
+        if isinstance(chosen, PhotoPreset):
+            return open_photos(chosen, data_root, weights, torch.device(device), artifacts)
         return CartoonWorkbench(chosen, data_root, torch.device(device), artifacts)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise BenchError(str(error)) from error
@@ -182,18 +179,18 @@ class CartoonWorkbench:
     def _run_weakclip(
         self, config: WeakCLIPConfig, seed: int, report: Callable[[int, int], None]
     ) -> Outcome:
-        scores = _Scores(self.class_names)
-        with _timed(scores.seconds, "prepare"):
+        scores = Measured(self.class_names)
+        with timed(scores.seconds, "prepare"):
             bank, val_features = self.features(config)
         model, curve = self._train(config, bank, seed, scores.seconds, report)
         self._score_pseudo(scores, self._probabilities(model, bank.plain()))
-        with _timed(scores.seconds, "infer"):
+        with timed(scores.seconds, "infer"):
             labels = [chunk.argmax(1) for chunk in self._probabilities(model, val_features)]
-        scores.add("val-network", torch.cat(labels), self.val)
+        scores.add("val-network", torch.cat(labels), self.val.gt_masks)
         return scores.outcome(parameter_counts(model), curve)
 
     def _run_method(self, method: Method, seed: int, report: Callable[[int, int], None]) -> Outcome:
-        scores = _Scores(self.class_names)
+        scores = Measured(self.class_names)
         setting, data = self.setting, self.train.tagged
         maps = ensure_maps(
             method.cam, setting, data, seed=seed, folder=self.artifacts, report=report
@@ -203,13 +200,13 @@ class CartoonWorkbench:
         if isinstance(method.refinement, WeakCLIPConfig):
             seeds = seeds_from(maps.cams, self.train.size, self.preset.rule).to(torch.uint8)
             with TemporaryDirectory(dir=self.artifacts) as folder:
-                with _timed(scores.seconds, "prepare"):
+                with timed(scores.seconds, "prepare"):
                     bank = self._bank(method.refinement, seeds, Path(folder))
                 model, curve = self._train(method.refinement, bank, seed, scores.seconds, report)
                 self._score_pseudo(scores, self._probabilities(model, bank.plain()))
             sizes = parameter_counts(model)
         else:
-            with _timed(scores.seconds, "refine"):
+            with timed(scores.seconds, "refine"):
                 refined, sizes = fit_refinement(
                     method.refinement, setting, data, maps.cams, seed=seed, report=report
                 )
@@ -273,7 +270,7 @@ class CartoonWorkbench:
         parts = [describe(config), asdict(recipe), seed, bank.key, str(self.device), code_id()]
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
         state = self.artifacts / "training" / f"{key}.pt"
-        with _timed(seconds, "train"):
+        with timed(seconds, "train"):
             curve = self._fit(model, config, recipe, bank, seed, report, state)
         state.unlink(missing_ok=True)
         return model, curve
@@ -327,7 +324,7 @@ class CartoonWorkbench:
                 report(step, float(seeding_loss(logits, seeds_on_grid(seeds, size))))
             model.train()
 
-        with _timed(seconds, "train"):
+        with timed(seconds, "train"):
             self._fit(model, config, recipe, bank, seed, told)
         labels = [chunk.argmax(1) for chunk in self._probabilities(model.eval(), features)]
         counts = class_counts(torch.cat(labels), tune.gt_masks, len(self.class_names))
@@ -342,21 +339,21 @@ class CartoonWorkbench:
             logits = F.interpolate(logits, self.train.size, mode="bilinear", align_corners=False)
             yield logits.softmax(dim=1).cpu()
 
-    def _score_pseudo(self, scores: _Scores, class_scores: Iterable[Tensor]) -> None:
+    def _score_pseudo(self, scores: Measured, class_scores: Iterable[Tensor]) -> None:
         """Score masks of `train` from class scores (n, K, H, W), before and after the CRF."""
         known = F.pad(self.train.image_labels, (1, 0), value=True)
         masks: list[Tensor] = []
         refined: list[Tensor] = []
-        with _timed(scores.seconds, "infer"):
+        with timed(scores.seconds, "infer"):
             for number, chunk in enumerate(class_scores):
                 rows = slice(number * CHUNK, number * CHUNK + len(chunk))
                 possible = chunk * known[rows, :, None, None]
                 masks.append(possible.argmax(1))
-                with _timed(scores.seconds, "crf"):
+                with timed(scores.seconds, "crf"):
                     refined.append(self._refine(possible, known, rows))
         scores.seconds["infer"] -= scores.seconds["crf"]
-        scores.add("train-pseudo", torch.cat(masks), self.train)
-        scores.add("train-pseudo-crf", torch.cat(refined), self.train)
+        scores.add("train-pseudo", torch.cat(masks), self.train.gt_masks)
+        scores.add("train-pseudo-crf", torch.cat(refined), self.train.gt_masks)
 
     def _refine(self, class_scores: Tensor, known: Tensor, rows: slice) -> Tensor:
         """Labels after the dense CRF on the tagged classes, (n, H, W); lattices are kept."""
@@ -371,39 +368,6 @@ class CartoonWorkbench:
             lattices=self._train_lattices[rows.start],
         )
         return marginals.argmax(1).cpu()
-
-
-class _Scores:
-    """Collects what a run measures."""
-
-    def __init__(self, class_names: tuple[str, ...]) -> None:
-        self._classes = len(class_names)
-        self._counts: dict[str, Counts] = {}
-        self._boundary: dict[str, Counts] = {}
-        self._confusion: dict[str, Counts] = {}
-        self.seconds: dict[str, float] = {}
-
-    def add(self, task: str, pred: Tensor, split: Split) -> None:
-        """Score predicted masks (N, H, W)."""
-        width = boundary_width(*split.size)
-        self._counts[task] = class_counts(pred, split.gt_masks, self._classes).numpy()
-        self._boundary[task] = boundary_counts(
-            pred, split.gt_masks, self._classes, width=width
-        ).numpy()
-        self._confusion[task] = confusion_matrix(pred, split.gt_masks, self._classes).numpy()
-
-    def outcome(
-        self, parameters: dict[str, dict[str, int]], curve: list[dict[str, float]]
-    ) -> Outcome:
-        """What was measured."""
-        return Outcome(
-            counts=self._counts,
-            boundary=self._boundary,
-            confusion=self._confusion,
-            parameters=parameters,
-            seconds=self.seconds,
-            curve=curve,
-        )
 
 
 def make_cams(
@@ -432,22 +396,6 @@ def make_seeds(clip: CLIPBundle, split: Split, preset: Preset, device: torch.dev
     return seeds_from(cams, split.size, preset.rule).to(torch.uint8)
 
 
-def parameter_counts(model: WeakCLIP) -> dict[str, dict[str, int]]:
-    """Parameters of each component and of the frozen towers: {"total", "trainable"}."""
-    modules = {
-        **model.components,
-        "image tower": model.image_tower,
-        "text tower": model.text_tower,
-    }
-    return {
-        name: {
-            "total": sum(p.numel() for p in module.parameters()),
-            "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
-        }
-        for name, module in modules.items()
-    }
-
-
 def _key(world: WorldConfig, seed: int, splits: Mapping[str, int]) -> str:
     text = repr((asdict(world), seed, sorted(splits.items())))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -455,10 +403,3 @@ def _key(world: WorldConfig, seed: int, splits: Mapping[str, int]) -> str:
 
 def _loss_grid(config: WeakCLIPConfig) -> int:
     return config.supervision.grid if isinstance(config.supervision, SeedAndBoundary) else 32
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[phase] = round(seconds.get(phase, 0.0) + time.perf_counter() - start, 3)

@@ -19,6 +19,7 @@ import torch
 
 from bench.errors import BenchError
 from bench.plan import PlannedRun
+from bench.preset import study_for
 from bench.provenance import collect
 from bench.queue import Claim, Queue, open_queue, worker_name
 from bench.record import conditions_id, from_json
@@ -160,12 +161,14 @@ class Worker:
         if bench.conditions != ticket.conditions:
             raise BenchError(
                 f"{ticket.label}: expected protocol, data and weights {ticket.conditions}, this "
-                f"machine has {bench.conditions}; give it the --data-root the run was asked with"
+                f"machine has {bench.conditions}; give it the --data-root and --weights that the "
+                "run was asked with"
             )
         return job_of(bench, ticket.study, self._site.device, ticket.command)
 
     def _run(self, ticket: Ticket) -> PlannedRun:
-        (variant,) = self._site.load(ticket.study).select((ticket.variant,))
+        study = study_for(self._site.load(ticket.study), ticket.preset)
+        (variant,) = study.select((ticket.variant,))
         found = config_id(plain_config(variant.config))
         if found != ticket.config_id:
             raise BenchError(

@@ -9,7 +9,7 @@ import pytest
 
 from bench.factorial import design_of
 from bench.slots import OFF_KINDS, differing_slots, plain_config
-from bench.study import cumulative_path, known_studies, load_study
+from bench.study import cumulative_path, known_studies, load_study, series_values
 from weakclip.config import PAPER, RELEASE
 
 
@@ -75,6 +75,17 @@ def test_sensitivity_rows_differ_in_exactly_one_slot() -> None:
     study = load_study("sensitivity")
     for row in study.variants:
         assert len(differing_slots(row.config, study.reference.config)) == 1, row.name
+
+
+def test_the_curves_of_the_sensitivity_study_have_all_their_values() -> None:
+    study = load_study("sensitivity")
+    found = {series.name: series_values(study, series) for series in study.series}
+    assert {name: list(values.values()) for name, values in found.items()} == {
+        "prompt-length": [0, 2, 4, 8, 16],
+        "co-attention-depth": [1, 2, 3],
+        "tau": [0.01, 0.03, 0.07, 0.2],
+    }
+    assert all("full" in values for values in found.values())
 
 
 def test_the_release_is_the_sum_of_its_departures() -> None:

@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to run commands in; the only study is the fake one, on fake data."""
+def quick_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are their mark and nothing else; the real ones: test_figure.py, test_report.py."""
 
     def draw(drawing: Drawing, _: str) -> bytes:
         return drawing.mark.encode()
 
+    monkeypatch.setattr(report, "draw", draw)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_draw: None) -> Path:
+    """An empty folder to run commands in; the only study is the fake one, on fake data."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(report, "draw", draw)  # the real one: test_figure.py, test_report.py
     monkeypatch.setattr(cli, "load_study", fake.load)
     monkeypatch.setattr(cli, "code_id", lambda: "code")
     monkeypatch.setattr(cli, "known_studies", lambda: (fake.STUDY.name,))

@@ -14,7 +14,7 @@ from bench.errors import unknown
 from bench.plan import Request, plan_runs
 from bench.run import carry_out
 from bench.slots import COMPONENTS, OFF_KINDS, config_id, plain_config
-from bench.study import Study, Variant
+from bench.study import Series, Study, Variant
 from bench.workbench import Outcome
 from bench.worker import Site, job_of, set_up
 from weakclip.config import CoAttention, Cosine, PlainDecoder, Resample, WeakCLIPConfig
@@ -46,6 +46,7 @@ STUDY = Study(
         ),
     ),
     seeds=(0, 1),
+    series=(Series(name="depth", label="layers", path="matching.depth"),),
 )
 
 
@@ -93,6 +94,7 @@ class FakeWorkbench:
         return Outcome(
             counts=counts,
             boundary={TASKS[0]: counts[TASKS[0]] // 2},
+            confusion={task: _confusion(each) for task, each in counts.items()},
             parameters={"decoder": {"total": 1000, "trainable": 500 * on}},
             seconds={"train": 0.25, "infer": 0.5},
             curve=[{"step": 1.0, "loss": float("inf")}, {"step": 2.0, "loss": 0.5}],
@@ -150,6 +152,7 @@ def prepare(
     data_root: Path | None,
     device: str,
     artifacts: Path,
+    weights: Path | None = None,
     fail: str = "",
     log: Path | None = None,
     pause: float = 0.0,
@@ -158,6 +161,13 @@ def prepare(
     if data_root is not None:
         raise ValueError(f"data root: expected VOC layout, got {data_root.name}")
     return FakeWorkbench(fail, log=log, pause=pause)
+
+
+def _confusion(counts: Counts) -> Counts:
+    """A matrix with these counts, (N, K, 3), on its diagonal; the rest is the next class's."""
+    right, _, annotated = counts.sum(axis=0).T
+    wrong = np.roll(np.diag(annotated - right), 1, axis=1)
+    return np.pad(np.diag(right) + wrong, ((0, 0), (0, 1)))
 
 
 def _counts(quality: float, seed: int, task: int) -> Counts:

@@ -11,13 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.effects import effects
+from bench.effects import counts_by_row, effects
 from bench.factorial import Design, design_of, terms_of
 from bench.factorial_summary import factorial_summary
+from bench.figure import fingerprint
+from bench.figure_interactions import draw_interactions, interaction_tasks
 from bench.report import render
 from bench.statistics import contrast, pooled_miou, resample
 from bench.store import Store
 from bench.study import Study, Variant
+from bench.table import rows_csv
 from tests.bench.fake import FULL, STUDY, make_records
 from weakclip.config import Cosine, FixedTemplate, Resample
 
@@ -134,6 +137,29 @@ def test_the_report_has_main_effects_and_interactions(store: Store) -> None:
     figure = files["figures/fake.svg"].decode()
     assert "Main effects" in figure
     assert "Interactions" in figure
+    assert "figures/fake_interactions.png" in files
+
+
+@pytest.mark.parametrize(("low", "high", "framed"), [(0.01, 0.03, 2), (-0.01, 0.03, 1)])
+def test_the_map_of_effects_frames_what_leaves_out_zero(
+    low: float, high: float, framed: int
+) -> None:
+    """One main effect that leaves out 0, one that does not, and the interaction of the case."""
+    ends = {"a": (0.03, 0.05), "b": (-0.03, 0.05), "a × b": (low, high)}
+    rows = [
+        {"study": "s", "preset": "cartoon", "contrast": "interaction" if "×" in name else "main",
+         "component": name, "task": "t", "metric": "miou", "difference": sum(pair) / 2,
+         "low": pair[0], "high": pair[1], "seeds": 3, "images": 600}
+        for name, pair in ends.items()
+    ]  # fmt: skip
+    text = rows_csv(rows)
+    assert interaction_tasks(text, ["other", "t"]) == ["t"]
+    svg = draw_interactions(text, tasks=["t"], format_="svg").decode()
+    assert svg.encode() == draw_interactions(text, tasks=["t"], format_="svg")
+    assert fingerprint(text) in svg
+    assert svg.count("stroke-width: 1.6") == framed
+    for word in ("+4.0", "+1.0", "[+3.0, +5.0]", "[−3.0, +5.0]", "3 seeds × 600 images"):
+        assert word in svg
 
 
 def test_a_missing_variant_leaves_the_rest_of_the_report(store: Store, tmp_path: Path) -> None:
@@ -141,7 +167,7 @@ def test_a_missing_variant_leaves_the_rest_of_the_report(store: Store, tmp_path:
     for record in store.read_all("fake", ["both", "no-adapter"]):
         part.write(record, store.counts(record))
     records = part.read_all("fake", ["both", "no-adapter"])
-    found = effects(TWO, records, part)
+    found = effects(TWO, records, counts_by_row(records, part))
     assert {effect.contrast.kind for effect in found} == {"leave-one-out"}
     assert factorial_summary(TWO, records, found) is None
     assert "tables/fake_factorial.md" not in render(TWO, part).files

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.figure_set import Drawing, draw, drawings
+from bench.figure_set import Drawing, Sources, draw, drawings
 from bench.table import CURVE_COLUMNS, csv_text, curves_frame, effects_frame, tidy
 from tests.bench.fake import STUDY
 from tests.bench.records import RECORD
@@ -25,12 +25,12 @@ RECORDS = [
 
 
 def figures(records: list[RunRecord]) -> dict[str, Drawing]:
-    found = drawings(
-        STUDY, records, scores=csv_text(tidy(records)),
+    sources = Sources(
+        scores=csv_text(tidy(records)),
         effects=csv_text(effects_frame(STUDY, records, [])),
         curves=csv_text(curves_frame(records)),
-    )  # fmt: skip
-    return {drawing.name: drawing for drawing in found}
+    )
+    return {drawing.name: drawing for drawing in drawings(STUDY, records, sources)}
 
 
 @pytest.mark.parametrize(

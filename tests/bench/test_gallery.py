@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.gallery import GalleryRequest, make_gallery, train_masks, typical_images
 from bench.gallery_index import FOLDER, read_index
 from bench.gallery_pictures import cam_picture, error_picture, image_picture, mask_picture
-from bench.preset import load_preset
+from bench.preset import SMOKE
 from bench.task import CartoonWorkbench
 from weakclip.config import WeakCLIPConfig
 from weakclip.ops.confusion import class_counts
@@ -59,7 +59,7 @@ def test_a_strong_activation_is_lighter_than_a_weak_one() -> None:
 @pytest.fixture(scope="module")
 def workbench(tmp_path_factory: pytest.TempPathFactory) -> CartoonWorkbench:
     folder = tmp_path_factory.mktemp("artifacts")
-    return CartoonWorkbench(load_preset("smoke"), None, torch.device("cpu"), folder)
+    return CartoonWorkbench(SMOKE, None, torch.device("cpu"), folder)
 
 
 def test_masks_are_those_of_the_run(workbench: CartoonWorkbench) -> None:

@@ -21,7 +21,7 @@ from bench.html_page import PAGE, page, stale_page, write_page
 from bench.reference import COLUMNS
 from bench.report import render, write
 from bench.store import Store
-from tests.bench.fake import CLASSES, STUDY, make_records
+from tests.bench.fake import CLASSES, IMAGES, STUDY, make_records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,6 +146,21 @@ def test_numbers_protocol_and_published_rows_are_there(text: str) -> None:
     assert all(f'<th scope="row" data-value="{name}">{name}</th>' in text for name in CLASSES)
 
 
+def test_the_page_says_what_is_taken_for_what_and_shows_the_matrices(text: str) -> None:
+    assert "What full takes for what" in text
+    assert re.search(r"\d\d\.\d % of <strong>cat</strong> for dog", text)
+    drawn = re.findall(r'aria-label="Confusion matrix of the reference on ([\w-]+)', text)
+    assert drawn == ["pseudo-mask-train"]
+
+
+def test_every_image_is_in_a_small_table(text: str) -> None:
+    tables = re.findall(r"<details><summary>Per image.*?</details>", text, re.DOTALL)
+    assert len(tables) == 1
+    assert tables[0].count("<tr>") == 2 + IMAGES
+    assert f"all {IMAGES} images of train, numbered from 0" in tables[0]
+    assert len(tables[0]) < 300 * (IMAGES + 5)
+
+
 def test_the_same_folder_gives_the_same_bytes_and_a_change_makes_the_page_stale(
     results: tuple[Store, list[Report]], tmp_path: Path
 ) -> None:
@@ -263,6 +278,18 @@ def test_a_click_sorts_and_another_turns_the_order(text: str, tmp_path: Path) ->
     assert [float(value) for value in found["up"]["values"]] == sorted(values)
     assert [float(value) for value in found["down"]["values"]] == sorted(values, reverse=True)
     assert found["sorted"] == 1
+
+
+@in_browser
+def test_images_sort_by_their_numbers(text: str, tmp_path: Path) -> None:
+    script = """
+      const part = [...document.querySelectorAll('details')]
+        .find((one) => one.textContent.startsWith('Per image'));
+      part.open = true;
+      part.querySelector('th[data-column="0"] button').click();
+      return [...part.querySelectorAll('tbody tr')].map((row) => row.cells[0].textContent);
+    """
+    assert in_page(text, script, tmp_path)["found"] == [str(image) for image in range(IMAGES)]
 
 
 @in_browser

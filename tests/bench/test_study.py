@@ -8,9 +8,17 @@ import pytest
 
 from bench import study as module
 from bench.errors import BenchError
-from bench.study import Study, Variant, cumulative_path, known_studies, load_study
+from bench.study import (
+    Series,
+    Study,
+    Variant,
+    cumulative_path,
+    known_studies,
+    load_study,
+    series_values,
+)
 from tests.bench.fake import FULL, STUDY
-from weakclip.config import FixedTemplate, Resample
+from weakclip.config import FixedTemplate, LearnableContext, Resample
 
 REFERENCE = Variant(name="full", config=FULL)
 
@@ -26,6 +34,44 @@ def test_names_are_kebab_case_and_unique() -> None:
 def test_equal_configurations_are_not_run_twice() -> None:
     with pytest.raises(ValueError, match="'full' and 'same' have the same configuration"):
         replace(STUDY, variants=(Variant(name="same", config=FULL),))
+
+
+def test_a_series_is_the_rows_that_change_one_number_and_nothing_else() -> None:
+    rows = {
+        "hot": replace(FULL, tau=0.5),
+        "cold": replace(FULL, tau=0.01),
+        "hot-off": replace(FULL, tau=0.2, adapter=Resample()),
+        "short": replace(FULL, prompt=LearnableContext(length=4)),
+        "short-own": replace(FULL, prompt=LearnableContext(length=2, class_specific=True)),
+        "fixed": replace(FULL, prompt=FixedTemplate()),
+    }
+    variants = tuple(Variant(name=name, config=config) for name, config in rows.items())
+    study = Study(name="s", question="?", reference=REFERENCE, variants=variants)
+    tau = Series(name="tau", label="tau", path="tau", log=True)
+    length = Series(name="length", label="vectors", path="prompt.length")
+    assert list(series_values(study, tau).items()) == [
+        ("cold", 0.01),
+        ("full", FULL.tau),
+        ("hot", 0.5),
+    ]
+    assert series_values(study, length) == {"short": 4, "full": 8}
+    assert replace(study, series=(tau, length)).series == (tau, length)
+
+
+@pytest.mark.parametrize(
+    ("path", "log", "got"),
+    [
+        ("prompt.lenght", False, "a number at 'prompt.lenght' of the configurations, got none"),
+        ("prompt", False, "a number at 'prompt' of the configurations, got none"),
+        ("prompt.class_specific", False, "got none"),
+        ("prompt.length", True, "positive numbers at 'prompt.length' .* got \\[0, 8\\]"),
+    ],
+)
+def test_a_series_needs_numbers_that_fit_its_axis(path: str, *, log: bool, got: str) -> None:
+    bare = Variant(name="bare", config=replace(FULL, prompt=LearnableContext(length=0)))
+    series = Series(name="length", label="vectors", path=path, log=log)
+    with pytest.raises(ValueError, match=f"study 's', series 'length': expected .*{got}"):
+        Study(name="s", question="?", reference=REFERENCE, variants=(bare,), series=(series,))
 
 
 @pytest.mark.parametrize("seeds", [(), (0, 0), (-1,)])

@@ -11,6 +11,7 @@ from bench import task
 from bench.bank import BankBatches
 from bench.errors import BenchError
 from bench.method import Method
+from bench.preset import SMOKE
 from bench.task import CartoonWorkbench, prepare
 from weakclip.config import MICRO, RELEASE, SeedAndBoundary
 from weakclip.labels import IGNORE
@@ -36,7 +37,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bench(artifacts: Path) -> CartoonWorkbench:
-    return prepare("smoke", data_root=None, device="cpu", artifacts=artifacts)
+    return CartoonWorkbench(SMOKE, None, torch.device("cpu"), artifacts)
 
 
 def test_the_confusion_matrix_holds_the_counts(bench: CartoonWorkbench) -> None:
@@ -63,7 +64,7 @@ def test_two_runs_give_the_same_counts(bench: CartoonWorkbench) -> None:
 def test_a_fresh_process_opens_what_another_made(bench: CartoonWorkbench, artifacts: Path) -> None:
     counts = bench.run(MICRO, 0, report=quiet).counts
     before = sorted(path.name for path in artifacts.iterdir())
-    again = prepare("smoke", data_root=None, device="cpu", artifacts=artifacts)
+    again = CartoonWorkbench(SMOKE, None, torch.device("cpu"), artifacts)
     assert np.array_equal(
         again.run(MICRO, 0, report=quiet).counts["val-network"], counts["val-network"]
     )
@@ -139,7 +140,7 @@ def test_a_tower_with_drop_path_is_refused(bench: CartoonWorkbench) -> None:
 
 def test_a_data_root_that_is_not_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="VOC"):
-        prepare("smoke", data_root=tmp_path, device="cpu", artifacts=tmp_path).train  # noqa: B018
+        CartoonWorkbench(SMOKE, tmp_path, torch.device("cpu"), tmp_path).train  # noqa: B018
 
 
 def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:

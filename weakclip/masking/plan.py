@@ -90,6 +90,13 @@ MICRO_RECIPE = Recipe(
 """The benchmark's recipe on CartoonVOC."""
 
 
+CLIP_ES_MAPS = SoftmaxGradCAM(layer="ln_1", pooling="patches", stretch="twice", affinity=Affinity())
+"""CLIP-ES's maps with its attention affinity, on a CLIP with a class token."""
+
+CLIP_ES_WORDS = Words(template="a clean origami {}.")
+"""CLIP-ES's sentence."""
+
+
 def plan_for(clip: CLIPBundle, method: MethodName = "clip-es", *, images: int = 10_582) -> MaskPlan:
     """A plan that suits a CLIP.
 
@@ -141,17 +148,16 @@ def _micro(method: MethodName) -> MaskPlan:
 
 
 def _papers(clip: CLIPBundle, method: MethodName, images: int) -> MaskPlan:
-    source = SoftmaxGradCAM(layer="ln_1", pooling="patches", stretch="twice", affinity=Affinity())
-    words = Words(template="a clean origami {}.")  # CLIP-ES's sentence
     if method == "clip-es":
-        return MaskPlan(method=TrainingFree(source=source), words=words, crf=CLIP_ES)
+        free = TrainingFree(source=CLIP_ES_MAPS)
+        return MaskPlan(method=free, words=CLIP_ES_WORDS, crf=CLIP_ES)
     side = 512 // clip.patch_size * clip.patch_size  # the paper's 512, in whole patches
     trained = SeededTraining(
-        source=source,
+        source=CLIP_ES_MAPS,
         rule=OtsuBand(),
         config=replace(PAPER, taps=default_taps(clip.image.depth)),
         recipe=passes_recipe(images),
         framing=Framing(size=side),
         tile=side,
     )
-    return MaskPlan(method=trained, words=words, crf=WEAKCLIP_VOC)
+    return MaskPlan(method=trained, words=CLIP_ES_WORDS, crf=WEAKCLIP_VOC)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bench.cartoon import gates
-from bench.task import CartoonWorkbench, prepare
+from bench.preset import SMOKE
+from bench.task import CartoonWorkbench
 from weakclip.clip.load import load_clip
 from weakclip.seeds import PatchSoftmax
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def bench(tmp_path_factory: pytest.TempPathFactory) -> CartoonWorkbench:
     torch.set_num_threads(1)
     folder: Path = tmp_path_factory.mktemp("gates")
-    return prepare("smoke", data_root=None, device="cpu", artifacts=folder)
+    return CartoonWorkbench(SMOKE, None, torch.device("cpu"), folder)
 
 
 def test_the_embedded_clip_recognises_and_a_random_one_does_not() -> None:
