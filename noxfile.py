@@ -38,14 +38,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check types, tests and this file included."""
-    install(session, "typing", "test", "suite")
+    install(session, "typing", "test", "suite", "trackers")
     session.run("mypy", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests: no network, no data sets."""
-    install(session, "test", "suite")
+    install(session, "test", "suite", "trackers")
     session.run("python", "-m", "pytest", *session.posargs)
 
 
