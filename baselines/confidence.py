@@ -15,23 +15,15 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from baselines.refinement import (
-    BackgroundRule,
-    Power,
-    check_refinement_input,
-    known_labels,
-    with_background,
-)
+from baselines.refinement import BackgroundRule, Fixed, Power
 from weakclip.labels import IGNORE
 from weakclip.ops.crf import CLIP_ES, CRFConfig, dense_crf
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from torch import Tensor
 
-    from weakclip.masker import Setting, TaggedImages
+    from weakclip.masker import Setting
 
 RELEASED_BACKGROUND = Power(alpha=1)
 _CLIP = 1e-5  # smallest probability of the unary
@@ -59,52 +51,23 @@ class ConfidentCRF:
         if not 0 <= self.confidence <= 1:
             raise ValueError(f"confidence: expected a share in [0, 1], got {self.confidence}")
 
-    def build(self, setting: Setting) -> ConfidentCRFRefinement:
-        """The refinement; it needs no fitting."""
-        return ConfidentCRFRefinement(self)
+    def build(self, setting: Setting) -> Fixed:
+        """The refinement: marginals that sum to 1 over the known labels; it needs no fitting."""
+        return Fixed(self.background, self._marginals)
 
+    def labels(self, marginals: Tensor) -> Tensor:
+        """Pseudo masks to train on, (B, H, W), int64, 255 where the CRF is not sure.
 
-class ConfidentCRFRefinement:
-    """The Refinement of `ConfidentCRF`; without weights."""
-
-    def __init__(self, spec: ConfidentCRF) -> None:
-        """Hold the values."""
-        self.spec = spec
-
-    def fit(
-        self,
-        data: TaggedImages,
-        cams: Sequence[Tensor],
-        *,
-        seed: int,
-        report: Callable[[int, int], None],
-    ) -> None:
-        """Learn nothing."""
-
-    @torch.no_grad()
-    def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """Marginals of the CRF, (B, 1 + F, H, W), summing to 1; see `weakclip.masker.Refinement`.
-
-        Raises:
-            ValueError: If images, tags and maps are not of equally many images and classes.
+        Args:
+            marginals: What the refinement scores, (B, 1 + F, H, W), background first.
         """
-        check_refinement_input(images, image_labels, cams)
-        known = known_labels(image_labels)
-        size = (images.shape[2], images.shape[3])
-        probs = with_background(cams, size, self.spec.background) * known[:, :, None, None]
-        if self.spec.precision == "half":
-            probs = probs.half().clamp(_CLIP, 1).log().float().exp()
-        pixels = wrapped(images) if self.spec.colours == "wrapped" else images
-        return dense_crf(pixels, probs, self.spec.crf, present=known, clip=_CLIP)
+        return confident_labels(marginals, confidence=self.confidence)
 
-    def labels(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """Pseudo masks to train on, (B, H, W), int64, 255 where the CRF is not sure."""
-        marginals = self.scores(images, image_labels, cams)
-        return confident_labels(marginals, confidence=self.spec.confidence)
-
-    def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """No parameters."""
-        return {}
+    def _marginals(self, images: Tensor, scores: Tensor, known: Tensor) -> Tensor:
+        if self.precision == "half":
+            scores = scores.half().clamp(_CLIP, 1).log().float().exp()
+        pixels = wrapped(images) if self.colours == "wrapped" else images
+        return dense_crf(pixels, scores, self.crf, present=known, clip=_CLIP)
 
 
 def confident_labels(marginals: Tensor, *, confidence: float = 0.95) -> Tensor:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from weakclip.masker import Refinement, Setting, TaggedImages
+    from weakclip.masker import Setting, TaggedImages
 
 # --- the background ------------------------------------------------------------------------------
 
@@ -137,9 +137,9 @@ class Keep:
 
     background: BackgroundRule = OTSU
 
-    def build(self, setting: Setting) -> Refinement:
+    def build(self, setting: Setting) -> Fixed:
         """The refinement; it needs no fitting."""
-        return _Fixed(self.background, lambda _images, scores, _known: scores)
+        return Fixed(self.background, lambda _images, scores, _known: scores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +149,9 @@ class CRF:
     background: BackgroundRule = OTSU
     crf: CRFConfig = WEAKCLIP_VOC
 
-    def build(self, setting: Setting) -> Refinement:
+    def build(self, setting: Setting) -> Fixed:
         """The refinement; it needs no fitting."""
-        return _Fixed(
+        return Fixed(
             self.background,
             lambda images, scores, known: dense_crf(images, scores, self.crf, present=known),
         )
@@ -165,14 +165,14 @@ class PAMR:
     iterations: int = 10
     dilations: tuple[int, ...] = DILATIONS
 
-    def build(self, setting: Setting) -> Refinement:
+    def build(self, setting: Setting) -> Fixed:
         """The refinement; it needs no fitting."""
 
         def refine(images: Tensor, scores: Tensor, known: Tensor) -> Tensor:
             spread = partial(pamr, images, iterations=self.iterations, dilations=self.dilations)
             return on_known_labels(spread, scores, known)
 
-        return _Fixed(self.background, refine)
+        return Fixed(self.background, refine)
 
 
 MICRO_CRF = CRF(
@@ -184,7 +184,7 @@ MICRO_PAMR = PAMR(dilations=(1, 2, 3, 6))
 """The release's dilations scaled from 500 to 128 pixels, equal ones left out."""
 
 
-class _Fixed:
+class Fixed:
     """A refinement without weights."""
 
     def __init__(

@@ -17,7 +17,8 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.profile_table import seconds, work_flops
+from bench.profile_lines import seconds
+from bench.profile_table import work_flops
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,7 +23,8 @@ import torch
 from bench.errors import BenchError
 from bench.profile_cost import flop_costs, parameter_costs
 from bench.profile_load import Load, Measured
-from bench.profile_subject import SIDES, config_at, make_subject
+from bench.profile_rivals import rivals
+from bench.profile_subject import CLASSES, SIDES, config_at, make_subject
 from bench.provenance import checkout_state, device_name, utc_now, versions
 from bench.rates import measure_rates
 from bench.study import load_study
@@ -36,8 +37,12 @@ if TYPE_CHECKING:
     from bench.study import Study
 
 SCHEMA_VERSION = 1
+BASELINES = "baselines"
+"""Stands for a study in the lines of the rivals."""
 RELEASE_BATCH = 2
 """Images of the step that is compared with the release's work."""
+SLOW_REPEATS = 3
+"""Most timed calls of a line at paper size on a CPU."""
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -56,10 +61,17 @@ class Options:
     threads: int = 1
     repeats: int = 5
     all_variants: bool = True
-    """Time every variant in float32; else the reference alone. Other precisions and modes are
-    timed for the reference only."""
+    """Time every variant in float32 with the first batch size; else the reference alone. Other
+    batch sizes, precisions and modes are timed for the reference only."""
+    baselines: bool = True
+    """Also time the rivals, in float32, eagerly."""
     timeout: float = 900.0
     """Seconds after which a line is given up."""
+
+    def repeats_at(self, size: str) -> tuple[int, int]:
+        """Timed and untimed calls of a line: fewer where a call takes seconds."""
+        slow = size == "paper" and self.device == "cpu"
+        return (min(self.repeats, SLOW_REPEATS), 0) if slow else (self.repeats, 1)
 
 
 def options_for(device: str, *, quick: bool, compiled: bool) -> Options:
@@ -75,7 +87,7 @@ def options_for(device: str, *, quick: bool, compiled: bool) -> Options:
     if quick:
         return Options(
             sizes=("micro",), batches={"micro": (2,)}, precisions=("fp32",), modes=modes,
-            device=device, threads=threads, repeats=2, all_variants=False,
+            device=device, threads=threads, repeats=2, all_variants=False, baselines=False,
         )  # fmt: skip
     batches: dict[str, tuple[int, ...]] = {"micro": (1, 8), "paper": (1, 2)}
     if device == "cuda":
@@ -91,18 +103,34 @@ def loads(options: Options, study: Study) -> tuple[Load, ...]:
     """The lines to be timed, in the order of the table."""
     found: list[Load] = []
     for size in options.sizes:
+        repeats, warmup = options.repeats_at(size)
         for row in study.rows if options.all_variants else (study.reference,):
-            for count in options.batches[size]:
+            reference = row is study.reference
+            for count in options.batches[size][: None if reference else 1]:
                 plain = Load(
                     study=study.name, variant=row.name, size=size, work="forward", batch=count,
-                    device=options.device, threads=options.threads, repeats=options.repeats,
+                    device=options.device, threads=options.threads, repeats=repeats,
+                    warmup=warmup,
                 )  # fmt: skip
-                reference = row is study.reference
                 for mode in options.modes if reference else ("eager",):
                     for precision in options.precisions if reference else ("fp32",):
                         line = replace(plain, mode=mode, precision=precision)
                         found += [line, replace(line, work="training step")]
     return tuple(found)
+
+
+def rival_loads(options: Options) -> tuple[Load, ...]:
+    """The rivals' lines, in the order of the table; at paper size the first batch size alone."""
+    return tuple(
+        Load(
+            study=BASELINES, variant=name, size=size, work=work, batch=count,
+            device=options.device, threads=options.threads,
+            repeats=options.repeats_at(size)[0], warmup=options.repeats_at(size)[1],
+        )
+        for size in options.sizes
+        for name, (work, _) in rivals(size).items()
+        for count in options.batches[size][: 1 if size == "paper" else None]
+    )  # fmt: skip
 
 
 def make_profile(
@@ -124,22 +152,47 @@ def make_profile(
     if options.repeats < 2:
         raise BenchError(f"--repeats: expected 2 or more, got {options.repeats}")
     study = load_study(options.study)
-    load_before = os.getloadavg()[0]
+    environment = environment_of(options, command)
     costs = [cost for size in options.sizes for cost in _costs(study, size, report)]
     rates = measure_rates(options.device, options.threads)
-    speeds = []
-    for load in loads(options, study):
-        measured = run_apart(load, timeout=options.timeout)
-        report(f"{load.size} {load.variant} {load.work} x{load.batch}: {measured.status}")
-        speeds.append({**asdict(load), **asdict(measured)})
-    return {
+    speeds = _measured(loads(options, study), options, report)
+    content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "environment": {**_environment(options, command), "load_before": load_before},
+        "environment": environment,
         "rates": asdict(rates),
         "costs": costs,
         "speeds": speeds,
         "release_costs": [_release_cost(size, options, report) for size in options.sizes],
     }
+    if options.baselines:
+        content[BASELINES] = make_baselines(options, command=command, report=report)
+    return content
+
+
+def make_baselines(
+    options: Options, *, command: str, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure the rivals; arguments as of `make_profile`.
+
+    Returns:
+        Where and when (`environment`), and a line a rival, size and batch (`speeds`).
+    """
+    environment = environment_of(options, command)
+    return {
+        "environment": environment,
+        "speeds": _measured(rival_loads(options), options, report),
+    }
+
+
+def _measured(
+    lines: Sequence[Load], options: Options, report: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    found = []
+    for load in lines:
+        measured = run_apart(load, timeout=options.timeout)
+        report(f"{load.size} {load.variant} {load.work} x{load.batch}: {measured.status}")
+        found.append({**asdict(load), **asdict(measured)})
+    return found
 
 
 def run_apart(load: Load, *, timeout: float) -> Measured:
@@ -165,6 +218,25 @@ def run_apart(load: Load, *, timeout: float) -> Measured:
     return Measured(**{**values, "milliseconds": tuple(values["milliseconds"])})
 
 
+def environment_of(options: Options, command: str) -> dict[str, object]:
+    """What a record says of where, when and with what it was made, and the load just before."""
+    commit, dirty = checkout_state()
+    cuda = torch.version.cuda if options.device == "cuda" else None
+    return {
+        "command": command,
+        "device": device_name(options.device),
+        "threads": options.threads,
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "versions": {**versions(), "cuda": cuda},
+        "commit": commit,
+        "dirty": dirty,
+        "started_utc": utc_now(),
+        "sides": {size: SIDES[size] for size in options.sizes},
+        "classes": CLASSES,
+    }
+
+
 def read_profile(path: Path) -> dict[str, Any]:
     """The content of a `profile.json`.
 
@@ -186,7 +258,8 @@ def read_profile(path: Path) -> dict[str, Any]:
 
 def _release_cost(size: str, options: Options, report: Callable[[str], None]) -> dict[str, Any]:
     """What `python -m bench.release_cost` says, or why it says nothing."""
-    words = ["--size", size, "--batch", str(RELEASE_BATCH), "--rounds", str(options.repeats)]
+    words = ["--size", size, "--batch", str(RELEASE_BATCH)]
+    words += ["--rounds", str(options.repeats_at(size)[0])]
     words += ["--threads", str(options.threads), "--device", options.device]
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "bench.release_cost", *words, "--out", folder]
@@ -227,20 +300,3 @@ def _costs(study: Study, size: str, report: Callable[[str], None]) -> Sequence[d
         ]
         report(f"{size} {row.name}: parameters and FLOPs")
     return found
-
-
-def _environment(options: Options, command: str) -> dict[str, object]:
-    commit, dirty = checkout_state()
-    cuda = torch.version.cuda if options.device == "cuda" else None
-    return {
-        "command": command,
-        "device": device_name(options.device),
-        "threads": options.threads,
-        "cores": os.cpu_count(),
-        "versions": {**versions(), "cuda": cuda},
-        "commit": commit,
-        "dirty": dirty,
-        "started_utc": utc_now(),
-        "sides": {size: SIDES[size] for size in options.sizes},
-        "classes": 21,
-    }

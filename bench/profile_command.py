@@ -8,41 +8,99 @@ from typing import TYPE_CHECKING, Any
 
 from bench import console, flags
 from bench.figure_roofline import draw_roofline
-from bench.profile import make_profile, options_for, read_profile
+from bench.figure_scaling import draw_scaling
+from bench.profile import BASELINES, make_baselines, make_profile, options_for, read_profile
 from bench.profile_table import csv_text, markdown
 from bench.provenance import command_line
+from bench.scaling import AXES, make_scaling, read_scaling
+from bench.scaling_table import scaling_csv, scaling_markdown
 from bench.store import write_atomically
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from bench.profile import Options
+
 RAW = "perf/profile.json"
+RAW_SCALING = "perf/scaling.json"
 
 
 def profile(options: argparse.Namespace, words: Sequence[str]) -> int:
     """Carry out the command; 1 if a line failed other than by running out of memory."""
+    if options.scaling:
+        return _scaling(options, words)
     path = options.out / RAW
     if not options.rebuild:
-        wanted = options_for(
-            flags.device_of(options.device), quick=options.quick, compiled=options.compiled
-        )
-        wanted = replace(wanted, study=options.study, sizes=tuple(options.sizes or wanted.sizes))
-        wanted = replace(wanted, all_variants=wanted.all_variants and not options.reference_only)
-        if options.repeats is not None:
-            wanted = replace(wanted, repeats=options.repeats)
-        content = make_profile(wanted, command=command_line(words), report=console.say)
+        wanted = _wanted(options)
+        if options.baselines_only:
+            content = read_profile(path)  # an unreadable one ends here, before minutes of work
+            content[BASELINES] = make_baselines(
+                wanted, command=command_line(words), report=console.say
+            )
+        else:
+            content = make_profile(wanted, command=command_line(words), report=console.say)
         write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     content = read_profile(path)
     files = render(content)
     for name, data in files.items():
         write_atomically(options.out / name, data)
-    failed = sum(speed["status"] in ("failed", "timed out") for speed in content["speeds"])
+    lines = [*content["speeds"], *content.get(BASELINES, {}).get("speeds", ())]
+    failed = _failed(lines)
     console.result({
-        "study": content["speeds"][0]["study"], "runs": len(content["speeds"]), "failed": failed,
+        "study": content["speeds"][0]["study"], "runs": len(lines), "failed": failed,
         "tables": [(options.out / name).as_posix() for name in files],
     })  # fmt: skip
     return 1 if failed else 0
+
+
+def _scaling(options: argparse.Namespace, words: Sequence[str]) -> int:
+    path = options.out / RAW_SCALING
+    if not options.rebuild:
+        wanted = _wanted(options)
+        wanted = replace(wanted, sizes=tuple(options.sizes or ("micro",)))
+        axes = {axis: values[:2] for axis, values in AXES.items()} if options.quick else AXES
+        content = make_scaling(wanted, axes=axes, command=command_line(words), report=console.say)
+        write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    content = read_scaling(path)
+    files = render_scaling(content)
+    for name, data in files.items():
+        write_atomically(options.out / name, data)
+    failed = _failed(content["speeds"])
+    console.result({
+        "study": "scaling", "runs": len(content["speeds"]), "failed": failed,
+        "tables": [(options.out / name).as_posix() for name in files],
+    })  # fmt: skip
+    return 1 if failed else 0
+
+
+def _wanted(options: argparse.Namespace) -> Options:
+    usual = options_for(
+        flags.device_of(options.device), quick=options.quick, compiled=options.compiled
+    )
+    return replace(
+        usual,
+        study=options.study,
+        sizes=tuple(options.sizes or usual.sizes),
+        all_variants=usual.all_variants and not options.reference_only,
+        repeats=usual.repeats if options.repeats is None else options.repeats,
+    )
+
+
+def _failed(lines: Sequence[dict[str, Any]]) -> int:
+    return sum(line["status"] in ("failed", "timed out") for line in lines)
+
+
+def render_scaling(content: dict[str, Any]) -> dict[str, bytes]:
+    """The files made from `scaling.json`, by path below the results folder."""
+    texts = {
+        "tables/scaling.csv": scaling_csv(content),
+        "tables/scaling.md": scaling_markdown(content),
+    }
+    files = {name: text.encode() for name, text in texts.items()}
+    for format_ in ("svg", "png"):
+        files[f"figures/scaling.{format_}"] = draw_scaling(content, format_=format_)
+    return files
 
 
 def render(content: dict[str, Any]) -> dict[str, bytes]:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Work = Literal["forward", "training step"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+RivalWork = Literal["cam", "refinement", "mask"]
+Work = Literal["forward", "training step", "text"] | RivalWork
+RIVAL_WORK: tuple[RivalWork, ...] = ("cam", "refinement", "mask")
+"""Image and tags to maps; image, tags and maps to scores; image to mask."""
 Precision = Literal["fp32", "bf16", "fp16"]
 Mode = Literal["eager", "compiled"]
 Status = Literal["ok", "out of memory", "failed", "timed out"]
@@ -21,8 +29,13 @@ class Load:
     """`micro` or `paper`."""
     work: Work
     """`forward`: logits at the size of the images, text computed before, no gradients.
-    `training step`: encoding, losses, backward pass, optimiser."""
+    `training step`: encoding, losses, backward pass, optimiser. `RIVAL_WORK`: a rival's.
+    `text`: embeddings of all prompts and the gradients of their context."""
     batch: int
+    side: int | None = None
+    """Of the images, pixels; none: the size's own."""
+    classes: int | None = None
+    """With background; none: the size's own."""
     precision: Precision = "fp32"
     """Of `torch.autocast`; the weights stay in float32."""
     mode: Mode = "eager"
@@ -30,12 +43,12 @@ class Load:
     threads: int = 1
     repeats: int = 5
     warmup: int = 1
-    """Calls that are not timed; one more, before them, counts the traffic."""
+    """Calls that are not timed; one more, before them, counts the traffic and may do alone."""
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.repeats < 2 or self.warmup < 1 or self.threads < 1:
+        if self.batch < 1 or self.repeats < 2 or self.warmup < 0 or self.threads < 1:
             raise ValueError(
-                "load: expected a batch, a warm-up and threads of at least 1 and 2 repeats, got "
+                "load: expected a batch and threads of at least 1 and 2 repeats, got "
                 f"batch {self.batch}, warm-up {self.warmup}, threads {self.threads}, "
                 f"{self.repeats} repeats"
             )
@@ -58,3 +71,19 @@ class Measured:
     """CPU: the same before the network was made."""
     energy_joules: float | None = None
     """Of all timed calls together, the whole GPU's."""
+    flops: int | None = None
+    """Of one call: matrix products and convolutions as carried out, FLOP = 2 MAC."""
+    parameters: dict[str, dict[str, int]] | None = None
+    """A rival's component -> {"total", "trainable"}."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A load made ready."""
+
+    call: Callable[[], object]
+    """What is timed."""
+    parts: tuple[nn.Module, ...] = ()
+    """What torch.compile takes, inner ones first."""
+    parameters: dict[str, dict[str, int]] | None = None
+    """See `Measured`."""

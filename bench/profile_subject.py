@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 SIDES = {"micro": 128, "paper": 512}
 """Size to image side, pixels."""
 SIZES = tuple(SIDES)
+CLASSES = 21
 CONTEXT = 13
 """Text positions at paper size: five tokens of a name and eight learned vectors."""
 VOCABULARY = 49408
@@ -122,8 +123,12 @@ class LibraryStep:
         return {name: value.detach() for name, value in losses.items()}
 
 
-def random_clip(size: str) -> CLIPBundle:
+def random_clip(size: str, *, context: int = CONTEXT) -> CLIPBundle:
     """A CLIP of a size with random weights, the same ones each time.
+
+    Args:
+        size: One of `SIZES`.
+        context: Text positions at paper size.
 
     Raises:
         BenchError: If there is no such size.
@@ -134,10 +139,10 @@ def random_clip(size: str) -> CLIPBundle:
         return load_clip("random-micro")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        clip = build_micro(VIT_B16, VOCABULARY)
+        clip = build_micro(replace(VIT_B16, context_length=context), VOCABULARY)
     return CLIPBundle.from_open_clip(
         clip.eval(),
-        BytePairTokenizer(CONTEXT),
+        BytePairTokenizer(context),
         mean=(123.675, 116.28, 103.53),
         std=(58.395, 57.12, 57.375),
         name="ViT-B-16/random",
@@ -145,8 +150,16 @@ def random_clip(size: str) -> CLIPBundle:
     )
 
 
-def make_subject(config: WeakCLIPConfig, size: str, device: str = "cpu") -> Subject:
+def make_subject(
+    config: WeakCLIPConfig, size: str, device: str = "cpu", *, classes: int | None = None
+) -> Subject:
     """A network of a size with its losses.
+
+    Args:
+        config: The network.
+        size: One of `SIZES`.
+        device: Where to put it.
+        classes: Classes K with background; the size's own if absent.
 
     Raises:
         BenchError: If there is no such size.
@@ -154,7 +167,7 @@ def make_subject(config: WeakCLIPConfig, size: str, device: str = "cpu") -> Subj
     clip = random_clip(size)
     clip.image.to(device)
     clip.text.to(device)
-    model = build_model(config, clip, class_names(size))
+    model = build_model(config, clip, class_names(size, classes))
     return Subject(
         config=config,
         model=model,
@@ -164,12 +177,21 @@ def make_subject(config: WeakCLIPConfig, size: str, device: str = "cpu") -> Subj
     )
 
 
-def class_names(size: str) -> tuple[str, ...]:
-    """The 21 class names of a size, background first."""
-    return ("background", *(VOC_NAMES if size == "paper" else DISPLAY_NAMES))
+def class_names(size: str, classes: int | None = None) -> tuple[str, ...]:
+    """The 21 class names of a size, background first, or so many, then some more than once."""
+    names = ("background", *(VOC_NAMES if size == "paper" else DISPLAY_NAMES))
+    return tuple(names[index % len(names)] for index in range(classes or len(names)))
 
 
-def random_batch(size: str, count: int, device: str = "cpu", *, seed: int = 0) -> Batch:
+def random_batch(
+    size: str,
+    count: int,
+    device: str = "cpu",
+    *,
+    seed: int = 0,
+    side: int | None = None,
+    classes: int | None = None,
+) -> Batch:
     """Images and seeds of a size.
 
     Args:
@@ -177,12 +199,14 @@ def random_batch(size: str, count: int, device: str = "cpu", *, seed: int = 0) -
         count: Images B.
         device: Where to put them.
         seed: Of the generator.
+        side: Of the images, pixels; the size's own if absent.
+        classes: Classes K with background; 21 if absent.
     """
-    side = SIDES[size]
+    side, classes = side or SIDES[size], classes or CLASSES
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(count, 3, side, side, generator=generator)
-    coarse = torch.randint(0, 28, (count, 1, 16, 16), generator=generator)
-    labels = coarse.where(coarse < 21, IGNORE).float()
+    coarse = torch.randint(0, classes * 4 // 3, (count, 1, 16, 16), generator=generator)
+    labels = coarse.where(coarse < classes, IGNORE).float()
     seeds = torch.nn.functional.interpolate(labels, (side, side)).squeeze(1).long()
     return Batch(images=images.to(device), seeds=seeds.to(device))
 

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
-from bench.profile_load import Load, Measured
+from bench.profile_load import RIVAL_WORK, Load, Measured, Task
+from bench.profile_rivals import rival_task
 from bench.profile_subject import LibraryStep, config_at, make_subject, random_batch
 from bench.study import load_study
 from weakclip.config import WeakCLIPConfig
@@ -37,11 +39,14 @@ NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
 class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the bytes of the tensors that operators read and write; views move nothing."""
+    """Adds up the bytes of the tensors that operators read and write; views move nothing.
+
+    FLOPs as well, by torch's own formulas: its `FlopCounterMode` cannot look at Grad-CAM.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.bytes = 0
+        self.bytes = self.flops = 0
 
     def __torch_dispatch__(
         self,
@@ -52,6 +57,9 @@ class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:  # noqa: ANN401
         """Carry out an operator and count it."""
         outputs = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += int(formula(*args, **(kwargs or {}), out_val=outputs))
         if not func.is_view:
             touched = tree_leaves((args, kwargs or {}, outputs))
             self.bytes += sum(part.nbytes for part in touched if isinstance(part, torch.Tensor))
@@ -94,13 +102,13 @@ def measure(load: Load) -> Measured:
 
 def _measure(load: Load, base: float | None) -> Measured:
     torch.set_num_threads(load.threads)
-    subject = _subject(load)
-    call = _call(load, subject)
+    task = rival_task(load) if load.work in RIVAL_WORK else _task(load)
+    call = task.call
     with TrafficCounter() as traffic:
         call()
     if load.mode == "compiled":
-        subject.model.image_tower.compile()
-        subject.model.compile()
+        for part in task.parts:
+            part.compile()
     for _ in range(load.warmup):
         call()
     _synchronise(load.device)
@@ -115,7 +123,15 @@ def _measure(load: Load, base: float | None) -> Measured:
         peak_memory_mib=_peak_mib(load.device),
         base_memory_mib=base if load.device == "cpu" else None,
         energy_joules=None if before is None or after is None else after - before,
+        flops=traffic.flops,
+        parameters=task.parameters,
     )
+
+
+def _task(load: Load) -> Task:
+    subject = _subject(load)
+    parts = (subject.model.image_tower, subject.model)
+    return Task(call=_call(load, subject), parts=parts)
 
 
 def _subject(load: Load) -> Subject:
@@ -124,11 +140,14 @@ def _subject(load: Load) -> Subject:
     config, reference = variant.config, study.reference.config
     if not isinstance(config, WeakCLIPConfig) or not isinstance(reference, WeakCLIPConfig):
         raise RuntimeError(f"study {study.name!r} has no configurations of WeakCLIP alone")
-    return make_subject(config_at(load.size, config, reference), load.size, load.device)
+    config = config_at(load.size, config, reference)
+    return make_subject(config, load.size, load.device, classes=load.classes)
 
 
 def _call(load: Load, subject: Subject) -> Callable[[], object]:
-    batch = random_batch(load.size, load.batch, load.device)
+    if load.work == "text":
+        return lambda: subject.model.text().sum().backward()  # type: ignore[no-untyped-call]
+    batch = random_batch(load.size, load.batch, load.device, side=load.side, classes=load.classes)
     if load.work == "training step":
         step = LibraryStep(subject, autocast=lambda: _autocast(load))
         return lambda: step(batch)

@@ -6,11 +6,19 @@ Progress goes to stderr and is silent when that is no terminal; results go to st
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,19 +30,36 @@ def console() -> Console:
 
 
 @contextmanager
+def phases() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a phase with its rate and the time left; called with (phase, done, in all)."""
+    screen = Console(file=sys.stderr)
+    columns = (
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    started: dict[str, tuple[TaskID, float]] = {}
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+
+        def report(phase: str, done: int, total: int) -> None:
+            now = time.monotonic()
+            if phase not in started:
+                started[phase] = (bar.add_task(phase, total=total, rate=""), now)
+            task, start = started[phase]
+            rate = f"{done / (now - start):.1f}/s" if now > start else ""
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        yield report
+
+
+@contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and time left; the block calls it with (done, in all).
+    """One bar; called with (done, in all).
 
     Args:
         what: What is being done, e.g. "masks".
     """
-    screen = Console(file=sys.stderr)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with phases() as report:
+        yield lambda done, total: report(what, done, total)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from weakclip.cli_console import progress
 from weakclip.data import build_coco, build_voc
-from weakclip.data.build import build_masks, check_lists, claim, write_lists
+from weakclip.data.build import build_masks, check_lists, claim, differing_lists, write_lists
 
 if TYPE_CHECKING:
     import argparse
@@ -87,6 +87,12 @@ def add_parser(
             help="build nothing unless the data set is complete, or build what there is",
         )
         one.add_argument(
+            "--manifest",
+            type=Path,
+            help="weakclip-build.json of an earlier build: build nothing unless the lists are the "
+            "same, by SHA-256",
+        )
+        one.add_argument(
             "--on-existing", choices=("keep", "replace"), default="keep", help="of whole masks"
         )
     return parser
@@ -97,8 +103,9 @@ def run(args: argparse.Namespace) -> int:
     replace = args.on_existing == "replace"
     try:
         plan: _Plan = args.plan(args)
-        if args.counts == "official" and plan.missing:
-            return _report(plan.missing, None, {})
+        differing = differing_lists(args.manifest, plan.lists) if args.manifest else ()
+        if differing or (args.counts == "official" and plan.missing):
+            return _report((*differing, *plan.missing), None, {})
         _check_out(args.out)
         check_lists(args.out, plan.lists, replace=replace)
         claim(args.out, plan.settings, replace=replace)
@@ -106,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"weakclip data {args.set}: {error}\n")
         return 2
     except OSError as error:
-        return _stopped(args, error)
+        _stopped(args, error)
+        return 2
     return _build(args, plan, replace=replace)
 
 
@@ -120,7 +128,8 @@ def _build(args: argparse.Namespace, plan: _Plan, *, replace: bool) -> int:
             plan.extras(args.out)
             lists = write_lists(args.out, plan.lists)
     except OSError as error:
-        return _stopped(args, error)
+        _stopped(args, error)
+        return 1
     return _report(plan.missing, built, lists)
 
 
@@ -153,13 +162,12 @@ def _check_out(out: Path) -> None:
         raise ValueError(f"--out {out}: expected a folder, got a file; choose another name")
 
 
-def _stopped(args: argparse.Namespace, error: OSError) -> int:
+def _stopped(args: argparse.Namespace, error: OSError) -> None:
     """Say why nothing more can be written."""
     sys.stderr.write(
         f"weakclip data {args.set}: cannot write to {args.out} ({error}); make room or choose "
         "another --out. What is there is whole: the same command goes on from it\n"
     )
-    return 1
 
 
 def _report(missing: Sequence[str], built: Built | None, lists: Mapping[str, ListRecord]) -> int:
@@ -168,7 +176,10 @@ def _report(missing: Sequence[str], built: Built | None, lists: Mapping[str, Lis
     for line in (*missing, *(f"{one.name}: {one.reason}" for one in failed)):
         sys.stderr.write(f"{line}\n")
     if built is None:
-        sys.stderr.write("nothing was built; complete it, or build what there is: --counts any\n")
+        sys.stderr.write(
+            "nothing was built; complete it, or build what there is: --counts any, "
+            "without --manifest\n"
+        )
     elif failed:
         sys.stderr.write("the lists are not written before every mask is there\n")
     content = {

@@ -6,34 +6,24 @@ import argparse
 import json
 import logging
 import sys
-import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from weakclip.cli_console import phases
 from weakclip.clip.load import load_clip
 from weakclip.data.folder import list_folder
 from weakclip.masking.plan import MaskPlan, SeededTraining, TrainingFree, plan_for
 from weakclip.masking.words import read_words
 from weakclip.masks import make_masks
+from weakclip.parallel import local_rank, torchrun_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from weakclip.masking.job import Report
     from weakclip.masks import MaskRun
+    from weakclip.parallel import Processes
 
 MICRO_WARNING = (
     "warning: micro-CLIP knows nothing but cartoons; its masks of photographs mean nothing. "
@@ -76,7 +66,9 @@ def add_parser(
         default="clip-es",
         help="clip-es trains nothing; weakclip trains on clip's seeds: better masks, more time",
     )
-    parser.add_argument("--words", type=Path, help="TOML of background words and class synonyms")
+    parser.add_argument(
+        "--words", type=Path, help="TOML or CSV of background words and class synonyms"
+    )
     parser.add_argument(
         "--crf", action=argparse.BooleanOptionalAction, default=True, help="dense CRF at the end"
     )
@@ -97,35 +89,47 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make masks; returns 0 if all went well, 1 if some images failed, 2 for usage."""
+    """Make masks; returns 0 if all went well, 1 if some images failed, 2 for usage.
+
+    Under torchrun the processes share the work, and the first one alone speaks for them.
+    """
     logging.getLogger("weakclip").addHandler(logging.NullHandler())  # failures are shown below
     try:
-        with _progress() as report:
-            done = _make(args, report)
+        with torchrun_processes() as processes, phases() as report:
+            done = _make(args, report if processes.first else _silent, processes)
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
         sys.stderr.write(f"weakclip masks: {error}\n")
         return 2
     except OSError as error:
-        sys.stderr.write(f"weakclip masks: {error}; the masks so far are whole: --resume goes on\n")
-        return 2 if not (args.out / "run.json").is_file() else 1
+        begun = (args.out / "run.json").is_file()
+        advice = "the masks so far are whole: --resume goes on" if begun else "choose another --out"
+        sys.stderr.write(f"weakclip masks: {error}; {advice}\n")
+        return 1 if begun else 2
     except KeyboardInterrupt:
         sys.stderr.write("weakclip masks: interrupted; --resume goes on\n")
         return INTERRUPTED
+    if not processes.first:
+        return 0  # 1 would make torchrun end the first while it writes
     _show(done, args.out)
     return 1 if done.failed else 0
 
 
-def _make(args: argparse.Namespace, report: Report) -> MaskRun:
+def _make(args: argparse.Namespace, report: Report, processes: Processes) -> MaskRun:
     """What the flags ask for."""
     files = list_folder(args.images, args.tags)
     clip = load_clip(args.clip, weights=args.weights, device=_device(args.device))
-    if clip.name.endswith("micro-clip"):
+    if clip.name.endswith("micro-clip") and processes.first:
         sys.stderr.write(f"{MICRO_WARNING}\n")
     tagged = int(files.image_labels.any(dim=1).sum())
     plan = _changed(plan_for(clip, args.method, images=tagged), args)
     return make_masks(
-        files, clip, args.out, plan, resume=args.resume, batch_size=args.batch, report=report
-    )
+        files, clip, args.out, plan, resume=args.resume, batch_size=args.batch, report=report,
+        processes=processes,
+    )  # fmt: skip
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """The report of all processes but the first."""
 
 
 def _changed(plan: MaskPlan, args: argparse.Namespace) -> MaskPlan:
@@ -141,9 +145,13 @@ def _changed(plan: MaskPlan, args: argparse.Namespace) -> MaskPlan:
             tile = method.tile if args.tile is None else args.tile
             method = replace(method, recipe=recipe, tile=tile)
         case TrainingFree():
-            for flag, value in (("--tile", args.tile), ("--iterations", args.iterations)):
-                if value is not None:
-                    raise ValueError(f"{flag}: is for --method weakclip; clip-es needs --max-side")
+            if args.tile is not None:
+                raise ValueError(
+                    "--tile: is for --method weakclip; clip-es asks for the score of a whole image "
+                    "(docs/data.md), so give --max-side instead"
+                )
+            if args.iterations is not None:
+                raise ValueError("--iterations: is for --method weakclip; clip-es trains nothing")
     return replace(
         plan,
         method=method,
@@ -160,7 +168,15 @@ def _device(name: str) -> torch.device:
         raise ValueError("--device cuda: no CUDA device here; use --device cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    if name == "cpu":
+        return torch.device(name)
+    if local_rank() >= torch.cuda.device_count():
+        raise ValueError(
+            f"{torch.cuda.device_count()} GPU(s) here: expected one for each process; start fewer "
+            "(--nproc-per-node), or use --device cpu"
+        )
+    torch.cuda.set_device(local_rank())
+    return torch.device("cuda", local_rank())
 
 
 def _show(done: MaskRun, out: Path) -> None:
@@ -178,28 +194,3 @@ def _show(done: MaskRun, out: Path) -> None:
         "failed": len(done.failed),
     }
     sys.stdout.write(json.dumps(counts) + "\n")
-
-
-@contextmanager
-def _progress() -> Iterator[Report]:
-    """A bar for each phase with its rate and the time left; silent where there is no terminal."""
-    screen = Console(file=sys.stderr)
-    columns = (
-        TextColumn("{task.description:>8}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    phases: dict[str, tuple[TaskID, float]] = {}
-    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
-
-        def report(phase: str, done: int, total: int) -> None:
-            now = time.monotonic()
-            if phase not in phases:
-                phases[phase] = (bar.add_task(phase, total=total, rate=""), now)
-            task, start = phases[phase]
-            rate = f"{done / (now - start):.1f}/s" if now > start else ""
-            bar.update(task, completed=done, rate=rate)
-
-        yield report

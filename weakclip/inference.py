@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from weakclip.model import WeakCLIP
 
+WINDOW_BYTES = 1 << 30
+"""Most bytes of logits of windows that are computed together; one window may take more."""
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """The release's test scales, each also mirrored."""
 
@@ -65,7 +67,8 @@ def slide_logits(
         stride: Pixels between windows (the release: 341).
         rescale_to: Height and width of the result, bilinear; those of the images if absent.
         text: What `model.text()` returned; computed once if absent.
-        batch: Windows per forward pass.
+        batch: Windows per forward pass, fewer where there are so many classes and pixels that
+            their logits would pass `WINDOW_BYTES`.
 
     Returns:
         Logits, (B, K, height, width).
@@ -86,6 +89,7 @@ def slide_logits(
     ]
     total = images.new_zeros(count, len(text), height, width)
     visits = images.new_zeros(count, 1, height, width)
+    batch = max(1, min(batch, WINDOW_BYTES // (4 * len(text) * crop_height * crop_width)))
     for first in range(0, len(places), batch):
         chunk = places[first : first + batch]
         crops = torch.stack([images[image, :, rows, columns] for image, rows, columns in chunk])
@@ -130,7 +134,8 @@ def multi_scale_probabilities(
         raise ValueError("scales: expected at least one factor of the image size, got none")
     _, _, height, width = dims(images, "B 3 H W", name="images")
     text = model.text() if text is None else text
-    views = []
+    views = len(scales) * (2 if flip else 1)
+    total: Tensor | None = None  # a running sum: not all views at a time in memory
     for scale in scales:
         scaled = _resize(images, (round(height * scale), round(width * scale)))
         for mirrored in (False, True) if flip else (False,):
@@ -143,8 +148,10 @@ def multi_scale_probabilities(
                 text=text,
             )
             probabilities = logits.softmax(dim=1)
-            views.append(probabilities.flip(-1) if mirrored else probabilities)
-    return torch.stack(views).mean(dim=0)
+            view = probabilities.flip(-1) if mirrored else probabilities
+            total = view if total is None else total.add_(view)
+    assert total is not None
+    return total / views
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+from torch.utils.checkpoint import checkpoint
 
 from weakclip.labels import BACKGROUND, IGNORE
 from weakclip.ops.crf import dense_crf
 from weakclip.ops.shapes import dims
+from weakclip.parallel import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from weakclip.config import CrossEntropy, SeedAndBoundary
     from weakclip.model import Output
     from weakclip.ops.crf import CRFConfig, Lattices
+    from weakclip.parallel import Processes
 
     KeptLattices = Lattices | Sequence[Lattices] | None
 
 SOFTMAX_FLOOR = 1e-7  # added to every probability before they are renormalised
 CRF_FLOOR = 1e-4  # smallest probability handed to the CRF and taken back
 RATIO_RANGE = (0.05, 20.0)  # of refined to predicted probability
+PIXEL_BYTES = 1 << 30  # of logits at the size of the images that are kept for the backward pass
 EMPTY_COUNT = 1e-4  # stands for the number of seeds of an image without any
 
 
@@ -46,6 +50,7 @@ class Supervision(Protocol):
         grid_images: Tensor,
         *,
         lattices: KeptLattices = None,
+        processes: Processes = ALONE,
     ) -> dict[str, Tensor]:
         """Weighted losses by name; their sum is what is minimised.
 
@@ -54,6 +59,8 @@ class Supervision(Protocol):
             seeds: Seed labels, (B, H, W), int64 in 0..K-1 or 255 for undecided.
             grid_images: Images on the loss grid, (B, 3, g, g), uint8 (`images_on_grid`).
             lattices: CRF lattices of `grid_images`, if kept from an earlier step.
+            processes: Who holds the other shares of the batch: the mean of their losses is the
+                loss of the whole.
         """
         ...
 
@@ -73,6 +80,7 @@ class BalancedSupervision:
         grid_images: Tensor,
         *,
         lattices: KeptLattices = None,
+        processes: Processes = ALONE,
     ) -> dict[str, Tensor]:
         """Weighted losses `seeding`, `boundary` and `matching`; see `Supervision`."""
         size = (self.spec.grid, self.spec.grid)
@@ -103,10 +111,11 @@ class CrossEntropySupervision:
         grid_images: Tensor,
         *,
         lattices: KeptLattices = None,
+        processes: Processes = ALONE,
     ) -> dict[str, Tensor]:
         """Weighted losses `cross_entropy` and `matching`; see `Supervision`."""
         return {
-            "cross_entropy": seeded_cross_entropy(output.logits, seeds),
+            "cross_entropy": seeded_cross_entropy(output.logits, seeds, processes),
             "matching": self.spec.matching_weight
             * matching_loss(output.score_map, seeds, tau=self.tau),
         }
@@ -187,17 +196,18 @@ def matching_loss(score_map: Tensor, seeds: Tensor, *, tau: float) -> Tensor:
     return _pixel_losses(score_map / tau, seeds).mean()
 
 
-def seeded_cross_entropy(logits: Tensor, seeds: Tensor) -> Tensor:
+def seeded_cross_entropy(logits: Tensor, seeds: Tensor, processes: Processes = ALONE) -> Tensor:
     """Cross-entropy averaged over the seeded pixels of the batch; 0 if there are none.
 
     Args:
         logits: Logits, (B, K, h, w); resized bilinearly to the seeds.
         seeds: Seed labels, (B, H, W), int64, 255 = undecided.
+        processes: Who holds the rest of the batch, whose seeded pixels count as well.
 
     Returns:
         A scalar >= 0; gradients flow to `logits`.
     """
-    return _pixel_losses(logits, seeds).sum() / (seeds != IGNORE).sum().clamp(min=1)
+    return _pixel_losses(logits, seeds).sum() / processes.per_process((seeds != IGNORE).sum())
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
@@ -247,6 +257,24 @@ def _mean_where(losses: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _pixel_losses(logits: Tensor, seeds: Tensor) -> Tensor:
+    """Cross-entropy of each pixel, (B, H, W), 0 where undecided, of logits (B, K, h, w).
+
+    Logits at the size of the images are larger than all else once there are many classes. If they
+    would pass `PIXEL_BYTES`, some images at a time are computed, and again in the backward pass.
+    """
+    together = max(1, PIXEL_BYTES // (4 * logits.shape[1] * seeds[0].numel()))
+    if len(logits) <= together:
+        return _pixel_losses_of(logits, seeds)
+    parts = zip(torch.split(logits, together), torch.split(seeds, together), strict=True)
+    return torch.cat(
+        [
+            checkpoint(_pixel_losses_of, *part, use_reentrant=False, preserve_rng_state=False)
+            for part in parts
+        ]
+    )
+
+
+def _pixel_losses_of(logits: Tensor, seeds: Tensor) -> Tensor:
     size = dims(seeds, "B H W", name="seeds")[1:]
     resized = F.interpolate(logits, size, mode="bilinear", align_corners=False)
     return F.cross_entropy(resized, seeds, ignore_index=IGNORE, reduction="none")

@@ -43,6 +43,7 @@ from weakclip.labels import IGNORE
 from weakclip.masking.folder import ResultFolder
 from weakclip.masking.job import MaskJob
 from weakclip.masking.plan import plan_for
+from weakclip.parallel import ALONE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from weakclip.data.tagged import BadImage, TaggedFiles
     from weakclip.masking.job import Report
     from weakclip.masking.plan import MaskPlan
+    from weakclip.parallel import Processes
 
 __all__ = ["MaskRun", "list_folder", "load_clip", "make_masks", "plan_for"]
 
@@ -80,6 +82,7 @@ def make_masks(
     resume: bool = False,
     batch_size: int = 8,
     report: Report | None = None,
+    processes: Processes = ALONE,
 ) -> MaskRun:
     """Make a mask of every tagged image.
 
@@ -93,6 +96,11 @@ def make_masks(
         batch_size: Images worked on together; less if memory runs out. Moves nothing
             but roundings.
         report: Called with (phase, done, in all).
+        processes: Who makes them together, all with the same arguments and the same `out`: images
+            are shared out, batches of the training as well; the first writes the lists.
+
+    Returns:
+        What became of the images of all processes.
 
     Raises:
         ValueError: If there are no or too many classes, the CLIP lacks a word, or `out` holds
@@ -102,15 +110,18 @@ def make_masks(
     _check_classes(files)
     folder = ResultFolder(out, files)
     job = MaskJob(
-        files, clip, folder, plan, batch_size=batch_size, report=report or (lambda *_: None)
-    )
+        files, clip, folder, plan, batch_size=batch_size, report=report or (lambda *_: None),
+        processes=processes,
+    )  # fmt: skip
     content = _protocol(files, clip, plan)
     _check_earlier(folder, content, resume=resume)
-    folder.write_run({**content, "status": "running"})
     kept, start, status = len(job.wanted) - len(job.missing), time.monotonic(), "interrupted"
+    processes.wait()  # all have seen the folder as it was
+    if processes.first:
+        folder.write_run({**content, "status": "running"})
     try:
         job.run()
-        regions = folder.write_list(files)
+        regions = folder.write_list(files) if processes.first else 0
         status = "done"
     finally:
         run = MaskRun(
@@ -121,7 +132,8 @@ def make_masks(
         )
         if status == "done":
             content["regions"] = regions
-        folder.write_run({**content, "status": status, **_outcome(run, job, start)})
+        if processes.first:
+            folder.write_run({**content, "status": status, **_outcome(run, job, start)})
     return run
 
 

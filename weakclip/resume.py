@@ -50,6 +50,7 @@ class Checkpoint:
         recipe: Recipe,
         *,
         every: float = SAVE_EVERY,
+        writes: bool = True,
     ) -> None:
         """Watch a training.
 
@@ -59,7 +60,9 @@ class Checkpoint:
             optimiser: Saved and restored in place.
             recipe: A file of another recipe is refused.
             every: Seconds between two saves; 0 saves at every step.
+            writes: Whether this process saves; of several that train together, one does.
         """
+        self._writes = writes
         self._path, self._model, self._optimiser = path, model, optimiser
         self._recipe, self._every = asdict(recipe), every
         self._saved = time.monotonic()
@@ -90,7 +93,9 @@ class Checkpoint:
         """Write the file, atomically, at the end of the training and now and then before."""
         ended = progress.step == self._recipe["iterations"]
         now = time.monotonic()
-        if self._path is None or (now - self._saved < self._every and not ended):
+        if self._path is None or not self._writes:
+            return
+        if now - self._saved < self._every and not ended:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path) as temporary:

@@ -124,6 +124,8 @@ def _read_pickle(path: Path) -> object:
                 "['state_dict'], new)"
             ) from error
         reason = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run the file's code
+            reason = "no pickle of tensors"
         raise ValueError(
             f"{path}: not a readable PyTorch file ({reason}); copy it again"
         ) from error

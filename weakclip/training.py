@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from weakclip.parallel import ALONE
 from weakclip.resume import Checkpoint
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from weakclip.losses import Supervision
     from weakclip.model import WeakCLIP
     from weakclip.ops.crf import Lattices
+    from weakclip.parallel import Processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ def fit(
     *,
     report: Callable[[int, int], None] | None = None,
     resume: Path | None = None,
+    processes: Processes = ALONE,
 ) -> list[dict[str, float]]:
     """Train the components of `model` in place.
 
@@ -88,6 +91,8 @@ def fit(
         report: Called with (steps done, steps in all) after every step.
         resume: File of the training's state. It is written now and then, and if it is there, the
             training goes on from it and ends with the same bits; the caller removes it.
+        processes: Who trains this network together; each must get its share of each batch from
+            `batches`, equally many images of one size. All end with the same weights.
 
     Returns:
         Mean of each loss between two logged steps: {"step": ..., "seeding": ..., "loss": ...}.
@@ -95,7 +100,8 @@ def fit(
 
     Raises:
         FloatingPointError: If the loss is not finite.
-        ValueError: If `resume` is damaged or is the state of another training.
+        ValueError: If `resume` is damaged or is the state of another training, or if not all
+            processes see it.
     """
     parameters = model.trainable_parameters()
     model.train()
@@ -105,24 +111,33 @@ def fit(
     optimiser = torch.optim.AdamW(
         parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    checkpoint = Checkpoint(resume, model, optimiser, recipe)
+    checkpoint = Checkpoint(resume, model, optimiser, recipe, writes=processes.first)
+    seed = torch.initial_seed()
     done = checkpoint.restore()
+    processes.align(model.components.values(), done.step)
     for step in range(done.step, recipe.iterations):
+        processes.reseed(seed, step)
         batch = batches(step)
         losses = supervision(
-            model(batch.features), batch.seeds, batch.grid_images, lattices=batch.lattices
+            model(batch.features),
+            batch.seeds,
+            batch.grid_images,
+            lattices=batch.lattices,
+            processes=processes,
         )
         loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
+        values = processes.mean({**_values(losses), "loss": float(loss.detach())})
+        if not math.isfinite(values["loss"]):
             raise FloatingPointError(
-                f"loss is {float(loss)} at step {step}: {_values(losses)}; lower the learning rate"
+                f"loss is {values['loss']} at step {step}: {values}; lower the learning rate"
             )
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(recipe, step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        processes.average_gradients(parameters)
         optimiser.step()
-        for name, value in {**_values(losses), "loss": float(loss.detach())}.items():
+        for name, value in values.items():
             done.sums[name] = done.sums.get(name, 0.0) + value
         done.step, done.since = step + 1, done.since + 1
         if done.since == recipe.log_every or step + 1 == recipe.iterations:

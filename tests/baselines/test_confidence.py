@@ -45,7 +45,8 @@ def test_every_switch_moves_the_marginals() -> None:
 
 
 def test_labels_are_known_ones_or_undecided() -> None:
-    labels = ConfidentCRF(confidence=0.8).build(SETTING).labels(IMAGES, LABELS, CAMS)
+    spec = ConfidentCRF(confidence=0.8)
+    labels = spec.labels(spec.build(SETTING).scores(IMAGES, LABELS, CAMS))
     assert labels.dtype == torch.int64
     assert set(labels[0].flatten().tolist()) <= {0, 1, 3, 255}
     assert set(labels[1].flatten().tolist()) <= {0, 2, 255}

@@ -13,8 +13,9 @@ from bench.cli import main
 from bench.errors import BenchError
 from bench.figure_roofline import draw_roofline
 from bench.profile import loads, options_for, read_profile, run_apart
+from bench.profile_lines import seconds
 from bench.profile_load import Load, Measured
-from bench.profile_table import COLUMNS, csv_text, limits, markdown, seconds, work_flops
+from bench.profile_table import COLUMNS, csv_text, limits, markdown, work_flops
 from bench.profile_worker import TrafficCounter
 from bench.rates import Rates, measure_rates
 from bench.study import load_study

@@ -1,7 +1,9 @@
-"""A CLIP of a few thousand random weights: real open_clip architecture, no download."""
+"""A CLIP of a few thousand random weights, no download, and a picture that is too large."""
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -11,7 +13,8 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from weakclip.clip.bundle import CLIPBundle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -71,9 +74,27 @@ def images() -> Tensor:
     return torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(3))
 
 
+@pytest.fixture
+def bomb() -> Callable[[Path], None]:
+    """Writes a 20,000 x 20,000 PNG of 49 kB."""
+
+    def write(path: Path) -> None:
+        header = struct.pack(">IIBBBBB", 20000, 20000, 1, 0, 0, 0, 0)
+        rows = zlib.compress(bytes(2501 * 20000), 1)
+        chunks = (_chunk(b"IHDR", header), _chunk(b"IDAT", rows), _chunk(b"IEND", b""))
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+    return write
+
+
 def tokenize(texts: Sequence[str]) -> Tensor:
     rows = torch.zeros(len(texts), CONTEXT, dtype=torch.int64)
     for row, text in zip(rows, texts, strict=True):
         words = [1 + sum(map(ord, word)) % (START - 1) for word in text.split()]
         row[: len(words) + 2] = torch.tensor([START, *words, END])
     return rows
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum

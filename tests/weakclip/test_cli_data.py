@@ -97,6 +97,61 @@ def test_voc_masks_and_lists_are_built_and_kept(
     assert (found["written"], found["kept"]) == (1, 2)
 
 
+def test_lists_are_compared_with_those_of_an_earlier_build(
+    voc: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build_voc(voc, "--counts", "any", out="first") == 0
+    flags = ("--counts", "any", "--manifest", str(voc / "first" / "weakclip-build.json"))
+    assert build_voc(voc, *flags, out="second") == 0
+    (voc / "sbd" / "cls" / "c.mat").rename(voc / "sbd" / "cls" / "d.mat")
+    capsys.readouterr()
+    assert build_voc(voc, *flags, out="third") == 1
+    captured = capsys.readouterr()
+    assert "list trainaug: expected 2 images with SHA-256 " in captured.err
+    assert [line for line in captured.err.splitlines() if line.startswith("list train: ")] == []
+    assert "without --manifest" in captured.err
+    assert json.loads(captured.out)["missing"][0].startswith("list trainaug: ")
+    assert not (voc / "third").exists()
+
+
+def test_a_manifest_may_have_more_lists_and_not_fewer(
+    coco: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = {
+        name: {"count": 1, "sha256": hashlib.sha256(b"a\n").hexdigest()}
+        for name in ("train2014", "train2014-all", "val2014")
+    }
+    path = coco / "manifest.json"
+    path.write_text(json.dumps({"lists": lists}))
+    assert build_coco_2014(coco, "--counts", "any", "--manifest", str(path)) == 0
+    del lists["train2014"]
+    path.write_text(json.dumps({"lists": lists}))
+    capsys.readouterr()
+    assert build_coco_2014(coco, "--counts", "any", "--manifest", str(path)) == 1
+    assert "list train2014: expected no such list by manifest.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such manifest"),
+        ("{", "damaged record"),
+        ("[]", "no JSON object"),
+        ("{}", "expected checksums of lists"),
+        ('{"lists": ["train"]}', "expected checksums of lists"),
+    ],
+)
+def test_a_manifest_without_checksums_exits_2(
+    voc: Path, capsys: pytest.CaptureFixture[str], text: str | None, message: str
+) -> None:
+    path = voc / "manifest.json"
+    if text is not None:
+        path.write_text(text)
+    assert build_voc(voc, "--counts", "any", "--manifest", str(path)) == 2
+    assert message in capsys.readouterr().err
+    assert not (voc / "out").exists()
+
+
 def test_voc_can_be_built_in_place(voc: Path) -> None:
     before = (voc / "voc" / LISTS / "train.txt").stat().st_mtime_ns
     assert build_voc(voc, "--counts", "any", out="voc") == 0
@@ -193,9 +248,9 @@ def test_a_full_or_read_only_disk_exits_1_and_can_be_resumed(
     assert last_line(capsys)["kept"] == 1
 
 
-def test_a_folder_that_cannot_be_made_exits_1(
+def test_a_folder_that_cannot_be_made_exits_2(
     voc: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (voc / "file").write_text("")
-    assert build_voc(voc, "--counts", "any", out="file/out") == 1
+    assert build_voc(voc, "--counts", "any", out="file/out") == 2
     assert "cannot write to" in capsys.readouterr().err

@@ -88,3 +88,33 @@ def test_training_mode_and_missing_scales_are_refused(model: WeakCLIP, images: T
         multi_scale_probabilities(model, images, crop=32, stride=16, scales=())
     with pytest.raises(ValueError, match=r"call `model.eval\(\)`"):
         slide_logits(model.train(), images, crop=32, stride=16)
+
+
+def test_many_classes_and_views_do_not_fill_the_memory(
+    model: WeakCLIP, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    segment = model.segment
+
+    def watched(crops: Tensor, *, text: Tensor) -> Tensor:
+        sizes.append(len(crops))
+        return segment(crops, text=text)
+
+    monkeypatch.setattr(model, "segment", watched)
+    whole = slide_logits(model, images, crop=32, stride=16)
+    assert max(sizes) > 2
+    sizes.clear()
+    monkeypatch.setattr("weakclip.inference.WINDOW_BYTES", 2 * 4 * 4 * 32 * 32)  # two windows
+    bounded = slide_logits(model, images, crop=32, stride=16)
+    assert max(sizes) == 2
+    torch.testing.assert_close(bounded, whole, atol=1e-5, rtol=1e-4)
+
+
+def test_views_are_averaged(model: WeakCLIP, images: Tensor) -> None:
+    options = {"crop": 32, "stride": 16}
+    views = [
+        multi_scale_probabilities(model, images, scales=(scale,), **options)  # type: ignore[arg-type]
+        for scale in (0.5, 1.0, 1.5)
+    ]
+    found = multi_scale_probabilities(model, images, scales=(0.5, 1.0, 1.5), **options)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, torch.stack(views).mean(dim=0))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,8 @@ from weakclip.model import Output
 from weakclip.ops.crf import WEAKCLIP_TRAIN, build_lattices
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -168,3 +171,37 @@ def test_plain_supervision_needs_no_images(grid_images: Tensor) -> None:
     torch.testing.assert_close(terms["cross_entropy"], seeded_cross_entropy(output.logits, seeds))
     matching = matching_loss(output.score_map, seeds, tau=0.07)
     torch.testing.assert_close(terms["matching"], 0.5 * matching)
+
+
+def test_logits_at_the_size_of_the_images_are_bounded_without_moving_a_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seeds = torch.randint(0, 4, (3, 16, 16), generator=generator(5))
+    seeds[seeds == 3] = 255
+    found = []
+    for bytes_ in (1 << 30, 4 * 3 * 16 * 16):  # all images together; one at a time
+        monkeypatch.setattr("weakclip.losses.PIXEL_BYTES", bytes_)
+        score_map = torch.randn(3, 3, 4, 4, generator=generator(6), requires_grad=True)
+        loss = matching_loss(score_map, seeds, tau=0.07)
+        kept = _saved_bytes(partial(matching_loss, score_map, seeds, tau=0.07))
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert score_map.grad is not None
+        found.append((loss.detach(), score_map.grad, kept))
+    (loss, gradient, kept), (bounded_loss, bounded_gradient, bounded_kept) = found
+    assert torch.equal(loss, bounded_loss)
+    assert torch.equal(gradient, bounded_gradient)
+    assert bounded_kept < kept / 2
+
+
+def _saved_bytes(run: Callable[[], Tensor]) -> int:
+    """Bytes of the tensors that are kept for the backward pass."""
+    total = 0
+
+    def pack(tensor: Tensor) -> Tensor:
+        nonlocal total
+        total += tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run()
+    return total

@@ -117,7 +117,7 @@ def claim(out: Path, settings: Mapping[str, str], *, replace: bool) -> None:
         OSError: If the folder or the record cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    record = _read_record(out)
+    record = _read_record(out / RECORD)
     there = record.get("settings", settings)
     if there != settings and not replace:
         raise ValueError(
@@ -142,6 +142,31 @@ def check_lists(out: Path, lists: Mapping[str, Sequence[str]], *, replace: bool)
             )
 
 
+def differing_lists(manifest: Path, lists: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Where lists differ from those of an earlier build, a line each; empty if they do not.
+
+    Args:
+        manifest: `weakclip-build.json` of that build, or JSON like it, e.g.
+            `{"lists": {"train": {"count": 1464, "sha256": "..."}}}`. It may have more lists.
+        lists: Ids by name of list.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it records no lists.
+    """
+    if not manifest.is_file():
+        raise FileNotFoundError(f"{manifest}: no such manifest; every build writes one, {RECORD}")
+    known = _read_record(manifest).get("lists")
+    if not isinstance(known, dict) or not known:
+        raise ValueError(f"{manifest}: expected checksums of lists; give {RECORD} of a build")
+    found = {name: asdict(_recorded(ids)) for name, ids in lists.items()}
+    return tuple(
+        f"list {name}: expected {_stated(known.get(name))} by {manifest.name}, got {_stated(one)}"
+        for name, one in found.items()
+        if known.get(name) != one
+    )
+
+
 def write_lists(out: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, ListRecord]:
     """Write `ImageSets/Segmentation/{name}.txt`, one id a line, and record their checksums.
 
@@ -156,8 +181,8 @@ def write_lists(out: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, List
         path = folder / f"{name}.txt"
         if not path.is_file() or _ids_of(path) != list(ids):
             write_text(path, text)
-        records[name] = ListRecord(count=len(ids), sha256=list_sha256(ids))
-    record = _read_record(out)
+        records[name] = _recorded(ids)
+    record = _read_record(out / RECORD)
     known = record.get("lists", {}) | {name: asdict(one) for name, one in records.items()}
     _write_record(out, record | {"lists": known})
     return records
@@ -177,14 +202,31 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _read_record(out: Path) -> dict[str, Any]:
-    path = out / RECORD
+def _recorded(ids: Sequence[str]) -> ListRecord:
+    return ListRecord(count=len(ids), sha256=list_sha256(ids))
+
+
+def _stated(record: object) -> str:
+    """A recorded list for people."""
+    match record:
+        case {"count": count, "sha256": sha256}:
+            return f"{count} images with SHA-256 {sha256}"
+        case None:
+            return "no such list"
+        case _:
+            return f"{record!r}"
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """What a record says; nothing if there is none."""
     if not path.is_file():
         return {}
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: damaged record ({error}); remove it") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path}: damaged record (no JSON object); remove it")
     return record
 
 

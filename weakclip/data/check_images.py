@@ -33,7 +33,7 @@ def unreadable(survey: Survey) -> Iterator[str]:
 
 
 def one_output(survey: Survey) -> Iterator[str]:
-    """Images of one folder that differ in their suffix only: their masks would have one name."""
+    """Images of one folder that differ in their suffix only; `weakclip masks` then keeps it."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in survey.files.names:
         groups[str(PurePosixPath(name).with_suffix(""))].append(name)
@@ -92,9 +92,9 @@ CHECKS = (
     Check(
         kind=Kind(
             name="one-output",
-            severity="breaks",
-            what="images that differ in their suffix only: their masks would have one name",
-            fix="rename one of each group",
+            severity="note",
+            what="images that differ in their suffix only; their new masks keep it (a.jpg.png)",
+            fix="none needed; rename one of each group if a program expects a.png",
         ),
         find=one_output,
     ),

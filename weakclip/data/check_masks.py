@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from weakclip.labels import BACKGROUND, IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -30,6 +32,15 @@ def missing(survey: Survey) -> Iterator[str]:
         return iter(())
     pairs = zip(survey.files.names, survey.masks, strict=True)
     return (name for name, facts in pairs if facts is None)
+
+
+def shared(survey: Survey) -> Iterator[str]:
+    """Images that are told apart from another by their suffix only, so that one mask is both's."""
+    groups: dict[Path, list[str]] = defaultdict(list)
+    for name, mask in zip(survey.files.names, survey.files.masks, strict=True):
+        if mask is not None:
+            groups[mask].append(name)
+    return (" = ".join(names) for names in groups.values() if len(names) > 1)
 
 
 def orphaned(survey: Survey) -> Iterator[str]:
@@ -188,6 +199,15 @@ CHECKS = (
     ),
     Check(
         kind=Kind(
+            name="mask-shared",
+            severity="biases",
+            what="images that differ in their suffix only and so have one mask",
+            fix="rename one of each group, and its mask",
+        ),
+        find=shared,
+    ),
+    Check(
+        kind=Kind(
             name="mask-orphaned",
             severity="note",
             what="masks without an image",
@@ -272,7 +292,7 @@ CHECKS = (
             name="mask-unlike-tags",
             severity="note",
             what="a few images whose mask has other classes than their tags",
-            fix="none needed; objects too small to segment do this",
+            fix="none needed; objects too small to segment do this, and COCO's crowds (void)",
         ),
         find=disagreeing_rarely,
     ),

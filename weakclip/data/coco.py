@@ -19,7 +19,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from weakclip.data.images import readable
-from weakclip.data.tagged import BadImage, TaggedFiles, labels_tensor, mask_of, relative_name
+from weakclip.data.tagged import (
+    BadImage,
+    TaggedFiles,
+    check_known,
+    labels_tensor,
+    mask_of,
+    relative_name,
+)
 from weakclip.labels import BACKGROUND, IGNORE
 
 if TYPE_CHECKING:
@@ -143,17 +150,25 @@ def coco_classes(categories: Mapping[int, str], numbering: Numbering) -> tuple[s
     return tuple(categories.get(one, f"unused-{one}") for one in range(1, max(categories) + 1))
 
 
-def list_coco(annotations: Path, images: Path, *, masks: Path | None = None) -> TaggedFiles:
+def list_coco(
+    annotations: Path,
+    images: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    masks: Path | None = None,
+) -> TaggedFiles:
     """The images of a COCO JSON with their tags; annotations may lack segmentations.
 
     Args:
-        annotations: The JSON; its categories, by increasing id, are the classes.
+        annotations: The JSON.
         images: Folder that `file_name` is relative to.
+        classes: Class names in label order, e.g. those of the original ids; None takes the
+            categories by increasing id.
         masks: Folder of class masks, named as the images, if there is one.
 
     Raises:
         FileNotFoundError: If the JSON or the folder is missing.
-        ValueError: If the JSON is malformed.
+        ValueError: If the JSON is malformed, or has a tag that is not among `classes`.
     """
     if not images.is_dir():
         raise FileNotFoundError(f"{images}: no such folder of images")
@@ -167,12 +182,13 @@ def list_coco(annotations: Path, images: Path, *, masks: Path | None = None) -> 
             tags.append(read.tags(image.id))
         except ValueError as error:
             problems.append(BadImage(image.file_name, str(error)))
-    classes = coco_classes(read.categories, "contiguous")
+    order = coco_classes(read.categories, "contiguous") if classes is None else tuple(classes)
+    check_known(sorted(frozenset().union(*tags)), order)
     return TaggedFiles(
         root=images,
         names=tuple(names),
-        classes=classes,
-        image_labels=labels_tensor(tags, classes),
+        classes=order,
+        image_labels=labels_tensor(tags, order),
         masks=tuple(mask_of(masks, name) for name in names),
         problems=tuple(problems),
     )

@@ -74,6 +74,8 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
             f"{path}: {what} of too many pixels ({error}); make it smaller, or raise "
             "PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
         ) from error
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such {what}; copy it, or remove what names it") from error
     except damage as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(f"{path}: damaged {what} ({reason}); copy or generate it again") from error

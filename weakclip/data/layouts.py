@@ -71,7 +71,7 @@ def _open_coco(place: Place) -> TaggedFiles:
     split = annotations.stem.removeprefix("instances_")
     folders = (place.root / split, place.root / "images" / split, place.root)
     images = next(folder for folder in folders if folder.is_dir())
-    return list_coco(annotations, images, masks=place.masks)
+    return list_coco(annotations, images, classes=place.classes, masks=place.masks)
 
 
 def _annotations(place: Place) -> Path:

@@ -16,6 +16,7 @@ import torch
 
 from weakclip.data.images import read_rgb, readable
 from weakclip.data.masks import read_mask
+from weakclip.suggestion import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -135,6 +136,20 @@ def relative_name(name: str, where: str) -> str:
             "write it relative to that folder, without '..'"
         )
     return path.as_posix()
+
+
+def check_known(tags: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise unless every tag is a class.
+
+    Raises:
+        ValueError: If one is not; says which was probably meant.
+    """
+    unknown = [tag for tag in tags if tag not in classes]
+    if unknown:
+        raise ValueError(
+            f"unknown tag {unknown[0]!r}; {suggestion(unknown[0], classes)}. "
+            "Correct it, or add it to the classes"
+        )
 
 
 def labels_tensor(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> Tensor:

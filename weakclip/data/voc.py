@@ -10,7 +10,6 @@ Only the labels of a whole image may teach a weakly-supervised method; the masks
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +22,7 @@ from weakclip.data.images import read_rgb
 from weakclip.data.masks import read_mask
 from weakclip.data.tagged import BadImage, TaggedFiles, labels_tensor, list_sha256
 from weakclip.labels import IGNORE
+from weakclip.suggestion import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -223,12 +223,10 @@ def _check_root(root: Path) -> None:
 
 
 def _list_path(root: Path, split: str) -> Path:
-    known = sorted(path.stem for path in (root / _LISTS).glob("*.txt"))
+    known = [path.stem for path in (root / _LISTS).glob("*.txt")]
     if split in known:
         return root / _LISTS / f"{split}.txt"
-    near = difflib.get_close_matches(split, known, n=1)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown split {split!r};{hint} Known: {', '.join(known) or 'none'}")
+    raise ValueError(f"unknown split {split!r}; {suggestion(split, known)}")
 
 
 def _read_list(root: Path, path: Path) -> tuple[_Entry, ...]:

@@ -14,12 +14,13 @@ from weakclip.data.masks import read_mask
 from weakclip.data.tagged import BadImage
 from weakclip.labels import IGNORE
 from weakclip.masking.folder import write_labels
-from weakclip.masking.memory import BatchSize, alike
+from weakclip.masking.memory import BatchSize, alike, is_out_of_memory
 from weakclip.masking.methods import CAMScorer, NetworkScorer, Scorer, refined, seeds_of, whole_tile
 from weakclip.masking.network import NetworkSpec, load_network, train_network
 from weakclip.masking.plan import SeededTraining, TrainingFree
 from weakclip.masking.size import labels_at, shrink, working_size
 from weakclip.masking.words import encode_words
+from weakclip.parallel import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from weakclip.masking.folder import ResultFolder
     from weakclip.masking.plan import MaskPlan
     from weakclip.masking.stream import Seeded
+    from weakclip.parallel import Processes
 
 logger = logging.getLogger(__name__)
 
@@ -64,17 +66,29 @@ class MaskJob:
         *,
         batch_size: int,
         report: Report,
+        processes: Processes = ALONE,
     ) -> None:
         """Encode the words; no image is opened yet.
+
+        Args:
+            files: Images and tags.
+            clip: The frozen CLIP.
+            folder: Where results are written; all processes must see the same.
+            plan: How masks are made.
+            batch_size: Images worked on together.
+            report: Told how far this process is.
+            processes: Who shares the images.
 
         Raises:
             ValueError: If the CLIP does not know a word, or a window is too small for it.
         """
         self._files, self._clip, self._folder, self._plan = files, clip, folder, plan
         self._batch, self._report = BatchSize(batch_size), report
+        self._processes = processes
         self._texts = encode_words(clip, files.classes, plan.words)
         if isinstance(plan.method, SeededTraining):
             whole_tile(plan.method, clip.patch_size)  # before hours of training
+            processes.check_batch(plan.method.recipe.batch_size)
         self.failed: dict[str, BadImage] = {bad.name: bad for bad in files.problems}
         self.done = 0
         self.training: dict[str, Any] | None = None
@@ -94,19 +108,28 @@ class MaskJob:
     @property
     def missing(self) -> list[int]:
         """Those of them that have none yet."""
-        return [index for index in self.wanted if not self._folder.mask(index).is_file()]
+        return [index for index in self.wanted if self._lacks_mask(index)]
 
     def run(self) -> None:
-        """Make every mask that is missing.
+        """Make every mask that is missing, together with the other processes.
+
+        Afterwards `done` and `failed` are those of all processes.
 
         Raises:
             OSError: If results cannot be written at all, e.g. on a full disk.
         """
-        if not (missing := self.missing):
+        mine = [index for index in self._processes.share(self.wanted) if self._lacks_mask(index)]
+        if not any(self._processes.gather(bool(mine))):
             return
         scorer = self._scorer()
         if scorer is not None:
-            self._each("masks", missing, self._labels_by(scorer), self._write)
+            self._each("masks", mine, self._labels_by(scorer), self._write)
+        outcomes = self._processes.gather((self.done, self.failed))
+        self.done = sum(done for done, _ in outcomes)
+        self.failed = {name: bad for _, failed in outcomes for name, bad in failed.items()}
+
+    def _lacks_mask(self, index: int) -> bool:
+        return not self._folder.mask(index).is_file()
 
     @property
     def _tagged(self) -> list[int]:
@@ -143,6 +166,7 @@ class MaskJob:
             (lambda position: self._seeded(known[position]), len(known)),
             self._folder,
             lambda done, total: self._report("training", done, total),
+            self._processes,
         )
         self.training = {"images": len(known), "batch_size": batch, "losses": curve}
         return NetworkScorer(method, self._clip, model)
@@ -158,8 +182,10 @@ class MaskJob:
         def write(item: _Item, seeds: Tensor) -> None:
             write_labels(self._folder.seeds(item.index), seeds.numpy())
 
-        todo = [index for index in self._tagged if not self._folder.seeds(index).is_file()]
+        mine = self._processes.share(self._tagged)
+        todo = [index for index in mine if not self._folder.seeds(index).is_file()]
         self._each("seeds", todo, work, write)
+        self._processes.wait()
         return [index for index in self._tagged if self._folder.seeds(index).is_file()]
 
     def _seeded(self, index: int) -> Seeded:
@@ -220,13 +246,24 @@ class MaskJob:
         for index in indices:
             if self._files.names[index] in self.failed:
                 continue
+            item = self._load(index)
+            if isinstance(item, BadImage):
+                self._fail(index, item.reason)
+            else:
+                yield item
+
+    def _load(self, index: int) -> _Item | BadImage:
+        try:
             image = self._files.load(index)
             if isinstance(image, BadImage):
-                self._fail(index, image.reason)
-                continue
+                return image
             size = (int(image.shape[1]), int(image.shape[2]))
             target = working_size(size, self._plan.max_side, self._clip.patch_size)
-            yield _Item(index, size, shrink(image, target))
+            return _Item(index, size, shrink(image, target))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return BadImage(self._files.names[index], "not enough memory; make the image smaller")
 
     def _stack(self, items: Sequence[_Item]) -> tuple[Tensor, Tensor]:
         images = torch.stack([item.image for item in items]).to(self._device)

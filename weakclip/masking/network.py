@@ -13,6 +13,7 @@ from weakclip.config import SeedAndBoundary
 from weakclip.masking.memory import is_out_of_memory
 from weakclip.masking.stream import ViewSpec, ViewStream
 from weakclip.masking.taps import StandardisedTaps, tap_statistics
+from weakclip.parallel import ALONE
 from weakclip.training import fit
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from weakclip.masking.plan import SeededTraining
     from weakclip.masking.stream import Seeded
     from weakclip.model import WeakCLIP
+    from weakclip.parallel import Processes
     from weakclip.training import Recipe
 
 _OTHER_GRID = 32  # side of the views' small images where no loss looks at them
@@ -47,6 +49,7 @@ def train_network(
     data: tuple[Callable[[int], Seeded], int],
     folder: ResultFolder,
     report: Callable[[int, int], None],
+    processes: Processes = ALONE,
 ) -> tuple[WeakCLIP, list[dict[str, float]], int]:
     """Train on seeds and save the network; an interrupted training goes on where it was.
 
@@ -56,21 +59,27 @@ def train_network(
         data: A reader of image and seeds by position, and how many there are.
         folder: Where network and state are kept.
         report: Called with (steps done, steps in all).
+        processes: Who trains it together; the first saves it.
 
     Returns:
         The network in evaluation mode, its losses, and the batch size, which is smaller than the
-        recipe's if memory ran out (the training then starts again).
+        recipe's if memory ran out (the training then starts again; among several processes,
+        running out of memory ends all).
+
+    Raises:
+        ValueError: If the processes cannot share a batch equally.
     """
     recipe = spec.method.recipe
     while True:
         try:
-            model, curve = _train(spec, clip, data, recipe, (folder, report))
+            model, curve = _train(spec, clip, data, recipe, (folder, report, processes))
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or recipe.batch_size == 1:
+            if not is_out_of_memory(error) or recipe.batch_size == 1 or processes.count > 1:
                 raise
         else:
-            save_components(folder.model, model, card_of(spec, clip))
-            folder.training(recipe.batch_size).unlink(missing_ok=True)
+            if processes.first:
+                save_components(folder.model, model, card_of(spec, clip))
+                folder.training(recipe.batch_size).unlink(missing_ok=True)
             return model, curve, recipe.batch_size
         folder.training(recipe.batch_size).unlink(missing_ok=True)
         recipe = replace(recipe, batch_size=recipe.batch_size // 2)
@@ -106,9 +115,9 @@ def _train(
     clip: CLIPBundle,
     data: tuple[Callable[[int], Seeded], int],
     recipe: Recipe,
-    kept: tuple[ResultFolder, Callable[[int, int], None]],
+    kept: tuple[ResultFolder, Callable[[int, int], None], Processes],
 ) -> tuple[WeakCLIP, list[dict[str, float]]]:
-    config, (folder, report) = spec.method.config, kept
+    config, (folder, report, processes) = spec.method.config, kept
     losses = config.supervision
     stream = ViewStream(
         *data,
@@ -122,6 +131,7 @@ def _train(
         ),
         clip,
         clip.image.configured(taps=config.taps, class_token=config.class_token),
+        processes=processes,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
@@ -133,5 +143,6 @@ def _train(
             recipe,
             report=report,
             resume=folder.training(recipe.batch_size),
+            processes=processes,
         )
     return model, curve

@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from weakclip.clip.tower import Features, concatenate
 from weakclip.losses import images_on_grid
 from weakclip.ops.crf import build_lattices
+from weakclip.parallel import ALONE
 from weakclip.training import Batch
 from weakclip.views import Framing, draw_view, normalise_images
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.clip.tower import ImageTower
     from weakclip.ops.crf import CRFConfig, Lattices
+    from weakclip.parallel import Processes
 
 BUDGET = 2 << 30  # bytes of features that are kept
 STATISTICS_IMAGES = 512  # enough for the mean of a channel
@@ -73,6 +75,7 @@ class ViewStream:
         tower: ImageTower,
         *,
         budget: int = BUDGET,
+        processes: Processes = ALONE,
     ) -> None:
         """Draw from images that `read` gives one by one.
 
@@ -83,16 +86,22 @@ class ViewStream:
             clip: The frozen CLIP, for its normalisation.
             tower: Its image tower with the taps of the model.
             budget: Bytes of views that are kept.
+            processes: Who shares the batches; each gets its rows of every one.
+
+        Raises:
+            ValueError: If a batch cannot be shared equally.
         """
+        processes.check_batch(spec.batch_size)
+        self._processes = processes
         self._read, self._count, self._spec = read, count, spec
         self._clip, self._tower, self._budget = clip, tower, budget
         self._kept: dict[int, _View] = {}
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step, 0-based."""
+        """This process's share of the batch of a step, 0-based."""
         spec = self._spec
         rows = view_rows(self._count, spec.views, spec.batch_size, spec.seed, step)
-        views = self._views(rows)
+        views = self._views(self._processes.share(rows))
         device = self._device
         lattices = [view.lattices.to(device) for view in views if view.lattices is not None]
         return Batch(

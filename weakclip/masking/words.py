@@ -7,21 +7,29 @@ background = ["grass", "sky", "conveyor belt"]
 [classes]
 aeroplane = "airplane"
 person = ["person", "man", "woman"]      # several: the mean of their embeddings
+
+The same without a template as a CSV; lines of one class add up, `background` is no class here:
+
+class,phrases
+background,grass;sky;conveyor belt
+aeroplane,airplane
+person,person;man;woman
 """
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.clip.names import CLIP_ES_VOC_BACKGROUND, VOC_NAMES
+from weakclip.data.csv_table import read_rows, split_cell, two_cells
 from weakclip.data.voc import VOC_CLASSES
 from weakclip.seeds import TextBank, encode_texts
+from weakclip.suggestion import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +42,10 @@ MICRO_BACKGROUND = (
     "field", "floor", "forest",
 )  # fmt: skip
 """The 25 background words that micro-CLIP knows."""
+
+HEADER = ("class", "phrases")
+ADVICE = "a class and its phrases, e.g. 'person,man;woman', or 'background,grass;sky'"
+BACKGROUND_ROW = "background"
 
 _PLAIN = dict(zip(VOC_CLASSES, VOC_NAMES, strict=True))
 
@@ -72,15 +84,11 @@ class Words:
         """Raise a ValueError if a class is renamed that does not exist."""
         for name in self.synonyms:
             if name not in classes:
-                near = difflib.get_close_matches(name, classes, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(
-                    f"words: {name!r} is no class{hint} Known: {', '.join(sorted(classes))}"
-                )
+                raise ValueError(f"words: {name!r} is no class; {suggestion(name, classes)}")
 
 
 def read_words(path: Path, default: Words) -> Words:
-    """The words of a TOML file; what it leaves out is as in `default`.
+    """The words of a CSV or, with any other suffix, TOML file; what it leaves out is `default`'s.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -88,6 +96,26 @@ def read_words(path: Path, default: Words) -> Words:
     """
     if not path.is_file():
         raise FileNotFoundError(f"words: no file {path}")
+    if path.suffix.lower() == ".csv":
+        return _from_csv(path, default)
+    return _from_toml(path, default)
+
+
+def _from_csv(path: Path, default: Words) -> Words:
+    """A class a line, or the background."""
+    found: dict[str, tuple[str, ...]] = {}
+    for number, row in read_rows(path, HEADER, what="words", advice=ADVICE):
+        where = f"{path}:{number}"
+        name, cell = two_cells(row, where)
+        if not name:
+            raise ValueError(f"{where}: expected a class, or {BACKGROUND_ROW!r}, got {cell!r}")
+        phrases = _texts(split_cell(cell) or "", f"{where}: {name}")
+        found[name] = found.get(name, ()) + phrases
+    background = found.pop(BACKGROUND_ROW, default.background)
+    return replace(default, background=background, synonyms={**default.synonyms, **found})
+
+
+def _from_toml(path: Path, default: Words) -> Words:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

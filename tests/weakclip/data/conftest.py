@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,24 +11,6 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + checksum
-
-
-@pytest.fixture
-def bomb() -> Callable[[Path], None]:
-    """Writes a 20,000 x 20,000 PNG of 49 kB."""
-
-    def write(path: Path) -> None:
-        header = struct.pack(">IIBBBBB", 20000, 20000, 1, 0, 0, 0, 0)
-        rows = zlib.compress(bytes(2501 * 20000), 1)
-        chunks = (_chunk(b"IHDR", header), _chunk(b"IDAT", rows), _chunk(b"IEND", b""))
-        path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
-
-    return write
 
 
 @pytest.fixture

@@ -105,9 +105,10 @@ def test_equal_names_are_found(root: Path, photo: Callable[..., None]) -> None:
     photo(root / "images" / "0.jpg")
     photo(root / "images" / "sub" / "1.png")
     found = check(root)
-    assert found["one-output"].affected == ("0.png = 0.jpg",)
+    assert found["one-output"].affected == found["mask-shared"].affected == ("0.png = 0.jpg",)
     assert found["one-name"].affected == ("1.png = sub/1.png",)
-    assert [found[name].kind.severity for name in ("one-output", "one-name")] == ["breaks", "note"]
+    assert found["mask-shared"].kind.severity == "biases"
+    assert [found[name].kind.severity for name in ("one-output", "one-name")] == ["note", "note"]
 
 
 def test_unusual_images_are_noted_and_harm_nothing(root: Path) -> None:

@@ -105,7 +105,8 @@ def test_an_unquoted_comma_is_a_problem(root: Path) -> None:
     (problem,) = list_folder(root).problems
     assert problem == BadImage(
         "labels.csv:2",
-        "expected 2 cells, got 3; separate labels with ';', quote a name that has a comma",
+        "expected 2 cells, got 3; separate several of one cell with ';', quote a cell that has a "
+        "comma",
     )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from weakclip.data.layouts import Place, layout_of, open_place
+from weakclip.data.layouts import Layout, Place, layout_of, open_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +68,17 @@ def test_coco_annotations_may_lie_elsewhere(coco: Path) -> None:
     tags = (coco / "annotations" / "instances_val2014.json").rename(coco / "own.json")
     files = open_place(Place(root=coco / "train2014", tags=tags), "coco")
     assert files.root == coco / "train2014"
+
+
+@pytest.mark.parametrize("layout", ["coco", "folder"])
+def test_a_json_takes_the_order_of_the_classes(coco: Path, layout: Layout) -> None:
+    tags = coco / "annotations" / "instances_train2014.json"
+    place = Place(root=coco / "train2014", tags=tags, classes=("person", "unused-2", "car"))
+    files = open_place(place, layout)
+    assert files.classes == ("person", "unused-2", "car")
+    assert files.image_labels.tolist() == [[False, False, True]]
+    with pytest.raises(ValueError, match="unknown tag 'car'; did you mean 'cat'"):
+        open_place(Place(root=coco / "train2014", tags=tags, classes=("cat",)), layout)
 
 
 def test_voc_is_listed_however_incomplete(tmp_path: Path, photo: Callable[..., None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import shutil
 from typing import TYPE_CHECKING
@@ -97,6 +98,21 @@ def test_weakclip_takes_its_flags(photos: Path, capsys: pytest.CaptureFixture[st
     assert json.loads(capsys.readouterr().out)["kept"] == 3
 
 
+def test_words_can_be_a_csv(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = photos.parent / "words.csv"
+    words.write_text("class,phrases\nbackground,sky;grass\nperson,person;horse\n")
+    flags = ("--clip", "random-micro", "--no-crf", "--words", str(words))
+    assert masks(photos, *flags) == 0
+    found = json.loads((photos.parent / "out" / "run.json").read_text())["plan"]["words"]
+    assert (found["background"], found["synonyms"]) == (
+        ["sky", "grass"],
+        {"person": ["person", "horse"]},
+    )
+    words.write_text("class,phrases\npreson,man\n")
+    assert masks(photos, *flags, out="other") == 2
+    assert "'preson' is no class; did you mean 'person'" in capsys.readouterr().err
+
+
 def test_failures_are_counted_in_the_exit_code(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,9 +135,10 @@ def test_failures_are_counted_in_the_exit_code(
         (("--clip", "ViT-B-16"), "which weights?"),
         (("--tags", "none.csv"), "no such file of tags"),
         (("--words", "none.toml"), "words: no file"),
-        (("--tile", "64"), "--tile: is for --method weakclip"),
+        (("--words", "none.csv"), "words: no file"),
+        (("--tile", "64"), "so give --max-side instead"),
         (("--tile", "48", "--method", "weakclip"), "tile: expected 64 pixels or more for patches"),
-        (("--iterations", "64"), "--iterations: is for --method weakclip"),
+        (("--iterations", "64"), "clip-es trains nothing"),
         (("--max-side", "3"), "max_side: expected 32"),
         (("--batch", "0"), "batch size: expected 1"),
         (("--images", "nowhere"), "no such folder"),
@@ -156,7 +173,8 @@ def test_an_empty_list_of_tags_exits_2(
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "interrupted; --resume goes on"),
-        (OSError(28, "No space left on device"), 1, "--resume goes on"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "--resume goes on"),
+        (OSError(errno.EROFS, "Read-only file system"), 1, "--resume goes on"),
     ],
 )
 def test_a_run_that_is_stopped_says_how_to_go_on(
@@ -185,4 +203,4 @@ def test_a_place_that_cannot_be_written_to_exits_2(
 
     monkeypatch.setattr("weakclip.masking.folder.write_text", refuse)
     assert masks(photos, "--clip", "random-micro") == 2
-    assert "Permission denied" in capsys.readouterr().err
+    assert "Permission denied; choose another --out" in capsys.readouterr().err

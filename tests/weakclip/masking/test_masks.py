@@ -17,6 +17,7 @@ from weakclip.data.folder import list_folder
 from weakclip.data.masks import read_mask
 from weakclip.masking.methods import refined
 from weakclip.masking.plan import MaskPlan, plan_for
+from weakclip.masking.size import shrink
 from weakclip.masks import make_masks
 from weakclip.training import fit
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from weakclip.losses import Supervision
     from weakclip.model import WeakCLIP
     from weakclip.ops.crf import CRFConfig
+    from weakclip.parallel import Processes
     from weakclip.training import BatchSource, Recipe
 
 
@@ -144,13 +146,19 @@ def test_results_of_another_run_are_never_mixed(
 
 @pytest.mark.parametrize("method", ["clip-es", "weakclip"])
 def test_bad_images_are_counted_and_stop_nothing(
-    photos: Path, tmp_path: Path, clip: CLIPBundle, quick: MaskPlan, method: str
+    photos: Path,
+    tmp_path: Path,
+    clip: CLIPBundle,
+    quick: MaskPlan,
+    bomb: Callable[[Path], None],
+    method: str,
 ) -> None:
+    bomb(photos / "bomb.png")
     (photos / "cut.jpg").write_bytes((photos / "a.jpg").read_bytes()[:300])
     (photos / "empty.png").touch()
     (photos / "folder.jpg").mkdir()
     (photos / "loop.png").symlink_to("loop.png")
-    bad = ["cut.jpg", "empty.png", "folder.jpg", "loop.png", "missing.jpg"]
+    bad = ["bomb.png", "cut.jpg", "empty.png", "folder.jpg", "loop.png", "missing.jpg"]
     rows = [f"{name},dog" for name in bad] + ["../a.jpg,dog"]
     with (photos / "labels.csv").open("a", encoding="utf-8") as file:
         file.write("\n".join(rows) + "\n")
@@ -159,12 +167,70 @@ def test_bad_images_are_counted_and_stop_nothing(
     plan = quick if method == "weakclip" else plan_for(clip, "clip-es")
     run = make_masks(files, clip, tmp_path / "out", plan)
     assert (run.done, run.skipped) == (3, 1)
-    assert sorted(each.name for each in run.failed) == sorted([*bad, "labels.csv:10"])
+    assert sorted(each.name for each in run.failed) == sorted([*bad, "labels.csv:11"])
+    reasons = {each.name: each.reason for each in run.failed}
+    assert "too many pixels" in reasons["bomb.png"]
+    assert reasons["missing.jpg"] == "no such image; copy it, or remove what names it"
+    assert "below the folder of the images" in reasons["labels.csv:11"]
     record = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert len(record["failed"]) == 6
+    assert len(record["failed"]) == 7
     picture(photos / "empty.png", (64, 64))  # repaired
     run = make_masks(list_folder(photos), clip, tmp_path / "out", plan, resume=True)
-    assert (run.done, run.kept, len(run.failed)) == (1, 3, 5)
+    assert (run.done, run.kept, len(run.failed)) == (1, 3, 6)
+
+
+def test_folders_are_tags_even_without_images_and_names_may_repeat(
+    tmp_path: Path, clip: CLIPBundle
+) -> None:
+    root, out = tmp_path / "photos", tmp_path / "out"
+    for seed, name in enumerate(("dog/x.jpg", "person/x.jpg", "person/x.png")):
+        picture(root / name, (64, 64), seed=seed)
+    (root / "cat").mkdir()  # a tag that no image has: it keeps its label
+    files = list_folder(root)
+    assert files.classes == ("cat", "dog", "person")
+    assert make_masks(files, clip, out, replace(plan_for(clip), crf=None)).done == 3
+    masks = masks_of(out)
+    allowed = {"dog/x.png": {0, 2}, "person/x.jpg.png": {0, 3}, "person/x.png.png": {0, 3}}
+    assert masks.keys() == allowed.keys()
+    for name, mask in masks.items():
+        assert set(np.unique(mask).tolist()) <= allowed[name]
+        assert mask.any()
+    names = [each["name"] for each in json.loads((out / "masks.json").read_text())["categories"]]
+    assert names == ["cat", "dog", "person"]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_an_image_too_large_for_the_memory_is_that_images_problem(
+    photos: Path,
+    tmp_path: Path,
+    clip: CLIPBundle,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def small_memory(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        if image.shape[1] == 64:
+            raise error
+        return shrink(image, size)
+
+    monkeypatch.setattr("weakclip.masking.job.shrink", small_memory)
+    run = make_masks(list_folder(photos), clip, tmp_path / "out", plan_for(clip, "clip-es"))
+    assert run.done == 2
+    assert [(each.name, each.reason) for each in run.failed] == [
+        ("sub/b c.png", "not enough memory; make the image smaller")
+    ]
+
+
+def test_other_errors_are_not_taken_for_bad_images(
+    photos: Path, tmp_path: Path, clip: CLIPBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> torch.Tensor:
+        raise RuntimeError("a mistake in the program")
+
+    monkeypatch.setattr("weakclip.masking.job.shrink", broken)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        make_masks(list_folder(photos), clip, tmp_path / "out", plan_for(clip, "clip-es"))
 
 
 def test_untagged_images_can_be_background(
@@ -213,9 +279,11 @@ def test_memory_that_runs_out_makes_batches_smaller(
         *,
         report: Callable[[int, int], None],
         resume: Path,
+        processes: Processes,
     ) -> list[dict[str, float]]:
         if recipe.batch_size > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
+        assert processes.count == 1
         return fit(model, losses, source, recipe, report=report, resume=resume)
 
     monkeypatch.setattr("weakclip.masking.job.refined", small_memory)

@@ -23,6 +23,51 @@ plant = ["potted plant", "tree"]
 """
 
 
+CSV = """Class,Phrases
+hound,dog
+
+plant,potted plant;tree
+background,"grass, sky"
+plant,|shrub|
+"""
+
+
+def test_a_csv_says_the_same_as_toml(tmp_path: Path) -> None:
+    (tmp_path / "words.CSV").write_bytes(CSV.encode("utf-8-sig"))
+    default = Words(template="a {}.", synonyms={"bird": ("bird avian",), "hound": ("cat",)})
+    words = read_words(tmp_path / "words.CSV", default)
+    assert words == Words(
+        template="a {}.",
+        background=("grass", "sky"),
+        synonyms={
+            "bird": ("bird avian",),
+            "hound": ("dog",),
+            "plant": ("potted plant", "tree", "shrub"),
+        },
+    )
+    (tmp_path / "words.csv").write_text("class,phrases\ndog,hound\n")
+    assert read_words(tmp_path / "words.csv", default).background == default.background
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected the header 'class,phrases', got ''"),
+        ("file,labels\na.jpg,dog\n", "got 'file,labels'"),
+        ("class,phrases\n\n", "no line below the header"),
+        ("class,phrases\ndog,hound,cat\n", r"words\.csv:2: expected 2 cells, got 3"),
+        ("class,phrases\n\ndog, ;\n", r"words\.csv:3: dog: expected a phrase"),
+        ("class,phrases\n,dog\n", r"words\.csv:2: expected a class, or 'background', got 'dog'"),
+        ("class,phrases\ndog,\xff\n", "not a CSV in UTF-8"),
+        ('class,phrases\n"dog,cat\n', "not a CSV"),
+    ],
+)
+def test_wrong_csv_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "words.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=message):
+        read_words(tmp_path / "words.csv", Words())
+
+
 def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
     (tmp_path / "words.toml").write_text(TOML)
     words = read_words(tmp_path / "words.toml", Words(synonyms={"bird": ("bird avian",)}))
@@ -79,7 +124,9 @@ def test_wrong_files_are_refused(tmp_path: Path, text: str, message: str) -> Non
 
 def test_unknown_classes_and_missing_files_are_told(tmp_path: Path, clip: CLIPBundle) -> None:
     words = Words(background=("sky",), synonyms={"dgo": ("dog",)})
-    with pytest.raises(ValueError, match="'dgo' is no class; did you mean 'dog'"):
+    with pytest.raises(
+        ValueError, match=r"'dgo' is no class; did you mean 'dog'\? Known: cat, dog"
+    ):
         encode_words(clip, ("cat", "dog"), words)
     with pytest.raises(FileNotFoundError, match="words: no file"):
         read_words(tmp_path / "none.toml", Words())

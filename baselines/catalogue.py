@@ -1,0 +1,99 @@
+"""Every rival at two sizes, for whoever compares what they cost.
+
+`micro` is what the studies run on CartoonVOC, `paper` what the publications ran on photographs:
+ResNet-50 and ViT-B/16. Cost does not depend on what weights know, so at paper size the backbones
+start at random and nothing has to be downloaded; what the publications freeze is frozen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from baselines import clims, clip_es, maskclip, random_walk
+from baselines.backbone import Backbone
+from baselines.caa import CAA
+from baselines.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, GradCAM
+from baselines.denseclip import DENSECLIP, DENSECLIP_MICRO
+from baselines.maskclip import MaskCLIP
+from baselines.random_walk import RandomWalk
+from baselines.refinement import CRF, MICRO_CRF, MICRO_PAMR, PAMR
+from weakclip.seeds import Affinity
+
+if TYPE_CHECKING:
+    from weakclip.config import WeakCLIPConfig
+    from weakclip.masker import MaskerSpec, RefinementSpec, Setting
+
+Size = Literal["micro", "paper"]
+
+_RANDOM = Backbone(weights=None, frozen_stages=0, batch_norm="trained")
+_SENTENCE = ("a photo of a {}.",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomWeights:
+    """A rival on a backbone that starts at random, frozen as far as the publication's is."""
+
+    spec: Any
+    """A `MaskerSpec` or `RefinementSpec` whose product has a `network` with `stages`."""
+    frozen_stages: int
+    """Stages from the stem on."""
+
+    def build(self, setting: Setting) -> Any:  # noqa: ANN401 (a masker or a refinement)
+        """The rival, not fitted."""
+        method = self.spec.build(setting)
+        for stage in method.network.stages.parts[: self.frozen_stages]:
+            stage.requires_grad_(requires_grad=False)
+        return method
+
+
+def _without_affinity(spec: clip_es.ClipES) -> clip_es.ClipES:
+    return replace(spec, source=replace(spec.source, affinity=None))
+
+
+_CLASSIFIER = Classifier(backbone=_RANDOM)
+
+CAMS: dict[Size, dict[str, MaskerSpec]] = {
+    "micro": {
+        "cam": MICRO_CAM,
+        "grad-cam": MICRO_GRAD_CAM,
+        "clip-es-no-caa": _without_affinity(clip_es.MICRO),
+        "clip-es": clip_es.MICRO,
+        "clims": clims.MICRO,
+        "maskclip": maskclip.MICRO,
+    },
+    "paper": {
+        "cam": RandomWeights(spec=CAM(classifier=_CLASSIFIER), frozen_stages=3),
+        "grad-cam": RandomWeights(spec=GradCAM(classifier=_CLASSIFIER), frozen_stages=3),
+        "clip-es-no-caa": _without_affinity(clip_es.VOC),
+        "clip-es": clip_es.VOC,
+        "clims": RandomWeights(
+            spec=replace(clims.VOC, backbone=_RANDOM, stem="trained"), frozen_stages=1
+        ),
+        # One sentence of 85: texts are encoded once, before any image.
+        "maskclip": MaskCLIP(templates=_SENTENCE),
+    },
+}
+"""Image and tags to class activation maps."""
+
+REFINEMENTS: dict[Size, dict[str, RefinementSpec]] = {
+    "micro": {
+        "caa": CAA(affinity=Affinity(boxes="whole")),
+        "pamr": MICRO_PAMR,
+        "dense-crf": MICRO_CRF,
+        "random-walk": random_walk.MICRO,
+    },
+    "paper": {
+        "caa": CAA(),
+        "pamr": PAMR(),
+        "dense-crf": CRF(),
+        "random-walk": RandomWeights(spec=RandomWalk(backbone=_RANDOM), frozen_stages=3),
+    },
+}
+"""Image, tags and anybody's maps to class scores."""
+
+NETWORKS: dict[Size, dict[str, WeakCLIPConfig]] = {
+    "micro": {"denseclip": DENSECLIP_MICRO},
+    "paper": {"denseclip": DENSECLIP},
+}
+"""Rivals that take the place of WeakCLIP's network: image to mask."""

@@ -1,0 +1,96 @@
+"""The rivals' part of a profile, as rows of the CSV and as sections of the Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.profile_lines import failure, head, pipes, seconds, where_and_when
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+WORDS = ("baseline", "step", "batch")
+NUMBERS = (*("parameters", "GFLOP/image", "images/s", "p50 ms", "p95 ms", "peak MiB", "J/image"),)
+_STEPS = {
+    "cam": "image → maps",
+    "refinement": "image, maps → scores",
+    "mask": "image → mask",
+}
+
+
+def rival_lines(part: Mapping[str, Any]) -> list[str]:
+    """A section of Markdown for each size.
+
+    Args:
+        part: `baselines` of a `profile.json`.
+    """
+    lines = []
+    for size, side in part["environment"]["sides"].items():
+        rows = [_cells(speed) for speed in part["speeds"] if speed["size"] == size]
+        lines += [
+            f"## Baselines, {size} size ({side} x {side}, two tags an image)",
+            "",
+            where_and_when(part["environment"]),
+            "",
+            "A whole step of one batch in float32, all scales and mirror images of the method "
+            "included, nothing fitted; texts are encoded before. Parameters in millions: total / "
+            "trainable. FLOP = 2 MAC of matrix products and convolutions, gradients of Grad-CAM "
+            "included; a dense CRF and PAMR are gathers, which do not count.",
+            "",
+            *head(WORDS, NUMBERS),
+            *map(pipes, rows),
+            "",
+        ]
+    return lines
+
+
+def rival_rows(part: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    """Rows of `profile.csv`; see `rival_lines`."""
+    for speed in part["speeds"]:
+        names = ("size", "variant", "work", "batch", "precision", "mode", "status")
+        where: dict[str, object] = {name: speed[name] for name in names}
+        where["error"] = speed["error"] or ""
+        if speed["status"] != "ok":
+            yield {**where, "metric": "failed", "value": 1, "unit": "lines"}
+            continue
+        for component, sizes in speed["parameters"].items():
+            for name, value in sizes.items():
+                row = {"metric": f"parameters.{name}", "value": value, "unit": "parameters"}
+                yield {**where, "component": component, **row}
+        for metric, value, unit in (
+            ("rate", speed["batch"] / seconds(speed), "images/s"),
+            ("latency p50", 1e3 * seconds(speed), "ms"),
+            ("latency p95", 1e3 * seconds(speed, 0.95), "ms"),
+            ("peak memory", speed["peak_memory_mib"], "MiB"),
+            ("traffic", speed["traffic_bytes"], "B"),
+            ("flops", speed["flops"], "FLOP"),
+            ("energy", _joules(speed), "J/image"),
+        ):
+            if value is not None:
+                yield {**where, "metric": metric, "value": value, "unit": unit}
+
+
+def _cells(speed: Mapping[str, Any]) -> list[str]:
+    cells = [speed["variant"], _STEPS[speed["work"]], str(speed["batch"])]
+    if speed["status"] != "ok":
+        return [*cells, failure(speed), *["-"] * (len(NUMBERS) - 1)]
+    sizes = speed["parameters"].values()
+    total, trainable = (sum(each[name] for each in sizes) / 1e6 for name in ("total", "trainable"))
+    joules = _joules(speed)
+    return [
+        *cells,
+        f"{total:.4g} / {trainable:.4g}",
+        f"{speed['flops'] / speed['batch'] / 1e9:.3g}",
+        f"{speed['batch'] / seconds(speed):.3g}",
+        f"{1e3 * seconds(speed):.1f}",
+        f"{1e3 * seconds(speed, 0.95):.1f}",
+        f"{speed['peak_memory_mib']:.0f}",
+        "-" if joules is None else f"{joules:.3g}",
+    ]
+
+
+def _joules(speed: Mapping[str, Any]) -> float | None:
+    """Per image."""
+    if speed["energy_joules"] is None:
+        return None
+    return float(speed["energy_joules"] / (speed["batch"] * len(speed["milliseconds"])))

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.cli import main
+from bench.errors import BenchError
+from bench.profile import options_for, rival_loads, run_apart
+from bench.profile_load import Load, Measured
+from bench.profile_rivals import TAGS, random_inputs, rival_task, rivals
+from bench.profile_table import csv_text, markdown
+from bench.profile_worker import TrafficCounter
+from tests.bench.test_profile import made_up
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = [
+    "cam", "grad-cam", "clip-es-no-caa", "clip-es", "clims", "maskclip",
+    "caa", "pamr", "dense-crf", "random-walk", "denseclip",
+]  # fmt: skip
+
+
+def line(name: str, **changes: Any) -> Load:  # noqa: ANN401 (fields of any kind)
+    work, _ = rivals("micro")[name]
+    values: dict[str, Any] = {
+        "study": "baselines", "variant": name, "size": "micro", "work": work, "batch": 2,
+        "repeats": 2, "warmup": 0,
+    }  # fmt: skip
+    return Load(**{**values, **changes})
+
+
+def with_baselines() -> dict[str, Any]:
+    profile = made_up()
+    measured = Measured(
+        status="ok", milliseconds=(40.0, 20.0), traffic_bytes=1, peak_memory_mib=60.0,
+        flops=3_000_000_000, parameters={"backbone": {"total": 5_000_000, "trainable": 2_000_000}},
+    )  # fmt: skip
+    failed = Measured(status="timed out", error="no result")
+    profile["baselines"] = {
+        "environment": profile["environment"],
+        "speeds": [
+            {**asdict(line("cam")), **asdict(measured)},
+            {**asdict(line("pamr")), **asdict(failed)},
+        ],
+    }
+    return profile
+
+
+def test_every_baseline_is_there_at_both_sizes() -> None:
+    for size in ("micro", "paper"):
+        assert list(rivals(size)) == NAMES
+    lines = rival_loads(options_for("cpu", quick=False, compiled=False))
+    assert {(load.size, load.variant) for load in lines} == {
+        (size, name) for size in ("micro", "paper") for name in NAMES
+    }
+    assert max(load.batch for load in lines if load.size == "paper") == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_baseline_does_its_whole_step(name: str) -> None:
+    task = rival_task(line(name))
+    output = task.call()
+    assert isinstance(output, torch.Tensor)
+    work, _ = rivals("micro")[name]
+    if work == "cam":
+        assert output.shape[:2] == (2, 20)
+        tags = random_inputs("micro", 2, "cpu").image_labels
+        assert not output[~tags].any()
+    elif work == "refinement":
+        assert output.shape == (2, 21, 128, 128)
+    else:
+        assert output.shape == (2, 128, 128)
+    assert task.parameters is not None
+    assert (task.parameters == {}) == (name in ("pamr", "dense-crf"))
+
+
+def test_inputs_have_two_tags_and_maps_of_them_alone() -> None:
+    inputs = random_inputs("micro", 3, "cpu")
+    assert inputs.image_labels.sum(dim=1).tolist() == [TAGS] * 3
+    assert inputs.images.dtype == torch.uint8
+    assert inputs.cams.shape == (3, 20, 8, 8)
+    assert not inputs.cams[~inputs.image_labels].any()
+
+
+def test_flops_are_counted_as_torch_counts_them() -> None:
+    call = rival_task(line("maskclip")).call
+    with FlopCounterMode(display=False) as theirs:
+        call()
+    with TrafficCounter() as ours:
+        call()
+    assert ours.flops == theirs.get_total_flops() > 0
+
+
+def test_gradients_of_a_map_are_counted() -> None:
+    counts = []
+    for name in ("cam", "grad-cam"):
+        with TrafficCounter() as counter:
+            rival_task(line(name)).call()
+        counts.append(counter.flops)
+    assert counts[1] > 1.5 * counts[0]
+
+
+def test_a_baseline_has_a_process_of_its_own() -> None:
+    measured = run_apart(line("maskclip"), timeout=120)
+    assert (measured.status, len(measured.milliseconds)) == ("ok", 2)
+    assert measured.flops
+    assert measured.parameters == rival_task(line("maskclip")).parameters
+    assert "did you mean 'pamr'" in str(run_apart(line("pamr", variant="pammr"), timeout=120).error)
+
+
+def test_baselines_are_rows_and_a_section() -> None:
+    text = markdown(with_baselines())
+    assert "## Baselines, micro size (128 x 128" in text
+    assert "| cam | image → maps | 2 | 5 / 2 | 1.5 | 100 | 20.0 | 40.0 | 60 | - |" in text
+    assert "| pamr | image, maps → scores | 2 | timed out: no result | - |" in text
+    assert "Baselines" not in markdown(made_up())
+    rows = list(csv.DictReader(io.StringIO(csv_text(with_baselines()))))
+    found = {row["metric"]: row["value"] for row in rows if row["variant"] == "cam"}
+    assert found["rate"] == "100.0"
+    assert found["parameters.trainable"] == "2000000"
+
+
+def test_baselines_alone_need_a_profile_to_join(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["profile", "--baselines-only", "--quick", "--device", "cpu", "--out", str(tmp_path)]
+    assert main(command) == 2
+    (tmp_path / "perf").mkdir()
+    (tmp_path / "perf/profile.json").write_text(json.dumps(made_up()))
+    done = Measured(
+        status="ok", milliseconds=(1.0,), traffic_bytes=1, peak_memory_mib=1.0, flops=1,
+        parameters={},
+    )  # fmt: skip
+    monkeypatch.setattr("bench.profile.run_apart", lambda *_, **__: done)
+    assert main(command) == 0
+    content = json.loads((tmp_path / "perf/profile.json").read_text())
+    assert [speed["variant"] for speed in content["baselines"]["speeds"]] == NAMES
+    assert content["costs"] == made_up()["costs"]
+
+
+def test_without_the_catalogue_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.profile_rivals.CATALOGUE", "baselines.none")
+    with pytest.raises(BenchError, match="from the root of a checkout"):
+        rivals("micro")
