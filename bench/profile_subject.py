@@ -8,14 +8,14 @@ architecture on 128 x 128 with CartoonVOC's 21.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from bench.cartoon.vocabulary import DISPLAY_NAMES
-from bench.errors import BenchError, unknown
-from bench.slots import OFF_KINDS
+from bench.errors import unknown
+from bench.transfer import transferred
 from weakclip.build import build_model, build_supervision
 from weakclip.clip.bundle import CLIPBundle
 from weakclip.clip.load import load_clip
@@ -212,36 +212,11 @@ def random_batch(
 
 
 def config_at(size: str, config: WeakCLIPConfig, reference: WeakCLIPConfig) -> WeakCLIPConfig:
-    """A study's configuration at a size: what it switches off is off there as well.
+    """A study's configuration at a size: it departs from the reference there as it does here.
 
     Args:
         size: One of `SIZES`.
         config: A variant at micro size.
         reference: What it is compared with.
-
-    Raises:
-        BenchError: If the variant does more than switch components off, for which there is no
-            counterpart of another size.
     """
-    base: Any = PAPER if size == "paper" else MICRO
-    changed: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if value == getattr(reference, field.name):
-            continue
-        if not isinstance(value, OFF_KINDS):
-            raise BenchError(
-                f"profile: {field.name}={value!r} has no counterpart at another size; expected a "
-                "study whose variants only switch components off, such as 'components'"
-            )
-        changed[field.name] = _resized(value, getattr(base, field.name))
-    found: WeakCLIPConfig = replace(base, **changed) if changed else base
-    return found
-
-
-def _resized(off: Any, on: Any) -> Any:  # noqa: ANN401 (kinds of any slot)
-    """An off kind with the sizes that the full kind has; both have them by the same name."""
-    assert is_dataclass(off)
-    assert not isinstance(off, type)
-    shared = {field.name for field in fields(off)} & {field.name for field in fields(on)}
-    return replace(off, **{name: getattr(on, name) for name in shared})
+    return transferred(config, reference, PAPER if size == "paper" else MICRO)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -116,9 +118,9 @@ def test_what_is_switched_off_at_micro_size_is_off_at_paper_size() -> None:
         assert config_at("micro", config, full) == config, name
 
 
-def test_refuses_a_variant_without_counterpart() -> None:
-    with pytest.raises(BenchError, match=r"tau.*only switch components off"):
-        config_at("paper", WeakCLIPConfig(tau=0.1), WeakCLIPConfig())
+def test_a_number_that_is_changed_is_changed_at_paper_size() -> None:
+    full = configs()["full"]
+    assert config_at("paper", replace(full, tau=0.2), full) == replace(PAPER, tau=0.2)
 
 
 def test_refuses_an_unknown_size() -> None:
