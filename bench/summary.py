@@ -168,6 +168,8 @@ def _parameters(row: Sequence[RunRecord]) -> str:
     if not row:
         return NONE
     number = sum(sizes["trainable"] for sizes in row[0].parameters.values())
+    if number == 0:
+        return "0"
     return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.1f} k"
 
 
