@@ -61,9 +61,11 @@ def draw(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
     """
     frame = pd.read_csv(StringIO(effects_csv))
     shown = frame[frame["task"].isin(tasks) & (frame["metric"] == "miou")]
+    if (shown["contrast"] != "variant").any():
+        # beside others, rows that differ in several slots say nothing about one component
+        several = shown["component"].astype(str).str.contains("+", regex=False)
+        shown = shown[(shown["contrast"] != "variant") | ~several]
     panels = [(name, title) for name, title in PANELS if (shown["contrast"] == name).any()]
-    if len(panels) > 1:  # rows that differ in several slots say nothing about one component
-        panels = [panel for panel in panels if panel[0] != "variant"]
     if not panels:
         raise ValueError(f"figure: expected effects on {', '.join(tasks)}, got none")
     parts = [(title, shown[shown["contrast"] == name]) for name, title in panels]

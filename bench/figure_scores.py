@@ -24,7 +24,7 @@ CLASSES_SHOW = (
     "deviation over seeds; dots: means of the other rows."
 )
 COST_SHOWS = (
-    "mIoU in percent against trainable parameters and against the seconds of a run: mean and "
+    "mIoU in percent against trainable parameters and against the seconds of a run (median): mean and "
     "standard deviation over seeds. The numbers of the rows are those of the key."
 )
 _ROW = 0.14  # inches per class
@@ -95,7 +95,7 @@ def _summed(scores_csv: str, pattern: str) -> pd.Series:
     """Sum of the matching measurements of each run, averaged over seeds, by variant."""
     frame = pd.read_csv(StringIO(scores_csv))
     chosen = frame[frame["metric"].str.match(pattern)]
-    return chosen.groupby(["variant", "seed"])["value"].sum().groupby("variant").mean()
+    return chosen.groupby(["variant", "seed"])["value"].sum().groupby("variant").median()
 
 
 def _head(frame: pd.DataFrame) -> str:

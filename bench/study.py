@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, unknown
-from bench.slots import differing_slots, slot_names
+from bench.slots import OFF_KINDS, differing_slots, slot_names
 
 if TYPE_CHECKING:
     from bench.workbench import Config
@@ -121,7 +121,7 @@ def series_values(study: Study, series: Series) -> dict[str, float]:
 
 
 def cumulative_path(study: Study) -> tuple[Variant, ...]:
-    """Return rows that lead to the reference, each adding one of its slots to the one before.
+    """Return rows that lead to the reference, each switching on one slot that was off before.
 
     The path starts at the row that differs in the most slots. It is empty when the study holds no
     such chain of at least two steps; among several next steps the first in slot order is taken.
@@ -157,7 +157,11 @@ def _changed(config: Any, path: str, value: float) -> Any:  # noqa: ANN401 (any 
 
 def _adds_one_slot(before: Variant, after: Variant, reference: Config) -> bool:
     changed = differing_slots(after.config, before.config)
-    return len(changed) == 1 and getattr(after.config, changed[0]) == getattr(reference, changed[0])
+    return (
+        len(changed) == 1
+        and isinstance(getattr(before.config, changed[0]), OFF_KINDS)
+        and getattr(after.config, changed[0]) == getattr(reference, changed[0])
+    )
 
 
 def _first_slot(before: Variant, after: Variant) -> int:

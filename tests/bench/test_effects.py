@@ -25,6 +25,12 @@ def test_the_component_study_has_both_designs() -> None:
     ]
 
 
+def test_a_grid_of_methods_has_no_steps() -> None:
+    found = contrasts(load_study("comparison"))
+    assert {c.kind for c in found} == {"variant"}
+    assert len(found) == 18
+
+
 def test_main_tasks_come_from_the_protocol_or_are_the_first() -> None:
     assert main_tasks([RECORD]) == ["task"]
     assert main_tasks([]) == []

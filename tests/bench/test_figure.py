@@ -42,6 +42,13 @@ def test_the_figure_shows_components_counts_and_the_smoke_label() -> None:
     assert "<dc:date>" not in text
 
 
+def test_rows_of_one_slot_are_shown_beside_what_is_left_out() -> None:
+    one = CSV.replace("variant,adapter+matching,baseline", "variant,matching,depth-3")
+    text = draw(one, tasks=["pseudo"], format_="svg").decode()
+    assert "depth-3" in text
+    assert "Against the reference" in text
+
+
 def test_a_study_without_effects_on_a_task_has_no_figure() -> None:
     with pytest.raises(ValueError, match="expected effects on other, got none"):
         draw(CSV, tasks=["other"], format_="svg")
