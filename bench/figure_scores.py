@@ -24,8 +24,8 @@ CLASSES_SHOW = (
     "deviation over seeds; dots: means of the other rows."
 )
 COST_SHOWS = (
-    "mIoU in percent against trainable parameters and against the seconds of a run (median): mean and "
-    "standard deviation over seeds. The numbers of the rows are those of the key."
+    "mIoU in percent against trainable parameters and against the seconds of a run (median): mean "
+    "and standard deviation over seeds. The numbers of the rows are those of the key."
 )
 _ROW = 0.14  # inches per class
 
