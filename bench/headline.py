@@ -12,11 +12,11 @@ from bench.errors import BenchError
 from bench.markup import markdown_rows
 from bench.report import render
 from bench.store import Store, write_atomically
-from bench.study import load_study
+from bench.study import MAIN, load_study
 from bench.summary import Summary
 
-STUDY, README, RESULTS = "components", Path("README.md"), Path("results")
-BEGIN, END = f"<!-- begin: {STUDY}, by `python -m bench.headline` -->", "<!-- end -->"
+README, RESULTS = Path("README.md"), Path("results")
+BEGIN, END = f"<!-- begin: {MAIN}, by `python -m bench.headline` -->", "<!-- end -->"
 _SHOWN = ("mIoU %", "Δ [95 %]")
 
 
@@ -33,7 +33,7 @@ def headline(store: Store) -> str:
     Raises:
         BenchError: If there are no records or they do not belong together.
     """
-    report = render(load_study(STUDY), store)
+    report = render(load_study(MAIN), store)
     summary = report.summary
     columns = [
         index

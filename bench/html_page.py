@@ -15,6 +15,7 @@ from bench.html_gallery import gallery_section
 from bench.html_study import lead, study_section
 from bench.reference import COLUMNS, FILE, read_reference
 from bench.store import write_atomically
+from bench.study import MAIN
 from bench.summary import Cell
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def page(reports: Sequence[Report], store: Store) -> bytes:
     Raises:
         BenchError: If the published numbers or the gallery's index are not what they should be.
     """
+    reports = sorted(reports, key=lambda report: report.study.name != MAIN)  # stable
     gallery = gallery_section(store.root)
     published = _published(store.root)
     sections = [study_section(report, _figures(report, store)) for report in reports]

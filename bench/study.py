@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bench.workbench import Config
 
 STUDIES_PACKAGE = "ablations"
+MAIN = "components"
+"""The study that the main job runs; pages and the README show it first."""
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 

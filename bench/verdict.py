@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bench.record import RunRecord
 
 ALPHA = 0.05
+FEW = 5
+"""Measurable effects that a sentence lists one by one."""
 
 QUESTIONS: dict[ContrastKind, str] = {
     "leave-one-out": "Leaving one component out",
@@ -87,7 +89,7 @@ def _counted(noun: str, effects: Sequence[Effect]) -> str:
     if not clear:
         return f"**no measurable effect** of any of {rest} {noun}."
     tail = f" No measurable effect of the other {rest} of {len(effects)} {noun}." if rest else ""
-    return f"{'; '.join(map(_effect, clear))}.{tail}"
+    return f"{_listed(clear)}.{tail}"
 
 
 def _clear(effects: Sequence[Effect]) -> list[Effect]:
@@ -118,7 +120,7 @@ def _finding(effects: Sequence[Effect]) -> str:
     """The measurable effects, largest first; then what the others could still hide."""
     clear = _clear(effects)
     unclear = [effect for effect in effects if not is_measurable(effect)]
-    parts = ["; ".join(map(_effect, clear)) + "." if clear else ""]
+    parts = [f"{_listed(clear)}." if clear else ""]
     if unclear:
         hidden = max(max(-e.difference.low, e.difference.high) for e in unclear)
         parts.append(
@@ -127,6 +129,22 @@ def _finding(effects: Sequence[Effect]) -> str:
             "hide in their intervals."
         )
     return " ".join(part for part in parts if part)
+
+
+def _listed(clear: Sequence[Effect]) -> str:
+    """The measurable effects; of many, the largest gains alone and how far the others reach."""
+    if len(clear) <= FEW:
+        return "; ".join(map(_effect, clear))
+    gains = [effect for effect in clear if effect.difference.estimate > 0]
+    costs = [effect for effect in clear if effect.difference.estimate <= 0]
+    parts = [*map(_effect, gains[:FEW])]
+    parts += [_reach(rest, verb) for rest, verb in ((gains[FEW:], "gain"), (costs, "cost")) if rest]
+    return "; ".join(parts)
+
+
+def _reach(effects: Sequence[Effect], verb: str) -> str:
+    sizes = sorted(abs(effect.difference.estimate) for effect in effects)
+    return f"{len(effects)} {verb} {_points(sizes[0])} to {_points(sizes[-1])} points"
 
 
 def _effect(effect: Effect) -> str:

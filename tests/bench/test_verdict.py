@@ -42,6 +42,17 @@ def test_the_headline_names_measurable_effects_largest_first_and_counts_the_rest
     )
 
 
+def test_of_many_measurable_effects_the_gains_are_named_and_the_rest_spanned() -> None:
+    many = [
+        effect(f"s{n}", points, 0.001, "variant")
+        for n, points in enumerate((-9, -2, 4, -3, -5, -7))
+    ]
+    (sentence,) = headline([RECORD], many)
+    assert sentence == (
+        "**task**: **no-s2** gains 4.0 points [+3.0, +5.0], p = 0.001; 5 cost 2.0 to 9.0 points."
+    )
+
+
 def test_without_a_significant_effect_the_page_says_so_and_what_could_hide() -> None:
     weak = [EFFECTS[0], EFFECTS[3]]
     assert headline([RECORD], weak) == [
