@@ -140,13 +140,15 @@ def resample(
 def seed_noise(by_seed: NDArray[np.float64]) -> SeedNoise | None:
     """Return the residual variance of scores, (V, S), after variants' and seeds' means.
 
-    None with fewer than three variants or two seeds: then there is nothing to pool.
+    Variants with equal scores for every seed are one training under several names and count once.
+    None with fewer than three others or two seeds: then there is nothing to pool.
 
     Example:
         >>> noise = seed_noise(np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
         >>> noise.variance, noise.df
         (0.0, 2)
     """
+    by_seed = np.unique(by_seed, axis=0)
     variants, seeds = by_seed.shape
     if variants < 3 or seeds < 2:
         return None
@@ -175,7 +177,7 @@ def contrast(
     variance_images = float(_weighted(scores.bootstrap, weights).mean(axis=0).var(ddof=1))
     terms, variance_seeds = [(variance_images, scores.images - 1)], math.nan
     if seeds > 1:
-        variance_seeds, df_seeds = _seed_term(by_seed, weights, noise)
+        variance_seeds, df_seeds = _seed_term(scores.by_seed, weights, noise)
         terms.append((variance_seeds, df_seeds))
     low, high, p_value, df = _t_interval(float(by_seed.mean()), terms)
     return Difference(
@@ -311,11 +313,17 @@ def _pooled(counts: NDArray[np.integer], weights: NDArray[np.integer]) -> NDArra
 def _seed_term(
     by_seed: NDArray[np.float64], weights: Sequence[float], noise: SeedNoise | None
 ) -> tuple[float, int]:
-    """Share of the seeds in a contrast's variance, and its degrees of freedom."""
-    seeds = len(by_seed)
+    """Share of the seeds in a contrast's variance, and its degrees of freedom.
+
+    Pooled noise is that of each distinct row, so rows that are equal bring the sum of their weights
+    (half of a factorial's rows may be, where a component cannot act without another).
+    """
+    seeds = by_seed.shape[1]
     if noise is None:
-        return float(by_seed.var(ddof=1)) / seeds, seeds - 1
-    return noise.variance * sum(weight**2 for weight in weights) / seeds, noise.df
+        return float(_weighted(by_seed, weights).var(ddof=1)) / seeds, seeds - 1
+    _, row = np.unique(by_seed, axis=0, return_inverse=True)
+    distinct = np.bincount(row.ravel(), weights=weights)
+    return noise.variance * float((distinct**2).sum()) / seeds, noise.df
 
 
 def _t_interval(

@@ -223,3 +223,15 @@ def test_pooled_noise_keeps_the_promise_of_the_intervals() -> None:
     assert 0.90 <= mean <= 0.99
     assert worst >= 0.85
     assert width < 1
+
+
+def test_rows_that_are_one_training_under_two_names_count_once() -> None:
+    generator = np.random.default_rng(4)
+    one, other = crossed(generator, 3, 30, 0.1)
+    noise = SeedNoise(variance=3e-4, df=14)
+    pair = contrast(resample([one, other]), (1, -1), noise=noise)
+    twice = contrast(resample([one, one, other]), (0.5, 0.5, -1), noise=noise)
+    assert twice.variance_seeds == pytest.approx(pair.variance_seeds)
+    assert twice.variance_seeds == pytest.approx(2 * 3e-4 / 3)
+    scores = generator.normal(size=(4, 3))
+    assert seed_noise(np.concatenate([scores, scores[:2]])) == seed_noise(scores)
