@@ -8,9 +8,13 @@ matching therefore reach the prediction by no path but the matching loss, which 
 map and, through the learned parts it shares with nothing else, no logit. Their effects without
 text guidance are noise by design, and their interactions with the decoder are what they do.
 
+Without text guidance the rows that differ in prompt and matching alone are one training each; the
+statistics count them once.
+
 Source: none; the papers print single differences only.
 Run: `nox -s ablate -- factorial`, or `python -m bench run factorial`.
-Cost: 16 configurations x 3 seeds, twice the component study.
+Cost: 16 configurations x 3 seeds; 8 of them are the component study's and are copied. The others took
+16 minutes on two CPU cores that were not idle.
 Expect: `results/tables/factorial_factorial.md`.
 """
 

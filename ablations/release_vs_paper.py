@@ -21,7 +21,7 @@ No rows, and why:
 
 Source: Zhu et al., WeakCLIP, IJCV 2025, and github.com/hustvl/WeakCLIP.
 Run: `nox -s ablate -- release-vs-paper`, or `python -m bench run release-vs-paper`.
-Cost: 5 configurations x 3 seeds, two thirds of the component study.
+Cost: 5 configurations x 3 seeds, one of them the component study's; ten minutes on two CPU cores.
 Expect: `results/tables/release-vs-paper.md`.
 """
 

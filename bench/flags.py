@@ -103,7 +103,8 @@ def _add_run_flags(run: argparse.ArgumentParser) -> None:
     add("--variants", nargs="+", metavar="NAME", default=[], help="default: all of the study")
     add("--on-existing", default="missing", metavar="|".join(get_args(OnExisting)),
         help="missing: run again what failed, is broken or was made otherwise; "
-        "keep: leave every file; replace: run everything")  # fmt: skip
+        "renew: also what came with the checkout; keep: leave every file; "
+        "replace: run everything")  # fmt: skip
     add("--workers", type=int, help="runs at a time on this machine; default: CPU cores, 1 on "
         "cuda, 0 with --storage: `python -m bench work` does them")  # fmt: skip
     add("--dry-run", action=argparse.BooleanOptionalAction, default=False,

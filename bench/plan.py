@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bench.errors import BenchError
+from bench.provenance import unchanged_files
 from bench.record import RecordError
 from bench.slots import config_id, plain_config
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.record import RunRecord
     from bench.store import Store
     from bench.study import Study, Variant
 
-OnExisting: TypeAlias = Literal["missing", "keep", "replace"]
+OnExisting: TypeAlias = Literal["missing", "renew", "keep", "replace"]
+INHERITED = "came with the checkout"
 
 SMOKE = "smoke"
 """The preset that proves the pipeline and supports no claim."""
@@ -51,8 +55,9 @@ class Request:
     seeds: tuple[int, ...]
     preset: str
     on_existing: OnExisting = "missing"
-    """`missing` runs again what failed, is broken or was made otherwise; `keep` leaves every
-    file as it is; `replace` runs everything."""
+    """`missing` runs again what failed, is broken or was made otherwise; `renew` also what came
+    with the checkout, which is somebody else's run; `keep` leaves every file; `replace` runs
+    everything."""
     conditions: str | None = None
     """Id of protocol, data and weights; none leaves them uncompared."""
 
@@ -68,12 +73,21 @@ def plan_runs(request: Request, store: Store) -> Plan:
     """
     todo: list[PlannedRun] = []
     done: list[PlannedRun] = []
+    inherited = inherited_files(request, store)
     for seed in request.seeds:
         for variant in request.variants:
             reason = _reason(request, store, variant, seed)
+            path = store.record_path(request.study.name, variant.name, seed).resolve()
+            if not reason and path in inherited:
+                reason = INHERITED
             run = PlannedRun(variant=variant, seed=seed, reason=reason or "already there")
             (todo if reason else done).append(run)
     return Plan(todo=tuple(todo), done=tuple(done))
+
+
+def inherited_files(request: Request, store: Store) -> frozenset[Path]:
+    """The records that are not to be trusted because somebody else committed them."""
+    return unchanged_files(store.root) if request.on_existing == "renew" else frozenset()
 
 
 def _reason(request: Request, store: Store, variant: Variant, seed: int) -> str:

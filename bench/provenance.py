@@ -59,6 +59,23 @@ def checkout_state() -> tuple[str | None, bool | None]:
     return commit.strip(), None if changed is None else bool(changed.strip())
 
 
+def unchanged_files(folder: Path) -> frozenset[Path]:
+    """Return the files of a folder that are as they were committed, as resolved paths.
+
+    Empty outside a git checkout.
+    """
+    if not folder.is_dir():
+        return frozenset()
+    listed, changed = (
+        _git(*words, "-z", "--", ".", folder=folder)
+        for words in (("ls-files",), ("diff", "--name-only", "--relative", "HEAD"))
+    )
+    if listed is None or changed is None:
+        return frozenset()
+    names = set(listed.split("\0")) - set(changed.split("\0"))
+    return frozenset((folder / name).resolve() for name in names if name)
+
+
 @cache
 def code_id() -> str:
     """First 12 hex digits of the SHA-256 of the source files that a run's numbers come from.
@@ -133,8 +150,8 @@ def without_paths(text: str) -> str:
     return _ABSOLUTE.sub("PATH", _QUOTED.sub(r"\1PATH\1", text))
 
 
-def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(_CHECKOUT), *arguments]
+def _git(*arguments: str, folder: Path | None = None) -> str | None:
+    command = ["git", "-C", str(folder or _CHECKOUT), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):

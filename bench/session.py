@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.console import run_progress, say
-from bench.plan import Plan, Request, plan_runs
+from bench.plan import INHERITED, Plan, Request, inherited_files, plan_runs
 from bench.provenance import utc_now
 from bench.queue import HEARTBEAT, open_queue
 from bench.run import Finished, failed, summary
@@ -89,12 +89,15 @@ def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]
     if not first.todo and request.on_existing == "keep":
         return first, []
     bench = set_up(session.site, request.preset)
-    if request.on_existing == "missing":
+    if request.on_existing in ("missing", "renew"):
         request = replace(request, conditions=bench.conditions)
         _reuse(session.store, request, bench)
     plan = plan_runs(request, session.store)
+    renewed = sum(run.reason == INHERITED for run in plan.todo)
+    if renewed:
+        say(f"{request.study.name}: {renewed} runs came with the checkout; they run again here")
     for run in plan.todo:
-        if run.reason != "new":
+        if run.reason not in ("new", INHERITED):
             say(f"{run.label}: {run.reason}; runs again")
     if not plan.todo:
         return plan, []
@@ -109,13 +112,12 @@ def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]
 
 def _reuse(store: Store, request: Request, bench: Bench) -> None:
     """Take from other studies the runs that are those of this one under another name."""
-    copies = 0
+    copies, inherited = 0, inherited_files(request, store)
     for run in plan_runs(request, store).todo:
         wanted = config_id(plain_config(run.variant.config))
         like = Likeness(request.preset, wanted, bench.conditions)
-        copies += (
-            store.copy_equal((request.study.name, run.variant.name, run.seed), like) is not None
-        )
+        run_id = (request.study.name, run.variant.name, run.seed)
+        copies += store.copy_equal(run_id, like, apart_from=inherited) is not None
     if copies:
         say(f"{request.study.name}: {copies} runs are those of other studies; copied")
 

@@ -112,7 +112,9 @@ class Store:
                         records.append(record)
         return records
 
-    def copy_equal(self, run_id: RunId, like: Likeness) -> RunRecord | None:
+    def copy_equal(
+        self, run_id: RunId, like: Likeness, *, apart_from: frozenset[Path] = frozenset()
+    ) -> RunRecord | None:
         """Give a run the finished record of an equal one of any study; none if there is none.
 
         Command, commit and time in the copy stay those of the run that was carried out.
@@ -120,9 +122,12 @@ class Store:
         Args:
             run_id: Study, variant and seed of the new record.
             like: What the record must have been made with.
+            apart_from: Records that are not to be copied, as resolved paths.
         """
         study, variant, seed = run_id
         for path in sorted((self.root / "runs").glob(f"*/*/seed{seed}.json")):
+            if path.resolve() in apart_from:
+                continue
             try:
                 record = self.read(path.parent.parent.name, path.parent.name, seed)
             except RecordError:

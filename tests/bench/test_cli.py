@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import time
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -128,6 +130,26 @@ def test_replace_runs_everything_and_gives_the_same_numbers(
     assert {k: v for k, v in before.items() if k != "provenance"} == {
         k: v for k, v in after.items() if k != "provenance"
     }
+
+
+@pytest.mark.usefixtures("checkout")
+def test_records_that_came_with_the_checkout_are_renewed_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "results"], ["commit", "-qm", "results"]):
+        subprocess.run([*git, *words], check=True)
+    shutil.rmtree(Path("artifacts"), ignore_errors=True)  # a fresh clone has no queue
+    time.sleep(1.1)  # records tell the second of their start
+    assert run() == 0
+    assert last_line(capsys)["runs"] == 0
+    assert run("--on-existing", "renew", "--seeds", "0") == 0
+    printed = capsys.readouterr()
+    assert "fake: 5 runs came with the checkout; they run again here" in printed.err
+    assert json.loads(printed.out.splitlines()[-1])["runs"] == 5
+    assert run("--on-existing", "renew") == 0
+    assert last_line(capsys)["runs"] == 5  # the other seed; what this checkout ran stays
 
 
 @pytest.mark.usefixtures("checkout")
