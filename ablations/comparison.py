@@ -9,8 +9,8 @@ Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al
 CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025.
 Run: `nox -s ablate -- comparison`, or `python -m bench run comparison`.
 Cost: 19 cells x 3 seeds, 63 minutes on two CPU cores (not idle otherwise) with preset `cartoon`.
-Expect: `results/tables/comparison.md`, and what to make of it in `docs/baselines.md`. Published figures of the same methods on photographs stand
-in `results/reference.csv` and are another world.
+Expect: `results/tables/comparison.md`, and what to make of it in `docs/baselines.md`. Published
+figures of the same methods on photographs stand in `results/reference.csv` and are another world.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ statistics count them once.
 
 Source: none; the papers print single differences only.
 Run: `nox -s ablate -- factorial`, or `python -m bench run factorial`.
-Cost: 16 configurations x 3 seeds; 8 of them are the component study's and are copied. The others took
-16 minutes on two CPU cores that were not idle.
+Cost: 16 configurations x 3 seeds; 8 of them are the component study's and are copied. The others
+took 16 minutes on two CPU cores that were not idle.
 Expect: `results/tables/factorial_factorial.md`.
 """
 

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from weakclip.seeds import CAMSource
     from weakclip.training import Recipe
 
+IN_CACHE = 5
+"""Images whose class scores at image size the processor's cache holds."""
 TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
 
 
@@ -185,7 +187,7 @@ class CartoonWorkbench:
         model, curve = self._train(config, bank, seed, scores.seconds, report)
         self._score_pseudo(scores, self._probabilities(model, bank.plain()))
         with timed(scores.seconds, "infer"):
-            labels = [chunk.argmax(1) for chunk in self._probabilities(model, val_features)]
+            labels = [hard_labels(chunk) for chunk in self._probabilities(model, val_features)]
         scores.add("val-network", torch.cat(labels), self.val.gt_masks)
         return scores.outcome(parameter_counts(model), curve)
 
@@ -326,7 +328,7 @@ class CartoonWorkbench:
 
         with timed(seconds, "train"):
             self._fit(model, config, recipe, bank, seed, told)
-        labels = [chunk.argmax(1) for chunk in self._probabilities(model.eval(), features)]
+        labels = [hard_labels(chunk) for chunk in self._probabilities(model.eval(), features)]
         counts = class_counts(torch.cat(labels), tune.gt_masks, len(self.class_names))
         return Tuned(miou=float(miou(counts.sum(dim=0))), seconds=seconds["train"])
 
@@ -336,8 +338,12 @@ class CartoonWorkbench:
         text = model.text()
         for start in range(0, len(features.global_embedding), CHUNK):
             logits = model(features.select(slice(start, start + CHUNK)), text=text).logits
-            logits = F.interpolate(logits, self.train.size, mode="bilinear", align_corners=False)
-            yield logits.softmax(dim=1).cpu()
+            yield torch.cat([
+                F.interpolate(part, self.train.size, mode="bilinear", align_corners=False)
+                .softmax(dim=1)
+                .cpu()
+                for part in torch.split(logits, IN_CACHE)
+            ])  # fmt: skip
 
     def _score_pseudo(self, scores: Measured, class_scores: Iterable[Tensor]) -> None:
         """Score masks of `train` from class scores (n, K, H, W), before and after the CRF."""
@@ -348,7 +354,7 @@ class CartoonWorkbench:
             for number, chunk in enumerate(class_scores):
                 rows = slice(number * CHUNK, number * CHUNK + len(chunk))
                 possible = chunk * known[rows, :, None, None]
-                masks.append(possible.argmax(1))
+                masks.append(hard_labels(possible))
                 with timed(scores.seconds, "crf"):
                     refined.append(self._refine(possible, known, rows))
         scores.seconds["infer"] -= scores.seconds["crf"]
@@ -367,7 +373,7 @@ class CartoonWorkbench:
             present=known[rows],
             lattices=self._train_lattices[rows.start],
         )
-        return marginals.argmax(1).cpu()
+        return hard_labels(marginals).cpu()
 
 
 def make_cams(
@@ -394,6 +400,14 @@ def make_seeds(clip: CLIPBundle, split: Split, preset: Preset, device: torch.dev
     """Seed labels of a split, (N, H, W), uint8."""
     cams = make_cams(clip, split, preset.source, preset.template, device)
     return seeds_from(cams, split.size, preset.rule).to(torch.uint8)
+
+
+def hard_labels(scores: Tensor) -> Tensor:
+    """The class of the largest score, the first of equals: (B, K, H, W) -> (B, H, W), int64.
+
+    The same as `argmax`, which takes 2.5 times as long along an inner axis on a CPU.
+    """
+    return scores.max(dim=1).indices
 
 
 def _key(world: WorldConfig, seed: int, splits: Mapping[str, int]) -> str:

@@ -225,3 +225,8 @@ class Thresholds:
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         return {}
+
+
+def test_hard_labels_are_those_of_argmax_also_among_equals() -> None:
+    scores = torch.randint(0, 3, (4, 5, 16, 16), generator=torch.Generator().manual_seed(0)).float()
+    assert torch.equal(task.hard_labels(scores), scores.argmax(1))
