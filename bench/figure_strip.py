@@ -77,7 +77,7 @@ def strip(root: Path, index: GalleryIndex, *, rows: int = ROWS) -> bytes:
                     place.set_title(title)
             line[0].set_ylabel("\n".join(image.tags))
             line[3].set_xlabel(f"IoU of this image {100 * image.scores[variant]:.0f} %", fontsize=7)
-        figure.tight_layout(pad=0.3)
+        figure.tight_layout(pad=0.3, h_pad=0.9)
         buffer = BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
