@@ -29,20 +29,12 @@ QUESTIONS: dict[ContrastKind, str] = {
 """Heads of the sentences, in their order."""
 
 
-NOUNS: dict[ContrastKind, str] = {
-    "main": "main effects",
-    "leave-one-out": "components left out one at a time",
-    "variant": "rows compared with the reference",
-}
-"""What a headline is about: the first kind that a study has."""
-
-
 def headline(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
     """Return one sentence per main task: which effects are measurable, and how many are not."""
     return _nothing(records) or [
-        f"**{task}**: {_counted(kind, effects)}"
+        f"**{task}**: {_counted(noun, effects)}"
         for task in main_tasks(records)
-        for kind, effects in [_first_kind(found, task)]
+        for noun, effects in [_asked(found, task)]
         if effects
     ]
 
@@ -75,12 +67,20 @@ def _of_kind(found: Sequence[Effect], task: str, kind: ContrastKind) -> list[Eff
     return [e for e in found if (e.task, e.metric, e.contrast.kind) == wanted]
 
 
-def _first_kind(found: Sequence[Effect], task: str) -> tuple[str, list[Effect]]:
-    for kind, noun in NOUNS.items():
-        effects = _of_kind(found, task, kind)
-        if effects:
-            return noun, effects
-    return "", []
+def _asked(found: Sequence[Effect], task: str) -> tuple[str, list[Effect]]:
+    """What a headline is about, and its effects.
+
+    Main effects if there are any; else what is left out and rows that change one slot; in a study
+    that leaves nothing out, all rows.
+    """
+    main = _of_kind(found, task, "main")
+    if main:
+        return "main effects", main
+    left_out, rows = (_of_kind(found, task, kind) for kind in ("leave-one-out", "variant"))
+    if left_out:
+        rows = [effect for effect in rows if "+" not in effect.contrast.component]
+    noun = "rows compared with the reference" if rows else "components left out one at a time"
+    return noun, [*left_out, *rows]
 
 
 def _counted(noun: str, effects: Sequence[Effect]) -> str:

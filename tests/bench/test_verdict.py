@@ -64,6 +64,14 @@ def test_without_a_significant_effect_the_page_says_so_and_what_could_hide() -> 
     assert "an effect of up to 1.5 points may hide" in finding
 
 
+def test_rows_of_one_slot_stand_in_the_headline_beside_what_is_left_out() -> None:
+    one, two = effect("tau", -6.0, 0.001, "variant"), effect("a+b", -9.0, 0.001, "variant")
+    (sentence,) = headline([RECORD], [*EFFECTS[:1], one, two])
+    assert "**no-tau** costs 6.0 points" in sentence
+    assert "no-a+b" not in sentence
+    assert "other 1 of 2 rows compared with the reference" in sentence
+
+
 def test_main_effects_come_before_single_rows_in_the_headline() -> None:
     found = [*EFFECTS, effect("adapter", 2.0, 0.01, "main")]
     assert headline([RECORD], found) == [
