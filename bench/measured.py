@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from weakclip.model import WeakCLIP
 
 
+TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
+"""What the workbenches score."""
+
+
 class Measured:
     """Pixel counts of the tasks of a run, and its seconds by phase."""
 

@@ -15,12 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 
 from bench.errors import BenchError
-from bench.measured import Measured, parameter_counts, timed
+from bench.measured import TASKS, Measured, parameter_counts, timed
 from bench.method import Method
 from bench.provenance import code_id
 from weakclip.build import build_model, build_supervision
@@ -55,9 +56,6 @@ if TYPE_CHECKING:
     from weakclip.model import WeakCLIP
 
 WAY_OUT = "docs/data.md says where the files are published and how the folder is made"
-
-TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
-"""As `bench.task.TASKS`."""
 
 
 def open_photos(
@@ -221,7 +219,7 @@ class PhotoWorkbench:
         device: torch.device = self.clip.image.vision.proj.device
         return device
 
-    @property
+    @cached_property  # it is asked for every image of every step
     def _seeds_folder(self) -> Path:
         preset = self.preset
         parts = [
@@ -276,7 +274,7 @@ class PhotoWorkbench:
             self.clip,
             self.clip.image.configured(taps=config.taps, class_token=config.class_token),
         )
-        parts = [describe(config), asdict(preset.recipe), seed, str(self._seeds_folder.name)]
+        parts = [describe(config), asdict(preset.recipe), seed, self._seeds_folder.name]
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
         state = self.artifacts / "training" / f"{key}.pt"
         torch.manual_seed(seed)

@@ -244,15 +244,28 @@ def read_profile(path: Path) -> dict[str, Any]:
         BenchError: If it is not there, not readable, or of another version.
     """
     way_out = "`python -m bench profile` makes it"
+    return read_versioned(path, SCHEMA_VERSION, "not a readable profile", way_out)
+
+
+def read_versioned(path: Path, version: int, problem: str, way_out: str) -> dict[str, Any]:
+    """The content of a JSON file of measurements.
+
+    Args:
+        path: The file.
+        version: Its `schema_version`.
+        problem: What to call it if it is not there or no JSON.
+        way_out: What makes it.
+
+    Raises:
+        BenchError: If it is not there, not readable, or of another version.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise BenchError(f"{path.name}: not a readable profile ({error}); {way_out}") from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise BenchError(
-            f"{path.name}: expected schema_version {SCHEMA_VERSION}, got {version}; {way_out}"
-        )
+        raise BenchError(f"{path.name}: {problem} ({error}); {way_out}") from error
+    found = content.get("schema_version") if isinstance(content, dict) else None
+    if found != version:
+        raise BenchError(f"{path.name}: expected schema_version {version}, got {found}; {way_out}")
     return dict(content)
 
 

@@ -10,7 +10,6 @@ Run: python -m bench profile --scaling      (minutes; add --quick for a few poin
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.errors import BenchError
-from bench.profile import environment_of, run_apart
+from bench.profile import environment_of, read_versioned, run_apart
 from bench.profile_cost import counted
 from bench.profile_load import Load
 from bench.profile_subject import SIDES, config_at, make_subject
@@ -165,16 +163,7 @@ def read_scaling(path: Path) -> dict[str, Any]:
         BenchError: If it is not there, not readable, or of another version.
     """
     way_out = "`python -m bench profile --scaling` makes it"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise BenchError(f"{path.name}: not readable ({error}); {way_out}") from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise BenchError(
-            f"{path.name}: expected schema_version {SCHEMA_VERSION}, got {version}; {way_out}"
-        )
-    return dict(content)
+    return read_versioned(path, SCHEMA_VERSION, "not readable", way_out)
 
 
 def _flop_lines(size: str, axes: Mapping[str, Sequence[int]]) -> Iterator[dict[str, object]]:

@@ -24,7 +24,7 @@ from bench.bank import Bank, BankBatches, BankSpec, ensure_bank
 from bench.cartoon.vocabulary import BACKGROUND_WORDS, DISPLAY_NAMES
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
-from bench.measured import Measured, parameter_counts, timed
+from bench.measured import TASKS, Measured, parameter_counts, timed
 from bench.method import CHUNK, Method, ensure_maps, fit_refinement, refined_scores
 from bench.photo import PhotoWorkbench, open_photos
 from bench.preset import PhotoPreset, load_preset
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
 
 IN_CACHE = 5
 """Images whose class scores at image size the processor's cache holds."""
-TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
 
 
 def prepare(

@@ -17,8 +17,9 @@ from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import write_voc
 from bench.cli import main
 from bench.errors import BenchError
+from bench.measured import TASKS
 from bench.method import Method
-from bench.photo import TASKS, PhotoWorkbench, open_photos
+from bench.photo import PhotoWorkbench, open_photos
 from bench.preset import COCO, SMOKE, VOC, study_for
 from bench.store import Store
 from bench.study import load_study

@@ -10,6 +10,7 @@ import torch
 from bench import task
 from bench.bank import BankBatches
 from bench.errors import BenchError
+from bench.measured import TASKS
 from bench.method import Method
 from bench.preset import SMOKE
 from bench.task import CartoonWorkbench, prepare
@@ -42,7 +43,7 @@ def bench(artifacts: Path) -> CartoonWorkbench:
 
 def test_the_confusion_matrix_holds_the_counts(bench: CartoonWorkbench) -> None:
     outcome = bench.run(MICRO, 0, report=quiet)
-    assert tuple(outcome.confusion) == task.TASKS
+    assert tuple(outcome.confusion) == TASKS
     for name, pixels in outcome.confusion.items():
         counts = outcome.counts[name].sum(axis=0)
         assert np.array_equal(np.diagonal(pixels), counts[:, 0])
@@ -52,8 +53,8 @@ def test_the_confusion_matrix_holds_the_counts(bench: CartoonWorkbench) -> None:
 
 def test_two_runs_give_the_same_counts(bench: CartoonWorkbench) -> None:
     first, second = (bench.run(MICRO, 1, report=quiet) for _ in range(2))
-    assert tuple(first.counts) == task.TASKS
-    for name in task.TASKS:
+    assert tuple(first.counts) == TASKS
+    for name in TASKS:
         assert np.array_equal(first.counts[name], second.counts[name])
         assert np.array_equal(first.boundary[name], second.boundary[name])
     assert first.curve == second.curve
