@@ -65,20 +65,19 @@ def key_box(flat: Tensor) -> KeyBox:
     return KeyBox(strides=tuple(strides), lows=tuple(least for least, _ in bounds), cells=cells)
 
 
-def embed(flat: Tensor, box: KeyBox, images: int) -> tuple[Tensor, Tensor]:
+def embed(flat: Tensor, box: KeyBox) -> tuple[Tensor, Tensor]:
     """Vertices around each pixel and its barycentric coordinates.
 
     Args:
-        flat: Features of all images, (d, P), P = B*N, image by image.
+        flat: Features, (d, P).
         box: From `key_box(flat)`.
-        images: B.
 
     Returns:
-        Keys, (d+1, P), row r for the vertex of remainder r, all keys of an image below those of the
-        next, int32 or int64; weights, (d+1, P), in [0, 1] and summing to 1 up to rounding.
+        Keys, (d+1, P), row r for the vertex of remainder r, in [0, box.cells), int32 or int64;
+        weights, (d+1, P), in [0, 1] and summing to 1 up to rounding.
     """
     axes, total = flat.shape
-    dtype = torch.int32 if images * box.cells < 1 << 31 else torch.int64
+    dtype = torch.int32 if box.cells < 1 << 31 else torch.int64
     keys = flat.new_empty(axes + 1, total, dtype=dtype)
     weights = flat.new_empty(axes + 1, total)
     chunk = _CHUNK if flat.device.type == "cpu" else total
@@ -90,9 +89,6 @@ def embed(flat: Tensor, box: KeyBox, images: int) -> tuple[Tensor, Tensor]:
         torch.sub(ordered[:-1].flip(0), ordered[1:].flip(0), out=weights[1:, part])
         torch.add(ordered[-1], 1 - ordered[0], out=weights[0, part])
         _write_keys(keys[:, part], cell.to(dtype), place, box)
-    if images > 1:
-        image = torch.arange(images, dtype=dtype, device=flat.device) * box.cells
-        keys.view(axes + 1, images, -1).add_(image[:, None])
     return keys, weights
 
 

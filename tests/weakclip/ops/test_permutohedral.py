@@ -72,7 +72,7 @@ def test_the_filter_is_that_of_a_walk_through_a_dictionary(dimensions: int) -> N
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_barycentric_weights_are_shares(dtype: torch.dtype) -> None:
     points = torch.randn(5, 300, dtype=dtype, generator=torch.Generator().manual_seed(0)) * 9
-    _, weights = embed(points, key_box(points), 1)
+    _, weights = embed(points, key_box(points))
     assert float(weights.min()) >= -1e-5
     torch.testing.assert_close(weights.sum(0), torch.ones(300, dtype=dtype), atol=1e-5, rtol=0)
 
@@ -116,7 +116,7 @@ def test_an_image_outside_the_batch_is_refused() -> None:
 
 def test_wide_features_take_long_keys() -> None:
     points = batch()[:1] * 200
-    keys, _ = embed(points[0], key_box(points[0]), 1)
+    keys, _ = embed(points[0], key_box(points[0]))
     assert keys.dtype == torch.int64
     kernel, count = lattice_kernel(points[0].T.numpy())
     lattice = build_lattice(points)
