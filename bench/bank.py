@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from bench.lease import making
 from weakclip.clip.tower import Features, concatenate
 from weakclip.losses import images_on_grid
 from weakclip.masking.stream import view_rows
@@ -160,18 +161,32 @@ def ensure_bank(
     """
     folder = root / f"bank-{spec.key}"
     if not folder.exists():
-        part = folder.with_name(f"{folder.name}.part{os.getpid()}")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        try:
-            _compute(part, spec, images, seeds, clip, tower)
-            part.rename(folder)
-        except OSError:
-            if not folder.exists():  # another process may have finished first
-                raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        with making(folder):
+            if not folder.exists():
+                _make(folder, spec, images, seeds, clip, tower)
     return Bank(folder, spec.views, tower.vision.proj.device)
+
+
+def _make(
+    folder: Path,
+    spec: BankSpec,
+    images: Tensor,
+    seeds: Tensor,
+    clip: CLIPBundle,
+    tower: ImageTower,
+) -> None:
+    """Compute a bank into a temporary sibling of `folder`, then rename it."""
+    part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        _compute(part, spec, images, seeds, clip, tower)
+        part.rename(folder)
+    except OSError:
+        if not folder.exists():  # where locks do not hold, another process may have finished first
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _compute(

@@ -10,10 +10,11 @@ import fcntl
 import logging
 import os
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,20 @@ class FileLock:
         """Remove the file and unlock."""
         self._path.unlink(missing_ok=True)
         self.release()
+
+
+@contextmanager
+def making(product: Path) -> Iterator[None]:
+    """Hold the lock of what takes long to make, so that others wait for it and do not make it too.
+
+    Look again inside whether it is there. The lock file stays beside the product.
+    """
+    lock = FileLock(product.with_name(f"{product.name}.lock"))
+    lock.take(wait=True)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Pulse:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from bench.lease import making
 from bench.provenance import code_id
 from bench.split import tensors_sha256
 from weakclip.checkpoints import describe
@@ -76,7 +77,9 @@ def ensure_maps(
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
     path = folder / f"maps-{key}.npz"
     if not path.exists():
-        _write(path, make_maps(spec, setting, data, seed=seed, report=report))
+        with making(path):
+            if not path.exists():
+                _write(path, make_maps(spec, setting, data, seed=seed, report=report))
     with np.load(path, allow_pickle=False) as kept:
         return Maps(
             cams=torch.from_numpy(kept["cams"]),
