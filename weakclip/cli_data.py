@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from weakclip.cli_console import progress
 from weakclip.data import build_coco, build_voc
+from weakclip.data.archive import verify
 from weakclip.data.build import build_masks, check_lists, claim, differing_lists, write_lists
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
+    from weakclip.data.archive import Archive, Member
     from weakclip.data.build import Built, ListRecord, MaskJob
 
 
@@ -33,6 +35,10 @@ class _Plan:
     """What differs from the published data set."""
     extras: Callable[[Path], None]
     """Writes what else belongs to it."""
+    archives: Sequence[Archive]
+    """What it is published as."""
+    members: Sequence[Member]
+    """Files on disk that decide the lists, as they lie in the archives."""
 
 
 def add_parser(
@@ -93,6 +99,12 @@ def add_parser(
             "same, by SHA-256",
         )
         one.add_argument(
+            "--archives",
+            type=Path,
+            help="folder of the downloaded archives: build nothing unless those that are there "
+            "have the published size and MD5, and what makes the lists is as in them",
+        )
+        one.add_argument(
             "--on-existing", choices=("keep", "replace"), default="keep", help="of whole masks"
         )
     return parser
@@ -103,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     replace = args.on_existing == "replace"
     try:
         plan: _Plan = args.plan(args)
-        differing = differing_lists(args.manifest, plan.lists) if args.manifest else ()
+        differing = _differing(args, plan)
         if differing or (args.counts == "official" and plan.missing):
             return _report((*differing, *plan.missing), None, {})
         _check_out(args.out)
@@ -116,6 +128,20 @@ def run(args: argparse.Namespace) -> int:
         _stopped(args, error)
         return 2
     return _build(args, plan, replace=replace)
+
+
+def _differing(args: argparse.Namespace, plan: _Plan) -> tuple[str, ...]:
+    """Where the data set is not that of the manifest or of the archives, a line each."""
+    lines = differing_lists(args.manifest, plan.lists) if args.manifest else ()
+    if args.archives is None:
+        return lines
+    with progress("archives") as report:
+        verified = verify(args.archives, plan.archives, plan.members, report=report)
+    for name in verified.whole:
+        sys.stderr.write(f"{name}: as published\n")
+    for name in verified.unseen:
+        sys.stderr.write(f"{name}: not in {args.archives}, not verified\n")
+    return (*lines, *verified.differing)
 
 
 def _build(args: argparse.Namespace, plan: _Plan, *, replace: bool) -> int:
@@ -142,6 +168,8 @@ def _voc(args: argparse.Namespace) -> _Plan:
         lists=sources.lists,
         missing=build_voc.missing_pieces(sources),
         extras=partial(build_voc.link_sources, args.voc),
+        archives=build_voc.ARCHIVES,
+        members=build_voc.archive_members(sources),
     )
 
 
@@ -154,6 +182,8 @@ def _coco(args: argparse.Namespace) -> _Plan:
         lists=sources.lists,
         missing=build_coco.missing_pieces(sources),
         extras=partial(build_coco.write_tags, sources=sources, numbering=args.ids),
+        archives=sources.archives,
+        members=build_coco.archive_members(sources),
     )
 
 
@@ -178,7 +208,7 @@ def _report(missing: Sequence[str], built: Built | None, lists: Mapping[str, Lis
     if built is None:
         sys.stderr.write(
             "nothing was built; complete it, or build what there is: --counts any, "
-            "without --manifest\n"
+            "without --manifest and --archives\n"
         )
     elif failed:
         sys.stderr.write("the lists are not written before every mask is there\n")

@@ -3,6 +3,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import tarfile
+import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from scipy.io import savemat
 
 from weakclip.cli import main
 from weakclip.data import build_coco
+from weakclip.data import build_voc as build_voc_module
 from weakclip.data.masks import read_mask, write_mask
 
 if TYPE_CHECKING:
@@ -150,6 +154,53 @@ def test_a_manifest_without_checksums_exits_2(
     assert build_voc(voc, "--counts", "any", "--manifest", str(path)) == 2
     assert message in capsys.readouterr().err
     assert not (voc / "out").exists()
+
+
+def test_lists_are_compared_with_the_published_archive(
+    voc: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tar = voc / "VOCtrainval_11-May-2012.tar"
+    with tarfile.open(tar, "w") as tape:
+        for name in ("train.txt", "val.txt"):
+            tape.add(voc / "voc" / LISTS / name, f"VOCdevkit/VOC2012/{LISTS}/{name}")
+    flags = ("--counts", "any", "--archives", str(voc))
+    assert build_voc(voc, *flags) == 1
+    err = capsys.readouterr().err
+    assert "VOCtrainval_11-May-2012.tar: expected 1999639040 bytes, got" in err
+    assert f"benchmark.tgz: not in {voc}, not verified" in err
+    md5 = hashlib.md5(tar.read_bytes()).hexdigest()
+    whole = replace(build_voc_module.VOC_ARCHIVE, md5=md5, size=tar.stat().st_size)
+    monkeypatch.setattr(build_voc_module, "VOC_ARCHIVE", whole)
+    monkeypatch.setattr(build_voc_module, "ARCHIVES", (whole, build_voc_module.SBD_ARCHIVE))
+    assert build_voc(voc, *flags) == 0
+    assert "VOCtrainval_11-May-2012.tar: as published" in capsys.readouterr().err
+    (voc / "voc" / LISTS / "val.txt").write_text("c\n")
+    assert build_voc(voc, *flags, out="second") == 1
+    assert "val.txt as in VOCtrainval_11-May-2012.tar, got" in capsys.readouterr().err
+    assert not (voc / "second").exists()
+
+
+def test_cocos_json_is_compared_with_the_published_archive(
+    coco: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = coco / "annotations_trainval2014.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        name = "instances_train2014.json"
+        packed.write(coco / name, f"annotations/{name}")
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    whole = replace(build_coco.ANNOTATIONS_ARCHIVE, md5=md5, size=path.stat().st_size)
+    monkeypatch.setattr(build_coco, "ANNOTATIONS_ARCHIVE", whole)
+    flags = ("--counts", "any", "--archives", str(coco))
+    assert build_coco_2014(coco, *flags) == 0
+    with (coco / name).open("a") as file:
+        file.write(" ")
+    assert build_coco_2014(coco, *flags) == 1
+    assert f"expected annotations/{name} as in" in capsys.readouterr().err
+
+
+def test_a_folder_without_archives_exits_2(voc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_voc(voc, "--counts", "any", "--archives", str(voc / "sbd")) == 2
+    assert "holds none of VOCtrainval_11-May-2012.tar, benchmark" in capsys.readouterr().err
 
 
 def test_voc_can_be_built_in_place(voc: Path) -> None:

@@ -54,27 +54,6 @@ class ListRecord:
     """Of the ids in order, one a line."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
-    """A published file."""
-
-    name: str
-    page: str
-    md5: str | None = None
-
-    def __str__(self) -> str:
-        """Name, checksum and page, for people."""
-        checksum = f" (MD5 {self.md5})" if self.md5 else ""
-        return f"{self.name}{checksum} from {self.page}"
-
-
-def shortfall(what: str, found: int, expected: int, source: Archive) -> tuple[str, ...]:
-    """A line that says how many pieces are missing or too many; none if the number is right."""
-    if found == expected:
-        return ()
-    return (f"{what}: expected {expected}, found {found}; published as {source}",)
-
-
 def build_masks(
     jobs: Sequence[MaskJob], folder: Path, *, replace: bool, report: Callable[[int, int], None]
 ) -> Built:

@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from weakclip.data.archive import Archive, Member, shortfall
 from weakclip.data.atomic import write_text
-from weakclip.data.build import Archive, MaskJob, shortfall
+from weakclip.data.build import MaskJob
 from weakclip.data.coco import COCO_CATEGORIES, coco_classes, read_instances
 from weakclip.data.coco_masks import class_mask
 from weakclip.data.tagged import relative_name
@@ -30,7 +31,21 @@ if TYPE_CHECKING:
     from weakclip.data.coco_masks import Crowd
 
 PAGE = "https://cocodataset.org/#download"
-ANNOTATIONS_ARCHIVE = Archive(name="annotations_trainval2014.zip", page=PAGE)
+ANNOTATIONS_ARCHIVE = Archive(
+    name="annotations_trainval2014.zip", page=PAGE, md5="0a379cfc70b0e71301e0f377548639bd",
+    size=252_872_794,
+)  # fmt: skip
+IMAGE_ARCHIVES = {
+    "train2014": Archive(
+        name="train2014.zip", page=PAGE, md5="0da8c0bd3d6becc4dcb32757491aca88",
+        size=13_510_573_713,
+    ),
+    "val2014": Archive(
+        name="val2014.zip", page=PAGE, md5="a3d79f5ed8d289b7a7554ce06a5782b3", size=6_645_013_297
+    ),
+}  # fmt: skip
+"""Sizes by tensorflow/datasets, url_checksums/coco.txt; MD5 by PaddlePaddle's downloader of COCO,
+the images' also by LAVIS."""
 OFFICIAL: dict[str, tuple[int, int]] = {"train2014": (82783, 82081), "val2014": (40504, 40137)}
 """Images in all, and images with an annotation, by split."""
 MASKS = "SegmentationClass"
@@ -43,7 +58,15 @@ class COCOSources:
     split: str
     """Name of the lists: the file's name without `instances_`."""
     instances: Instances
+    annotations: Path
+    """The JSON."""
     images: Path
+
+    @property
+    def archives(self) -> tuple[Archive, ...]:
+        """What these are published as."""
+        images = IMAGE_ARCHIVES.get(self.split)
+        return (ANNOTATIONS_ARCHIVE, *([images] if images else []))
 
     @property
     def lists(self) -> dict[str, tuple[str, ...]]:
@@ -67,11 +90,12 @@ def read_sources(annotations: Path, images: Path) -> COCOSources:
     if not annotations.is_file():
         raise FileNotFoundError(f"{annotations}: no such file; unpack {ANNOTATIONS_ARCHIVE}")
     if not images.is_dir():
-        raise FileNotFoundError(f"{images}: no such folder; unpack {_images_archive(split)}")
+        archive = IMAGE_ARCHIVES.get(split, f"{split}.zip from {PAGE}")
+        raise FileNotFoundError(f"{images}: no such folder; unpack {archive}")
     instances = read_instances(annotations)
     for image in instances.images:
         relative_name(image.file_name, f"{annotations.name}: image {image.id}")
-    return COCOSources(split=split, instances=instances, images=images)
+    return COCOSources(split=split, instances=instances, annotations=annotations, images=images)
 
 
 def missing_pieces(sources: COCOSources) -> tuple[str, ...]:
@@ -85,7 +109,7 @@ def missing_pieces(sources: COCOSources) -> tuple[str, ...]:
     instances = sources.instances
     there = sum((sources.images / image.file_name).is_file() for image in instances.images)
     wrong = set(COCO_CATEGORIES.items()) ^ set(instances.categories.items())
-    archive = _images_archive(sources.split)
+    archive = IMAGE_ARCHIVES[sources.split]
     return (
         *shortfall("images in the JSON", len(instances.images), every, ANNOTATIONS_ARCHIVE),
         *shortfall("images with annotations", len(sources.lists[sources.split]), annotated,
@@ -131,10 +155,12 @@ def write_tags(out: Path, sources: COCOSources, numbering: Numbering) -> None:
     write_text(out / "classes.txt", "".join(f"{name}\n" for name in names))
 
 
+def archive_members(sources: COCOSources) -> tuple[Member, ...]:
+    """The JSON, which decides everything, as it lies in its archive."""
+    name = f"annotations/{sources.annotations.name}"
+    return (Member(archive=ANNOTATIONS_ARCHIVE, name=name, file=sources.annotations),)
+
+
 def image_id(image: CocoImage) -> str:
     """Name of an image without its suffix, e.g. COCO_train2014_000000000009."""
     return PurePosixPath(image.file_name).stem
-
-
-def _images_archive(split: str) -> Archive:
-    return Archive(name=f"{split}.zip", page=PAGE)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from weakclip.data.build import Archive, MaskJob, shortfall
+from weakclip.data.archive import Archive, Member, shortfall
+from weakclip.data.build import LISTS, MaskJob
 from weakclip.data.images import image_size
 from weakclip.data.masks import read_mask
 from weakclip.data.sbd import read_sbd_mask, sbd_masks
@@ -30,13 +31,16 @@ if TYPE_CHECKING:
 VOC_ARCHIVE = Archive(
     name="VOCtrainval_11-May-2012.tar",
     page="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
-    md5="6cd6e144f989b92b3379bac3b3de84fd",
+    md5="6cd6e144f989b92b3379bac3b3de84fd",  # torchvision, datasets/voc.py
+    size=1_999_639_040,  # tensorflow/datasets, url_checksums/voc.txt
 )
 SBD_ARCHIVE = Archive(
     name="benchmark.tgz",
     page="http://home.bharathh.info/pubs/codes/SBD/download.html",
-    md5="82b4d87ceb2ed10f6038a1cba92111cb",
+    md5="82b4d87ceb2ed10f6038a1cba92111cb",  # torchvision, datasets/sbd.py
+    size=1_419_539_633,  # as its downloads report
 )
+ARCHIVES = (VOC_ARCHIVE, SBD_ARCHIVE)
 TRAIN, VAL, SBD, TRAINAUG = 1464, 1449, 11355, 10582
 MASKS = "SegmentationClassAug"
 
@@ -101,11 +105,21 @@ def missing_pieces(sources: VOCSources) -> tuple[str, ...]:
         *shortfall("VOC list val", len(sources.val), VAL, VOC_ARCHIVE),
         *shortfall("images in VOC's lists twice", len({*sources.train} & {*sources.val}), 0,
                    VOC_ARCHIVE),
+        *shortfall("ids by which trainval is not train and val", _unlike_trainval(sources), 0,
+                   VOC_ARCHIVE),
         *shortfall("SBD class masks", len(sources.sbd), SBD, SBD_ARCHIVE),
         *shortfall("list trainaug", len(sources.trainaug), TRAINAUG, SBD_ARCHIVE),
         *shortfall("JPEGImages", len(sources.every) - len(jpegs), len(sources.every), VOC_ARCHIVE),
         *shortfall("SegmentationClass", annotated - len(own), annotated, VOC_ARCHIVE),
     )  # fmt: skip
+
+
+def archive_members(sources: VOCSources) -> tuple[Member, ...]:
+    """VOC's lists as they lie in its archive."""
+    return tuple(
+        Member(archive=VOC_ARCHIVE, name=f"VOCdevkit/VOC2012/{name}", file=sources.voc / name)
+        for name in (f"{LISTS}/train.txt", f"{LISTS}/val.txt")
+    )
 
 
 def mask_jobs(sources: VOCSources) -> list[MaskJob]:
@@ -125,6 +139,13 @@ def link_sources(voc: Path, out: Path) -> None:
     for name in ("JPEGImages", "Annotations", "SegmentationClass"):
         if not (out / name).exists() and (voc / name).is_dir():
             (out / name).symlink_to((voc / name).resolve(), target_is_directory=True)
+
+
+def _unlike_trainval(sources: VOCSources) -> int:
+    """How many ids VOC's list trainval has and train and val have not, or the other way round."""
+    if not (sources.voc / LISTS / "trainval.txt").is_file():
+        return 0
+    return len({*voc_ids(sources.voc, "trainval")} ^ {*sources.train, *sources.val})
 
 
 def _source(sources: VOCSources, image_id: str) -> Callable[[], NDArray[np.uint8]]:

@@ -114,6 +114,19 @@ def test_complete_data_sets_lack_nothing(
     assert build_voc.missing_pieces(build_voc.read_sources(*sources)) == ()
 
 
+def test_train_and_val_are_vocs_own_trainval(
+    sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, count in {"TRAIN": 2, "VAL": 1, "SBD": 4, "TRAINAUG": 4}.items():
+        monkeypatch.setattr(build_voc, name, count)
+    both = sources[0] / "ImageSets" / "Segmentation" / "trainval.txt"
+    both.write_text("".join(f"{one}\n" for one in sorted((*TRAIN, *VAL))))
+    assert build_voc.missing_pieces(build_voc.read_sources(*sources)) == ()
+    both.write_text("".join(f"{one}\n" for one in (*TRAIN, "2007_000042")))
+    (line,) = build_voc.missing_pieces(build_voc.read_sources(*sources))
+    assert line.startswith("ids by which trainval is not train and val: expected 0, found 2")
+
+
 def test_missing_folders_say_where_they_are_published(
     sources: tuple[Path, Path], tmp_path: Path
 ) -> None:
