@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from weakclip import config as kinds
 from weakclip.config import WeakCLIPConfig
 from weakclip.ops import crf
+from weakclip.released import load_released as load_released  # the same door for both kinds
 from weakclip.tensors import check_names
 
 if TYPE_CHECKING:

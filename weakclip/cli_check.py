@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from weakclip.cli_console import console, progress
+from weakclip.cli_console import console, one_line, progress
 from weakclip.clip.micro import load_micro
 from weakclip.clip.tokens import BytePairTokenizer
 from weakclip.data.check import harmful, run_checks
@@ -132,7 +132,7 @@ def _show(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> Non
 
 def _short(text: str, longest: int = 200) -> str:
     """One line that a table can hold; control characters are written out."""
-    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    line = one_line(text)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 

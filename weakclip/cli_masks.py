@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from weakclip.cli_console import phases
+from weakclip.cli_console import one_line, phases
 from weakclip.clip.load import load_clip
 from weakclip.data.folder import list_folder
 from weakclip.masking.plan import MaskPlan, SeededTraining, TrainingFree, plan_for
@@ -181,7 +181,7 @@ def _device(name: str) -> torch.device:
 
 def _show(done: MaskRun, out: Path) -> None:
     for bad in done.failed[:SHOWN]:
-        sys.stderr.write(f"{bad.name}: {bad.reason}\n")
+        sys.stderr.write(one_line(f"{bad.name}: {bad.reason}") + "\n")
     if len(done.failed) > SHOWN:
         more = len(done.failed) - SHOWN
         sys.stderr.write(f"... and {more} more failures in {out / 'run.json'}\n")

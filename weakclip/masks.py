@@ -138,7 +138,12 @@ def make_masks(
 
 
 def _check_classes(files: TaggedFiles) -> None:
-    if not 0 < len(files.classes) < IGNORE:
+    if not files.classes:
+        raise ValueError(
+            f"{files.root}: no image has a tag; name them in labels.csv (file,labels), or put the "
+            "images of a class into a folder of its name"
+        )
+    if len(files.classes) >= IGNORE:
         raise ValueError(
             f"classes: expected 1 to {IGNORE - 1} tags, got {len(files.classes)}; labels of a PNG "
             f"end at {IGNORE - 1}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from weakclip import cli_check
 from weakclip.cli import COMMANDS, main
 
 
@@ -25,3 +26,14 @@ def test_no_or_unknown_commands_exit_2(arguments: list[str]) -> None:
 def test_a_command_is_run_with_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "/nowhere/at all"]) == 2
     assert "weakclip check: /nowhere/at all: no such folder" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_any_command_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_check, "run", stop)
+    assert main(["check", "photos"]) == 130
+    assert "weakclip check: interrupted" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import torch
 
 from tests.parity.release_names import their_name
 from tests.weakclip.conftest import NAMES
+from weakclip import checkpoints
 from weakclip.build import build_model
 from weakclip.config import CoAttention, TextGuidedDecoder, WeakCLIPConfig
 from weakclip.released import load_released, our_name
@@ -37,6 +38,7 @@ def test_every_name_is_translated_there_and_back(clip: CLIPBundle) -> None:
     for name in build_model(TINY, clip, NAMES).state_dict():
         assert our_name(their_name(name)) == name
     assert our_name("auxiliary_head.conv.weight") is None
+    assert checkpoints.load_released is load_released  # one door for both kinds of files
 
 
 @pytest.mark.parametrize("wrapped", [True, False])

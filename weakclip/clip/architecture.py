@@ -107,7 +107,7 @@ def build_clip(architecture: Architecture, tensors: Mapping[str, Tensor], source
         ValueError: If the architecture is none that the towers can use, or a name or a shape of
             the weights does not fit; all are listed.
     """
-    _check_supported(architecture, source)
+    check_supported(architecture, source)
     found = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
@@ -144,7 +144,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_supported(architecture: Architecture, source: str) -> None:
+def check_supported(architecture: Architecture, source: str) -> None:
+    """Raise a ValueError unless the towers can be used: a plain ViT and CLIP's own text tower."""
     model = architecture.model
     for part in (model["vision_cfg"], model["text_cfg"]):
         for name in _FOREIGN_PARTS:

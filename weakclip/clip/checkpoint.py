@@ -15,7 +15,12 @@ from huggingface_hub import constants, try_to_load_from_cache
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-from weakclip.clip.architecture import Architecture, from_open_clip, registered
+from weakclip.clip.architecture import (
+    Architecture,
+    check_supported,
+    from_open_clip,
+    registered,
+)
 from weakclip.clip.hugging_face import from_hugging_face
 
 if TYPE_CHECKING:
@@ -55,13 +60,14 @@ def find_checkpoint(name: str, weights: Path | None = None) -> Checkpoint:
 
     Raises:
         FileNotFoundError: If the weights are not on this machine; the message says what to fetch.
-        ValueError: If the name or the tag is unknown.
+        ValueError: If the name or the tag is unknown, or the model is no plain ViT.
     """
     for place in (weights, Path(name)):
         if place is not None and place.is_dir():
             return _in_folder(place, name)
     model, _, tag = name.partition("/")
     architecture = registered(model)
+    check_supported(architecture, f"CLIP {name}")  # before anybody fetches its weights
     if not tag:
         if weights is None:
             raise FileNotFoundError(_which_weights(model))

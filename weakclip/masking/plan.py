@@ -76,6 +76,8 @@ class MaskPlan:
     def __post_init__(self) -> None:
         if self.max_side < 32:
             raise ValueError(f"max_side: expected 32 pixels or more, got {self.max_side}")
+        if not 0 <= self.seed < 1 << 63:  # what torch and numpy both take
+            raise ValueError(f"seed: expected 0 to 2**63 - 1, got {self.seed}")
 
 
 MICRO_CRF = CRFConfig(

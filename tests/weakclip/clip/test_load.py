@@ -205,6 +205,12 @@ def test_other_kinds_of_model_are_refused(tmp_path: Path, name: str) -> None:
         load_clip(name, weights=tmp_path / "x.safetensors")
 
 
+@pytest.mark.parametrize("name", ["RN50/openai", "RN50", "ViT-B-16-SigLIP/webli"])
+def test_nobody_is_sent_for_weights_that_cannot_be_used(name: str) -> None:
+    with pytest.raises(ValueError, match=f"CLIP {name}: .*expected a plain ViT"):
+        load_clip(name)
+
+
 def test_weights_that_do_not_fit_are_listed(
     tmp_path: Path, register: Callable[[Small], None]
 ) -> None:

@@ -141,6 +141,8 @@ def test_failures_are_counted_in_the_exit_code(
         (("--iterations", "64"), "clip-es trains nothing"),
         (("--max-side", "3"), "max_side: expected 32"),
         (("--batch", "0"), "batch size: expected 1"),
+        (("--seed", "-1"), "seed: expected 0 to 2**63 - 1, got -1"),
+        (("--seed", str(1 << 63), "--method", "weakclip"), "seed: expected 0 to"),
         (("--images", "nowhere"), "no such folder"),
     ],
 )
@@ -158,6 +160,21 @@ def test_tags_that_micro_does_not_know_are_told(
     (photos / "labels.csv").write_text("file,labels\na.jpg,zebra\n")
     assert masks(photos) == 2
     assert "'zebra' in 'a photo of a zebra.' is not in the vocabulary" in capsys.readouterr().err
+
+
+def test_names_cannot_steer_the_terminal(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (photos / "labels.csv").open("a") as file:
+        file.write("none\x1b[31m.png,dog\n")
+    assert masks(photos, "--clip", "random-micro", "--no-crf") == 1
+    err = capsys.readouterr().err
+    assert "none\\x1b[31m.png: no such image" in err
+    assert "\x1b" not in err
+
+
+def test_a_list_without_any_tag_exits_2(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "labels.csv").write_text("file,labels\na.jpg,\n")
+    assert masks(photos) == 2
+    assert "no image has a tag; name them in labels.csv" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "file,labels\n", "name;tags\n"])
