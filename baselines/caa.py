@@ -96,9 +96,10 @@ class CAARefinement:
         height, width = images.shape[-2:]
         whole = whole_patches((height, width), self.clip.patch_size)
         pixels = normalise_images(resize_images(images, whole), self.clip.mean, self.clip.std)
-        trace = self.clip.image.forward_tokens(pixels, attention=True)
+        blocks = self.spec.affinity.last_blocks(self.clip.image.depth)
+        trace = self.clip.image.forward_tokens(pixels, attention_blocks=blocks)
         refined = torch.zeros(*labels.shape, *trace.grid, device=self.device)
-        if bool(labels.any()):
+        if trace.attention is not None and bool(labels.any()):
             maps = cams.to(self.device)
             if tuple(maps.shape[-2:]) != trace.grid:
                 maps = F.interpolate(maps, trace.grid, mode="bilinear", align_corners=False)

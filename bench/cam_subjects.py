@@ -67,7 +67,7 @@ def clip_subject(clip: CLIPBundle) -> Subject:
 
     def rest(tokens: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
         normed = clip.image.last_norm(tokens).detach().requires_grad_()
-        output, _ = clip.image.last_block(tokens, normed)
+        output = clip.image.last_block(tokens, normed)
         embedding, _ = clip.image.read_out(output, (side, side))
         return normed, network.scores(embedding, tags)
 

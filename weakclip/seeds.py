@@ -48,6 +48,16 @@ class Affinity:
     """`release` never includes the last row and column, as its code does."""
     power: int = 2
 
+    def last_blocks(self, depth: int) -> int:
+        """How many blocks are averaged of a tower that has `depth`; at least one.
+
+        Example:
+            >>> Affinity().last_blocks(12)
+            8
+        """
+        count = math.ceil(self.blocks * depth - 1e-9)  # 8 / 11 of 11 blocks are 8, not 9
+        return max(1, count)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftmaxGradCAM:
@@ -176,14 +186,15 @@ def _patch_softmax(
 def _softmax_grad_cam(
     clip: CLIPBundle, images: Tensor, image_labels: Tensor, texts: TextBank, source: SoftmaxGradCAM
 ) -> Tensor:
-    trace = clip.image.forward_tokens(images, attention=source.affinity is not None)
+    blocks = 0 if source.affinity is None else source.affinity.last_blocks(clip.image.depth)
+    trace = clip.image.forward_tokens(images, attention_blocks=blocks)
     tokens, pairs = trace.tokens[-2], image_labels.nonzero()
 
     def probability(activations: Tensor, pairs: Tensor) -> Tensor:
         if source.layer == "ln_1":
-            output, _ = clip.image.last_block(tokens[pairs[:, 0]], activations)
+            output = clip.image.last_block(tokens[pairs[:, 0]], activations)
         else:
-            output, _ = clip.image.last_block(activations)
+            output = clip.image.last_block(activations)
         logits = image_logits(clip, output, trace.grid, texts, pooling=source.pooling)
         chances = present_softmax(logits, image_labels[pairs[:, 0]])
         return chances.gather(1, pairs[:, 1:]).squeeze(1)
@@ -192,7 +203,7 @@ def _softmax_grad_cam(
     maps = normalise_cam(grad_cam(probability, activations, pairs).view(-1, *trace.grid))
     if source.stretch == "twice":
         maps = normalise_cam(maps)
-    if source.affinity is not None:
+    if source.affinity is not None and trace.attention is not None:
         maps = affinity_refined(maps, trace.attention, pairs, source.affinity)
     cam = torch.zeros(*image_labels.shape, *trace.grid, device=images.device)
     cam[pairs[:, 0], pairs[:, 1]] = maps
@@ -226,37 +237,26 @@ def image_logits(
     return clip.logit_scale * F.normalize(image, dim=-1) @ everything.T
 
 
-def mean_attention(attention: Sequence[Tensor], *, blocks: float = 2 / 3) -> Tensor:
-    """Mean attention of the last blocks.
-
-    Args:
-        attention: `TokenTrace.attention`, each (B, 1 + hw, 1 + hw).
-        blocks: Share of the last blocks, in (0, 1]; at least one block.
-
-    Returns:
-        (B, 1 + hw, 1 + hw); rows sum to 1.
-    """
-    count = math.ceil(blocks * len(attention) - 1e-9)  # 8 / 11 of 11 blocks are 8, not 9
-    last = attention[-max(1, count) :]
-    return torch.stack(list(last)).mean(dim=0)
-
-
-def affinity_refined(
-    maps: Tensor, attention: Sequence[Tensor], pairs: Tensor, spec: Affinity
-) -> Tensor:
+def affinity_refined(maps: Tensor, attention: Tensor, pairs: Tensor, spec: Affinity) -> Tensor:
     """CAA: maps inside their boxes, spread along CLIP's attention and stretched to [0, 1].
+
+    One image at a time: its affinity, (hw)^2 values, is all that is held beside the attention.
 
     Args:
         maps: (P, h, w), in [0, 1].
-        attention: `TokenTrace.attention` of the B images on the same grid.
+        attention: Mean of the last blocks for the B images on the same grid,
+            (B, 1 + hw, 1 + hw): `TokenTrace.attention`.
         pairs: Image of each map in the first column, (P, 1 or more), int64.
-        spec: Blocks, boxes and power.
+        spec: Boxes and power.
 
     Returns:
         (P, h, w), in [0, 1]; 0 where a map has no box.
     """
-    patches = mean_attention(attention, blocks=spec.blocks)[:, 1:, 1:]
-    affinity = sinkhorn_affinity(patches, power=1)
     boxes = box_mask(maps, threshold=spec.box_threshold, trim_last=spec.boxes == "release")
-    carried = spread(affinity[pairs[:, 0]], (maps * boxes).flatten(1), power=spec.power)
+    sources = (maps * boxes).flatten(1)
+    carried = torch.empty_like(sources)
+    for image in torch.unique(pairs[:, 0]).tolist():
+        rows = pairs[:, 0] == image
+        affinity = sinkhorn_affinity(attention[image, 1:, 1:].unsqueeze(0), power=1)[0]
+        carried[rows] = spread(affinity, sources[rows], power=spec.power)
     return normalise_cam(carried.view_as(maps))

@@ -93,7 +93,7 @@ def test_gradients_of_all_texts_sum_to_zero_and_a_constant_moves_nothing() -> No
     texts = encode_texts(clip, SETTING.class_names, SETTING.background_words)
     trace = clip.image.forward_tokens(normalise_images(IMAGES, clip.mean, clip.std))
     tokens = trace.tokens[-2][:1].requires_grad_()
-    output, _ = clip.image.last_block(tokens)
+    output = clip.image.last_block(tokens)
     logits = image_logits(clip, output, trace.grid, texts, pooling="patches")
     gradients = [
         [
@@ -116,7 +116,7 @@ def test_one_backward_pass_gives_each_classs_own_gradient() -> None:
     trace = clip.image.forward_tokens(images)
     for label in range(3):
         leaf = clip.image.last_norm(trace.tokens[-2]).detach().requires_grad_()
-        output, _ = clip.image.last_block(trace.tokens[-2], leaf)
+        output = clip.image.last_block(trace.tokens[-2], leaf)
         logits = image_logits(clip, output, trace.grid, masker.texts, pooling="patches")
         present_softmax(logits, labels)[0, label].backward()  # type: ignore[no-untyped-call]
         assert leaf.grad is not None

@@ -23,7 +23,7 @@ from tests.parity.row import Row
 from weakclip.masker import Setting
 from weakclip.ops.affinity import box_mask, sinkhorn_affinity, spread
 from weakclip.ops.cam import present_softmax
-from weakclip.seeds import Affinity, class_activation_maps, image_logits, mean_attention
+from weakclip.seeds import Affinity, class_activation_maps, image_logits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,19 +111,21 @@ def _stages(
     assert affinity is not None
     tags = torch.zeros(1, len(texts.foreground), dtype=torch.bool)
     tags[0, labels] = True
-    trace = clip.image.forward_tokens(image, attention=True)
+    blocks = affinity.last_blocks(clip.image.depth)
+    trace = clip.image.forward_tokens(image, attention_blocks=blocks)
+    assert trace.attention is not None
+    patches = trace.attention[:, 1:, 1:]
     logits = image_logits(clip, trace.tokens[-1], trace.grid, texts, pooling=source.pooling)
     cam, refined = (
         class_activation_maps(clip, image, tags, texts, each)[0, labels]
         for each in (replace(source, affinity=None), source)
     )
-    attention = mean_attention(trace.attention, blocks=affinity.blocks)
     boxes = box_mask(cam, threshold=affinity.box_threshold, trim_last=True)
-    once = sinkhorn_affinity(attention[:, 1:, 1:], power=1).expand(len(labels), -1, -1)
+    once = sinkhorn_affinity(patches, power=1)[0]
     maps = {"cam_highres": cam, "refined_highres": refined}
     return {
-        "attention_mean": attention[0, 1:, 1:],
-        "transition_squared": sinkhorn_affinity(attention[:, 1:, 1:], power=affinity.power)[0],
+        "attention_mean": patches[0],
+        "transition_squared": sinkhorn_affinity(patches, power=affinity.power)[0],
         "class_probs": _probabilities(logits, tags, labels),
         "cam": cam,
         "box_mask": boxes.float(),

@@ -16,7 +16,6 @@ from weakclip.seeds import (
     SoftmaxGradCAM,
     class_activation_maps,
     encode_texts,
-    mean_attention,
     seeds_from,
 )
 
@@ -89,8 +88,7 @@ def test_stretching_twice_brings_the_maximum_to_one() -> None:
     assert bool((once[labels].amax(dim=(1, 2)) <= highest).all())
 
 
-def test_the_attention_of_the_last_blocks_is_averaged() -> None:
-    layers = [torch.full((1, 2, 2), float(index)) for index in range(12)]
-    assert float(mean_attention(layers)[0, 0, 0]) == 7.5  # blocks 4 to 11
-    assert float(mean_attention(layers[:11], blocks=8 / 11)[0, 0, 0]) == 6.5
-    assert float(mean_attention(layers, blocks=0.01)[0, 0, 0]) == 11
+def test_a_share_of_the_blocks_is_rounded_up_and_is_at_least_one() -> None:
+    assert Affinity().last_blocks(12) == 8
+    assert Affinity(blocks=8 / 11).last_blocks(11) == 8
+    assert Affinity(blocks=0.01).last_blocks(12) == 1

@@ -1,6 +1,7 @@
 """Self-attention of an open_clip block taken apart: projections, heads, weights.
 
-open_clip hides its attention weights; seeds and affinity-based rivals are made of them.
+open_clip hides its attention weights; seeds and affinity-based rivals are made of them. A matrix
+of weights has a value for each pair of tokens, so nothing here ever holds those of all heads.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 if TYPE_CHECKING:
     from open_clip.transformer import ResidualAttentionBlock
     from torch import Tensor
+
+WORKING_BYTES = 32 << 20
+"""Of the attention weights of all heads that are computed at a time."""
 
 
 def project(block: ResidualAttentionBlock, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -28,11 +32,29 @@ def attend(block: ResidualAttentionBlock, normed: Tensor) -> Tensor:
     return _join(block, F.scaled_dot_product_attention(query, key, value))
 
 
-def attend_with_weights(block: ResidualAttentionBlock, normed: Tensor) -> tuple[Tensor, Tensor]:
-    """Output of the attention, (B, N, D), and its weights, mean of the heads, (B, N, N)."""
+@torch.no_grad()
+def attend_and_add(block: ResidualAttentionBlock, normed: Tensor, total: Tensor) -> Tensor:
+    """Output of the attention; its weights, mean of the heads, are added to `total`.
+
+    Args:
+        block: A block of the tower.
+        normed: Output of its `ln_1`, (B, N, D).
+        total: Changed in place, (B, N, N); a row (dimension 1) of what is added sums to 1.
+
+    Returns:
+        (B, N, D), without gradients. Some rows of queries are worked on at a time, so that beside
+        `total` there are only `WORKING_BYTES` of weights and as many of their logits.
+    """
     query, key, value = _split(block, normed)
-    weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(dim=-1)
-    return _join(block, weights @ value), weights.mean(dim=1)
+    attended = torch.empty_like(query)
+    batch, heads, tokens, width = query.shape
+    rows = max(1, WORKING_BYTES // (batch * heads * tokens * query.element_size()))
+    for first in range(0, tokens, rows):
+        part = slice(first, first + rows)
+        weights = (query[:, :, part] * width**-0.5 @ key.transpose(-1, -2)).softmax(dim=-1)
+        attended[:, :, part] = weights @ value
+        total[:, part] += weights.mean(dim=1)
+    return _join(block, attended)
 
 
 def _split(block: ResidualAttentionBlock, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,8 +2,8 @@
 
 An ordinary open_clip `VisionTransformer` returns one vector per image. WeakCLIP needs the patch
 tokens of several blocks and the projected last tokens; seeds and training-free rivals need the
-attention of every block and a last block that can be differentiated. All of it is here, so that
-no other file knows how a vision transformer is made.
+mean attention of the last blocks and a last block that can be differentiated. All of it is here, so
+that no other file knows how a vision transformer is made.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from weakclip.clip.attention import attend, attend_with_weights, project
+from weakclip.clip.attention import attend, attend_and_add, project
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ class TokenTrace:
     """Patch rows and columns (h, w)."""
     tokens: tuple[Tensor, ...]
     """Tokens before the first block and after each block: L + 1 of (B, 1 + hw, D)."""
-    attention: tuple[Tensor, ...]
-    """Attention per block, mean of the heads: L of (B, 1 + hw, 1 + hw); empty unless asked for."""
+    attention: Tensor | None
+    """Mean attention of the last blocks and their heads, (B, 1 + hw, 1 + hw), rows sum to 1; none
+    unless asked for."""
 
 
 class ImageTower(nn.Module):
@@ -188,24 +189,34 @@ class ImageTower(nn.Module):
         )
 
     @torch.no_grad()
-    def forward_tokens(self, images: Tensor, *, attention: bool = False) -> TokenTrace:
-        """Tokens before and after every block, and their attention when asked for.
+    def forward_tokens(self, images: Tensor, *, attention_blocks: int = 0) -> TokenTrace:
+        """Tokens before and after every block, and mean attention when asked for.
 
         Args:
             images: Normalised images, (B, 3, H, W).
-            attention: Also return the attention maps, (1 + hw)^2 values per image and block.
+            attention_blocks: How many of the last blocks the attention is averaged over. The mean
+                takes (1 + hw)^2 values an image, however many there are.
 
         Returns:
             The trace. `tokens[-2]` is the input of the last block, for `last_block`.
+
+        Raises:
+            ValueError: If there are not so many blocks.
         """
+        if not 0 <= attention_blocks <= self.depth:
+            raise ValueError(
+                f"attention_blocks: expected 0 to {self.depth}, the blocks of this image tower, "
+                f"got {attention_blocks}"
+            )
         tokens, grid = self.embed(images)
-        states, maps = [tokens], []
-        for block, rate in zip(self.vision.transformer.resblocks, self.drop_rates, strict=True):
-            tokens, weights = self._block(block, tokens, rate, with_weights=attention)
-            states.append(tokens)
-            if weights is not None:
-                maps.append(weights)
-        return TokenTrace(grid=grid, tokens=tuple(states), attention=tuple(maps))
+        count = tokens.shape[1]
+        total = tokens.new_zeros(len(tokens), count, count) if attention_blocks else None
+        states = [tokens]
+        for index, block in enumerate(self.vision.transformer.resblocks):
+            wanted = index >= self.depth - attention_blocks
+            states.append(self._block(block, states[-1], index, total if wanted else None))
+        mean = None if total is None else total.div_(attention_blocks)
+        return TokenTrace(grid=grid, tokens=tuple(states), attention=mean)
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Patch and class tokens with positions, after `ln_pre`.
@@ -234,7 +245,7 @@ class ImageTower(nn.Module):
         """Output of the last block's first normalisation, (B, 1 + hw, D); differentiable."""
         return cast("Tensor", self.vision.transformer.resblocks[-1].ln_1(tokens))
 
-    def last_block(self, tokens: Tensor, normed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def last_block(self, tokens: Tensor, normed: Tensor | None = None) -> Tensor:
         """The last block, differentiable with respect to its input or its `ln_1` output.
 
         Args:
@@ -243,14 +254,13 @@ class ImageTower(nn.Module):
                 path then counts as constant if `tokens` carries no gradient); computed if absent.
 
         Returns:
-            Output tokens (B, 1 + hw, D) and head-averaged attention (B, 1 + hw, 1 + hw). Gradients
-            flow to the inputs, never to the weights.
+            Output tokens, (B, 1 + hw, D). Gradients flow to the inputs, never to the weights of
+            the network; the fused kernel keeps no attention for them.
         """
         block = self.vision.transformer.resblocks[-1]
         normed = block.ln_1(tokens) if normed is None else normed
-        attended, weights = attend_with_weights(block, normed)
-        tokens = tokens + block.ls_1(attended)
-        return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), weights
+        tokens = tokens + block.ls_1(attend(block, normed))
+        return cast("Tensor", tokens + block.ls_2(block.mlp(block.ln_2(tokens))))
 
     def value_path(self, tokens: Tensor) -> Tensor:
         """The last block with every token attending only to itself; residual and MLP kept.
@@ -311,17 +321,14 @@ class ImageTower(nn.Module):
         self,
         block: ResidualAttentionBlock,
         tokens: Tensor,
-        drop_rate: float,
-        *,
-        with_weights: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        normed = block.ln_1(tokens)
-        attended, weights = (
-            attend_with_weights(block, normed) if with_weights else (attend(block, normed), None)
-        )
-        tokens = tokens + self._drop(block.ls_1(attended), drop_rate)
-        tokens = tokens + self._drop(block.ls_2(block.mlp(block.ln_2(tokens))), drop_rate)
-        return tokens, weights
+        index: int,
+        total: Tensor | None,
+    ) -> Tensor:
+        """Tokens after the block at `index`; its attention is added to `total`, if any."""
+        normed, rate = block.ln_1(tokens), self.drop_rates[index]
+        attended = attend(block, normed) if total is None else attend_and_add(block, normed, total)
+        tokens = tokens + self._drop(block.ls_1(attended), rate)
+        return tokens + self._drop(block.ls_2(block.mlp(block.ln_2(tokens))), rate)
 
     def _drop(self, branch: Tensor, rate: float) -> Tensor:
         """Stochastic depth: a branch is zero for some images, larger for the others."""

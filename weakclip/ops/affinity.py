@@ -28,10 +28,11 @@ def sinkhorn_affinity(attention: Tensor, *, rounds: int = 3, power: int = 2) -> 
         Lin et al., CLIP-ES, CVPR 2023, class-aware attention-based affinity.
     """
     dims(attention, "B N N", name="attention")
+    symmetric = attention.clone()
     for _ in range(rounds):
-        attention = attention / attention.sum(dim=1, keepdim=True)
-        attention = attention / attention.sum(dim=2, keepdim=True)
-    symmetric = (attention + attention.transpose(1, 2)) / 2
+        symmetric /= symmetric.sum(dim=1, keepdim=True)
+        symmetric /= symmetric.sum(dim=2, keepdim=True)
+    _symmetrise(symmetric)
     result = symmetric
     for _ in range(power - 1):
         result = result @ symmetric
@@ -42,17 +43,17 @@ def spread(affinity: Tensor, sources: Tensor, *, power: int = 2) -> Tensor:
     """Values carried along an affinity `power` times, without the matrix power.
 
     Args:
-        affinity: (P, N, N), as `sinkhorn_affinity` with `power=1` gives it.
+        affinity: Of one image, (N, N), as `sinkhorn_affinity` with `power=1` gives it.
         sources: What is carried, (P, N).
         power: How often.
 
     Returns:
         (P, N); the value at a patch is a mean of all sources, weighted by their affinity to it.
     """
-    values = sources.unsqueeze(2)
+    values = sources.T
     for _ in range(power):
         values = affinity @ values
-    return values.squeeze(2)
+    return values.T
 
 
 def box_mask(cam: Tensor, *, threshold: float = 0.4, trim_last: bool = False) -> Tensor:
@@ -81,6 +82,15 @@ def box_mask(cam: Tensor, *, threshold: float = 0.4, trim_last: bool = False) ->
                     bottom, right = min(bottom, height - 1), min(right, width - 1)
                 mask[row, int(ys.min()) : bottom, int(xs.min()) : right] = True
     return mask
+
+
+def _symmetrise(matrices: Tensor, *, rows: int = 256) -> None:
+    """Replace (B, N, N) by the mean of each and its transpose, in place, some rows at a time."""
+    for first in range(0, matrices.shape[1], rows):
+        part, rest = slice(first, first + rows), slice(first, None)
+        mean = (matrices[:, part, rest] + matrices[:, rest, part].transpose(1, 2)) / 2
+        matrices[:, part, rest] = mean
+        matrices[:, rest, part] = mean.transpose(1, 2)
 
 
 def _components(foreground: Tensor) -> Tensor:

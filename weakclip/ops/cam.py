@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _EPS = 1e-7  # keeps a map without contrast finite
+_WORKING_BYTES = 32 << 20  # of activations that are differentiated at a time
 
 
 def present_softmax(logits: Tensor, image_labels: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ def grad_cam(
     *,
     prefix_tokens: int = 1,
 ) -> Tensor:
-    """Grad-CAM of many (image, class) pairs in one backward pass.
+    """Grad-CAM of many (image, class) pairs in one backward pass, or in few if they are large.
 
     Args:
         score: Maps activations (P, N, C) of P pairs, and the pairs (P, 2), to their scores (P,).
@@ -78,10 +79,17 @@ def grad_cam(
     References:
         Selvaraju et al., "Grad-CAM", ICCV 2017: each channel weighted by its mean gradient.
     """
-    dims(activations, "B N C", name="activations")
+    _, tokens, channels = dims(activations, "B N C", name="activations")
+    fitting = max(1, _WORKING_BYTES // (tokens * channels * activations.element_size()))
+    maps = [_maps(score, activations, part, prefix_tokens) for part in torch.split(pairs, fitting)]
+    return torch.cat(maps)
+
+
+def _maps(
+    score: Callable[[Tensor, Tensor], Tensor], activations: Tensor, pairs: Tensor, prefix: int
+) -> Tensor:
     with torch.enable_grad():
         repeated = activations[pairs[:, 0]].detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(repeated, pairs).sum(), repeated)
-    weights = gradient[:, prefix_tokens:].mean(dim=1)  # (P, C)
-    cells = repeated[:, prefix_tokens:].detach()
-    return torch.einsum("pc,pnc->pn", weights, cells).relu()
+    weights = gradient[:, prefix:].mean(dim=1)  # (P, C)
+    return torch.einsum("pc,pnc->pn", weights, repeated[:, prefix:].detach()).relu()

@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from weakclip.clip.attention import attend, attend_with_weights, project
+from weakclip.clip.attention import attend, attend_and_add, project
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.weakclip.conftest import ClipFactory
 
 
@@ -14,10 +16,23 @@ def test_both_ways_agree_with_torchs_multi_head_attention(make_open_clip: ClipFa
     block = make_open_clip().visual.transformer.resblocks[0]
     normed = torch.randn(2, 5, 32)
     expected, weights = block.attn(normed, normed, normed, need_weights=True)
-    output, averaged = attend_with_weights(block, normed)
-    torch.testing.assert_close(output, expected)
-    torch.testing.assert_close(averaged, weights)
+    total = torch.ones(2, 5, 5)
+    torch.testing.assert_close(attend_and_add(block, normed, total), expected)
+    torch.testing.assert_close(total, 1 + weights)
     torch.testing.assert_close(attend(block, normed), expected)
+
+
+def test_rows_of_queries_apart_give_the_same_attention(
+    make_open_clip: ClipFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = make_open_clip().visual.transformer.resblocks[0]
+    normed = torch.randn(2, 7, 32)
+    expected, weights = block.attn(normed, normed, normed, need_weights=True)
+    for size in (1, 2 * block.attn.num_heads * 7 * 4 * 3):  # one row at a time, and three
+        monkeypatch.setattr("weakclip.clip.attention.WORKING_BYTES", size)
+        total = torch.zeros(2, 7, 7)
+        torch.testing.assert_close(attend_and_add(block, normed, total), expected)
+        torch.testing.assert_close(total, weights)
 
 
 def test_projection_gives_query_key_and_value_in_order(make_open_clip: ClipFactory) -> None:

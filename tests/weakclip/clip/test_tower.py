@@ -102,22 +102,37 @@ def test_trace_holds_every_state_and_attention_rows_sum_to_one(
     make_open_clip: ClipFactory, images: Tensor
 ) -> None:
     tower = ImageTower(make_open_clip().visual)
-    trace = tower.forward_tokens(images, attention=True)
+    trace = tower.forward_tokens(images, attention_blocks=3)
     assert trace.grid == (4, 6)
     assert [tuple(tokens.shape) for tokens in trace.tokens] == [(2, 25, 32)] * 5
-    assert [tuple(weights.shape) for weights in trace.attention] == [(2, 25, 25)] * 4
-    torch.testing.assert_close(trace.attention[0].sum(-1), torch.ones(2, 25))
+    assert trace.attention is not None
+    torch.testing.assert_close(trace.attention.sum(-1), torch.ones(2, 25))
     without = tower.forward_tokens(images)
-    assert without.attention == ()
+    assert without.attention is None
     torch.testing.assert_close(without.tokens[-1], trace.tokens[-1], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"expected 0 to 4.*got 5"):
+        tower.forward_tokens(images, attention_blocks=5)
+
+
+def test_attention_is_the_mean_of_the_last_blocks(
+    make_open_clip: ClipFactory, images: Tensor
+) -> None:
+    tower = ImageTower(make_open_clip().visual)
+    tokens = tower.forward_tokens(images).tokens
+    layers = []
+    for block, states in zip(tower.vision.transformer.resblocks, tokens, strict=False):
+        normed = block.ln_1(states)
+        layers.append(block.attn(normed, normed, normed, need_weights=True)[1])
+    for count in (1, 3, 4):
+        found = tower.forward_tokens(images, attention_blocks=count).attention
+        torch.testing.assert_close(found, torch.stack(layers[-count:]).mean(dim=0))
 
 
 def test_last_block_continues_the_trace(make_open_clip: ClipFactory, images: Tensor) -> None:
     tower = ImageTower(make_open_clip().visual)
-    trace = tower.forward_tokens(images, attention=True)
-    tokens, weights = tower.last_block(trace.tokens[-2])
+    trace = tower.forward_tokens(images)
+    tokens = tower.last_block(trace.tokens[-2])
     torch.testing.assert_close(tokens, trace.tokens[-1], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(weights, trace.attention[-1])
 
 
 def test_last_block_is_differentiable_at_its_input_and_at_its_norm(
@@ -126,10 +141,10 @@ def test_last_block_is_differentiable_at_its_input_and_at_its_norm(
     tower = ImageTower(make_open_clip(pool="avg").visual)
     trace = tower.forward_tokens(images)
     tokens = trace.tokens[-2].clone().requires_grad_()
-    output, _ = tower.last_block(tokens)
+    output = tower.last_block(tokens)
     (at_input,) = torch.autograd.grad(tower.read_out(output, trace.grid)[0].sum(), tokens)
     normed = tower.last_norm(trace.tokens[-2]).requires_grad_()
-    output, _ = tower.last_block(trace.tokens[-2], normed)
+    output = tower.last_block(trace.tokens[-2], normed)
     (at_norm,) = torch.autograd.grad(tower.read_out(output, trace.grid)[0].sum(), normed)
     assert at_input.abs().sum() > 0
     assert at_norm.abs().sum() > 0
@@ -141,7 +156,7 @@ def test_value_path_is_the_last_block_when_every_token_sees_only_itself(
 ) -> None:
     tower = ImageTower(make_open_clip().visual)
     alone = torch.randn(3, 1, 32)  # with one token, attention is the identity
-    torch.testing.assert_close(tower.value_path(alone), tower.last_block(alone)[0])
+    torch.testing.assert_close(tower.value_path(alone), tower.last_block(alone))
 
 
 def test_features_are_selected_and_joined(make_open_clip: ClipFactory, images: Tensor) -> None:

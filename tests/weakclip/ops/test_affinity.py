@@ -20,6 +20,16 @@ def test_a_power_multiplies_the_matrix_by_itself() -> None:
     assert torch.allclose(sinkhorn_affinity(attention, power=3), once @ once @ once)
 
 
+def test_the_attention_is_left_as_it_was_and_large_grids_are_worked_on_in_parts() -> None:
+    attention = torch.rand(1, 600, 600, generator=torch.Generator().manual_seed(0)) + 0.1
+    kept = attention.clone()
+    affinity = sinkhorn_affinity(attention, rounds=1, power=1)
+    assert torch.equal(attention, kept)
+    normal = kept / kept.sum(dim=1, keepdim=True)
+    normal = normal / normal.sum(dim=2, keepdim=True)
+    assert torch.equal(affinity, (normal + normal.transpose(1, 2)) / 2)
+
+
 def test_boxes_surround_each_region_apart() -> None:
     cam = torch.zeros(1, 5, 6)
     cam[0, 0, 0] = cam[0, 1, 1] = 1.0  # touch at a corner: one region
@@ -50,13 +60,15 @@ def test_spreading_step_by_step_is_multiplying_by_the_power() -> None:
     power = sinkhorn_affinity(attention, power=3)
     expected = (power @ sources.unsqueeze(2)).squeeze(2)
     once = sinkhorn_affinity(attention, power=1)
-    assert torch.allclose(spread(once, sources, power=3), expected, atol=1e-6)
+    for image in range(2):
+        carried = spread(once[image], sources[image : image + 1], power=3)
+        assert torch.allclose(carried[0], expected[image], atol=1e-6)
 
 
 def test_the_affinity_carries_a_constant_to_a_constant() -> None:
     torch.manual_seed(0)
     affinity = sinkhorn_affinity((torch.rand(1, 12, 12) + 0.1).double(), rounds=100, power=1)
-    carried = spread(affinity, torch.ones(1, 12).double())
+    carried = spread(affinity[0], torch.ones(1, 12).double())
     assert torch.allclose(carried, torch.ones(1, 12).double(), atol=1e-6)
 
 
