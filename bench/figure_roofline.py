@@ -8,78 +8,125 @@ References:
 
 from __future__ import annotations
 
-from io import BytesIO
+import json
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 import seaborn as sns
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from bench.figure import canvas, fingerprint, save, theme
 from bench.profile_lines import seconds
 from bench.profile_table import work_flops
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from matplotlib.axes import Axes
 
-_MARKERS = {("micro", "forward"): "o", ("micro", "training step"): "s",
-            ("paper", "forward"): "^", ("paper", "training step"): "D"}  # fmt: skip
+_MARKERS = {"forward": "o", "training step": "s", "baseline": "^"}
+_SMALL, _LARGE = 3.0, 5.5
+_SIZES = {"micro": _SMALL, "paper": _LARGE}
+_HEIGHT = 3.6
+_Point = tuple[dict[str, Any], str, float]
 
 
 def draw_roofline(profile: dict[str, Any], *, format_: str) -> bytes:
-    """Return the figure.
+    """Return the figure: a point a line of the profile and a roof a precision.
 
     Args:
         profile: Content of `profile.json`.
         format_: `svg` or `png`.
     """
-    with mpl.rc_context():
-        theme = {"svg.hashsalt": "weakclip", "font.family": ["DejaVu Sans"], "grid.color": "0.9"}
-        sns.set_theme(context="paper", style="whitegrid", font_scale=0.8, rc=theme)
-        figure = Figure(figsize=(4.5, 3.4), layout="constrained")
-        FigureCanvasAgg(figure)
+    points = list(_points(profile))
+    with theme():
+        figure = canvas(_HEIGHT)
         axis = figure.subplots()
-        _roofs(axis, profile)
-        _points(axis, profile)
         axis.set(xscale="log", yscale="log")
+        for speed, kind, flops in points:
+            _draw_point(axis, speed, kind, flops)
+        _draw_roofs(axis, profile, {speed["precision"] for speed, _, _ in points})
         axis.set_xlabel("intensity (FLOP per byte read or written)")
-        axis.set_ylabel("GFLOP/s")
-        axis.set_title(f"{profile['environment']['device']}", loc="left")
-        axis.legend(frameon=False, fontsize="x-small")
-        buffer = BytesIO()
-        dateless = {"Date": None} if format_ == "svg" else {"Software": None}
-        figure.savefig(buffer, format=format_, dpi=200, metadata=dateless)
-        return buffer.getvalue()
+        axis.set_ylabel("rate of computation (GFLOP/s)")
+        environment = profile["environment"]
+        title = f"{environment['device']}, {environment['threads']} thread(s)"
+        figure.suptitle(title, fontsize="small")
+        figure.legend(
+            handles=_legend(points), loc="outside lower center", ncols=3, frameon=False,
+            fontsize="x-small", columnspacing=1.0, handletextpad=0.4,
+        )  # fmt: skip
+        return save(figure, format_, fingerprint(json.dumps(profile, sort_keys=True)))
 
 
-def _roofs(axis: Axes, profile: dict[str, Any]) -> None:
-    intensity = np.logspace(-1, 3, 50)
-    slope = profile["rates"]["copy_bytes"] * intensity
-    for precision, rate in profile["rates"]["matmul_flops"].items():
-        if any(speed["precision"] == precision for speed in profile["speeds"]):
-            roof = np.minimum(slope, rate) / 1e9
-            axis.plot(intensity, roof, color=_colour(precision), linewidth=1)
-
-
-def _points(axis: Axes, profile: dict[str, Any]) -> None:
-    labelled: set[str] = set()
+def _points(profile: dict[str, Any]) -> Iterator[_Point]:
+    """Lines that were measured and do count FLOPs, with their kind and FLOPs of a call."""
     for speed in profile["speeds"]:
-        if speed["status"] != "ok":
-            continue
-        flops = work_flops(speed, profile)
-        label = f"{speed['size']}, {speed['work']}, {speed['precision']}"
-        axis.plot(
-            flops / speed["traffic_bytes"],
-            flops / seconds(speed) / 1e9,
-            marker=_MARKERS[speed["size"], speed["work"]],
-            color=_colour(speed["precision"]),
-            markerfacecolor=_colour(speed["precision"]) if speed["mode"] == "eager" else "none",
-            markersize=4,
-            linestyle="",
-            label="_" if label in labelled else label,
-        )
-        labelled.add(label)
+        if speed["status"] == "ok":
+            yield speed, speed["work"], work_flops(speed, profile)
+    for speed in profile.get("baselines", {}).get("speeds", ()):
+        if speed["status"] == "ok" and speed["flops"]:
+            yield speed, "baseline", speed["flops"]
+
+
+def _draw_point(axis: Axes, speed: dict[str, Any], kind: str, flops: float) -> None:
+    colour = _colour(speed["precision"])
+    axis.plot(
+        flops / speed["traffic_bytes"],
+        flops / seconds(speed) / 1e9,
+        marker=_MARKERS[kind],
+        color=colour,
+        markerfacecolor=colour if speed["mode"] == "eager" else "none",
+        markersize=_SIZES[speed["size"]],
+        markeredgewidth=0.6,
+        alpha=0.8,
+        linestyle="",
+    )
+
+
+def _draw_roofs(axis: Axes, profile: dict[str, Any], shown: set[str]) -> None:
+    low, high = axis.get_xlim()
+    low, high = min(low, 0.5), max(high, 100.0)
+    intensity = np.geomspace(low, high, 200)
+    copy = profile["rates"]["copy_bytes"]
+    rates = {key: rate for key, rate in profile["rates"]["matmul_flops"].items() if key in shown}
+    for precision, rate in rates.items():
+        roof = np.minimum(copy * intensity, rate) / 1e9
+        axis.plot(intensity, roof, color=_colour(precision), linewidth=1)
+        axis.annotate(
+            f"{precision} {rate / 1e9:.3g} GFLOP/s", (high, rate / 1e9), xytext=(0, 2),
+            textcoords="offset points", ha="right", fontsize="x-small", color=_colour(precision),
+            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
+        )  # fmt: skip
+    axis.annotate(
+        f"copy {copy / 1e9:.3g} GB/s", (low, copy * low / 1e9), xytext=(10, 0),
+        textcoords="offset points", va="center", fontsize="x-small", color="0.3",
+    )  # fmt: skip
+    axis.set_xlim(low, high)
+
+
+def _legend(points: list[_Point]) -> list[Line2D]:
+    """What colour, shape, size and filling stand for, as far as they occur."""
+    speeds = [speed for speed, _, _ in points]
+    found = [
+        _handle(marker, label=kind)
+        for kind, marker in _MARKERS.items()
+        if any(kind == each for _, each, _ in points)
+    ]
+    found += [
+        _handle("o", label=f"{size} size", size=radius)
+        for size, radius in _SIZES.items()
+        if any(speed["size"] == size for speed in speeds)
+    ]
+    if any(speed["mode"] == "compiled" for speed in speeds):
+        found.append(_handle("o", label="compiled", filled=False))
+    return found
+
+
+def _handle(marker: str, *, label: str, size: float = 4.0, filled: bool = True) -> Line2D:
+    return Line2D(
+        [], [], linestyle="", marker=marker, color="0.3", label=label, markersize=size,
+        markerfacecolor="0.3" if filled else "none",
+    )  # fmt: skip
 
 
 def _colour(precision: str) -> Any:  # noqa: ANN401 (seaborn is untyped)

@@ -80,9 +80,11 @@ def _add_profile_flags(profile: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=RESULTS, help="folder of the results")
     add("--device", default="auto", help=f"one of: {', '.join(DEVICES)}")
     add("--sizes", nargs="+", choices=("micro", "paper"), help="default: both")
-    add("--quick", action=switch, default=False, help="micro size, reference only, two repeats")
-    add("--compiled", action=switch, default=False, help="also torch.compile: minutes a line")
-    add("--repeats", type=int, help="timed calls a line, 2 or more; default: 5, 2 with --quick")
+    add("--quick", action=switch, default=False, help="micro size, reference only, two calls")
+    add("--compiled", action=switch, default=False, help="also torch.compile: minutes a line; "
+        "on a CPU in float32 with the first batch size alone")  # fmt: skip
+    add("--repeats", type=int, help="most timed calls a line, 2 or more, within 10 s; default: 5, "
+        "50 on cuda, 2 with --quick")  # fmt: skip
     add("--reference-only", action=switch, default=False,
         help="time the study's reference alone")  # fmt: skip
     add("--baselines-only", action=switch, default=False,

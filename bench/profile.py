@@ -41,8 +41,8 @@ BASELINES = "baselines"
 """Stands for a study in the lines of the rivals."""
 RELEASE_BATCH = 2
 """Images of the step that is compared with the release's work."""
-SLOW_REPEATS = 3
-"""Most timed calls of a line at paper size on a CPU."""
+SLOW_ROUNDS = 2
+"""Most rounds of that comparison at paper size on a CPU, where one takes half a minute."""
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -56,10 +56,12 @@ class Options:
     """Size to batch sizes."""
     precisions: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
     modes: tuple[Mode, ...] = ("eager",)
-    """Also `compiled` where minutes of compilation are no matter."""
+    """Also `compiled` where minutes of compilation are no matter; on a CPU that is timed in
+    float32 with the first batch size alone."""
     device: str = "cpu"
     threads: int = 1
     repeats: int = 5
+    """Most timed calls of a line; see `Load.seconds`."""
     all_variants: bool = True
     """Time every variant in float32 with the first batch size; else the reference alone. Other
     batch sizes, precisions and modes are timed for the reference only."""
@@ -68,10 +70,14 @@ class Options:
     timeout: float = 900.0
     """Seconds after which a line is given up."""
 
-    def repeats_at(self, size: str) -> tuple[int, int]:
-        """Timed and untimed calls of a line: fewer where a call takes seconds."""
-        slow = size == "paper" and self.device == "cpu"
-        return (min(self.repeats, SLOW_REPEATS), 0) if slow else (self.repeats, 1)
+    def slow_at(self, size: str) -> bool:
+        """Whether a call takes seconds, so that the one that counts traffic is warm-up enough."""
+        return size == "paper" and self.device == "cpu"
+
+    def has(self, mode: Mode, precision: Precision, batch: int, size: str) -> bool:
+        """Whether the reference is timed so."""
+        first = precision == "fp32" and batch == self.batches[size][0]
+        return mode == "eager" or first or self.device != "cpu"
 
 
 def options_for(device: str, *, quick: bool, compiled: bool) -> Options:
@@ -95,27 +101,28 @@ def options_for(device: str, *, quick: bool, compiled: bool) -> Options:
     # Arithmetic in half precision is emulated on most CPUs, a hundred times slower.
     precisions: tuple[Precision, ...] = ("fp32", "bf16") + (("fp16",) if device == "cuda" else ())
     return Options(
-        batches=batches, precisions=precisions, modes=modes, device=device, threads=threads
-    )
+        batches=batches, precisions=precisions, modes=modes, device=device, threads=threads,
+        repeats=50 if device == "cuda" else 5,
+    )  # fmt: skip
 
 
 def loads(options: Options, study: Study) -> tuple[Load, ...]:
     """The lines to be timed, in the order of the table."""
     found: list[Load] = []
     for size in options.sizes:
-        repeats, warmup = options.repeats_at(size)
         for row in study.rows if options.all_variants else (study.reference,):
             reference = row is study.reference
             for count in options.batches[size][: None if reference else 1]:
                 plain = Load(
                     study=study.name, variant=row.name, size=size, work="forward", batch=count,
-                    device=options.device, threads=options.threads, repeats=repeats,
-                    warmup=warmup,
+                    device=options.device, threads=options.threads, repeats=options.repeats,
+                    warmup=0 if options.slow_at(size) else 1,
                 )  # fmt: skip
                 for mode in options.modes if reference else ("eager",):
                     for precision in options.precisions if reference else ("fp32",):
-                        line = replace(plain, mode=mode, precision=precision)
-                        found += [line, replace(line, work="training step")]
+                        if options.has(mode, precision, count, size):
+                            line = replace(plain, mode=mode, precision=precision)
+                            found += [line, replace(line, work="training step")]
     return tuple(found)
 
 
@@ -125,7 +132,7 @@ def rival_loads(options: Options) -> tuple[Load, ...]:
         Load(
             study=BASELINES, variant=name, size=size, work=work, batch=count,
             device=options.device, threads=options.threads,
-            repeats=options.repeats_at(size)[0], warmup=options.repeats_at(size)[1],
+            repeats=options.repeats, warmup=0 if options.slow_at(size) else 1,
         )
         for size in options.sizes
         for name, (work, _) in rivals(size).items()
@@ -272,7 +279,8 @@ def read_versioned(path: Path, version: int, problem: str, way_out: str) -> dict
 def _release_cost(size: str, options: Options, report: Callable[[str], None]) -> dict[str, Any]:
     """What `python -m bench.release_cost` says, or why it says nothing."""
     words = ["--size", size, "--batch", str(RELEASE_BATCH)]
-    words += ["--rounds", str(options.repeats_at(size)[0])]
+    rounds = min(options.repeats, SLOW_ROUNDS if options.slow_at(size) else 5)
+    words += ["--rounds", str(rounds)]
     words += ["--threads", str(options.threads), "--device", options.device]
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "bench.release_cost", *words, "--out", folder]

@@ -15,6 +15,37 @@ def seconds(speed: Mapping[str, Any], share: float = 0.5) -> float:
     return float(times[min(len(times) - 1, math.ceil(share * len(times)) - 1)]) / 1e3
 
 
+def limits(
+    speed: Mapping[str, Any], flops: float, rates: Mapping[str, Any]
+) -> tuple[float, float] | None:
+    """Seconds that arithmetic and memory alone would take at the measured rates, for one call.
+
+    Args:
+        speed: A timed line.
+        flops: Of one call.
+        rates: `rates` of a `profile.json`.
+
+    Returns:
+        None if the line was not measured or the device has no rate for its precision.
+    """
+    rate = rates["matmul_flops"].get(speed["precision"])
+    if speed["status"] != "ok" or rate is None:
+        return None
+    return flops / rate, speed["traffic_bytes"] / rates["copy_bytes"]
+
+
+def binding(bound: tuple[float, float]) -> str:
+    """Name of the longer of `limits`."""
+    return "arithmetic" if bound[0] >= bound[1] else "memory"
+
+
+def limit_cells(speed: Mapping[str, Any], bound: tuple[float, float] | None) -> list[str]:
+    """What a table says of the limit that binds: its name and its share of the measured time."""
+    if bound is None:
+        return ["-", "-"]
+    return [binding(bound), f"{max(bound) / seconds(speed):.0%}"]
+
+
 def pipes(cells: Iterable[str]) -> str:
     """A row of a Markdown table."""
     return "| " + " | ".join(cells) + " |"

@@ -14,6 +14,7 @@ RivalWork = Literal["cam", "refinement", "mask"]
 Work = Literal["forward", "training step", "text"] | RivalWork
 RIVAL_WORK: tuple[RivalWork, ...] = ("cam", "refinement", "mask")
 """Image and tags to maps; image, tags and maps to scores; image to mask."""
+LEAST_REPEATS = 2
 Precision = Literal["fp32", "bf16", "fp16"]
 Mode = Literal["eager", "compiled"]
 Status = Literal["ok", "out of memory", "failed", "timed out"]
@@ -42,11 +43,15 @@ class Load:
     device: str = "cpu"
     threads: int = 1
     repeats: int = 5
+    """Most calls that are timed."""
+    seconds: float = 10.0
+    """After so many seconds of timed calls none is begun; `LEAST_REPEATS` are made anyway."""
     warmup: int = 1
     """Calls that are not timed; one more, before them, counts the traffic and may do alone."""
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.repeats < 2 or self.warmup < 0 or self.threads < 1:
+        few = self.repeats < LEAST_REPEATS
+        if self.batch < 1 or few or self.warmup < 0 or self.threads < 1:
             raise ValueError(
                 "load: expected a batch and threads of at least 1 and 2 repeats, got "
                 f"batch {self.batch}, warm-up {self.warmup}, threads {self.threads}, "

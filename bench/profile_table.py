@@ -6,7 +6,16 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from bench.profile_lines import failure, head, pipes, seconds, where_and_when
+from bench.profile_lines import (
+    binding,
+    failure,
+    head,
+    limit_cells,
+    limits,
+    pipes,
+    seconds,
+    where_and_when,
+)
 from bench.profile_table_rivals import rival_lines, rival_rows
 
 if TYPE_CHECKING:
@@ -30,7 +39,8 @@ def csv_text(profile: Profile) -> str:
     writer.writerows(_cost_rows(profile))
     for speed in profile["speeds"]:
         writer.writerows(_speed_rows(speed, profile))
-    writer.writerows(rival_rows(profile["baselines"]) if "baselines" in profile else ())
+    if "baselines" in profile:
+        writer.writerows(rival_rows(profile["baselines"], profile["rates"]))
     writer.writerows(_release_row(cost) for cost in profile["release_costs"])
     for precision, rate in profile["rates"]["matmul_flops"].items():
         writer.writerow(
@@ -70,22 +80,8 @@ def markdown(profile: Profile) -> str:
         ]
     lines += [*_speed_table(profile), "", *_release_lines(profile)]
     if "baselines" in profile:
-        lines += ["", *rival_lines(profile["baselines"])[:-1]]
+        lines += ["", *rival_lines(profile["baselines"], profile["rates"])[:-1]]
     return "\n".join(lines) + "\n"
-
-
-def limits(speed: Mapping[str, Any], profile: Profile) -> tuple[float, float] | None:
-    """Seconds that arithmetic and memory alone would take at the measured rates, for one call.
-
-    None if the line was not measured or the device has no rate for its precision.
-    """
-    rate = profile["rates"]["matmul_flops"].get(speed["precision"])
-    if speed["status"] != "ok" or rate is None:
-        return None
-    return (
-        work_flops(speed, profile) / rate,
-        speed["traffic_bytes"] / profile["rates"]["copy_bytes"],
-    )
 
 
 def work_flops(speed: Mapping[str, Any], profile: Profile) -> float:
@@ -128,9 +124,9 @@ def _speed_rows(speed: Mapping[str, Any], profile: Profile) -> Iterator[Row]:
     if speed["energy_joules"] is not None:
         images = speed["batch"] * len(speed["milliseconds"])
         values.append(("energy", speed["energy_joules"] / images, "J/image"))
-    bound = limits(speed, profile)
+    bound = limits(speed, work_flops(speed, profile), profile["rates"])
     if bound is not None:
-        values.append((f"share of {_binding(bound)} limit", max(bound) / seconds(speed), "1"))
+        values.append((f"share of {binding(bound)} limit", max(bound) / seconds(speed), "1"))
     for metric, value, unit in values:
         yield {**where, "metric": metric, "value": value, "unit": unit}
 
@@ -192,11 +188,12 @@ def _cost_cell(cost: Mapping[str, Any]) -> str:
 
 def _speed_table(profile: Profile) -> list[str]:
     headers = ("size", "variant", "work", "batch", "precision", "mode", "images/s", "p50 ms")
-    more = ("p95 ms", "peak MiB", "J/image", "limit", "share of it")
+    more = ("p95 ms", "calls", "peak MiB", "J/image", "limit", "share of it")
     lines = [
         "## Time and memory",
         "",
-        "Medians and 95th percentiles of the calls; peak memory of a process of its own (CPU: the "
+        "Medians and 95th percentiles of the timed calls; after 10 s of them no further one is "
+        "begun, and there are two at least. Peak memory of a process of its own (CPU: the "
         "interpreter and torch included; CUDA: tensors). `limit` is what binds: arithmetic at the "
         "measured matmul rate, or all operands of all operators at the measured copy rate; "
         "`share` is that limit's time over the measured one, and may pass 1 where caches help.",
@@ -210,20 +207,17 @@ def _speed_cells(speed: Mapping[str, Any], profile: Profile) -> list[str]:
     names = ("size", "variant", "work", "batch", "precision", "mode")
     cells = [str(speed[name]) for name in names]
     if speed["status"] != "ok":
-        return [*cells, failure(speed), *["-"] * 6]
-    energy, bound = speed["energy_joules"], limits(speed, profile)
+        return [*cells, failure(speed), *["-"] * 7]
+    energy = speed["energy_joules"]
+    bound = limits(speed, work_flops(speed, profile), profile["rates"])
     images = speed["batch"] * len(speed["milliseconds"])
     return [
         *cells,
         f"{speed['batch'] / seconds(speed):.3g}",
         f"{1e3 * seconds(speed):.1f}",
         f"{1e3 * seconds(speed, 0.95):.1f}",
+        str(len(speed["milliseconds"])),
         f"{speed['peak_memory_mib']:.0f}",
         "-" if energy is None else f"{energy / images:.3g}",
-        "-" if bound is None else _binding(bound),
-        "-" if bound is None else f"{max(bound) / seconds(speed):.0%}",
+        *limit_cells(speed, bound),
     ]
-
-
-def _binding(bound: tuple[float, float]) -> str:
-    return "arithmetic" if bound[0] >= bound[1] else "memory"

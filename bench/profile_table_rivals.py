@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.profile_lines import failure, head, pipes, seconds, where_and_when
+from bench.profile_lines import (
+    binding,
+    failure,
+    head,
+    limit_cells,
+    limits,
+    pipes,
+    seconds,
+    where_and_when,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 WORDS = ("baseline", "step", "batch")
-NUMBERS = (*("parameters", "GFLOP/image", "images/s", "p50 ms", "p95 ms", "peak MiB", "J/image"),)
+NUMBERS = (
+    *("parameters", "GFLOP/image", "images/s", "p50 ms", "p95 ms", "calls", "peak MiB", "J/image"),
+    *("limit", "share of it"),
+)
 _STEPS = {
     "cam": "image → maps",
     "refinement": "image, maps → scores",
@@ -18,15 +30,16 @@ _STEPS = {
 }
 
 
-def rival_lines(part: Mapping[str, Any]) -> list[str]:
+def rival_lines(part: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
     """A section of Markdown for each size.
 
     Args:
         part: `baselines` of a `profile.json`.
+        rates: `rates` of the same.
     """
     lines = []
     for size, side in part["environment"]["sides"].items():
-        rows = [_cells(speed) for speed in part["speeds"] if speed["size"] == size]
+        rows = [_cells(speed, rates) for speed in part["speeds"] if speed["size"] == size]
         lines += [
             f"## Baselines, {size} size ({side} x {side}, two tags an image)",
             "",
@@ -35,7 +48,8 @@ def rival_lines(part: Mapping[str, Any]) -> list[str]:
             "A whole step of one batch in float32, all scales and mirror images of the method "
             "included, nothing fitted; texts are encoded before. Parameters in millions: total / "
             "trainable. FLOP = 2 MAC of matrix products and convolutions, gradients of Grad-CAM "
-            "included; a dense CRF and PAMR are gathers, which do not count.",
+            "included; a dense CRF and PAMR are gathers, which do not count. Calls, `limit` and "
+            "`share of it` as above.",
             "",
             *head(WORDS, NUMBERS),
             *map(pipes, rows),
@@ -44,7 +58,7 @@ def rival_lines(part: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def rival_rows(part: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+def rival_rows(part: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     """Rows of `profile.csv`; see `rival_lines`."""
     for speed in part["speeds"]:
         names = ("size", "variant", "work", "batch", "precision", "mode", "status")
@@ -65,12 +79,19 @@ def rival_rows(part: Mapping[str, Any]) -> Iterator[dict[str, object]]:
             ("traffic", speed["traffic_bytes"], "B"),
             ("flops", speed["flops"], "FLOP"),
             ("energy", _joules(speed), "J/image"),
+            *_share(speed, rates),
         ):
             if value is not None:
                 yield {**where, "metric": metric, "value": value, "unit": unit}
 
 
-def _cells(speed: Mapping[str, Any]) -> list[str]:
+def _share(speed: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
+    bound = limits(speed, speed["flops"], rates)
+    if bound is not None:
+        yield f"share of {binding(bound)} limit", max(bound) / seconds(speed), "1"
+
+
+def _cells(speed: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
     cells = [speed["variant"], _STEPS[speed["work"]], str(speed["batch"])]
     if speed["status"] != "ok":
         return [*cells, failure(speed), *["-"] * (len(NUMBERS) - 1)]
@@ -84,8 +105,10 @@ def _cells(speed: Mapping[str, Any]) -> list[str]:
         f"{speed['batch'] / seconds(speed):.3g}",
         f"{1e3 * seconds(speed):.1f}",
         f"{1e3 * seconds(speed, 0.95):.1f}",
+        str(len(speed["milliseconds"])),
         f"{speed['peak_memory_mib']:.0f}",
         "-" if joules is None else f"{joules:.3g}",
+        *limit_cells(speed, limits(speed, speed["flops"], rates)),
     ]
 
 

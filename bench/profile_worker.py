@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from bench.profile_load import RIVAL_WORK, Load, Measured, Task
+from bench.profile_load import LEAST_REPEATS, RIVAL_WORK, Load, Measured, Task
 from bench.profile_rivals import rival_task
 from bench.profile_subject import LibraryStep, config_at, make_subject, random_batch
 from bench.study import load_study
@@ -67,7 +67,7 @@ class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class EnergyMeter:
-    """Joules of GPU 0 by NVML since the start; none where there is no NVML."""
+    """Joules of the current GPU by NVML since its driver started; none where there is no NVML."""
 
     def __init__(self, device: str) -> None:
         self._read: Callable[[], float] | None = None
@@ -75,7 +75,9 @@ class EnergyMeter:
             try:
                 nvml = importlib.import_module("pynvml")
                 nvml.nvmlInit()
-                handle = nvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
+                # By its UUID: NVML's numbers do not follow CUDA_VISIBLE_DEVICES.
+                uuid = f"GPU-{torch.cuda.get_device_properties().uuid}"
+                handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
                 nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
             except Exception:  # no NVML, no energy; its errors share no class
                 return
@@ -109,12 +111,13 @@ def _measure(load: Load, base: float | None) -> Measured:
     if load.mode == "compiled":
         for part in task.parts:
             part.compile()
+        call()  # compiles
     for _ in range(load.warmup):
         call()
     _synchronise(load.device)
     meter = EnergyMeter(load.device)
     before = meter.joules()
-    times = [_milliseconds(call, load.device) for _ in range(load.repeats)]
+    times = timed(lambda: _milliseconds(call, load.device), load)
     after = meter.joules()
     return Measured(
         status="ok",
@@ -126,6 +129,21 @@ def _measure(load: Load, base: float | None) -> Measured:
         flops=traffic.flops,
         parameters=task.parameters,
     )
+
+
+def timed(call: Callable[[], float], load: Load) -> list[float]:
+    """Milliseconds of each timed call: as many as the load allows in its time.
+
+    Args:
+        call: Carries out a call and returns its milliseconds.
+        load: Says how many, and for how long.
+    """
+    times: list[float] = []
+    while len(times) < load.repeats:
+        if len(times) >= LEAST_REPEATS and sum(times) >= 1e3 * load.seconds:
+            break
+        times.append(call())
+    return times
 
 
 def _task(load: Load) -> Task:

@@ -58,7 +58,7 @@ def measure_rates(device: str, threads: int, *, repeats: int = 5) -> Rates:
 
 def _matmul(dtype: torch.dtype, device: str, repeats: int) -> float | None:
     try:
-        rate = _product_rate(SMALL_MATRIX, dtype, device, repeats)
+        rate = _product_rate(SMALL_MATRIX, dtype, device, 8 * repeats)  # others may interrupt
         if 2 * MATRIX[device] ** 3 / rate > PATIENCE:
             return rate
         return _product_rate(MATRIX[device], dtype, device, repeats)

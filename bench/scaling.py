@@ -39,7 +39,7 @@ AXES: dict[str, tuple[int, ...]] = {
     "prompts": (2, 20, 50, 100, 200),
 }
 """What is varied. Prompts are those of the text tower alone, a batch of texts without images."""
-REPEATS = 3
+REPEATS, SECONDS = 3, 10.0
 STUDY, VARIANT = "components", "full"
 
 
@@ -72,7 +72,7 @@ def points(axes: Mapping[str, Sequence[int]], options: Options) -> Iterator[tupl
                             side=value if axis == "side" else None,
                             classes=value if axis in ("classes", "prompts") else None,
                             device=options.device, threads=options.threads,
-                            repeats=min(options.repeats, REPEATS), warmup=0,
+                            repeats=min(options.repeats, REPEATS), warmup=0, seconds=SECONDS,
                         ),
                     )  # fmt: skip
 

@@ -13,10 +13,10 @@ from bench.cli import main
 from bench.errors import BenchError
 from bench.figure_roofline import draw_roofline
 from bench.profile import loads, options_for, read_profile, run_apart
-from bench.profile_lines import seconds
+from bench.profile_lines import limits, seconds
 from bench.profile_load import Load, Measured
-from bench.profile_table import COLUMNS, csv_text, limits, markdown, work_flops
-from bench.profile_worker import TrafficCounter
+from bench.profile_table import COLUMNS, csv_text, markdown, work_flops
+from bench.profile_worker import TrafficCounter, timed
 from bench.rates import Rates, measure_rates
 from bench.study import load_study
 
@@ -88,11 +88,12 @@ def test_a_training_step_costs_the_text_once_a_batch() -> None:
 def test_the_binding_limit_is_the_longer_one() -> None:
     profile = made_up()
     speed = profile["speeds"][0]
-    assert limits(speed, profile) == pytest.approx((6e9 / 1e12, 0.1e9 / 20e9))
+    rates = profile["rates"]
+    assert limits(speed, 6e9, rates) == pytest.approx((6e9 / 1e12, 0.1e9 / 20e9))
     assert "arithmetic" in markdown(profile)
     profile["rates"]["copy_bytes"] = 1e9
     assert "| memory | 1000% |" in markdown(profile)
-    assert limits(profile["speeds"][2], profile) is None
+    assert limits(profile["speeds"][2], 1.0, rates) is None
 
 
 def test_the_ratio_with_the_release_is_a_row() -> None:
@@ -121,6 +122,18 @@ def test_other_precisions_are_timed_for_the_reference_only() -> None:
     assert others == {study.reference.name}
     assert {load.variant for load in found} == {row.name for row in study.rows}
     assert len(set(found)) == len(found)
+
+
+def test_on_a_cpu_compiled_lines_are_few() -> None:
+    study = load_study("components")
+    for device, expected in (("cpu", 4), ("cuda", 36)):
+        found = loads(options_for(device, quick=False, compiled=True), study)
+        assert sum(load.mode == "compiled" for load in found) == expected
+
+
+def test_calls_end_after_their_seconds_but_there_are_two() -> None:
+    for took, expected in ((100.0, 5), (4_000.0, 3), (60_000.0, 2)):
+        assert timed(iter([took] * 5).__next__, line(repeats=5)) == [took] * expected
 
 
 def test_running_out_of_memory_is_a_row() -> None:

@@ -119,13 +119,15 @@ def test_a_baseline_has_a_process_of_its_own() -> None:
 def test_baselines_are_rows_and_a_section() -> None:
     text = markdown(with_baselines())
     assert "## Baselines, micro size (128 x 128" in text
-    assert "| cam | image → maps | 2 | 5 / 2 | 1.5 | 100 | 20.0 | 40.0 | 60 | - |" in text
+    row = "| cam | image → maps | 2 | 5 / 2 | 1.5 | 100 | 20.0 | 40.0 | 2 | 60 | - |"
+    assert f"{row} arithmetic | 15% |" in text
     assert "| pamr | image, maps → scores | 2 | timed out: no result | - |" in text
     assert "Baselines" not in markdown(made_up())
     rows = list(csv.DictReader(io.StringIO(csv_text(with_baselines()))))
     found = {row["metric"]: row["value"] for row in rows if row["variant"] == "cam"}
     assert found["rate"] == "100.0"
     assert found["parameters.trainable"] == "2000000"
+    assert float(found["share of arithmetic limit"]) == pytest.approx(3e9 / 1e12 / 0.020)
 
 
 def test_baselines_alone_need_a_profile_to_join(
