@@ -6,6 +6,8 @@ pass through: `nox -s ablate -- components --preset smoke`.
 
 from __future__ import annotations
 
+import platform
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -83,20 +85,27 @@ def pretrain(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure speed; `-- --save` stores the run, `-- --compare` fails if it got 15 % slower."""
+    """Measure what everything costs, then the speed of its parts, the tests below tests/perf.
+
+    Without arguments both: tables of costs (`results/tables/profile.*`) and speed tests. With
+    arguments the speed tests alone: `-- --save` stores the run, `-- --compare` fails if it got
+    15 % slower than the last one stored on this machine; others are pytest's.
+    """
     install(session, "test", "suite")
+    if not session.posargs:
+        session.run("python", "-m", "bench", "profile")
     flags = {
         "--compare": ["--benchmark-compare", "--benchmark-compare-fail=median:15%"],
         "--save": ["--benchmark-autosave"],
     }
     words = [new for word in with_default(session, "tests/perf") for new in flags.get(word, [word])]
-    storage = "--benchmark-storage=artifacts/benchmarks"  # of this machine only
+    storage = f"--benchmark-storage=artifacts/benchmarks/{platform.node()}"  # this machine's own
     session.run("python", "-m", "pytest", "--benchmark-only", storage, *words)
 
 
 @nox.session(default=False)
 def profile(session: nox.Session) -> None:
-    """Measure parameters, FLOPs, time and memory of every variant."""
+    """Measure costs alone, with flags: `-- --quick`, `-- --scaling`, `-- --compiled`."""
     install(session, "suite")
     session.run("python", "-m", "bench", "profile", *session.posargs)
 
