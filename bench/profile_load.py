@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
@@ -78,6 +78,9 @@ class Measured:
     """Of all timed calls together, the whole GPU's."""
     flops: int | None = None
     """Of one call: matrix products and convolutions as carried out, FLOP = 2 MAC."""
+    component_flops: dict[str, int] | None = None
+    """Shares of `flops`, of one call: a product belongs to the component whose weights it uses, one
+    without weights to the component whose weights were used last."""
     parameters: dict[str, dict[str, int]] | None = None
     """A rival's component -> {"total", "trainable"}."""
 
@@ -92,3 +95,5 @@ class Task:
     """What torch.compile takes, inner ones first."""
     parameters: dict[str, dict[str, int]] | None = None
     """See `Measured`."""
+    components: Mapping[str, nn.Module] = field(default_factory=dict)
+    """A rival's parts, by the names in `parameters`."""

@@ -27,7 +27,9 @@ from weakclip.masker import Setting
 from weakclip.views import normalise_images
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
     from bench.method import Sizes
     from bench.profile_load import Work
@@ -85,12 +87,31 @@ def rival_task(load: Load) -> Task:
         return _network(spec, load, inputs)
     rival = spec.build(_setting(load))
     sizes: Sizes = rival.parameter_counts()
-    if work == "cam":
-        return Task(call=lambda: rival.cams(inputs.images, inputs.image_labels), parameters=sizes)
-    return Task(
-        call=lambda: rival.scores(inputs.images, inputs.image_labels, inputs.cams),
-        parameters=sizes,
-    )
+    calls: dict[Work, Callable[[], object]] = {
+        "cam": lambda: rival.cams(inputs.images, inputs.image_labels),
+        "refinement": lambda: rival.scores(inputs.images, inputs.image_labels, inputs.cams),
+    }
+    parts = {name: part for name, part in _parts(rival).items() if name in sizes}
+    return Task(call=calls[work], parameters=sizes, components=parts)
+
+
+def _parts(rival: Any) -> dict[str, nn.Module]:  # noqa: ANN401 (a masker or a refinement)
+    """Parts of a rival by the names of its `parameter_counts`."""
+    paths = {
+        "backbone": ("network.stages",),
+        "head": ("network.head", "network.classifier"),
+        "image tower": ("clip.image",),
+        "text tower": ("clip.text",),
+    }
+    found = {}
+    for name, places in paths.items():
+        for place in places:
+            part = rival
+            for word in place.split("."):
+                part = getattr(part, word, None)
+            if part is not None:
+                found[name] = part
+    return found
 
 
 def random_inputs(size: str, count: int, device: str) -> Inputs:
@@ -150,4 +171,4 @@ def _network(config: WeakCLIPConfig, load: Load, inputs: Inputs) -> Task:
         }
         for name, part in components(model).items()
     }
-    return Task(call=call, parameters=sizes)
+    return Task(call=call, parameters=sizes, components=components(model))

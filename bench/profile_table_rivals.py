@@ -47,9 +47,11 @@ def rival_lines(part: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
             "",
             "A whole step of one batch in float32, all scales and mirror images of the method "
             "included, nothing fitted; texts are encoded before. Parameters in millions: total / "
-            "trainable. FLOP = 2 MAC of matrix products and convolutions, gradients of Grad-CAM "
-            "included; a dense CRF and PAMR are gathers, which do not count. Calls, `limit` and "
-            "`share of it` as above.",
+            "trainable, then by component. FLOP = 2 MAC of matrix products and convolutions, "
+            "gradients of Grad-CAM included, by component likewise; products without weights "
+            "(attention, affinities) count with the component whose weights were used last. A "
+            "dense CRF and PAMR are gathers, which do not count. Calls, `limit` and `share of it` "
+            "as above.",
             "",
             *head(WORDS, NUMBERS),
             *map(pipes, rows),
@@ -71,6 +73,9 @@ def rival_rows(part: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[di
             for name, value in sizes.items():
                 row = {"metric": f"parameters.{name}", "value": value, "unit": "parameters"}
                 yield {**where, "component": component, **row}
+        for component, flops in (speed.get("component_flops") or {}).items():
+            yield {**where, "component": component, "metric": "flops", "value": flops,
+                   "unit": "FLOP"}  # fmt: skip
         for metric, value, unit in (
             ("rate", speed["batch"] / seconds(speed), "images/s"),
             ("latency p50", 1e3 * seconds(speed), "ms"),
@@ -95,13 +100,11 @@ def _cells(speed: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
     cells = [speed["variant"], _STEPS[speed["work"]], str(speed["batch"])]
     if speed["status"] != "ok":
         return [*cells, failure(speed), *["-"] * (len(NUMBERS) - 1)]
-    sizes = speed["parameters"].values()
-    total, trainable = (sum(each[name] for each in sizes) / 1e6 for name in ("total", "trainable"))
     joules = _joules(speed)
     return [
         *cells,
-        f"{total:.4g} / {trainable:.4g}",
-        f"{speed['flops'] / speed['batch'] / 1e9:.3g}",
+        _parameter_cell(speed["parameters"]),
+        _flop_cell(speed),
         f"{speed['batch'] / seconds(speed):.3g}",
         f"{1e3 * seconds(speed):.1f}",
         f"{1e3 * seconds(speed, 0.95):.1f}",
@@ -110,6 +113,24 @@ def _cells(speed: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
         "-" if joules is None else f"{joules:.3g}",
         *limit_cells(speed, limits(speed, speed["flops"], rates)),
     ]
+
+
+def _parameter_cell(parts: Mapping[str, Mapping[str, int]]) -> str:
+    names = ("total", "trainable")
+    whole = {name: sum(part[name] for part in parts.values()) for name in names}
+    shown = {"": whole, **(parts if len(parts) > 1 else {})}
+    return "<br>".join(
+        f"{name} {sizes['total'] / 1e6:.4g} / {sizes['trainable'] / 1e6:.4g}".lstrip()
+        for name, sizes in shown.items()
+    )
+
+
+def _flop_cell(speed: Mapping[str, Any]) -> str:
+    parts = speed.get("component_flops") or {}
+    shown = {"": speed["flops"], **(parts if len(parts) > 1 else {})}
+    return "<br>".join(
+        f"{name} {flops / speed['batch'] / 1e9:.3g}".lstrip() for name, flops in shown.items()
+    )
 
 
 def _joules(speed: Mapping[str, Any]) -> float | None:

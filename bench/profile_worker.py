@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -28,8 +29,10 @@ from bench.study import load_study
 from weakclip.config import WeakCLIPConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
+
+    from torch import nn
 
     from bench.profile_subject import Subject
 
@@ -44,9 +47,17 @@ class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     FLOPs as well, by torch's own formulas: its `FlopCounterMode` cannot look at Grad-CAM.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, components: Mapping[str, nn.Module] | None = None) -> None:
+        """Count; `components` are told apart in `component_flops`."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = self.flops = 0
+        self.component_flops: Counter[str] = Counter()
+        self._last = "other"
+        self._owners = {
+            weight.untyped_storage().data_ptr(): name
+            for name, part in (components or {}).items()
+            for weight in part.parameters()
+        }
 
     def __torch_dispatch__(
         self,
@@ -59,11 +70,18 @@ class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
-            self.flops += int(formula(*args, **(kwargs or {}), out_val=outputs))
+            self._add(int(formula(*args, **(kwargs or {}), out_val=outputs)), args)
         if not func.is_view:
             touched = tree_leaves((args, kwargs or {}, outputs))
             self.bytes += sum(part.nbytes for part in touched if isinstance(part, torch.Tensor))
         return outputs
+
+    def _add(self, flops: int, args: Any) -> None:  # noqa: ANN401
+        self.flops += flops
+        for part in tree_leaves(args) if self._owners else ():
+            if isinstance(part, torch.Tensor):
+                self._last = self._owners.get(part.untyped_storage().data_ptr(), self._last)
+        self.component_flops[self._last] += flops
 
 
 class EnergyMeter:
@@ -106,7 +124,7 @@ def _measure(load: Load, base: float | None) -> Measured:
     torch.set_num_threads(load.threads)
     task = rival_task(load) if load.work in RIVAL_WORK else _task(load)
     call = task.call
-    with TrafficCounter() as traffic:
+    with TrafficCounter(task.components) as traffic:
         call()
     if load.mode == "compiled":
         for part in task.parts:
@@ -127,6 +145,7 @@ def _measure(load: Load, base: float | None) -> Measured:
         base_memory_mib=base if load.device == "cpu" else None,
         energy_joules=None if before is None or after is None else after - before,
         flops=traffic.flops,
+        component_flops=dict(traffic.component_flops),
         parameters=task.parameters,
     )
 

@@ -116,6 +116,44 @@ def test_a_baseline_has_a_process_of_its_own() -> None:
     assert "did you mean 'pamr'" in str(run_apart(line("pamr", variant="pammr"), timeout=120).error)
 
 
+def test_flops_belong_to_the_component_whose_weights_they_use() -> None:
+    first, second = torch.nn.Linear(4, 8, bias=False), torch.nn.Linear(8, 2)
+    inputs = torch.ones(3, 4, requires_grad=True)
+    with TrafficCounter({"first": first, "second": second}) as counter:
+        hidden = first(inputs)
+        hidden = hidden @ torch.ones(8, 8)  # without weights: the last ones'
+        second(hidden).sum().backward()
+    forward = {"first": 2 * 3 * (4 * 8 + 8 * 8), "second": 2 * 3 * 8 * 2}
+    assert sum(counter.component_flops.values()) == counter.flops
+    assert counter.component_flops["first"] > forward["first"]
+    assert counter.component_flops["second"] > forward["second"]
+    assert set(counter.component_flops) == set(forward)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_part_with_weights_is_told_apart(name: str) -> None:
+    task = rival_task(line(name))
+    assert task.parameters is not None
+    assert set(task.components) == set(task.parameters)
+    with TrafficCounter(task.components) as counter:
+        task.call()
+    assert set(counter.component_flops) <= {*task.parameters, "score map", "other"}
+    assert sum(counter.component_flops.values()) == counter.flops
+
+
+def test_components_are_rows_and_lines_of_a_cell() -> None:
+    profile = with_baselines()
+    speed = profile["baselines"]["speeds"][0]
+    speed["parameters"]["head"] = {"total": 1_000_000, "trainable": 1_000_000}
+    speed["component_flops"] = {"backbone": 2_000_000_000, "head": 1_000_000_000}
+    text = markdown(profile)
+    assert "| 6 / 3<br>backbone 5 / 2<br>head 1 / 1 | 1.5<br>backbone 1<br>head 0.5 |" in text
+    rows = list(csv.DictReader(io.StringIO(csv_text(profile))))
+    found = {row["component"]: row["value"] for row in rows
+             if (row["variant"], row["metric"]) == ("cam", "flops")}  # fmt: skip
+    assert found == {"backbone": "2000000000", "head": "1000000000", "": "3000000000"}
+
+
 def test_baselines_are_rows_and_a_section() -> None:
     text = markdown(with_baselines())
     assert "## Baselines, micro size (128 x 128" in text
