@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CACHED_PIXELS = 1 << 18  # position-only lattices of at most so many pixels are remembered
+_SMALL_IMAGE = 1 << 14  # pixels; row by row, an image of so many is in the cache anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,11 +71,34 @@ def kind_of(term: Gaussian | Bilateral) -> tuple[float, ...]:
     return (term.sxy,) if isinstance(term, Gaussian) else (term.sxy, term.srgb)
 
 
+@lru_cache(maxsize=8)
+def pixel_order(height: int, width: int, device: torch.device) -> Tensor | None:
+    """Pixels in the order in which lattices and mean field hold them, (H*W,), int64.
+
+    A Z-order curve: pixels that are close in the image are close in memory, in both directions,
+    so that what a filter gathers is in the cache. None for small images, which are left as they
+    are.
+    """
+    if height * width <= _SMALL_IMAGE:
+        return None
+    place = torch.zeros(height, width, dtype=torch.int64, device=device)
+    for bit in range(max(height, width).bit_length()):
+        rows, columns = (torch.arange(side, device=device) >> bit & 1 for side in (height, width))
+        place += (rows[:, None] * 2 + columns) << (2 * bit)
+    return place.view(-1).argsort()
+
+
 def _positions(height: int, width: int, like: Tensor, sxy: float) -> Tensor:
-    """Pixel positions (x/sxy, y/sxy), (2, H*W)."""
+    """Pixel positions (x/sxy, y/sxy) in `pixel_order`, (2, H*W)."""
     rows = torch.arange(height, dtype=like.dtype, device=like.device) / sxy
     columns = torch.arange(width, dtype=like.dtype, device=like.device) / sxy
-    return torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
+    positions = torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
+    return in_order(positions, pixel_order(height, width, like.device))
+
+
+def in_order(maps: Tensor, order: Tensor | None) -> Tensor:
+    """Maps (..., N) with their pixels in an order; as they are without one."""
+    return maps if order is None else maps.index_select(-1, order)
 
 
 @lru_cache(maxsize=8)
@@ -90,6 +114,7 @@ def _cached_lattice(
 def forget_position_lattices() -> None:
     """Drop the remembered position-only lattices, to free their memory or to time their making."""
     _cached_lattice.cache_clear()
+    pixel_order.cache_clear()
 
 
 def position_lattice(height: int, width: int, images: int, sxy: float, like: Tensor) -> Lattice:
@@ -126,7 +151,7 @@ def build_lattices(
     if count == 0:
         raise ValueError("images: expected one image or more, got an empty batch")
     like = torch.empty(0, dtype=dtype, device=images.device)
-    colours = images.flatten(2).to(dtype)
+    colours = in_order(images.flatten(2), pixel_order(height, width, images.device)).to(dtype)
     terms = []
     for term in config.terms:
         if isinstance(term, Gaussian):

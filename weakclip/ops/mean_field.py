@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from weakclip.ops.crf_lattices import Lattices, kind_of, position_lattice
+from weakclip.ops.crf_lattices import Lattices, kind_of, pixel_order, position_lattice
 from weakclip.ops.crf_terms import Bilateral, CRFConfig, Gaussian, check_matrix
 from weakclip.ops.permutohedral import Lattice, join
 from weakclip.ops.shapes import dims
@@ -53,17 +53,32 @@ def mean_field(unary: Tensor, lattices: Lattices | Sequence[Lattices], config: C
     if not math.isfinite(float(unary.sum())):
         raise ValueError("unary: expected finite energies, got NaN or infinity")
     messages = _assemble(lattices, config, unary)
+    order = pixel_order(height, width, unary.device)
     on_cpu = unary.device.type == "cpu"
     for softmax in (_BaseTwo(), _Shifted()) if on_cpu else (_Shifted(),):
         # The likeliest label of each pixel gets energy 0, so that nothing underflows.
         logits = (unary.amin(1, keepdim=True) - unary).mul_(softmax.scale).flatten(2)
-        rows = logits.mT.reshape(-1, labels).contiguous()
+        rows = _to_rows(logits, order)
         del logits
         marginals = _iterate(rows, messages, config.iterations, softmax)
         if marginals is not None:
             break
     assert marginals is not None  # the last softmax takes any logits
-    return marginals.view(count, -1, labels).mT.reshape(count, labels, height, width)
+    return _to_maps(marginals, count, order).view(count, labels, height, width)
+
+
+def _to_rows(maps: Tensor, order: Tensor | None) -> Tensor:
+    """(B, L, N) to (B*N, L), the pixels of each image in an order."""
+    rows = maps.mT.contiguous()
+    return (rows if order is None else rows.index_select(1, order)).flatten(0, 1)
+
+
+def _to_maps(rows: Tensor, count: int, order: Tensor | None) -> Tensor:
+    """(B*N, L) to (B, L, N); undoes `_to_rows`."""
+    images = torch.unflatten(rows, 0, (count, -1))
+    if order is not None:
+        images = torch.empty_like(images).index_copy_(1, order, images)
+    return images.mT.contiguous()
 
 
 def _iterate(

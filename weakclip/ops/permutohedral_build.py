@@ -1,7 +1,9 @@
 """Building the permutohedral lattice: number the vertices, find their neighbours, normalise.
 
-All by sorting integer keys, so that it runs on any device and for many images at once. Vertices are
-sorted per image and remainder: short sorts cost less than a long one.
+All by sorting integer keys, so that it runs on any device and for many images at once. Keys are
+sorted per image and remainder: short sorts cost less than a long one. Vertices are then numbered in
+the order in which the pixels first touch them, so that what lies together in the image lies
+together in memory: filtering is gathering, and the cache decides how fast that is.
 """
 
 from __future__ import annotations
@@ -26,24 +28,44 @@ _MAX_KEY_BITS = 62
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Numbering:
-    """Which vertex each of the B*(d+1)*N splat entries goes to.
+    """Which vertex each of the B*(d+1)*N corners of the pixels' simplices is.
 
-    Vertices are numbered image by image, by remainder within an image, and by key within those.
-    Entries are kept in that order too, N to a remainder of an image.
+    Vertices are numbered image by image, and in an image by the first pixel that touches them.
 
     Attributes:
-        order: Pixel (of its image) of each entry, (B, d+1, N), int64.
-        vertex: Vertex of each entry, (B, d+1, N), int32.
-        start: First entry of each vertex, and a last offset, (M + 1,), int32.
-        keys: Key of each vertex among all images and remainders, ascending, (M,), int64.
-        counts: Vertices of each image and remainder, (B, d+1).
+        vertex: Vertex of each corner, (B, d+1, N), int32.
+        corner: Corners vertex by vertex, as positions in `vertex`, (B*(d+1)*N,), int64.
+        pixel: Pixel, among those of all images, of each of `corner`, int32.
+        start: First of `corner` of each vertex, and a last offset, (M + 1,), int32.
+        keys: Key of each vertex among all images and remainders, (M,), int64.
+        below: Key one step down an axis, less the stride of the axis, (M,), int64.
+        counts: Vertices of each image, B integers.
     """
 
-    order: Tensor
     vertex: Tensor
+    corner: Tensor
+    pixel: Tensor
     start: Tensor
     keys: Tensor
-    counts: Tensor
+    below: Tensor
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sorted:
+    """Corners sorted by key, within each image and remainder.
+
+    Attributes:
+        keys: No key stands in two rows, (B, d+1, N), int64.
+        order: Pixel of its image of each, (B, d+1, N), int64.
+        vertex: Number of each key among the distinct ones, (B*(d+1)*N,), int32.
+        first: Position of the first corner of each distinct key, (M,), int64.
+    """
+
+    keys: Tensor
+    order: Tensor
+    vertex: Tensor
+    first: Tensor
 
 
 def build_lattice(features: Tensor) -> Lattice:
@@ -69,7 +91,7 @@ def build_lattice(features: Tensor) -> Lattice:
     numbering = _number(keys.view(shape).transpose(0, 1).contiguous(), box)
     weights = weights.view(shape).transpose(0, 1).contiguous()
     raw = Lattice(
-        vertex_counts=tuple(numbering.counts.sum(1).tolist()),
+        vertex_counts=numbering.counts,
         slice=_slice_matrix(numbering, weights),
         splat=_splat_matrix(numbering, weights),
         blur=_blur_matrices(numbering, box, features.dtype),
@@ -78,46 +100,82 @@ def build_lattice(features: Tensor) -> Lattice:
 
 
 def _number(keys: Tensor, box: KeyBox) -> _Numbering:
-    """Number the distinct keys (B, d+1, N) of each image and remainder in ascending order."""
-    images, corners, _ = keys.shape
-    ordered, order = sort_rows(keys)
+    """Number the distinct keys (B, d+1, N) of each image and remainder."""
+    images, corners, pixels = keys.shape
+    found = _sort(keys, box)
+    row = found.first // pixels
+    image, remainder = row // corners, row % corners
+    pixel = found.order.view(-1).index_select(0, found.first)
+    _, turn = sort_rows((image * pixels + pixel) * corners + remainder)  # by the first touch
+    number = torch.empty(len(turn), dtype=torch.int32, device=keys.device)
+    number.scatter_(0, turn, torch.arange(len(turn), dtype=torch.int32, device=keys.device))
+
     rows = torch.arange(images * corners, device=keys.device).view(images, corners, 1)
-    ordered += rows * box.cells  # no key twice, whatever the image and remainder
+    corner = (found.order + rows * pixels).view(-1)
+    vertex = number.index_select(0, found.vertex)
+    vertex = torch.empty_like(vertex).scatter_(0, corner, vertex).view(keys.shape)
+    taken, start = _in_turn(found.first, turn, len(corner))
+    places = found.order.add_(rows // corners * pixels).view(-1).int()
+    step = torch.where(remainder > 0, -box.cells, (corners - 1) * box.cells - sum(box.strides))
+    known = found.keys.view(-1).index_select(0, found.first)
+    return _Numbering(
+        vertex=vertex,
+        corner=corner.index_select(0, taken),
+        pixel=places.index_select(0, taken),
+        start=start,
+        keys=known.index_select(0, turn),
+        below=(known + step).index_select(0, turn),
+        counts=tuple(torch.bincount(image, minlength=images).tolist()),
+    )
+
+
+def _sort(keys: Tensor, box: KeyBox) -> _Sorted:
+    ordered, order = sort_rows(keys)
+    rows = torch.arange(keys.shape[0] * keys.shape[1], device=keys.device)
+    ordered += (rows * box.cells).view(*keys.shape[:2], 1)
     flat = ordered.view(-1)
     is_first = torch.ones_like(flat, dtype=torch.bool)
     torch.ne(flat[1:], flat[:-1], out=is_first[1:])
-    first = is_first.nonzero()[:, 0]
-    vertex = is_first.cumsum(0, dtype=torch.int32).sub_(1)
-    return _Numbering(
+    return _Sorted(
+        keys=ordered,
         order=order,
-        vertex=vertex.view(keys.shape),
-        start=torch.cat([first, first.new_tensor([len(flat)])]).int(),
-        keys=flat.index_select(0, first),
-        counts=is_first.view(keys.shape).sum(2),
+        vertex=is_first.cumsum(0, dtype=torch.int32).sub_(1),
+        first=is_first.nonzero()[:, 0],
     )
+
+
+def _in_turn(first: Tensor, turn: Tensor, total: int) -> tuple[Tensor, Tensor]:
+    """Ranges from `first` to the next one, taken in another turn.
+
+    Args:
+        first: Begin of each of M ranges, ascending from 0, int64.
+        turn: Ranges in their new order, (M,), int64.
+        total: End of the last range.
+
+    Returns:
+        Positions in the new order, (total,), int64; new begin of each range, and the end, int32.
+    """
+    length = torch.diff(first, append=first.new_tensor([total])).index_select(0, turn)
+    start = torch.cat([length.new_zeros(1), length.cumsum(0)])
+    shift = first.index_select(0, turn) - start[:-1]
+    taken = shift.repeat_interleave(length, output_size=total)
+    return taken.add_(torch.arange(total, device=first.device)), start.int()
 
 
 def _slice_matrix(numbering: _Numbering, weights: Tensor) -> SparseRows:
     """One row per pixel with the d+1 vertices around it and their weights (B, d+1, N)."""
-    corners = weights.shape[1]
-    around = torch.empty_like(numbering.vertex).scatter_(2, numbering.order, numbering.vertex)
     return SparseRows(
-        index=around.transpose(1, 2).reshape(-1),
+        index=numbering.vertex.transpose(1, 2).reshape(-1),
         weight=weights.transpose(1, 2).reshape(-1),
-        start=_equal_rows(weights.numel(), corners, weights.device),
+        start=_equal_rows(weights.numel(), weights.shape[1], weights.device),
     )
 
 
 def _splat_matrix(numbering: _Numbering, weights: Tensor) -> SparseRows:
     """One row per vertex with the pixels around it and their weights (B, d+1, N)."""
-    images, corners, pixels = weights.shape
-    order = numbering.order.int()
-    row = torch.arange(images * corners, dtype=torch.int32, device=weights.device)
-    entry = order + (row * pixels).view(images, corners, 1)
-    image = torch.arange(images, dtype=torch.int32, device=weights.device)
     return SparseRows(
-        index=order.add_((image * pixels).view(images, 1, 1)).view(-1),
-        weight=weights.view(-1).index_select(0, entry.view(-1)),
+        index=numbering.pixel,
+        weight=weights.view(-1).index_select(0, numbering.corner),
         start=numbering.start,
     )
 
@@ -132,18 +190,14 @@ def _blur_matrices(
     a missing neighbour being the vertex itself with weight 0: rows of one length are summed twice
     as fast as rows of one, two or three.
     """
-    corners = len(box.strides)
-    remainder = torch.full_like(numbering.counts, -box.cells)
-    remainder[:, 0] = (corners - 1) * box.cells - sum(box.strides)
-    down = numbering.keys + remainder.view(-1).repeat_interleave(numbering.counts.view(-1))
     table = KeyTable(numbering.keys)
-    count = len(numbering.keys)
-    start = _equal_rows(3 * count, 3, down.device)
-    here = torch.arange(count, dtype=torch.int32, device=down.device)
+    count, device = len(numbering.keys), numbering.keys.device
+    start = _equal_rows(3 * count, 3, device)
+    here = torch.arange(count, dtype=torch.int32, device=device)
     matrices = []
     for stride in box.strides:
-        below = table.find(down + stride)
-        above = torch.full((count + 1,), -1, dtype=torch.int32, device=down.device)
+        below = table.find(numbering.below + stride)
+        above = torch.full((count + 1,), -1, dtype=torch.int32, device=device)
         above.scatter_(0, below.long() + 1, here)  # -1 goes to the spare first place
         beside = (below, above[1:])
         index = [here, *(torch.where(vertex < 0, here, vertex) for vertex in beside)]

@@ -41,7 +41,7 @@ class KeyTable:
     """
 
     def __init__(self, keys: Tensor) -> None:
-        """Enter the keys, (M,), int64, ascending and distinct, M of 1 or more."""
+        """Enter the keys, (M,), int64, distinct, M of 1 or more."""
         count = len(keys)
         self._bits = (_SLOTS_PER_KEY * count - 1).bit_length()
         self._keys = torch.cat([keys, keys.new_tensor([torch.iinfo(keys.dtype).min])])
@@ -49,10 +49,11 @@ class KeyTable:
         slots = self._slots(keys)
         self._holder = torch.full((1 << self._bits,), count, dtype=torch.int32, device=keys.device)
         self._holder.scatter_(0, slots, numbers)
-        self._lost = numbers[self._holder.index_select(0, slots) != numbers]
-        self._lost_keys = keys.index_select(0, self._lost)
+        lost = numbers[self._holder.index_select(0, slots) != numbers]
         self._shared = torch.zeros(1 << self._bits, dtype=torch.bool, device=keys.device)
-        self._shared[slots.index_select(0, self._lost)] = True
+        self._shared[slots.index_select(0, lost)] = True
+        self._lost_keys, order = keys.index_select(0, lost).sort()
+        self._lost = lost.index_select(0, order)
 
     def find(self, wanted: Tensor) -> Tensor:
         """Positions of wanted keys among the keys.

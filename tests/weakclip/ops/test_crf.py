@@ -35,9 +35,11 @@ from weakclip.ops.crf import (
     unary_from_labels,
     unary_from_probs,
 )
+from weakclip.ops.crf_lattices import forget_position_lattices, pixel_order
 
 DATA = Path(__file__).parents[2] / "data"
 NEAR = Gaussian(sxy=3, weight=3)
+
 ALIKE = Bilateral(sxy=80, srgb=13, weight=10)
 
 
@@ -287,6 +289,32 @@ def test_huge_weights_do_not_overflow(weight: float) -> None:
     expected = reference_mean_field(unary, [(kernel, -weight * np.eye(3))], 1)
     first = dense_crf(images, probs, replace(config, iterations=1))[0].reshape(3, -1)
     np.testing.assert_allclose(first, expected, atol=5e-3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 8), (1, 9), (7, 1), (6, 6)])
+def test_the_order_of_pixels_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, height: int, width: int
+) -> None:
+    images, probs = smooth(2, 3, height, width)
+    config = replace(WEAKCLIP_VOC, terms=(*WEAKCLIP_VOC.terms, replace(ALIKE, weight=2.0)))
+    plain = dense_crf(images, probs, config)
+    monkeypatch.setattr("weakclip.ops.crf_lattices._SMALL_IMAGE", 0)
+    forget_position_lattices()
+    order = pixel_order(height, width, images.device)
+    found = dense_crf(images, probs, config)
+    forget_position_lattices()
+    assert order is not None
+    assert order.sort().values.tolist() == list(range(height * width))
+    torch.testing.assert_close(found, plain, atol=1e-5, rtol=0)
+
+
+def test_pixels_follow_a_curve_that_stays_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weakclip.ops.crf_lattices._SMALL_IMAGE", 0)
+    forget_position_lattices()
+    order = pixel_order(4, 4, torch.device("cpu"))
+    forget_position_lattices()
+    assert order is not None
+    assert order.tolist() == [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15]
 
 
 def test_many_vertices_are_filtered_label_by_label(monkeypatch: pytest.MonkeyPatch) -> None:

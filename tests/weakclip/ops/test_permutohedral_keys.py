@@ -27,7 +27,7 @@ def test_rows_of_one_key_and_short_integers_are_sorted() -> None:
 @pytest.mark.parametrize("count", [1, 2, 1000])
 def test_keys_are_found_and_others_are_not(count: int) -> None:
     generator = torch.Generator().manual_seed(count)
-    keys = (torch.randperm(4 * count, generator=generator)[:count] * 3 - 5).sort().values
+    keys = torch.randperm(4 * count, generator=generator)[:count] * 3 - 5
     wanted = torch.arange(-20, 12 * count)
     found = KeyTable(keys).find(wanted)
     place = {int(key): number for number, key in enumerate(keys)}
@@ -36,5 +36,5 @@ def test_keys_are_found_and_others_are_not(count: int) -> None:
 
 def test_keys_that_all_share_a_slot_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weakclip.ops.permutohedral_keys._MULTIPLIER", 0)
-    table = KeyTable(torch.tensor([-4, 0, 9, 10]))
-    assert table.find(torch.tensor([10, 9, 0, -4, 3, 11])).tolist() == [3, 2, 1, 0, -1, -1]
+    table = KeyTable(torch.tensor([9, 0, 10, -4]))
+    assert table.find(torch.tensor([10, 9, 0, -4, 3, 11])).tolist() == [2, 0, 1, 3, -1, -1]
