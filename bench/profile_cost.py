@@ -9,7 +9,7 @@ device, which does no arithmetic, so paper size takes seconds on any machine.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from weakclip.config import WeakCLIPConfig
     from weakclip.matching import Matched
     from weakclip.model import WeakCLIP
+    from weakclip.pyramid import Level, Pyramid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,7 @@ def _stages(model: WeakCLIP, images: Tensor) -> dict[str, Flops]:
         features = model.encode(images)
     costs = {"image tower": Flops(forward=encoding.get_total_flops(), backward=0)}
     (text,), costs["text tower"] = _measure(lambda: (model.text(),))
-    pyramid, costs["adapter"] = _measure(lambda: model.adapter(features.taps))
+    pyramid, costs["adapter"] = _measure_levels(lambda: model.adapter(features.taps))
     matched, costs["matching"] = _measure(
         lambda: _pair(model.matching(text, features.global_embedding, features.dense_embedding))
     )
@@ -135,6 +136,19 @@ def _stages(model: WeakCLIP, images: Tensor) -> dict[str, Flops]:
     levels, costs["fpn"] = _measure(lambda: neck(guided))
     _, costs["head"] = _measure(lambda: (head(levels),))
     return costs
+
+
+def _measure_levels(run: Callable[[], Pyramid]) -> tuple[Pyramid, Flops]:
+    """`_measure` of an adapter. What it leaves to the reader of its levels is counted there."""
+    levels: list[Level] = []
+
+    def sources() -> list[Tensor]:
+        levels.extend(run())
+        return [level.source for level in levels]
+
+    cut, cost = _measure(sources)
+    pairs = zip(levels, cut, strict=True)
+    return tuple(replace(level, source=source) for level, source in pairs), cost
 
 
 def _pair(matched: Matched) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,8 @@
 Why: the release computes weight gradients of both frozen towers and multiplies them by zero, keeps
 attention matrices, runs the CRF image by image with lattices made anew, takes all towers through
 the optimiser at rate 0, and computes a 4096 x 4096 distance matrix per image that nothing reads.
-None of it changes a result, so both steps must agree, which is checked before anything is timed.
+Adapter and decoder run layer by layer (`bench/release_network.py`); ours merges linear layers. None
+of it changes a result, so both steps must agree, which is checked before anything is timed.
 
 How to read it: rounds alternate, so a busy machine slows both; the ratio is release over ours,
 median of rounds. The CRF is ours on both sides: the ratio is that of the *work*, not of languages.
@@ -32,6 +33,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bench.errors import BenchError
 from bench.profile_subject import SIZES, LibraryStep, config_at, make_subject, random_batch
 from bench.provenance import checkout_state, device_name, utc_now, versions
+from bench.release_network import layer_by_layer
 from bench.store import write_atomically
 from weakclip.clip.tower import Features
 from weakclip.config import MICRO, SeedAndBoundary
@@ -116,7 +118,8 @@ class ReleaseStep:
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Take a step; return the weighted losses by name, detached."""
         with sdpa_kernel(SDPBackend.MATH):
-            output = self.model(encode_with_gradients(self.model.image_tower, batch.images))
+            features = encode_with_gradients(self.model.image_tower, batch.images)
+            output = layer_by_layer(self.model, features)
             losses = self._losses(output.logits, output.score_map, batch)
             self.optimiser.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]

@@ -1,7 +1,8 @@
 """Slot `adapter`: four taps at the stride of the patches become a feature pyramid.
 
-Every kind is a module `adapter(taps) -> levels`: four maps (B, D, h, w) in, four maps of D
-channels out, finest first.
+Every kind is a module `adapter(taps) -> pyramid`: four maps (B, D, h, w) in, four levels of D
+channels out, finest first. Where a level ends in a linear step, that is left to its reader
+(`weakclip/pyramid.py`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
+from weakclip.pyramid import Deconvolved, Enlarged, Finished
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-Pyramid = tuple["Tensor", ...]
-"""Four maps, finest first: strides 4, 8, 16, 32 for patches of 16."""
+    from weakclip.pyramid import Pyramid
+
+    Taps = tuple[Tensor, ...]
 
 
 class PyramidLayers(nn.Module):
@@ -42,36 +46,43 @@ class PyramidLayers(nn.Module):
         self.level2 = nn.GroupNorm(1, channels)
         self.level3 = nn.GroupNorm(1, channels)
 
-    def forward(self, taps: Pyramid) -> Pyramid:
+    def forward(self, taps: Taps) -> Pyramid:
         """The pyramid, (B, D, 4h, 4w), (B, D, 2h, 2w), (B, D, h, w), (B, D, h // 2, w // 2)."""
         return (
-            self.level0(taps[0]),
-            self.level1(taps[1]),
-            self.level2(taps[2]),
-            _halve(self.level3(taps[3])),
+            _before_last(self.level0, taps[0]),
+            _before_last(self.level1, taps[1]),
+            Finished(self.level2(taps[2])),
+            Finished(_halve(self.level3(taps[3]))),
         )
 
 
 class ResampledTaps(nn.Module):
     """The taps resized bilinearly or max-pooled to the pyramid's strides; no weights."""
 
-    def forward(self, taps: Pyramid) -> Pyramid:
+    def forward(self, taps: Taps) -> Pyramid:
         """The pyramid, (B, D, 4h, 4w), (B, D, 2h, 2w), (B, D, h, w), (B, D, h // 2, w // 2)."""
-        return (_enlarge(taps[0], 4), _enlarge(taps[1], 2), taps[2], _halve(taps[3]))
+        return (
+            Enlarged(taps[0], 4),
+            Enlarged(taps[1], 2),
+            Finished(taps[2]),
+            Finished(_halve(taps[3])),
+        )
 
 
 class UnscaledTaps(nn.Module):
     """The taps as they are; no weights. The decoder then works at the stride of the patches."""
 
-    def forward(self, taps: Pyramid) -> Pyramid:
+    def forward(self, taps: Taps) -> Pyramid:
         """The taps, four times (B, D, h, w)."""
-        return taps
+        return tuple(Finished(tap) for tap in taps)
+
+
+def _before_last(layers: nn.Sequential, tap: Tensor) -> Deconvolved:
+    """A level before its last layer, a deconvolution."""
+    *_, last = layers
+    return Deconvolved(layers[:-1](tap), last.get_parameter("weight"), last.get_parameter("bias"))
 
 
 def _halve(level: Tensor) -> Tensor:
     # A side of one cell stays: a 2 x 2 window would leave nothing.
     return F.max_pool2d(level, (min(2, level.shape[2]), min(2, level.shape[3])))
-
-
-def _enlarge(level: Tensor, factor: int) -> Tensor:
-    return F.interpolate(level, scale_factor=factor, mode="bilinear", align_corners=False)

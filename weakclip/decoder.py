@@ -5,18 +5,23 @@ Every kind is a module `decoder(pyramid, score_map) -> logits`, at the size of l
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
+from weakclip.pyramid import Finished, Joined
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from weakclip.adapter import Pyramid
+    from weakclip.pyramid import Level, Pyramid
+
+    Maps = tuple[Tensor, ...]
 
 
 class FPNDecoder(nn.Module):
@@ -61,18 +66,18 @@ class FPNDecoder(nn.Module):
         """Class logits.
 
         Args:
-            pyramid: Four maps of D channels, finest first.
+            pyramid: Four levels of D channels, finest first.
             score_map: Score map, (B, K, h, w); resized with align_corners true.
 
         Returns:
             Logits at the size of level 0, (B, K, 4h, 4w) for a full pyramid.
         """
-        levels = list(pyramid)
+        levels: list[Level | Joined] = list(pyramid)
         for index in self.score_levels:
-            size = levels[index].shape[-2:]
-            scores = F.interpolate(score_map, size, mode="bilinear", align_corners=True)
-            levels[index] = torch.cat([levels[index], self.score_scale * scores], dim=1)
-        logits: Tensor = self.head(self.neck(tuple(levels)))
+            level = pyramid[index]
+            scores = F.interpolate(score_map, level.size, mode="bilinear", align_corners=True)
+            levels[index] = Joined((level, Finished(self.score_scale * scores)))
+        logits: Tensor = self.head(self.neck(levels))
         return logits
 
 
@@ -86,7 +91,7 @@ class ScoreMapUpsampling(nn.Module):
 
     def forward(self, pyramid: Pyramid, score_map: Tensor) -> Tensor:
         """Logits at the size of level 0."""
-        size = pyramid[0].shape[-2:]
+        size = pyramid[0].size
         return F.interpolate(score_map / self.tau, size, mode="bilinear", align_corners=False)
 
 
@@ -103,9 +108,12 @@ class FeaturePyramid(nn.Module):
         for layer in (*self.laterals, *self.outputs):
             _initialise_xavier(layer)
 
-    def forward(self, levels: Pyramid) -> Pyramid:
-        """The levels at the same sizes, (B, C, h_i, w_i), finest first."""
-        merged = [layer(level) for layer, level in zip(self.laterals, levels, strict=True)]
+    def forward(self, levels: Sequence[Level | Joined]) -> Maps:
+        """Maps of the levels' sizes, (B, C, h_i, w_i), finest first."""
+        merged = [
+            level.project(layer.get_parameter("weight"), layer.get_parameter("bias"))
+            for layer, level in zip(self.laterals, levels, strict=True)
+        ]
         for index in range(len(merged) - 1, 0, -1):
             size = merged[index - 1].shape[-2:]
             merged[index - 1] = merged[index - 1] + F.interpolate(merged[index], size)
@@ -113,7 +121,11 @@ class FeaturePyramid(nn.Module):
 
 
 class SemanticHead(nn.Module):
-    """Per level convolutions and doublings up to level 0, summed, then a 1x1 classifier."""
+    """Per level convolutions and doublings up to level 0, summed, then a 1x1 classifier.
+
+    The classifier is linear, and so are doubling, sum and the dropout of whole channels. It
+    therefore comes before a level's last doubling: K channels are enlarged instead of C.
+    """
 
     def __init__(self, channels: int, classes: int, dropout: float) -> None:
         """Initialise for four levels of `channels` channels."""
@@ -125,14 +137,19 @@ class SemanticHead(nn.Module):
         self.classifier = nn.Conv2d(channels, classes, 1)
         nn.init.constant_(self.classifier.get_parameter("bias"), 0)
 
-    def forward(self, levels: Pyramid) -> Tensor:
-        """Logits at the size of level 0."""
+    def forward(self, levels: Maps) -> Tensor:
+        """Logits at the size of level 0, (B, K, h_0, w_0), from four maps (B, C, h_i, w_i)."""
         size = (levels[0].shape[2], levels[0].shape[3])
-        total = torch.zeros_like(levels[0])
-        for level, stages in zip(levels, self.scales, strict=True):
-            total = total + _climb(level, stages, size)
-        logits: Tensor = self.classifier(self.dropout(total))
-        return logits
+        channels = self.dropout(levels[0].new_ones(*levels[0].shape[:2], 1, 1)).flatten(1)
+        weight = self.classifier.weight.flatten(1) * channels.unsqueeze(1)  # (B, K, C)
+        bias = self.classifier.get_parameter("bias").view(-1, 1, 1)
+        return sum(
+            (
+                _climb(level, stages, partial(_classify, weight), size)
+                for level, stages in zip(levels, self.scales, strict=True)
+            ),
+            start=bias,
+        )
 
 
 class ConvBNReLU(nn.Module):
@@ -150,19 +167,34 @@ class ConvBNReLU(nn.Module):
         return F.relu(self.bn(self.conv(features)))
 
 
-def _climb(features: Tensor, stages: nn.Module, size: tuple[int, int]) -> Tensor:
-    """Run the stages of a level, doubling after each until `size`, and end exactly there.
+def _climb(
+    features: Tensor,
+    stages: nn.Module,
+    classify: Callable[[Tensor], Tensor],
+    size: tuple[int, int],
+) -> Tensor:
+    """Run the stages of a level, doubling after each until `size`; logits that end exactly there.
 
     Sides that are no powers of two of each other (an odd grid was halved) are made to fit in a
     last resize, as in the release.
     """
-    for stage in stages.children():
-        features = stage(features)
-        doubled = [
-            min(2 * side, limit) for side, limit in zip(features.shape[2:], size, strict=True)
-        ]
-        features = _resize(features, (doubled[0], doubled[1]))
-    return _resize(features, size)
+    *early, last = stages.children()
+    for stage in early:
+        features = _double(stage(features), size)
+    return _resize(_double(classify(last(features)), size), size)
+
+
+def _classify(weight: Tensor, features: Tensor) -> Tensor:
+    """1x1 convolution of each image (B, C, h, w) with weights of its own, (B, K, C)."""
+    cells = torch.bmm(features.permute(0, 2, 3, 1).flatten(1, 2), weight.transpose(1, 2))
+    return torch.unflatten(cells.transpose(1, 2), 2, features.shape[2:])
+
+
+def _double(features: Tensor, limit: tuple[int, int]) -> Tensor:
+    height, width = (
+        min(2 * side, most) for side, most in zip(features.shape[2:], limit, strict=True)
+    )
+    return _resize(features, (height, width))
 
 
 def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:

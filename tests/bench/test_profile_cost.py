@@ -97,15 +97,20 @@ def test_flops_are_those_of_the_formulas() -> None:
     projections = 2 * (tokens * WIDTH * WIDTH)
     assert found["image tower"].forward == 6 * block + patches + projections
     assert found["image tower"].backward == 0
-    deconvolutions = 2 * COUNT * WIDTH**2 * 4 * (64 + 256 + 64)
-    assert found["adapter"].forward == deconvolutions
-    assert found["adapter"].backward == 2 * deconvolutions
+    deconvolution = 2 * COUNT * WIDTH**2 * 4 * 64  # the first of level 0, before a non-linearity
+    assert found["adapter"].forward == deconvolution
+    assert found["adapter"].backward == 2 * deconvolution
     assert found["score map"].forward == 2 * COUNT * CLASSES * WIDTH * 64
     cells = COUNT * (32**2 + 16**2 + 8**2 + 4**2)
-    neck = 2 * cells * 48 * (WIDTH + CLASSES + 9 * 48)
+    # The last deconvolutions of levels 0 and 1 are merged with the laterals that follow them.
+    kernels = 2 * 2 * WIDTH * 48 * (4 * WIDTH) + 2 * 2 * WIDTH * 48
+    merged = 2 * COUNT * (16**2 + 8**2) * WIDTH * 4 * 48
+    plain = 2 * COUNT * (8**2 + 4**2) * WIDTH * 48
+    neck = kernels + merged + plain + 2 * cells * 48 * (CLASSES + 9 * 48)
     assert found["fpn"].forward == neck
     stages = 32**2 + 16**2 + (8**2 + 16**2) + (4**2 + 8**2 + 16**2)
-    assert found["head"].forward == 2 * COUNT * 48 * (9 * 48 * stages + CLASSES * 32**2)
+    classified = 32**2 + 3 * 16**2  # each level before its last doubling
+    assert found["head"].forward == 2 * COUNT * 48 * (9 * 48 * stages + CLASSES * classified)
 
 
 def test_what_is_switched_off_at_micro_size_is_off_at_paper_size() -> None:

@@ -96,7 +96,7 @@ def evaluate(model: WeakCLIP, config: Mapping[str, Any], arrays: Arrays) -> dict
     model.zero_grad()
     torch.autograd.backward(list(losses.values()))
     return {
-        **{f"out/adapter_level{index}": level for index, level in enumerate(pyramid[0])},
+        **{f"out/adapter_level{index}": level.features() for index, level in enumerate(pyramid[0])},
         **{f"out/neck_level{index}": level for index, level in enumerate(neck[0])},
         "out/global_embedding": features.global_embedding,
         "out/dense_embedding": features.dense_embedding,
@@ -131,8 +131,8 @@ def compare(key: str, ours: Tensor | None, reference: np.ndarray[Any, Any]) -> R
     return Row(key, error, relative, tolerance, passed=relative <= tolerance)
 
 
-def _watch(module: torch.nn.Module) -> list[tuple[Tensor, ...]]:
-    seen: list[tuple[Tensor, ...]] = []
+def _watch(module: torch.nn.Module) -> list[tuple[Any, ...]]:
+    seen: list[tuple[Any, ...]] = []
     module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     return seen
 

@@ -20,17 +20,19 @@ def test_levels_have_the_pyramids_strides_and_the_taps_channels(
     adapter: nn.Module, grid: tuple[int, int], sizes: list[tuple[int, int]]
 ) -> None:
     levels = adapter(tuple(torch.randn(2, 6, *grid) for _ in range(4)))
-    assert [tuple(level.shape) for level in levels] == [(2, 6, *size) for size in sizes]
+    assert [tuple(level.features().shape) for level in levels] == [(2, 6, *size) for size in sizes]
+    assert [level.size for level in levels] == sizes
 
 
 def test_resampling_keeps_a_constant_and_pools_the_maximum() -> None:
     taps = (torch.full((1, 1, 2, 2), 3.0), *(torch.arange(4.0).view(1, 1, 2, 2),) * 3)
     levels = ResampledTaps()(taps)
-    torch.testing.assert_close(levels[0], torch.full((1, 1, 8, 8), 3.0))
-    torch.testing.assert_close(levels[2], taps[2])
-    assert levels[3].item() == 3.0
+    torch.testing.assert_close(levels[0].features(), torch.full((1, 1, 8, 8), 3.0))
+    torch.testing.assert_close(levels[2].features(), taps[2])
+    assert levels[3].features().item() == 3.0
 
 
 def test_single_scale_leaves_the_taps_alone() -> None:
     taps = tuple(torch.randn(1, 2, 3, 3) for _ in range(4))
-    assert UnscaledTaps()(taps) is taps
+    levels = UnscaledTaps()(taps)
+    assert all(level.features() is tap for level, tap in zip(levels, taps, strict=True))

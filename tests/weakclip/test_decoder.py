@@ -5,12 +5,17 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from weakclip.decoder import FeaturePyramid, FPNDecoder, ScoreMapUpsampling, SemanticHead
+from weakclip.pyramid import Finished
 
 SCORES = torch.randn(2, 5, 4, 6, generator=torch.Generator().manual_seed(0))
 
 
-def pyramid(*sizes: tuple[int, int], channels: int = 6) -> tuple[torch.Tensor, ...]:
+def maps_of(*sizes: tuple[int, int], channels: int = 6) -> tuple[torch.Tensor, ...]:
     return tuple(torch.randn(2, channels, *size) for size in sizes)
+
+
+def pyramid(*sizes: tuple[int, int]) -> tuple[Finished, ...]:
+    return tuple(Finished(level) for level in maps_of(*sizes))
 
 
 @pytest.mark.parametrize("levels", [(), (2,), (0, 1, 2, 3)])
@@ -40,16 +45,16 @@ def test_logits_have_the_size_of_the_finest_level(sizes: list[tuple[int, int]]) 
 def test_coarse_levels_reach_the_fine_ones_from_the_top_down() -> None:
     neck = FeaturePyramid((6, 6, 6, 6), 8)
     maps = list(pyramid((16, 16), (8, 8), (4, 4), (2, 2)))
-    before = neck(tuple(maps))
-    maps[1] = maps[1] + 1
-    after = neck(tuple(maps))
+    before = neck(maps)
+    maps[1] = Finished(maps[1].source + 1)
+    after = neck(maps)
     changed = [not torch.equal(old, new) for old, new in zip(before, after, strict=True)]
     assert changed == [True, True, False, False]
 
 
 def test_head_climbs_by_doubling() -> None:
     head = SemanticHead(4, 3, 0.0).eval()
-    levels = pyramid((8, 8), (4, 4), (2, 2), (1, 1), channels=4)
+    levels = maps_of((8, 8), (4, 4), (2, 2), (1, 1), channels=4)
     total = head.scales[0][0](levels[0])  # type: ignore[index]
     for level in (1, 2, 3):
         features = levels[level]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from weakclip.clip.tower import Features
+    from weakclip.pyramid import Pyramid
 
 SMALLEST = 1e-6  # deviation of a channel that never changes
 
@@ -38,13 +39,13 @@ class StandardisedTaps(nn.Module):
         self.register_buffer("deviation", statistics[1, :, :, None, None])
         self.adapter = adapter
 
-    def forward(self, taps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def forward(self, taps: tuple[Tensor, ...]) -> Pyramid:
         """The pyramid of the standardised taps, each tap (B, D, h, w)."""
         standard = tuple(
             (tap - mean) / deviation
             for tap, mean, deviation in zip(taps, self.mean, self.deviation, strict=True)
         )
-        pyramid: tuple[Tensor, ...] = self.adapter(standard)
+        pyramid: Pyramid = self.adapter(standard)
         return pyramid
 
 
