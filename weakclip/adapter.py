@@ -49,11 +49,16 @@ class PyramidLayers(nn.Module):
     def forward(self, taps: Taps) -> Pyramid:
         """The pyramid, (B, D, 4h, 4w), (B, D, 2h, 2w), (B, D, h, w), (B, D, h // 2, w // 2)."""
         return (
-            _before_last(self.level0, taps[0]),
-            _before_last(self.level1, taps[1]),
+            self._finest(taps[0]),
+            _deconvolved(self.level1[0](taps[1]), self.level1[1]),
             Finished(self.level2(taps[2])),
             Finished(_halve(self.level3(taps[3]))),
         )
+
+    def _finest(self, tap: Tensor) -> Deconvolved:
+        norm, first, batch_norm, gelu, last = self.level0
+        doubled = _deconvolved(norm(tap), first).features()
+        return _deconvolved(gelu(batch_norm(doubled)), last)
 
 
 class ResampledTaps(nn.Module):
@@ -77,10 +82,8 @@ class UnscaledTaps(nn.Module):
         return tuple(Finished(tap) for tap in taps)
 
 
-def _before_last(layers: nn.Sequential, tap: Tensor) -> Deconvolved:
-    """A level before its last layer, a deconvolution."""
-    *_, last = layers
-    return Deconvolved(layers[:-1](tap), last.get_parameter("weight"), last.get_parameter("bias"))
+def _deconvolved(features: Tensor, layer: nn.Module) -> Deconvolved:
+    return Deconvolved(features, layer.get_parameter("weight"), layer.get_parameter("bias"))
 
 
 def _halve(level: Tensor) -> Tensor:
