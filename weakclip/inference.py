@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
+from weakclip.execution import REFERENCE
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from weakclip.execution import Execution
     from weakclip.model import WeakCLIP
 
 WINDOW_BYTES = 1 << 30
@@ -57,6 +59,7 @@ def slide_logits(
     rescale_to: tuple[int, int] | None = None,
     text: Tensor | None = None,
     batch: int = 8,
+    execution: Execution = REFERENCE,
 ) -> Tensor:
     """Logits averaged over overlapping windows.
 
@@ -69,6 +72,7 @@ def slide_logits(
         text: What `model.text()` returned; computed once if absent.
         batch: Windows per forward pass, fewer where there are so many classes and pixels that
             their logits would pass `WINDOW_BYTES`.
+        execution: Its precision is that of the network.
 
     Returns:
         Logits, (B, K, height, width).
@@ -93,7 +97,8 @@ def slide_logits(
     for first in range(0, len(places), batch):
         chunk = places[first : first + batch]
         crops = torch.stack([images[image, :, rows, columns] for image, rows, columns in chunk])
-        logits = model.segment(crops, text=text)
+        with execution.autocast(images.device):
+            logits = model.segment(crops, text=text)
         for (image, rows, columns), window in zip(chunk, logits, strict=True):
             total[image, :, rows, columns] += window
             visits[image, :, rows, columns] += 1
@@ -110,6 +115,7 @@ def multi_scale_probabilities(
     scales: Sequence[float] = SCALES,
     flip: bool = True,
     text: Tensor | None = None,
+    execution: Execution = REFERENCE,
 ) -> Tensor:
     """Class probabilities averaged over scales and the mirror image.
 
@@ -121,6 +127,7 @@ def multi_scale_probabilities(
         scales: Factors of the image size, bilinear.
         flip: Also average over the mirrored images.
         text: What `model.text()` returned; computed once if absent.
+        execution: Its precision is that of the network; probabilities are made in float32.
 
     Returns:
         Probabilities, (B, K, H, W), summing to 1 over K.
@@ -146,6 +153,7 @@ def multi_scale_probabilities(
                 stride=stride,
                 rescale_to=(height, width),
                 text=text,
+                execution=execution,
             )
             probabilities = logits.softmax(dim=1)
             view = probabilities.flip(-1) if mirrored else probabilities

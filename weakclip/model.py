@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
+from weakclip.execution import at_least_single
 from weakclip.matching import text_to_pixel_scores
 
 if TYPE_CHECKING:
@@ -99,15 +100,16 @@ class WeakCLIP(nn.Module):
             text: What `text()` returned; computed if absent.
 
         Returns:
-            The output; gradients flow to the components' parameters.
+            The output; gradients flow to the components' parameters. Score map and logits are
+            in float32 (or more) even under autocast.
         """
         text = self.text() if text is None else text
         pyramid = self.adapter(features.taps)
         matched = self.matching(text, features.global_embedding, features.dense_embedding)
         score_map = text_to_pixel_scores(matched.dense, matched.text)
         return Output(
-            score_map=score_map,
-            logits=self.decoder(pyramid, score_map),
+            score_map=at_least_single(score_map),
+            logits=at_least_single(self.decoder(pyramid, score_map)),
             text_embeddings=text,
             matched=matched,
         )

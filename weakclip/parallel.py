@@ -28,6 +28,8 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from weakclip.execution import at_least_single
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -197,12 +199,13 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         """Normalised features (B, C, h, w); in training mode the statistics move."""
         if not self.training:
             return super().forward(input)
-        mean = _mean_over(input.mean(dim=(0, 2, 3)), self.count)
-        centred = input - mean[:, None, None]
+        values = at_least_single(input)  # statistics of bfloat16 in float32, as torch's own norm
+        mean = _mean_over(values.mean(dim=(0, 2, 3)), self.count)
+        centred = values - mean[:, None, None]
         variance = _mean_over(centred.square().mean(dim=(0, 2, 3)), self.count)
         self._track(mean, variance, self.count * input.numel() // input.shape[1])
         scale = self.weight * (variance + self.eps).rsqrt()
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, cells: int) -> None:

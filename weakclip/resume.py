@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from weakclip.data.atomic import replacing
+from weakclip.execution import REFERENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from weakclip.execution import Execution
     from weakclip.model import WeakCLIP
     from weakclip.training import Recipe
 
@@ -51,6 +53,7 @@ class Checkpoint:
         *,
         every: float = SAVE_EVERY,
         writes: bool = True,
+        execution: Execution = REFERENCE,
     ) -> None:
         """Watch a training.
 
@@ -61,10 +64,12 @@ class Checkpoint:
             recipe: A file of another recipe is refused.
             every: Seconds between two saves; 0 saves at every step.
             writes: Whether this process saves; of several that train together, one does.
+            execution: A file of another arithmetic is refused.
         """
         self._writes = writes
         self._path, self._model, self._optimiser = path, model, optimiser
         self._recipe, self._every = asdict(recipe), every
+        self._arithmetic = execution.arithmetic
         self._saved = time.monotonic()
 
     def restore(self) -> Progress:
@@ -80,6 +85,12 @@ class Checkpoint:
             raise ValueError(
                 f"training state {self._path.name}: expected recipe {self._recipe}, got "
                 f"{state['recipe']}; remove the file to train from the start"
+            )
+        arithmetic = state.get("arithmetic", {})  # absent in files of the reference
+        if arithmetic != self._arithmetic:
+            raise ValueError(
+                f"training state {self._path.name}: expected arithmetic {_told(self._arithmetic)}, "
+                f"got {_told(arithmetic)}; remove the file to train from the start"
             )
         for name, component in self._model.components.items():
             component.load_state_dict(state["components"][name])
@@ -113,7 +124,12 @@ class Checkpoint:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if on_gpu else [],
             "progress": asdict(progress),
+            **({"arithmetic": self._arithmetic} if self._arithmetic else {}),
         }
+
+
+def _told(arithmetic: dict[str, str]) -> str:
+    return " ".join(arithmetic.values()) or "float32"
 
 
 def _read(path: Path) -> dict[str, Any]:

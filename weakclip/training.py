@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from weakclip.execution import REFERENCE
 from weakclip.parallel import ALONE
+from weakclip.prefetch import prefetched
 from weakclip.resume import Checkpoint
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.clip.tower import Features
+    from weakclip.execution import Execution
     from weakclip.losses import Supervision
     from weakclip.model import WeakCLIP
     from weakclip.ops.crf import Lattices
@@ -67,7 +70,7 @@ class BatchSource(Protocol):
     """Batches by step number, the same for every variant of a study."""
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step, 0-based."""
+        """The batch of a step, 0-based: a function of the step alone, on any device."""
         ...
 
 
@@ -80,6 +83,7 @@ def fit(
     report: Callable[[int, int], None] | None = None,
     resume: Path | None = None,
     processes: Processes = ALONE,
+    execution: Execution = REFERENCE,
 ) -> list[dict[str, float]]:
     """Train the components of `model` in place.
 
@@ -93,6 +97,8 @@ def fit(
             training goes on from it and ends with the same bits; the caller removes it.
         processes: Who trains this network together; each must get its share of each batch from
             `batches`, equally many images of one size. All end with the same weights.
+        execution: How to compute. Its precision is that of the forward pass; weights, losses and
+            optimiser stay in float32.
 
     Returns:
         Mean of each loss between two logged steps: {"step": ..., "seeding": ..., "loss": ...}.
@@ -100,8 +106,8 @@ def fit(
 
     Raises:
         FloatingPointError: If the loss is not finite.
-        ValueError: If `resume` is damaged or is the state of another training, or if not all
-            processes see it.
+        ValueError: If `resume` is damaged or is the state of another training or precision, or if
+            not all processes see it.
     """
     parameters = model.trainable_parameters()
     model.train()
@@ -111,42 +117,49 @@ def fit(
     optimiser = torch.optim.AdamW(
         parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    checkpoint = Checkpoint(resume, model, optimiser, recipe, writes=processes.first)
+    checkpoint = Checkpoint(
+        resume, model, optimiser, recipe, writes=processes.first, execution=execution
+    )
     seed = torch.initial_seed()
     done = checkpoint.restore()
     processes.align(model.components.values(), done.step)
-    for step in range(done.step, recipe.iterations):
-        processes.reseed(seed, step)
-        batch = batches(step)
-        losses = supervision(
-            model(batch.features),
-            batch.seeds,
-            batch.grid_images,
-            lattices=batch.lattices,
-            processes=processes,
-        )
-        loss = torch.stack(list(losses.values())).sum()
-        values = processes.mean({**_values(losses), "loss": float(loss.detach())})
-        if not math.isfinite(values["loss"]):
-            raise FloatingPointError(
-                f"loss is {values['loss']} at step {step}: {values}; lower the learning rate"
+    steps, device = range(done.step, recipe.iterations), parameters[0].device
+    forward = execution.forward_of(model)
+    with prefetched(batches, steps, execution.prefetch, device) as source:
+        for step in steps:
+            processes.reseed(seed, step)
+            batch = source(step)
+            with execution.autocast(device):
+                output = forward(batch.features)
+            losses = supervision(
+                output,
+                batch.seeds,
+                batch.grid_images,
+                lattices=batch.lattices,
+                processes=processes,
             )
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, step)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        processes.average_gradients(parameters)
-        optimiser.step()
-        for name, value in values.items():
-            done.sums[name] = done.sums.get(name, 0.0) + value
-        done.step, done.since = step + 1, done.since + 1
-        if done.since == recipe.log_every or step + 1 == recipe.iterations:
-            means = {name: total / done.since for name, total in done.sums.items()}
-            done.curve.append({"step": step + 1, **means})
-            done.sums, done.since = {}, 0
-        checkpoint.save_if_due(done)
-        if report is not None:
-            report(step + 1, recipe.iterations)
+            loss = torch.stack(list(losses.values())).sum()
+            values = processes.mean({**_values(losses), "loss": float(loss.detach())})
+            if not math.isfinite(values["loss"]):
+                raise FloatingPointError(
+                    f"loss is {values['loss']} at step {step}: {values}; lower the learning rate"
+                )
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            processes.average_gradients(parameters)
+            optimiser.step()
+            for name, value in values.items():
+                done.sums[name] = done.sums.get(name, 0.0) + value
+            done.step, done.since = step + 1, done.since + 1
+            if done.since == recipe.log_every or step + 1 == recipe.iterations:
+                means = {name: total / done.since for name, total in done.sums.items()}
+                done.curve.append({"step": step + 1, **means})
+                done.sums, done.since = {}, 0
+            checkpoint.save_if_due(done)
+            if report is not None:
+                report(step + 1, recipe.iterations)
     model.eval()
     return done.curve
 

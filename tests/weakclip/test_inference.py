@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 from tests.weakclip.conftest import NAMES
 from weakclip.build import build_model
 from weakclip.config import CoAttention, TextGuidedDecoder, WeakCLIPConfig
+from weakclip.execution import Execution
 from weakclip.inference import multi_scale_probabilities, slide_logits, windows
 
 if TYPE_CHECKING:
@@ -118,3 +119,16 @@ def test_views_are_averaged(model: WeakCLIP, images: Tensor) -> None:
     ]
     found = multi_scale_probabilities(model, images, scales=(0.5, 1.0, 1.5), **options)  # type: ignore[arg-type]
     torch.testing.assert_close(found, torch.stack(views).mean(dim=0))
+
+
+def test_bfloat16_gives_nearly_the_same_probabilities_in_float32(
+    model: WeakCLIP, images: Tensor
+) -> None:
+    half = Execution(precision="bfloat16")
+    options = {"crop": 32, "stride": 16, "scales": (1.0, 1.5)}
+    expected = multi_scale_probabilities(model, images, **options)  # type: ignore[arg-type]
+    found = multi_scale_probabilities(model, images, execution=half, **options)  # type: ignore[arg-type]
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
+    torch.testing.assert_close(found.sum(1), torch.ones(2, 32, 48))

@@ -114,3 +114,15 @@ def test_a_shared_norm_holds_the_weights_of_the_norm_it_replaces() -> None:
         norm.weight.fill_(2.0)
     assert torch.equal(shared(features), norm(features))
     assert shared.weight is norm.weight
+
+
+def test_a_shared_norm_takes_bfloat16_as_torchs_own_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)
+    norm = nn.BatchNorm2d(3)
+    shared = SharedBatchNorm2d.of(nn.BatchNorm2d(3), 1)
+    features = 5 + torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found, expected = (each(features.bfloat16()) for each in (shared, norm))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(shared.running_mean, norm.running_mean)
+    torch.testing.assert_close(shared.running_var, norm.running_var)

@@ -13,6 +13,7 @@ from weakclip import training
 from weakclip.build import build_model, build_supervision
 from weakclip.clip.load import load_clip
 from weakclip.config import MICRO
+from weakclip.execution import REFERENCE, Execution
 from weakclip.losses import images_on_grid
 from weakclip.resume import Checkpoint
 from weakclip.training import Batch, Recipe, fit
@@ -39,7 +40,10 @@ def batch(step: int) -> Batch:
 
 
 def train(
-    path: Path | None, stop_after: int = 0, recipe: Recipe = RECIPE
+    path: Path | None,
+    stop_after: int = 0,
+    recipe: Recipe = RECIPE,
+    execution: Execution = REFERENCE,
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, float]], list[int]]:
     """Weights, curve and the steps done by a training in a new process's state."""
     torch.manual_seed(0)
@@ -53,7 +57,9 @@ def train(
 
     supervision = build_supervision(MICRO.supervision, MICRO.tau)
     try:
-        curve = fit(model, supervision, batch, recipe, report=report, resume=path)
+        curve = fit(
+            model, supervision, batch, recipe, report=report, resume=path, execution=execution
+        )
     except KilledError:
         curve = []
     return {k: v.clone() for k, v in model.state_dict().items()}, curve, steps
@@ -104,3 +110,24 @@ def test_a_state_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"training state run\.pt: not a readable file"):
         train(path)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_training_goes_on_with_batches_made_ahead(tmp_path: Path) -> None:
+    whole, curve, _ = train(None)
+    ahead = Execution(prefetch=2)
+    assert train(tmp_path / "run.pt", stop_after=3, execution=ahead)[2] == [1, 2, 3]
+    weights, resumed_curve, steps = train(tmp_path / "run.pt", execution=ahead)
+    assert (steps, resumed_curve) == ([4, 5, 6], curve)
+    assert all(torch.equal(whole[name], weights[name]) for name in whole)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_state_of_another_precision_is_refused(tmp_path: Path) -> None:
+    half = Execution(precision="bfloat16")
+    train(tmp_path / "single.pt", stop_after=1)
+    with pytest.raises(ValueError, match="expected arithmetic bfloat16, got float32; remove"):
+        train(tmp_path / "single.pt", execution=half)
+    train(tmp_path / "half.pt", stop_after=1, execution=half)
+    with pytest.raises(ValueError, match="expected arithmetic float32, got bfloat16; remove"):
+        train(tmp_path / "half.pt")

@@ -17,6 +17,7 @@ from weakclip.build import build_model, build_supervision
 from weakclip.clip.load import load_clip
 from weakclip.clip.tower import Features
 from weakclip.config import MICRO, CoAttention, CrossEntropy, WeakCLIPConfig
+from weakclip.execution import REFERENCE, Execution
 from weakclip.losses import images_on_grid
 from weakclip.parallel import ALONE, torchrun_processes
 from weakclip.training import Batch, Recipe, fit
@@ -82,6 +83,7 @@ def train(
         RECIPE,
         processes=processes,
         resume=resume,
+        execution=Execution(prefetch=1) if processes.count > 1 else REFERENCE,
     )
     model.text_tower.float()
     weights = {k: v for part in model.components.values() for k, v in part.state_dict().items()}

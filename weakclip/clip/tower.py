@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.clip.attention import attend, attend_and_add, project
+from weakclip.execution import at_least_single
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class ImageTower(nn.Module):
             images: Normalised images, (B, 3, H, W).
 
         Returns:
-            Features on the grid h = H // patch, w = W // patch.
+            Features on the grid h = H // patch, w = W // patch, in float32 even under autocast.
 
         Raises:
             ValueError: If the rank is wrong or an image is smaller than a patch.
@@ -183,9 +184,11 @@ class ImageTower(nn.Module):
         trace = self.forward_tokens(images)
         global_embedding, dense_embedding = self.read_out(trace.tokens[-1], trace.grid)
         return Features(
-            taps=tuple(_to_map(trace.tokens[block + 1], trace.grid) for block in self.taps),
-            global_embedding=global_embedding,
-            dense_embedding=dense_embedding,
+            taps=tuple(
+                at_least_single(_to_map(trace.tokens[block + 1], trace.grid)) for block in self.taps
+            ),
+            global_embedding=at_least_single(global_embedding),
+            dense_embedding=at_least_single(dense_embedding),
         )
 
     @torch.no_grad()
