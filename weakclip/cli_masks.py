@@ -8,19 +8,22 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from weakclip.cli_console import one_line, phases
 from weakclip.clip.load import load_clip
 from weakclip.data.folder import list_folder
+from weakclip.execution import execution_for
 from weakclip.masking.plan import MaskPlan, SeededTraining, TrainingFree, plan_for
 from weakclip.masking.words import read_words
 from weakclip.masks import make_masks
 from weakclip.parallel import local_rank, torchrun_processes
 
 if TYPE_CHECKING:
+    from weakclip.clip.bundle import CLIPBundle
+    from weakclip.execution import Execution, Precision
     from weakclip.masking.job import Report
     from weakclip.masks import MaskRun
     from weakclip.parallel import Processes
@@ -84,6 +87,12 @@ def add_parser(
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--batch", type=int, default=8, help="images at a time, if memory allows")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="weakclip: of the network; auto: bfloat16 on a GPU that has it, else float32",
+    )
     parser.add_argument("--resume", action="store_true", help="make what is missing in OUT")
     return parser
 
@@ -124,7 +133,7 @@ def _make(args: argparse.Namespace, report: Report, processes: Processes) -> Mas
     plan = _changed(plan_for(clip, args.method, images=tagged), args)
     return make_masks(
         files, clip, args.out, plan, resume=args.resume, batch_size=args.batch, report=report,
-        processes=processes,
+        processes=processes, execution=_execution(plan, clip, args.precision),
     )  # fmt: skip
 
 
@@ -161,6 +170,17 @@ def _changed(plan: MaskPlan, args: argparse.Namespace) -> MaskPlan:
         untagged=args.untagged,
         seed=args.seed,
     )
+
+
+def _execution(
+    plan: MaskPlan, clip: CLIPBundle, precision: Literal["auto"] | Precision
+) -> Execution:
+    """What suits the device, in the precision of the flag."""
+    match plan.method:
+        case SeededTraining():
+            return execution_for(clip.image.vision.proj.device, precision)
+        case TrainingFree():
+            return execution_for(torch.device("cpu"), precision)
 
 
 def _device(name: str) -> torch.device:

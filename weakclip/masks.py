@@ -39,6 +39,7 @@ import torch
 from weakclip.checkpoints import describe
 from weakclip.clip.load import load_clip
 from weakclip.data.folder import list_folder
+from weakclip.execution import REFERENCE, execution_for
 from weakclip.labels import IGNORE
 from weakclip.masking.folder import ResultFolder
 from weakclip.masking.job import MaskJob
@@ -50,11 +51,12 @@ if TYPE_CHECKING:
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.data.tagged import BadImage, TaggedFiles
+    from weakclip.execution import Execution
     from weakclip.masking.job import Report
     from weakclip.masking.plan import MaskPlan
     from weakclip.parallel import Processes
 
-__all__ = ["MaskRun", "list_folder", "load_clip", "make_masks", "plan_for"]
+__all__ = ["MaskRun", "execution_for", "list_folder", "load_clip", "make_masks", "plan_for"]
 
 FORMAT = "weakclip-masks-1"
 
@@ -83,6 +85,7 @@ def make_masks(
     batch_size: int = 8,
     report: Report | None = None,
     processes: Processes = ALONE,
+    execution: Execution = REFERENCE,
 ) -> MaskRun:
     """Make a mask of every tagged image.
 
@@ -98,22 +101,25 @@ def make_masks(
         report: Called with (phase, done, in all).
         processes: Who makes them together, all with the same arguments and the same `out`: images
             are shared out, batches of the training as well; the first writes the lists.
+        execution: How WeakCLIP is trained and asked; `execution_for(device)` suits a device. Maps
+            and seeds are made in float32.
 
     Returns:
         What became of the images of all processes.
 
     Raises:
         ValueError: If there are no or too many classes, the CLIP lacks a word, or `out` holds
-            results that are not to be resumed or were made otherwise.
+            results that are not to be resumed or were made otherwise, or the method has no other
+            precision than float32.
         OSError: If the results cannot be written; those that were are whole.
     """
     _check_classes(files)
     folder = ResultFolder(out, files)
     job = MaskJob(
         files, clip, folder, plan, batch_size=batch_size, report=report or (lambda *_: None),
-        processes=processes,
+        processes=processes, execution=execution,
     )  # fmt: skip
-    content = _protocol(files, clip, plan)
+    content = _protocol(files, clip, plan, execution)
     _check_earlier(folder, content, resume=resume)
     kept, start, status = len(job.wanted) - len(job.missing), time.monotonic(), "interrupted"
     processes.wait()  # all have seen the folder as it was
@@ -165,8 +171,8 @@ def _check_earlier(folder: ResultFolder, content: dict[str, Any], *, resume: boo
     if earlier.get("id") != content["id"]:
         parts = [
             name
-            for name in ("plan", "clip", "classes", "images")
-            if earlier.get(name) != content[name]
+            for name in ("plan", "clip", "classes", "images", "arithmetic")
+            if earlier.get(name) != content.get(name)
         ]
         raise ValueError(
             f"{folder.root}: its masks were made with other {' and '.join(parts) or 'settings'}; "
@@ -174,7 +180,9 @@ def _check_earlier(folder: ResultFolder, content: dict[str, Any], *, resume: boo
         )
 
 
-def _protocol(files: TaggedFiles, clip: CLIPBundle, plan: MaskPlan) -> dict[str, Any]:
+def _protocol(
+    files: TaggedFiles, clip: CLIPBundle, plan: MaskPlan, execution: Execution
+) -> dict[str, Any]:
     """How the masks are made; `id` is a hash of all that moves them."""
     tags = np.packbits(files.image_labels.numpy()).tobytes()
     decisive = {
@@ -187,6 +195,8 @@ def _protocol(files: TaggedFiles, clip: CLIPBundle, plan: MaskPlan) -> dict[str,
             "tags_sha256": hashlib.sha256(tags).hexdigest(),
         },
     }
+    if execution.arithmetic:  # results of the reference keep the id they have always had
+        decisive["arithmetic"] = execution.arithmetic
     text = json.dumps(decisive, sort_keys=True)
     return {
         "format": FORMAT,
@@ -197,6 +207,7 @@ def _protocol(files: TaggedFiles, clip: CLIPBundle, plan: MaskPlan) -> dict[str,
             "pixel_annotations_used": False,
             "thresholds_chosen_by": "rule without ground truth",
             "checkpoint_chosen_by": "last step",
+            "precision": execution.precision,
         },
         "versions": {
             "weakclip": _version("weakclip"),

@@ -12,6 +12,7 @@ import torch
 
 from weakclip.data.masks import read_mask
 from weakclip.data.tagged import BadImage
+from weakclip.execution import REFERENCE
 from weakclip.labels import IGNORE
 from weakclip.masking.folder import write_labels
 from weakclip.masking.memory import BatchSize, alike, is_out_of_memory
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.data.tagged import TaggedFiles
+    from weakclip.execution import Execution
     from weakclip.masking.folder import ResultFolder
-    from weakclip.masking.plan import MaskPlan
+    from weakclip.masking.plan import MaskPlan, MethodSpec
     from weakclip.masking.stream import Seeded
     from weakclip.parallel import Processes
 
@@ -67,6 +69,7 @@ class MaskJob:
         batch_size: int,
         report: Report,
         processes: Processes = ALONE,
+        execution: Execution = REFERENCE,
     ) -> None:
         """Encode the words; no image is opened yet.
 
@@ -78,13 +81,16 @@ class MaskJob:
             batch_size: Images worked on together.
             report: Told how far this process is.
             processes: Who shares the images.
+            execution: How a network is trained and asked.
 
         Raises:
-            ValueError: If the CLIP does not know a word, or a window is too small for it.
+            ValueError: If the CLIP does not know a word, a window is too small for it, or nothing
+                is computed in the precision asked for.
         """
         self._files, self._clip, self._folder, self._plan = files, clip, folder, plan
         self._batch, self._report = BatchSize(batch_size), report
-        self._processes = processes
+        self._processes, self._execution = processes, execution
+        _check_execution(plan.method, execution)
         self._texts = encode_words(clip, files.classes, plan.words)
         if isinstance(plan.method, SeededTraining):
             whole_tile(plan.method, clip.patch_size)  # before hours of training
@@ -152,10 +158,12 @@ class MaskJob:
     def _network(self, method: SeededTraining) -> Scorer | None:
         phrases = [self._plan.words.phrases(name)[0] for name in self._files.classes]
         names = ("background", *phrases)
-        spec = NetworkSpec(method=method, class_names=names, seed=self._plan.seed)
+        spec = NetworkSpec(
+            method=method, class_names=names, seed=self._plan.seed, execution=self._execution
+        )
         if self._folder.model.is_file():
             model = load_network(self._folder.model, spec, self._clip)
-            return NetworkScorer(method, self._clip, model)
+            return NetworkScorer(method, self._clip, model, self._execution)
         known = self._make_seeds(method)
         if not known:
             return None
@@ -169,7 +177,7 @@ class MaskJob:
             self._processes,
         )
         self.training = {"images": len(known), "batch_size": batch, "losses": curve}
-        return NetworkScorer(method, self._clip, model)
+        return NetworkScorer(method, self._clip, model, self._execution)
 
     def _make_seeds(self, method: SeededTraining) -> list[int]:
         """Write the seeds that are missing; returns the images that have some."""
@@ -274,3 +282,11 @@ class MaskJob:
         name = self._files.names[index]
         logger.warning("%s: %s", name, reason)
         self.failed[name] = BadImage(name, reason)
+
+
+def _check_execution(method: MethodSpec, execution: Execution) -> None:
+    if isinstance(method, TrainingFree) and execution.arithmetic:
+        raise ValueError(
+            f"precision {execution.precision}: is for method weakclip, whose network it computes; "
+            "maps and seeds are made in float32, so clip-es has nothing else"
+        )

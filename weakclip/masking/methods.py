@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
+from weakclip.execution import REFERENCE
 from weakclip.inference import multi_scale_probabilities
 from weakclip.masking.size import FEWEST_PATCHES
 from weakclip.ops.crf import dense_crf
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.execution import Execution
     from weakclip.masking.plan import SeededTraining, TrainingFree
     from weakclip.model import WeakCLIP
     from weakclip.ops.crf import CRFConfig
@@ -56,9 +58,16 @@ class CAMScorer:
 class NetworkScorer:
     """Class probabilities of a trained WeakCLIP, restricted to the tags."""
 
-    def __init__(self, spec: SeededTraining, clip: CLIPBundle, model: WeakCLIP) -> None:
+    def __init__(
+        self,
+        spec: SeededTraining,
+        clip: CLIPBundle,
+        model: WeakCLIP,
+        execution: Execution = REFERENCE,
+    ) -> None:
         """Hold a network in evaluation mode."""
         self._spec, self._clip, self._model = spec, clip, model
+        self._execution = execution
         self._crop = whole_tile(spec, clip.patch_size)
         with torch.no_grad():
             self._text = model.text()
@@ -72,6 +81,7 @@ class NetworkScorer:
             stride=2 * self._crop // 3,
             scales=self._spec.scales,
             text=self._text,
+            execution=self._execution,
         )
         return probabilities * F.pad(image_labels, (1, 0), value=True)[:, :, None, None]
 

@@ -10,6 +10,7 @@ import torch
 from weakclip.build import build_model, build_supervision
 from weakclip.checkpoints import ModelCard, load_components, save_components
 from weakclip.config import SeedAndBoundary
+from weakclip.execution import REFERENCE
 from weakclip.masking.memory import is_out_of_memory
 from weakclip.masking.stream import ViewSpec, ViewStream
 from weakclip.masking.taps import StandardisedTaps, tap_statistics
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.execution import Execution
     from weakclip.masking.folder import ResultFolder
     from weakclip.masking.plan import SeededTraining
     from weakclip.masking.stream import Seeded
@@ -41,6 +43,8 @@ class NetworkSpec:
     class_names: tuple[str, ...]
     """K names, background first."""
     seed: int
+    execution: Execution = REFERENCE
+    """How it is trained."""
 
 
 def train_network(
@@ -128,6 +132,7 @@ def _train(
             crf=losses.crf if isinstance(losses, SeedAndBoundary) else None,
             batch_size=recipe.batch_size,
             seed=spec.seed,
+            execution=spec.execution,
         ),
         clip,
         clip.image.configured(taps=config.taps, class_token=config.class_token),
@@ -144,5 +149,6 @@ def _train(
             report=report,
             resume=folder.training(recipe.batch_size),
             processes=processes,
+            execution=spec.execution,
         )
     return model, curve

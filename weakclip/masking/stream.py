@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.clip.tower import Features, concatenate
+from weakclip.execution import REFERENCE
 from weakclip.losses import images_on_grid
 from weakclip.ops.crf import build_lattices
 from weakclip.parallel import ALONE
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.clip.tower import ImageTower
+    from weakclip.execution import Execution
     from weakclip.ops.crf import CRFConfig, Lattices
     from weakclip.parallel import Processes
 
@@ -53,6 +55,8 @@ class ViewSpec:
     """CRF of the boundary loss, whose lattices come along; `None` if there is no such loss."""
     batch_size: int
     seed: int
+    execution: Execution = REFERENCE
+    """Its precision is that of the frozen tower; features are kept in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +102,15 @@ class ViewStream:
         self._kept: dict[int, _View] = {}
 
     def __call__(self, step: int) -> Batch:
-        """This process's share of the batch of a step, 0-based."""
+        """This process's share of the batch of a step, 0-based, on the CPU."""
         spec = self._spec
         rows = view_rows(self._count, spec.views, spec.batch_size, spec.seed, step)
         views = self._views(self._processes.share(rows))
-        device = self._device
-        lattices = [view.lattices.to(device) for view in views if view.lattices is not None]
         return Batch(
-            features=concatenate([view.features for view in views]).to(device),
-            seeds=torch.stack([view.seeds for view in views]).to(device).long(),
-            grid_images=torch.stack([view.grid_image for view in views]).to(device),
-            lattices=lattices or None,
+            features=concatenate([view.features for view in views]),
+            seeds=torch.stack([view.seeds for view in views]).long(),
+            grid_images=torch.stack([view.grid_image for view in views]),
+            lattices=[view.lattices for view in views if view.lattices is not None] or None,
         )
 
     def plain_features(self) -> Iterator[Features]:
@@ -140,7 +142,8 @@ class ViewStream:
         normal = normalise_images(pixels, self._clip.mean, self._clip.std)
         size = (self._spec.grid, self._spec.grid)
         grid = images_on_grid(normal, size, mean=self._clip.mean, std=self._clip.std)
-        features = self._tower(normal).to("cpu")
+        with self._spec.execution.autocast(self._device):
+            features = self._tower(normal).to("cpu")
         crf = self._spec.crf
         lattices = None if crf is None else build_lattices(grid, crf).to("cpu")
         return [

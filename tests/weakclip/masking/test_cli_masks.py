@@ -221,3 +221,15 @@ def test_a_place_that_cannot_be_written_to_exits_2(
     monkeypatch.setattr("weakclip.masking.folder.write_text", refuse)
     assert masks(photos, "--clip", "random-micro") == 2
     assert "Permission denied; choose another --out" in capsys.readouterr().err
+
+
+def test_the_precision_is_a_flag(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--clip", "random-micro", "--method", "weakclip", "--iterations", "2", "--no-crf")
+    for precision, found in (("auto", "float32"), ("bfloat16", "bfloat16")):
+        out = f"out-{precision}"
+        assert masks(photos, *flags, "--tile", "64", "--precision", precision, out=out) == 0
+        record = json.loads((photos.parent / out / "run.json").read_text())
+        assert record["protocol"]["precision"] == found
+    capsys.readouterr()
+    assert masks(photos, "--clip", "random-micro", "--precision", "bfloat16") == 2
+    assert "maps and seeds are made in float32" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from PIL import Image
 from tests.weakclip.masking.conftest import picture
 from weakclip.data.folder import list_folder
 from weakclip.data.masks import read_mask
+from weakclip.execution import REFERENCE, Execution
 from weakclip.masking.methods import refined
 from weakclip.masking.plan import MaskPlan, plan_for
 from weakclip.masking.size import shrink
@@ -280,10 +281,11 @@ def test_memory_that_runs_out_makes_batches_smaller(
         report: Callable[[int, int], None],
         resume: Path,
         processes: Processes,
+        execution: Execution,
     ) -> list[dict[str, float]]:
         if recipe.batch_size > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        assert processes.count == 1
+        assert (processes.count, execution) == (1, REFERENCE)
         return fit(model, losses, source, recipe, report=report, resume=resume)
 
     monkeypatch.setattr("weakclip.masking.job.refined", small_memory)
@@ -343,3 +345,27 @@ def test_too_many_classes_do_not_fit_into_a_mask(
     )
     with pytest.raises(ValueError, match="expected 1 to 254 tags, got 255"):
         make_masks(files, clip, tmp_path / "out", plan_for(clip, "clip-es"))
+
+
+def test_the_precision_is_told_and_decides_what_can_be_resumed(
+    photos: Path, tmp_path: Path, clip: CLIPBundle, quick: MaskPlan
+) -> None:
+    files, half = list_folder(photos), Execution(precision="bfloat16", prefetch=1)
+    records = []
+    for name, execution in (("single", REFERENCE), ("half", half)):
+        assert make_masks(files, clip, tmp_path / name, quick, execution=execution).done == 3
+        records.append(json.loads((tmp_path / name / "run.json").read_text()))
+    assert [each["protocol"]["precision"] for each in records] == ["float32", "bfloat16"]
+    assert records[0]["id"] != records[1]["id"]
+    assert "arithmetic" not in records[0]  # its id is that of earlier versions
+    with pytest.raises(ValueError, match="made with other arithmetic"):
+        make_masks(files, clip, tmp_path / "half", quick, resume=True)
+    run = make_masks(files, clip, tmp_path / "half", quick, resume=True, execution=half)
+    assert (run.done, run.kept) == (0, 3)
+
+
+def test_maps_have_no_other_precision(photos: Path, tmp_path: Path, clip: CLIPBundle) -> None:
+    plan, half = plan_for(clip, "clip-es"), Execution(precision="bfloat16")
+    with pytest.raises(ValueError, match="bfloat16: is for method weakclip"):
+        make_masks(list_folder(photos), clip, tmp_path / "out", plan, execution=half)
+    assert not (tmp_path / "out").exists()

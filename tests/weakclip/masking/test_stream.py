@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from weakclip.config import MICRO
+from weakclip.execution import Execution
 from weakclip.masking.stream import ViewSpec, ViewStream, centre_view, view_rows
 from weakclip.ops.crf import WEAKCLIP_TRAIN, build_lattices
 from weakclip.views import Framing
@@ -96,3 +97,13 @@ def test_every_image_comes_once_an_epoch() -> None:
     rows = [row for step in range(6) for row in view_rows(9, 4, 6, 3, step)]
     assert sorted(row // 4 for row in rows) == sorted(list(range(9)) * 4)
     assert len(np.unique([row % 4 for row in rows])) == 4
+
+
+def test_the_frozen_tower_follows_the_precision(clip: CLIPBundle) -> None:
+    half = replace(SPEC, execution=Execution(precision="bfloat16"))
+    single, other = stream(clip, budget=0)(0), stream(clip, budget=0, spec=half)(0)
+    for ours, theirs in zip(other.features.taps, single.features.taps, strict=True):
+        assert ours.dtype == torch.float32
+        assert not torch.equal(ours, theirs)
+        torch.testing.assert_close(ours, theirs, atol=0.1, rtol=0.05)
+    assert torch.equal(single.grid_images, other.grid_images)
