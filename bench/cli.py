@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bench.queue import Queue
     from bench.study import Study
     from bench.workbench import Workbench
+    from weakclip.execution import Precision
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,7 +86,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     requests = [_request(study, options, preset) for study in studies]
     session = Session(
         store=store,
-        site=_site(options, device),
+        site=_site(options, device, options.precision),
         storage=flags.storage_of(options),
         workers=flags.workers_of(
             options.workers,
@@ -122,7 +123,7 @@ def _dry_run(requests: Sequence[Request], store: Store) -> int:
 
 def _work(options: argparse.Namespace, _: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
-    site = _site(options, flags.device_of(options.device))
+    site = _site(options, flags.device_of(options.device), options.precision)
     with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
         on = _until_idle(queue, site.code, options.idle)
         results = Worker(queue, site, console.Lines()).work(on=on)
@@ -276,13 +277,14 @@ def _request(study: Study, options: argparse.Namespace, preset: str) -> Request:
     )
 
 
-def _site(options: argparse.Namespace, device: str) -> Site:
+def _site(options: argparse.Namespace, device: str, precision: Precision = "float32") -> Site:
     prepare: Callable[[str], Workbench] = partial(
         task.prepare,
         data_root=options.data_root,
         device=device,
         artifacts=options.artifacts,
         weights=options.weights,
+        precision=precision,
     )
     return Site(prepare=prepare, load=load_study, device=device, code=code_id())
 

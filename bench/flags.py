@@ -15,6 +15,7 @@ from bench.errors import BenchError, unknown
 from bench.plan import OnExisting
 from bench.preset import PRESETS
 from bench.queue import HEARTBEAT
+from weakclip.execution import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,11 @@ def parser(description: str) -> Parser:
     _add_gallery_flags(gallery)
     for command in (run, work, search):
         _add_site_flags(command)
+    for command in (run, work):
+        command.add_argument(
+            "--precision", choices=get_args(Precision), default="float32",
+            help="of WeakCLIP's network, part of the protocol; default: %(default)s",
+        )  # fmt: skip
     work.add_argument(
         "--idle", type=float, default=IDLE, metavar="SECONDS",
         help="end when for so long no run was waiting or running; default: %(default)g",

@@ -32,6 +32,7 @@ from weakclip.data.build_coco import MASKS
 from weakclip.data.coco import list_coco
 from weakclip.data.masks import read_mask
 from weakclip.data.voc import list_voc
+from weakclip.execution import REFERENCE
 from weakclip.inference import multi_scale_probabilities
 from weakclip.masking.folder import write_labels
 from weakclip.masking.methods import refined, seeds_of
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.config import WeakCLIPConfig
     from weakclip.data.tagged import TaggedFiles
+    from weakclip.execution import Execution
     from weakclip.masking.stream import Seeded
     from weakclip.model import WeakCLIP
 
@@ -60,7 +62,7 @@ WAY_OUT = "docs/data.md says where the files are published and how the folder is
 
 def open_photos(
     preset: PhotoPreset, root: Path | None, weights: Path | None, device: torch.device,
-    artifacts: Path,
+    artifacts: Path, *, execution: Execution = REFERENCE,
 ) -> PhotoWorkbench:  # fmt: skip
     """The workbench of a preset of photographs.
 
@@ -70,6 +72,7 @@ def open_photos(
         weights: File of the CLIP's weights; absent: they are looked for in the local caches.
         device: Where to compute.
         artifacts: Folder of seeds and states of training.
+        execution: How the network is trained and asked.
 
     Raises:
         BenchError: If there is no root, or the data set is not whole.
@@ -83,7 +86,7 @@ def open_photos(
         )
     splits = {role: _read(preset, root, split) for role, split in preset.splits.items()}
     clip = load_clip(preset.clip, weights=weights, device=device)
-    return PhotoWorkbench(preset, splits, clip, artifacts)
+    return PhotoWorkbench(preset, splits, clip, artifacts, execution=execution)
 
 
 def _read(preset: PhotoPreset, root: Path, split: str) -> TaggedFiles:
@@ -124,6 +127,8 @@ class PhotoWorkbench:
         splits: Mapping[str, TaggedFiles],
         clip: CLIPBundle,
         artifacts: Path,
+        *,
+        execution: Execution = REFERENCE,
     ) -> None:
         """Take opened data; no image is read yet.
 
@@ -132,12 +137,14 @@ class PhotoWorkbench:
             splits: `train` (trained on), `pseudo` (its masks are scored) and `val`.
             clip: The frozen CLIP, on its device.
             artifacts: Folder of seeds and states of training.
+            execution: How the network is trained and asked.
 
         Raises:
             BenchError: If an image of a scored split has no annotated mask, or no image of `train`
                 has a tag.
         """
         self.preset, self.clip, self.artifacts = preset, clip, artifacts
+        self.execution = execution
         self.train, self.pseudo, self.val = (splits[name] for name in ("train", "pseudo", "val"))
         for name, files in (("pseudo", self.pseudo), ("val", self.val)):
             bare = [image for image, mask in zip(files.names, files.masks, strict=True) if not mask]
@@ -177,6 +184,7 @@ class PhotoWorkbench:
             "recipe": asdict(preset.recipe),
             "crf": {"train-pseudo-crf": repr(preset.crf)},
             "views": {"per_image": preset.views, **asdict(preset.framing)},
+            **self.execution.arithmetic,
         }
 
     @property
@@ -270,17 +278,22 @@ class PhotoWorkbench:
                 crf=guided.crf if guided else None,
                 batch_size=preset.recipe.batch_size,
                 seed=seed,
+                execution=self.execution,
             ),
             self.clip,
             self.clip.image.configured(taps=config.taps, class_token=config.class_token),
         )
         parts = [describe(config), asdict(preset.recipe), seed, self._seeds_folder.name]
+        parts += sorted(self.execution.arithmetic.items())
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
         state = self.artifacts / "training" / f"{key}.pt"
         torch.manual_seed(seed)
         model = build_model(config, self.clip, self.class_names, seed=seed).to(self._device)
         supervision = build_supervision(losses, config.tau)
-        curve = fit(model, supervision, stream, preset.recipe, report=report, resume=state)
+        curve = fit(
+            model, supervision, stream, preset.recipe, report=report, resume=state,
+            execution=self.execution,
+        )  # fmt: skip
         state.unlink(missing_ok=True)
         return model, curve
 
@@ -293,6 +306,7 @@ class PhotoWorkbench:
             stride=2 * crop // 3,
             scales=self.preset.scales,
             text=text,
+            execution=self.execution,
         )
 
     @staticmethod

@@ -35,6 +35,7 @@ from weakclip.build import build_model, build_supervision
 from weakclip.checkpoints import describe
 from weakclip.clip.load import load_clip
 from weakclip.config import SeedAndBoundary, WeakCLIPConfig
+from weakclip.execution import REFERENCE, execution_for
 from weakclip.losses import logits_on_grid, seeding_loss, seeds_on_grid
 from weakclip.masker import Setting
 from weakclip.ops.confusion import boundary_width, class_counts, miou
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from bench.workbench import Outcome
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.clip.tower import Features, ImageTower
+    from weakclip.execution import Execution, Precision
     from weakclip.model import WeakCLIP
     from weakclip.ops.crf import Lattices
     from weakclip.seeds import CAMSource
@@ -64,7 +66,7 @@ IN_CACHE = 5
 
 def prepare(
     preset: str, *, data_root: Path | None, device: str, artifacts: Path,
-    weights: Path | None = None,
+    weights: Path | None = None, precision: Precision = "float32",
 ) -> CartoonWorkbench | PhotoWorkbench:  # fmt: skip
     """The workbench of a preset; what it needs on disk is made on the first call.
 
@@ -75,15 +77,17 @@ def prepare(
         device: `cpu` or `cuda`.
         artifacts: Folder for everything that can be made again.
         weights: File of the CLIP of photographs, for a preset that has one.
+        precision: Of WeakCLIP's network, trained and asked; the rest is in float32.
 
     Raises:
         BenchError: If the preset is unknown or the data or the weights are not what they claim.
     """
     chosen = load_preset(preset)
+    place, how = torch.device(device), execution_for(torch.device(device), precision)
     try:
         if isinstance(chosen, PhotoPreset):
-            return open_photos(chosen, data_root, weights, torch.device(device), artifacts)
-        return CartoonWorkbench(chosen, data_root, torch.device(device), artifacts)
+            return open_photos(chosen, data_root, weights, place, artifacts, execution=how)
+        return CartoonWorkbench(chosen, data_root, place, artifacts, execution=how)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise BenchError(str(error)) from error
 
@@ -95,10 +99,17 @@ class CartoonWorkbench:
     class_names = ("background", *DISPLAY_NAMES)
 
     def __init__(
-        self, preset: Preset, data_root: Path | None, device: torch.device, artifacts: Path
+        self,
+        preset: Preset,
+        data_root: Path | None,
+        device: torch.device,
+        artifacts: Path,
+        *,
+        execution: Execution = REFERENCE,
     ) -> None:
         """Read the data and make the seeds."""
         self.preset, self.device, self.artifacts = preset, device, artifacts
+        self.execution = execution
         self.clip = load_clip(preset.clip, device=device)
         root = data_root
         if root is None:
@@ -124,6 +135,7 @@ class CartoonWorkbench:
             "crf": {"train-pseudo-crf": repr(self.preset.crf)},
             "views": {"per_image": self.preset.views, **asdict(self.preset.framing)},
             "boundary_width_px": boundary_width(*self.train.size),
+            **self.execution.arithmetic,
         }
 
     @property
@@ -269,6 +281,7 @@ class CartoonWorkbench:
         """Train, from the last state if a training of the same was interrupted."""
         model, recipe = self._network(config, seed), self.preset.recipe
         parts = [describe(config), asdict(recipe), seed, bank.key, str(self.device), code_id()]
+        parts += sorted(self.execution.arithmetic.items())
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
         state = self.artifacts / "training" / f"{key}.pt"
         with timed(seconds, "train"):
@@ -298,7 +311,10 @@ class CartoonWorkbench:
             crf=spec.crf if isinstance(spec, SeedAndBoundary) else None,
         )
         supervision = build_supervision(spec, config.tau)
-        return fit(model, supervision, batches, recipe, report=report, resume=state)
+        return fit(
+            model, supervision, batches, recipe, report=report, resume=state,
+            execution=self.execution,
+        )  # fmt: skip
 
     def run_on_tune(
         self,
@@ -321,7 +337,9 @@ class CartoonWorkbench:
                 return
             model.eval()
             with torch.no_grad():
-                logits = logits_on_grid(model(features).logits, size)
+                with self.execution.autocast(self.device):
+                    output = model(features)
+                logits = logits_on_grid(output.logits, size)
                 report(step, float(seeding_loss(logits, seeds_on_grid(seeds, size))))
             model.train()
 
@@ -336,7 +354,9 @@ class CartoonWorkbench:
         """Class probabilities at image size, (n, K, H, W), of some images after the other."""
         text = model.text()
         for start in range(0, len(features.global_embedding), CHUNK):
-            logits = model(features.select(slice(start, start + CHUNK)), text=text).logits
+            rows = features.select(slice(start, start + CHUNK))
+            with self.execution.autocast(self.device):
+                logits = model(rows, text=text).logits
             yield torch.cat([
                 F.interpolate(part, self.train.size, mode="bilinear", align_corners=False)
                 .softmax(dim=1)

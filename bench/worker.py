@@ -161,8 +161,8 @@ class Worker:
         if bench.conditions != ticket.conditions:
             raise BenchError(
                 f"{ticket.label}: expected protocol, data and weights {ticket.conditions}, this "
-                f"machine has {bench.conditions}; give it the --data-root and --weights that the "
-                "run was asked with"
+                f"machine has {bench.conditions}; give it the --data-root, --weights and "
+                "--precision that the run was asked with"
             )
         return job_of(bench, ticket.study, self._site.device, ticket.command)
 

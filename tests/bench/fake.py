@@ -153,11 +153,13 @@ def prepare(
     device: str,
     artifacts: Path,
     weights: Path | None = None,
+    precision: str = "float32",
     fail: str = "",
     log: Path | None = None,
     pause: float = 0.0,
 ) -> FakeWorkbench:
     """Stands in for `bench.task.prepare`."""
+    assert precision == "float32"
     if data_root is not None:
         raise ValueError(f"data root: expected VOC layout, got {data_root.name}")
     return FakeWorkbench(fail, log=log, pause=pause)

@@ -59,6 +59,22 @@ def test_a_second_run_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("checkout")
+def test_the_precision_reaches_the_workbench(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def prepare(preset: str, *, precision: str, **rest: object) -> fake.FakeWorkbench:
+        seen.append(precision)
+        return fake.prepare(preset, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(task, "prepare", prepare)
+    assert run("--seeds", "0") == 0
+    assert set(seen) == {"float32"}
+    seen.clear()
+    assert run("--seeds", "0", "--precision", "bfloat16") == 0
+    assert set(seen) == {"bfloat16"}
+
+
+@pytest.mark.usefixtures("checkout")
 @pytest.mark.parametrize(
     "damage",
     [

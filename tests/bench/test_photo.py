@@ -26,6 +26,7 @@ from bench.study import load_study
 from weakclip.config import MICRO, PAPER
 from weakclip.data.coco import COCO_CATEGORIES
 from weakclip.data.masks import read_mask, write_mask
+from weakclip.execution import REFERENCE, Execution
 from weakclip.masking.plan import MICRO_CRF
 from weakclip.masking.words import MICRO_BACKGROUND, Words
 from weakclip.views import Framing
@@ -69,8 +70,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("artifacts")
 
 
-def opened(root: Path | None, artifacts: Path) -> PhotoWorkbench:
-    return open_photos(small(VOC), root, None, torch.device("cpu"), artifacts)
+def opened(root: Path | None, artifacts: Path, execution: Execution = REFERENCE) -> PhotoWorkbench:
+    device = torch.device("cpu")
+    return open_photos(small(VOC), root, None, device, artifacts, execution=execution)
 
 
 def quiet(step: int, total: int) -> None:
@@ -111,6 +113,16 @@ def test_two_runs_are_equal_and_an_interrupted_one_goes_on(voc: Path, artifacts:
     for task in TASKS:
         assert np.array_equal(first.counts[task], second.counts[task])
     assert not list((artifacts / "training").glob("*.pt"))
+
+
+def test_another_precision_is_another_protocol(voc: Path, artifacts: Path) -> None:
+    single, half = opened(voc, artifacts), opened(voc, artifacts, Execution(precision="bfloat16"))
+    assert half.protocol == {**single.protocol, "precision": "bfloat16"}
+    assert "precision" not in single.protocol  # records from before the choice stay valid
+    first, second = (bench.run(MICRO, 2, report=quiet).curve for bench in (single, half))
+    assert first != second
+    for row, other in zip(first, second, strict=True):
+        assert other == pytest.approx(row, rel=0.1)
 
 
 def test_no_mask_of_the_training_split_is_looked_at(voc: Path, artifacts: Path) -> None:

@@ -15,6 +15,7 @@ from bench.method import Method
 from bench.preset import SMOKE
 from bench.task import CartoonWorkbench, prepare
 from weakclip.config import MICRO, RELEASE, SeedAndBoundary
+from weakclip.execution import Execution
 from weakclip.labels import IGNORE
 from weakclip.masking.stream import view_rows
 from weakclip.ops.crf import build_lattices, dense_crf
@@ -49,6 +50,31 @@ def test_the_confusion_matrix_holds_the_counts(bench: CartoonWorkbench) -> None:
         assert np.array_equal(np.diagonal(pixels), counts[:, 0])
         assert np.array_equal(pixels[:, :-1].sum(axis=0), counts[:, 1])
         assert np.array_equal(pixels.sum(axis=1), counts[:, 2])
+
+
+def test_another_precision_is_another_protocol_on_the_same_bank(
+    bench: CartoonWorkbench, artifacts: Path
+) -> None:
+    half = CartoonWorkbench(
+        SMOKE, None, torch.device("cpu"), artifacts, execution=Execution(precision="bfloat16")
+    )
+    assert half.protocol == {**bench.protocol, "precision": "bfloat16"}
+    assert "precision" not in bench.protocol  # records from before the choice stay valid
+    first, second = (each.run(MICRO, 3, report=quiet).curve for each in (bench, half))
+    assert half.features(MICRO)[0].key == bench.features(MICRO)[0].key
+    assert first != second
+    for row, other in zip(first, second, strict=True):
+        assert other == pytest.approx(row, rel=0.1)
+
+
+def test_batches_made_ahead_move_no_number(bench: CartoonWorkbench, artifacts: Path) -> None:
+    ahead = CartoonWorkbench(
+        SMOKE, None, torch.device("cpu"), artifacts, execution=Execution(prefetch=2)
+    )
+    assert ahead.protocol == bench.protocol
+    first, second = (each.run(MICRO, 1, report=quiet) for each in (bench, ahead))
+    assert first.curve == second.curve
+    assert all(np.array_equal(first.counts[name], second.counts[name]) for name in TASKS)
 
 
 def test_two_runs_give_the_same_counts(bench: CartoonWorkbench) -> None:
