@@ -9,7 +9,7 @@ together in memory: filtering is gathering, and the cache decides how fast that 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +34,7 @@ class _Numbering:
 
     Attributes:
         vertex: Vertex of each corner, (B, d+1, N), int32.
-        corner: Corners vertex by vertex, as positions in `vertex`, (B*(d+1)*N,), int64.
+        corner: Corners vertex by vertex, as positions in `vertex`, (B*(d+1)*N,), int32.
         pixel: Pixel, among those of all images, of each of `corner`, int32.
         start: First of `corner` of each vertex, and a last offset, (M + 1,), int32.
         keys: Key of each vertex among all images and remainders, (M,), int64.
@@ -111,16 +111,16 @@ def _number(keys: Tensor, box: KeyBox) -> _Numbering:
     number.scatter_(0, turn, torch.arange(len(turn), dtype=torch.int32, device=keys.device))
 
     rows = torch.arange(images * corners, device=keys.device).view(images, corners, 1)
-    corner = (found.order + rows * pixels).view(-1)
+    places = found.order.int().add_(rows // corners * pixels).view(-1)
+    corner = found.order.add_(rows * pixels).view(-1)
     vertex = number.index_select(0, found.vertex)
     vertex = torch.empty_like(vertex).scatter_(0, corner, vertex).view(keys.shape)
     taken, start = _in_turn(found.first, turn, len(corner))
-    places = found.order.add_(rows // corners * pixels).view(-1).int()
     step = torch.where(remainder > 0, -box.cells, (corners - 1) * box.cells - sum(box.strides))
     known = found.keys.view(-1).index_select(0, found.first)
     return _Numbering(
         vertex=vertex,
-        corner=corner.index_select(0, taken),
+        corner=corner.int().index_select(0, taken),
         pixel=places.index_select(0, taken),
         start=start,
         keys=known.index_select(0, turn),
@@ -153,13 +153,13 @@ def _in_turn(first: Tensor, turn: Tensor, total: int) -> tuple[Tensor, Tensor]:
         total: End of the last range.
 
     Returns:
-        Positions in the new order, (total,), int64; new begin of each range, and the end, int32.
+        Positions in the new order, (total,), and new begin of each range, and the end; int32.
     """
     length = torch.diff(first, append=first.new_tensor([total])).index_select(0, turn)
     start = torch.cat([length.new_zeros(1), length.cumsum(0)])
-    shift = first.index_select(0, turn) - start[:-1]
+    shift = (first.index_select(0, turn) - start[:-1]).int()
     taken = shift.repeat_interleave(length, output_size=total)
-    return taken.add_(torch.arange(total, device=first.device)), start.int()
+    return taken.add_(torch.arange(total, dtype=torch.int32, device=first.device)), start.int()
 
 
 def _slice_matrix(numbering: _Numbering, weights: Tensor) -> SparseRows:
@@ -214,18 +214,15 @@ def _blur_matrices(
 
 
 def _normalised(raw: Lattice) -> Lattice:
-    """D K D with D = 1/sqrt(K 1), folded into the weights of splat and slice."""
+    """D K D with D = 1/sqrt(K 1), folded into the weights of splat and slice, in place."""
     corners = len(raw.blur)
     alpha = 1 / (1 + 2.0 ** (1 - corners))
     ones = raw.slice.weight.new_ones(raw.pixels, 1)
     mass = raw.to_pixels(raw.to_vertices(ones)).mul_(alpha)
     scale = mass.add_(1e-20).rsqrt_().mul_(math.sqrt(alpha))
-    gathered = scale[:, 0].index_select(0, raw.splat.index)
-    return replace(
-        raw,
-        slice=replace(raw.slice, weight=(raw.slice.weight.view(-1, corners) * scale).view(-1)),
-        splat=replace(raw.splat, weight=raw.splat.weight * gathered),
-    )
+    raw.splat.weight.mul_(scale[:, 0].index_select(0, raw.splat.index))
+    raw.slice.weight.view(-1, corners).mul_(scale)
+    return raw
 
 
 def _equal_rows(entries: int, length: int, device: torch.device) -> Tensor:

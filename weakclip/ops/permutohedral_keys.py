@@ -28,9 +28,11 @@ def sort_rows(keys: Tensor) -> tuple[Tensor, Tensor]:
     if keys.device.type != "cpu" or int(keys.max()) >= 1 << (63 - bits):
         ordered, order = keys.long().sort(dim=-1, stable=True)
         return ordered, order
-    packed = (keys.long() << bits) | torch.arange(keys.shape[-1])
+    packed = keys.to(torch.int64, copy=True).bitwise_left_shift_(bits)
+    packed.bitwise_or_(torch.arange(keys.shape[-1]))
     packed.numpy().sort(axis=-1)  # in place: the array is a view
-    return packed >> bits, packed & ((1 << bits) - 1)
+    order = packed & ((1 << bits) - 1)
+    return packed.bitwise_right_shift_(bits), order
 
 
 class KeyTable:
