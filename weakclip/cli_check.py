@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from weakclip.cli_console import console, one_line, progress
+from weakclip.cli_console import console, progress
 from weakclip.clip.micro import load_micro
 from weakclip.clip.tokens import BytePairTokenizer
 from weakclip.data.check import harmful, run_checks
 from weakclip.data.layouts import Place, open_place
 from weakclip.data.survey import survey
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     import argparse

@@ -29,16 +29,6 @@ def console() -> Console:
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
-def one_line(text: str) -> str:
-    r"""Text of unknown origin, such as a file name, with its control characters written out.
-
-    Example:
-        >>> print(one_line("a\x1b[31m.png: cannot\nbe read"))
-        a\x1b[31m.png: cannot\nbe read
-    """
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-
-
 @contextmanager
 def phases() -> Iterator[Callable[[str, int, int], None]]:
     """A bar a phase with its rate and the time left; called with (phase, done, in all)."""

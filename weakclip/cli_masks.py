@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from weakclip.cli_console import one_line, phases
+from weakclip.cli_console import phases
 from weakclip.clip.load import load_clip
 from weakclip.data.folder import list_folder
 from weakclip.execution import execution_for
@@ -20,6 +20,7 @@ from weakclip.masking.plan import MaskPlan, SeededTraining, TrainingFree, plan_f
 from weakclip.masking.words import read_words
 from weakclip.masks import make_masks
 from weakclip.parallel import local_rank, torchrun_processes
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     from weakclip.clip.bundle import CLIPBundle

@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [
     Path(found).parent for found in [shutil.which("pg_ctl")] if found
 ]
-AS_POSTGRES = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+RUNUSER = shutil.which("runuser") or "/usr/sbin/runuser"  # a PATH may lack what root's has
+AS_POSTGRES = [RUNUSER, "-u", "postgres", "--"] if os.geteuid() == 0 else []
 
 
 class Server:

@@ -22,6 +22,7 @@ from weakclip.masking.plan import SeededTraining, TrainingFree
 from weakclip.masking.size import labels_at, shrink, working_size
 from weakclip.masking.words import encode_words
 from weakclip.parallel import ALONE
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -280,7 +281,7 @@ class MaskJob:
 
     def _fail(self, index: int, reason: str) -> None:
         name = self._files.names[index]
-        logger.warning("%s: %s", name, reason)
+        logger.warning("%s", one_line(f"{name}: {reason}"))
         self.failed[name] = BadImage(name, reason)
 
 
