@@ -185,12 +185,12 @@ def known_studies() -> tuple[str, ...]:
 
 
 def load_study(name: str) -> Study:
-    """Return `STUDY` of the module `ablations.<name>`.
+    """Return `STUDY` of the module `ablations.<name>`; the module's own spelling will do too.
 
     Raises:
         BenchError: If there is no such module, or it does not define a valid study.
     """
-    known = known_studies()
+    name, known = name.replace("_", "-"), known_studies()
     if name not in known:
         raise unknown("study", name, known)
     module_name = f"{STUDIES_PACKAGE}.{name.replace('-', '_')}"

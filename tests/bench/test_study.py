@@ -96,6 +96,10 @@ def test_there_is_no_path_through_leave_one_out_rows_alone() -> None:
     assert cumulative_path(STUDY) == ()
 
 
+def test_a_study_has_the_name_of_its_module_too() -> None:
+    assert load_study("release_vs_paper") == load_study("release-vs-paper")
+
+
 def test_an_unknown_study_gets_the_nearest_name() -> None:
     with pytest.raises(BenchError, match="unknown study 'componets'; did you mean 'components'"):
         load_study("componets")
