@@ -142,7 +142,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"{side} px: {lines[-1]}")
     commit, dirty = checkout_state()
     record = {
-        "command": " ".join(["python -m bench.cartoon.image_size", *(argv or sys.argv[1:])]),
+        "command": "python -m bench.cartoon.image_size"
+        + "".join(
+            f" --{name} {' '.join(map(str, values))}"
+            for name, values in (("sides", args.sides), ("seeds", args.seeds))
+        ),
         "environment": {
             "device": device_name("cpu"), "torch": versions()["torch"], "preset": args.preset,
             "commit": commit, "dirty": dirty,
