@@ -27,7 +27,7 @@ from weakclip.training import Batch
 from weakclip.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -163,24 +163,17 @@ def ensure_bank(
     if not folder.exists():
         with making(folder):
             if not folder.exists():
-                _make(folder, spec, images, seeds, clip, tower)
+                _make(folder, lambda part: _compute(part, spec, images, seeds, clip, tower))
     return Bank(folder, spec.views, tower.vision.proj.device)
 
 
-def _make(
-    folder: Path,
-    spec: BankSpec,
-    images: Tensor,
-    seeds: Tensor,
-    clip: CLIPBundle,
-    tower: ImageTower,
-) -> None:
-    """Compute a bank into a temporary sibling of `folder`, then rename it."""
+def _make(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a temporary sibling of `folder`, then rename it."""
     part = folder.with_name(f"{folder.name}.part{os.getpid()}")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        _compute(part, spec, images, seeds, clip, tower)
+        fill(part)
         part.rename(folder)
     except OSError:
         if not folder.exists():  # where locks do not hold, another process may have finished first

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.effects import main_tasks
+from bench.markup import signed_interval
 from bench.summary import Cell, Summary
 
 if TYPE_CHECKING:
@@ -50,13 +51,9 @@ def factorial_summary(
 
 def _cells(effect: Effect) -> tuple[Cell, Cell]:
     value = effect.difference
-    points = [_signed(part) for part in (value.estimate, value.low, value.high)]
+    points = signed_interval(value.estimate, value.low, value.high, digits=2)
     star = "*" if effect.p_holm < 0.05 else ""
     return (
-        Cell(f"{points[0]} [{points[1]}, {points[2]}]{star}"),
+        Cell(f"{points}{star}"),
         Cell(f"{effect.p_holm:.3f}" if effect.p_holm >= 0.001 else "< 0.001"),
     )
-
-
-def _signed(fraction: float) -> str:
-    return f"{100 * fraction:+.2f}".replace("-", "−")

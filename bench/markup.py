@@ -152,3 +152,16 @@ def _latex_cell(cell: Cell) -> str:
 
 def _escape(text: str) -> str:
     return text.translate(_LATEX)
+
+
+def signed_interval(estimate: float, low: float, high: float, *, digits: int) -> str:
+    """A difference of fractions with its interval, in points.
+
+    Example:
+        >>> signed_interval(-0.005, -0.011, 0.002, digits=1)
+        '−0.5 [−1.1, +0.2]'
+    """
+    middle, *ends = (
+        f"{100 * part:+.{digits}f}".replace("-", "−") for part in (estimate, low, high)
+    )
+    return f"{middle} [{ends[0]}, {ends[1]}]"

@@ -47,6 +47,18 @@ def collect(
     )
 
 
+def measured_with(device: str, preset: str) -> dict[str, object]:
+    """Return what a measurement beside the studies says of itself."""
+    commit, dirty = checkout_state()
+    return {
+        "device": device_name(device),
+        "torch": versions()["torch"],
+        "preset": preset,
+        "commit": commit,
+        "dirty": dirty,
+    }
+
+
 def checkout_state() -> tuple[str | None, bool | None]:
     """Return the commit and whether files differ from it; `results/` is output and not counted.
 

@@ -28,7 +28,7 @@ import torch
 from bench.bank import Bank, draw_row
 from bench.console import say
 from bench.preset import PRESETS, Preset, load_preset
-from bench.provenance import checkout_state, device_name, versions
+from bench.provenance import measured_with
 from bench.store import write_atomically
 from bench.study import load_study
 from bench.task import CartoonWorkbench
@@ -177,16 +177,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         once, pairs = measure(preset, configs, Path(folder))
-    commit, dirty = checkout_state()
     record = {
         "command": " ".join(["python -m bench.sharing", *(argv or sys.argv[1:])]),
-        "environment": {
-            "device": device_name("cpu"), "torch": versions()["torch"], "preset": args.preset,
-            "commit": commit, "dirty": dirty,
-        },
+        "environment": measured_with("cpu", args.preset),
         "once": once,
         "runs": [asdict(pair) for pair in pairs],
-    }  # fmt: skip
+    }
     write_atomically(args.out / "sharing.json", (json.dumps(record, indent=1) + "\n").encode())
     write_atomically(args.out / "sharing.md", markdown(record).encode())
     sys.stdout.write(json.dumps({"out": args.out.as_posix(), "runs": len(pairs)}) + "\n")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.effects import main_tasks, tasks_of
+from bench.markup import signed_interval
 from bench.method import Method
 from bench.slots import COMPONENTS, differing_slots, mark, slot_names
 from bench.statistics import spread
@@ -156,12 +157,8 @@ def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str) -> st
         if same and effect.contrast.kind != "cumulative":
             value = effect.difference
             star = "*" if effect.p_holm < 0.05 else ""
-            return f"{_signed(value.estimate)} [{_signed(value.low)}, {_signed(value.high)}]{star}"
+            return signed_interval(value.estimate, value.low, value.high, digits=1) + star
     return "reference" if row is study.reference else NONE
-
-
-def _signed(fraction: float) -> str:
-    return f"{100 * fraction:+.1f}".replace("-", "−")
 
 
 def _parameters(row: Sequence[RunRecord]) -> str:

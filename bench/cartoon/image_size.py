@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from bench.console import say
+from bench.markup import signed_interval
 from bench.preset import CARTOON, SMOKE
-from bench.provenance import checkout_state, device_name, versions
+from bench.provenance import measured_with
 from bench.statistics import paired_difference, pooled_miou
 from bench.store import write_atomically
 from bench.task import CartoonWorkbench
@@ -115,8 +116,9 @@ def markdown(record: Mapping[str, Any]) -> str:
     ]
     lines += [
         f"| {line.side} | {100 * line.full_miou:.1f} | {100 * line.coarse_miou:.1f} "
-        f"| {_points(line.gain, line.gain_low, line.gain_high)} "
-        f"| {_points(line.boundary_gain, line.boundary_low, line.boundary_high)} "
+        f"| {signed_interval(line.gain, line.gain_low, line.gain_high, digits=2)} "
+        "| "
+        f"{signed_interval(line.boundary_gain, line.boundary_low, line.boundary_high, digits=2)} "
         f"| {line.seconds:.0f} |"
         for line in (Line(**values) for values in record["lines"])
     ]
@@ -140,20 +142,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for side in args.sides:
         lines.append(measure(preset_at(side, base), args.seeds, args.artifacts))
         say(f"{side} px: {lines[-1]}")
-    commit, dirty = checkout_state()
     record = {
         "command": "python -m bench.cartoon.image_size"
         + "".join(
             f" --{name} {' '.join(map(str, values))}"
             for name, values in (("sides", args.sides), ("seeds", args.seeds))
         ),
-        "environment": {
-            "device": device_name("cpu"), "torch": versions()["torch"], "preset": args.preset,
-            "commit": commit, "dirty": dirty,
-        },
+        "environment": measured_with("cpu", args.preset),
         "seeds": len(args.seeds),
-        "lines": [{name: getattr(line, name) for name in Line.__slots__} for line in lines],
-    }  # fmt: skip
+        "lines": [asdict(line) for line in lines],
+    }
     write_atomically(args.out / "image_size.json", (json.dumps(record, indent=1) + "\n").encode())
     write_atomically(args.out / "image_size.md", markdown(record).encode())
     sys.stdout.write(json.dumps({"out": args.out.as_posix(), "sides": args.sides}) + "\n")
@@ -169,10 +167,6 @@ def _gain(full: Sequence[Outcome], coarse: Sequence[Outcome], kind: str) -> Diff
 
 def _mean_miou(runs: Sequence[Outcome]) -> float:
     return float(np.mean([pooled_miou(run.counts[TASK]) for run in runs]))
-
-
-def _points(value: float, low: float, high: float) -> str:
-    return f"{100 * value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]".replace("-", "−")
 
 
 if __name__ == "__main__":
