@@ -60,6 +60,12 @@ class Lattices:
         return replace(self, terms=tuple(lattice.to(device) for lattice in self.terms))
 
     @property
+    def vertices(self) -> int:
+        """Vertices of all terms and images."""
+        pairs = zip(self.kinds, self.terms, strict=True)
+        return sum(x.vertices * (self.images if len(kind) == 1 else 1) for kind, x in pairs)
+
+    @property
     def nbytes(self) -> int:
         """Memory of the image-dependent lattices, bytes; the position-only ones are shared."""
         pairs = zip(self.kinds, self.terms, strict=True)

@@ -62,6 +62,23 @@ class SparseRows:
             start=self.start[first : last + 1] - begin,
         )
 
+    @classmethod
+    def equal(cls, index: Tensor, weight: Tensor) -> SparseRows:
+        """A matrix with rows of one length, from columns and values (R, length)."""
+        entries, length = index.numel(), index.shape[1]
+        start = torch.arange(0, entries + 1, length, dtype=torch.int32, device=index.device)
+        return cls(index=index.view(-1), weight=weight.view(-1), start=start)
+
+    def part(self, rows: slice) -> SparseRows:
+        """Some rows, in the same memory, of a matrix made by `equal`."""
+        length = self.index.shape[0] // (self.start.shape[0] - 1)
+        entries = slice(rows.start * length, rows.stop * length)
+        return SparseRows(
+            index=self.index[entries],
+            weight=self.weight[entries],
+            start=self.start[: rows.stop - rows.start + 1],
+        )
+
     def to(self, device: torch.device | str) -> SparseRows:
         """The same matrix on `device`."""
         return SparseRows(
@@ -124,21 +141,24 @@ class Lattice:
             values = axis.apply(values)
         return values
 
-    def to_pixels(self, values: Tensor, first: int = 0, last: int | None = None) -> Tensor:
-        """Slice vertex values (M, L) to the values of pixels first:last, (P, L)."""
-        corners = len(self.blur)
-        last = self.pixels if last is None else min(last, self.pixels)
-        entries = range(first * corners, last * corners)
-        return SparseRows(
-            index=self.slice.index[entries.start : entries.stop],
-            weight=self.slice.weight[entries.start : entries.stop],
-            start=self.slice.start[: last - first + 1],  # as all rows are of one length
-        ).apply(values)
+    def to_pixels(self, values: Tensor) -> Tensor:
+        """Slice vertex values (M, L) to pixel values (B*N, L)."""
+        return self.slice.apply(values)
 
     @property
     def pixels(self) -> int:
         """B*N."""
         return self.slice.start.shape[0] - 1
+
+    @property
+    def vertices(self) -> int:
+        """M, of all images."""
+        return sum(self.vertex_counts)
+
+    @property
+    def corners(self) -> int:
+        """Vertices around a pixel, d+1."""
+        return len(self.blur)
 
     @property
     def nbytes(self) -> int:

@@ -19,6 +19,8 @@ from weakclip.ops.permutohedral_embed import embed, key_box
 from weakclip.ops.permutohedral_keys import KeyTable, sort_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from weakclip.ops.permutohedral_embed import KeyBox
@@ -26,46 +28,47 @@ if TYPE_CHECKING:
 _MAX_KEY_BITS = 62
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Numbering:
-    """Which vertex each of the B*(d+1)*N corners of the pixels' simplices is.
+_CHUNK = 1 << 18  # CPU: corners sorted at a time, so that temporaries stay in a core's cache
 
-    Vertices are numbered image by image, and in an image by the first pixel that touches them.
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Runs:
+    """Corners of some images and remainders, sorted by key; a run of equal keys is a vertex.
 
     Attributes:
-        vertex: Vertex of each corner, (B, d+1, N), int32.
-        corner: Corners vertex by vertex, as positions in `vertex`, (B*(d+1)*N,), int32.
-        pixel: Pixel, among those of all images, of each of `corner`, int32.
-        start: First of `corner` of each vertex, and a last offset, (M + 1,), int32.
+        pixel: Pixel of its image of each corner, ascending within a run, (R, N), int32.
+        run: Number of its run among those of all images, (R, N), int32.
+        keys: Key of each run among all images and remainders, int64.
+        first: Position of the first corner of each run among those of all images, int64.
+        touch: Pixel of that corner, int32.
+    """
+
+    pixel: Tensor
+    run: Tensor
+    keys: Tensor
+    first: Tensor
+    touch: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Vertices:
+    """The M vertices, numbered image by image, and in an image by the first pixel on them.
+
+    Attributes:
+        number: Vertex of each run, (M,), int32.
+        shift: How far the corners of each run move when runs are put in this order, (M,), int64.
+        start: First corner of each vertex then, and a last offset, (M + 1,), int32.
         keys: Key of each vertex among all images and remainders, (M,), int64.
         below: Key one step down an axis, less the stride of the axis, (M,), int64.
         counts: Vertices of each image, B integers.
     """
 
-    vertex: Tensor
-    corner: Tensor
-    pixel: Tensor
+    number: Tensor
+    shift: Tensor
     start: Tensor
     keys: Tensor
     below: Tensor
     counts: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Sorted:
-    """Corners sorted by key, within each image and remainder.
-
-    Attributes:
-        keys: No key stands in two rows, (B, d+1, N), int64.
-        order: Pixel of its image of each, (B, d+1, N), int64.
-        vertex: Number of each key among the distinct ones, (B*(d+1)*N,), int32.
-        first: Position of the first corner of each distinct key, (M,), int64.
-    """
-
-    keys: Tensor
-    order: Tensor
-    vertex: Tensor
-    first: Tensor
 
 
 def build_lattice(features: Tensor) -> Lattice:
@@ -86,103 +89,111 @@ def build_lattice(features: Tensor) -> Lattice:
             f"the features of {images} image(s) span {box.cells:.1e} lattice cells each, more than "
             f"2^{_MAX_KEY_BITS} in all: the standard deviations (sxy, srgb) are too small"
         )
-    keys, weights = embed(flat, box)
-    shape = (axes + 1, images, pixels)
-    numbering = _number(keys.view(shape).transpose(0, 1).contiguous(), box)
-    weights = weights.view(shape).transpose(0, 1).contiguous()
+    keys, weights = (
+        found.view(axes + 1, images, pixels).transpose(0, 1).reshape(-1, pixels)
+        for found in embed(flat, box)
+    )
+    runs = _sort(keys, box)
+    vertices = _number(runs, box, images)
     raw = Lattice(
-        vertex_counts=numbering.counts,
-        slice=_slice_matrix(numbering, weights),
-        splat=_splat_matrix(numbering, weights),
-        blur=_blur_matrices(numbering, box, features.dtype),
+        vertex_counts=vertices.counts,
+        slice=_slice_matrix(runs, vertices, weights, images),
+        splat=_splat_matrix(runs, vertices, weights, images),
+        blur=_blur_matrices(vertices, box, features.dtype),
     )
     return _normalised(raw)
 
 
-def _number(keys: Tensor, box: KeyBox) -> _Numbering:
-    """Number the distinct keys (B, d+1, N) of each image and remainder."""
-    images, corners, pixels = keys.shape
-    found = _sort(keys, box)
-    row = found.first // pixels
-    image, remainder = row // corners, row % corners
-    pixel = found.order.view(-1).index_select(0, found.first)
-    _, turn = sort_rows((image * pixels + pixel) * corners + remainder)  # by the first touch
-    number = torch.empty(len(turn), dtype=torch.int32, device=keys.device)
-    number.scatter_(0, turn, torch.arange(len(turn), dtype=torch.int32, device=keys.device))
+def _sort(keys: Tensor, box: KeyBox) -> list[_Runs]:
+    """Sort the keys (B*(d+1), N) of each image and remainder, a few rows at a time."""
+    rows, pixels = keys.shape
+    size = max(1, _CHUNK // pixels) if keys.device.type == "cpu" else rows
+    found, count = [], 0
+    for begin in range(0, rows, size):
+        ordered, pixel = sort_rows(keys[begin : begin + size])
+        row = torch.arange(begin, begin + len(ordered), device=keys.device)
+        flat = ordered.add_((row * box.cells)[:, None]).view(-1)  # no key stands in two rows
+        is_first = torch.ones_like(flat, dtype=torch.bool)
+        torch.ne(flat[1:], flat[:-1], out=is_first[1:])
+        first = is_first.nonzero()[:, 0]
+        run = is_first.cumsum(0, dtype=torch.int32).add_(count - 1)
+        found.append(
+            _Runs(
+                pixel=pixel,
+                run=run.view(pixel.shape),
+                keys=flat.index_select(0, first),
+                first=first + begin * pixels,
+                touch=pixel.view(-1).index_select(0, first),
+            )
+        )
+        count += len(first)
+    return found
 
-    rows = torch.arange(images * corners, device=keys.device).view(images, corners, 1)
-    places = found.order.int().add_(rows // corners * pixels).view(-1)
-    corner = found.order.add_(rows * pixels).view(-1)
-    vertex = number.index_select(0, found.vertex)
-    vertex = torch.empty_like(vertex).scatter_(0, corner, vertex).view(keys.shape)
-    taken, start = _in_turn(found.first, turn, len(corner))
+
+def _number(runs: Sequence[_Runs], box: KeyBox, images: int) -> _Vertices:
+    """Number the runs of equal keys."""
+    keys, first, touch = (
+        torch.cat([getattr(part, name) for part in runs]) for name in ("keys", "first", "touch")
+    )
+    pixels, rows = runs[0].pixel.shape[1], sum(len(part.pixel) for part in runs)
+    corners = rows // images
+    row = first // pixels
+    image, remainder = row // corners, row % corners
+    _, turn = sort_rows((image * pixels + touch) * corners + remainder)
+    length = torch.diff(first, append=first.new_tensor([rows * pixels])).index_select(0, turn)
+    start = torch.cat([length.new_zeros(1), length.cumsum(0)])
+    places = torch.arange(len(turn), device=keys.device)
+    number = torch.empty_like(places).scatter_(0, turn.long(), places)
     step = torch.where(remainder > 0, -box.cells, (corners - 1) * box.cells - sum(box.strides))
-    known = found.keys.view(-1).index_select(0, found.first)
-    return _Numbering(
-        vertex=vertex,
-        corner=corner.int().index_select(0, taken),
-        pixel=places.index_select(0, taken),
-        start=start,
-        keys=known.index_select(0, turn),
-        below=(known + step).index_select(0, turn),
+    return _Vertices(
+        number=number.int(),
+        shift=start.index_select(0, number) - first,
+        start=start.int(),
+        keys=keys.index_select(0, turn),
+        below=(keys + step).index_select(0, turn),
         counts=tuple(torch.bincount(image, minlength=images).tolist()),
     )
 
 
-def _sort(keys: Tensor, box: KeyBox) -> _Sorted:
-    ordered, order = sort_rows(keys)
-    rows = torch.arange(keys.shape[0] * keys.shape[1], device=keys.device)
-    ordered += (rows * box.cells).view(*keys.shape[:2], 1)
-    flat = ordered.view(-1)
-    is_first = torch.ones_like(flat, dtype=torch.bool)
-    torch.ne(flat[1:], flat[:-1], out=is_first[1:])
-    return _Sorted(
-        keys=ordered,
-        order=order,
-        vertex=is_first.cumsum(0, dtype=torch.int32).sub_(1),
-        first=is_first.nonzero()[:, 0],
-    )
+def _slice_matrix(
+    runs: Sequence[_Runs], vertices: _Vertices, weights: Tensor, images: int
+) -> SparseRows:
+    """One row per pixel with the d+1 vertices around it and their weights (B*(d+1), N)."""
+    corners, pixels = len(weights) // images, weights.shape[1]
+    index = torch.empty(images * pixels * corners, dtype=torch.int32, device=weights.device)
+    row = torch.arange(len(weights), device=weights.device)
+    base = (row // corners * pixels * corners + row % corners)[:, None]
+    for part, begin in zip(
+        runs, base.split_with_sizes([len(part.pixel) for part in runs]), strict=True
+    ):
+        number = vertices.number.index_select(0, part.run.view(-1))
+        index.scatter_(0, torch.add(begin, part.pixel, alpha=corners).view(-1), number)
+    weight = weights.view(images, corners, pixels).transpose(1, 2).reshape(-1)
+    return SparseRows.equal(index.view(-1, corners), weight.view(-1, corners))
 
 
-def _in_turn(first: Tensor, turn: Tensor, total: int) -> tuple[Tensor, Tensor]:
-    """Ranges from `first` to the next one, taken in another turn.
-
-    Args:
-        first: Begin of each of M ranges, ascending from 0, int64.
-        turn: Ranges in their new order, (M,), int64.
-        total: End of the last range.
-
-    Returns:
-        Positions in the new order, (total,), and new begin of each range, and the end; int32.
-    """
-    length = torch.diff(first, append=first.new_tensor([total])).index_select(0, turn)
-    start = torch.cat([length.new_zeros(1), length.cumsum(0)])
-    shift = (first.index_select(0, turn) - start[:-1]).int()
-    taken = shift.repeat_interleave(length, output_size=total)
-    return taken.add_(torch.arange(total, dtype=torch.int32, device=first.device)), start.int()
-
-
-def _slice_matrix(numbering: _Numbering, weights: Tensor) -> SparseRows:
-    """One row per pixel with the d+1 vertices around it and their weights (B, d+1, N)."""
-    return SparseRows(
-        index=numbering.vertex.transpose(1, 2).reshape(-1),
-        weight=weights.transpose(1, 2).reshape(-1),
-        start=_equal_rows(weights.numel(), weights.shape[1], weights.device),
-    )
+def _splat_matrix(
+    runs: Sequence[_Runs], vertices: _Vertices, weights: Tensor, images: int
+) -> SparseRows:
+    """One row per vertex with the pixels around it and their weights (B*(d+1), N)."""
+    corners, pixels = len(weights) // images, weights.shape[1]
+    index = torch.empty(weights.numel(), dtype=torch.int32, device=weights.device)
+    weight = torch.empty_like(weights).view(-1)
+    row = 0
+    for part in runs:
+        rows = torch.arange(row, row + len(part.pixel), device=weights.device)
+        places = vertices.shift.index_select(0, part.run.view(-1))
+        places += torch.arange(row * pixels, (row + len(rows)) * pixels, device=weights.device)
+        inside = part.pixel + ((rows - row) * pixels)[:, None].int()
+        some = weights[row : row + len(rows)].view(-1).index_select(0, inside.view(-1))
+        weight.scatter_(0, places, some)
+        shift = (rows // corners * pixels).int()[:, None]
+        index.scatter_(0, places, (part.pixel + shift).view(-1))
+        row += len(rows)
+    return SparseRows(index=index, weight=weight, start=vertices.start)
 
 
-def _splat_matrix(numbering: _Numbering, weights: Tensor) -> SparseRows:
-    """One row per vertex with the pixels around it and their weights (B, d+1, N)."""
-    return SparseRows(
-        index=numbering.pixel,
-        weight=weights.view(-1).index_select(0, numbering.corner),
-        start=numbering.start,
-    )
-
-
-def _blur_matrices(
-    numbering: _Numbering, box: KeyBox, dtype: torch.dtype
-) -> tuple[SparseRows, ...]:
+def _blur_matrices(vertices: _Vertices, box: KeyBox, dtype: torch.dtype) -> tuple[SparseRows, ...]:
     """V + (V[below] + V[above]) / 2 for each axis; a missing neighbour counts as 0.
 
     A step down along axis j takes d+1 coordinates (d+1) u_i + r to remainder r - 1 with u_j one up
@@ -190,13 +201,13 @@ def _blur_matrices(
     a missing neighbour being the vertex itself with weight 0: rows of one length are summed twice
     as fast as rows of one, two or three.
     """
-    table = KeyTable(numbering.keys)
-    count, device = len(numbering.keys), numbering.keys.device
+    table = KeyTable(vertices.keys)
+    count, device = len(vertices.keys), vertices.keys.device
     start = _equal_rows(3 * count, 3, device)
     here = torch.arange(count, dtype=torch.int32, device=device)
     matrices = []
     for stride in box.strides:
-        below = table.find(numbering.below + stride)
+        below = table.find(vertices.below + stride)
         above = torch.full((count + 1,), -1, dtype=torch.int32, device=device)
         above.scatter_(0, below.long() + 1, here)  # -1 goes to the spare first place
         beside = (below, above[1:])

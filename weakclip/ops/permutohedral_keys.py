@@ -22,16 +22,16 @@ def sort_rows(keys: Tensor) -> tuple[Tensor, Tensor]:
         keys: (..., N), integers of 0 or more; left as they are.
 
     Returns:
-        The sorted keys and where they stood, both (..., N), int64; equal keys keep their order.
+        The sorted keys, (..., N), int64, and where they stood, int32; equal keys keep their order.
     """
     bits = max(1, (keys.shape[-1] - 1).bit_length())
     if keys.device.type != "cpu" or int(keys.max()) >= 1 << (63 - bits):
         ordered, order = keys.long().sort(dim=-1, stable=True)
-        return ordered, order
+        return ordered, order.int()
     packed = keys.to(torch.int64, copy=True).bitwise_left_shift_(bits)
     packed.bitwise_or_(torch.arange(keys.shape[-1]))
     packed.numpy().sort(axis=-1)  # in place: the array is a view
-    order = packed & ((1 << bits) - 1)
+    order = (packed & ((1 << bits) - 1)).int()
     return packed.bitwise_right_shift_(bits), order
 
 

@@ -151,12 +151,15 @@ def test_the_lattice_is_near_the_exact_gaussian_on_a_smooth_image() -> None:
     assert images.shape == (1, 3, 24, 32)
 
 
-def test_a_batch_is_its_images() -> None:
-    images, probs = smooth(3, 4, 20, 23)
+@pytest.mark.parametrize(("labels", "width"), [(4, 23), (2, 24), (21, 31)])
+def test_a_batch_is_its_images(labels: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, probs = smooth(3, labels, 20, width)
     together = dense_crf(images, probs, WEAKCLIP_TRAIN)
+    monkeypatch.setattr("weakclip.ops.mean_field._TOGETHER_FLOATS", 0)
+    assert torch.equal(dense_crf(images, probs, WEAKCLIP_TRAIN), together)
     for i in range(3):
         alone = dense_crf(images[i : i + 1], probs[i : i + 1], WEAKCLIP_TRAIN)
-        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=0)
+        assert torch.equal(together[i : i + 1], alone)
 
 
 def test_kept_lattices_change_nothing() -> None:
@@ -183,7 +186,7 @@ def test_absent_labels_are_left_out_exactly(*, keep: bool) -> None:
     found = dense_crf(images, probs, WEAKCLIP_VOC, present=present, lattices=lattices)
     for i, labels in enumerate(chosen):
         alone = dense_crf(images[i : i + 1], probs[i : i + 1, labels], WEAKCLIP_VOC)
-        torch.testing.assert_close(found[i : i + 1, labels], alone, atol=1e-6, rtol=0)
+        assert torch.equal(found[i : i + 1, labels], alone)
         assert not found[i, [k for k in range(6) if k not in labels]].any()
 
 
@@ -322,7 +325,7 @@ def test_many_vertices_are_filtered_label_by_label(monkeypatch: pytest.MonkeyPat
     matrix = tuple(tuple(0.3 * (i * j % 4) for i in range(5)) for j in range(5))
     config = CRFConfig(terms=(NEAR, replace(ALIKE, weight=matrix)), iterations=2)
     expected = dense_crf(images, probs, config)
-    monkeypatch.setattr("weakclip.ops.mean_field._TABLE_FLOATS", 2000)
+    monkeypatch.setattr("weakclip.ops.mean_field_update._TABLE_FLOATS", 2000)
     torch.testing.assert_close(dense_crf(images, probs, config), expected, atol=1e-6, rtol=0)
 
 

@@ -1,0 +1,217 @@
+"""The mean-field update: what it adds up, and how a CPU's cache is kept warm meanwhile.
+
+Kept apart from `mean_field.py` because it knows rows of pixels only: no images, maps or configs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+import torch
+
+from weakclip.ops.permutohedral import SparseRows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from weakclip.ops.permutohedral import Lattice
+
+_CHUNK_FLOATS = 1 << 17  # CPU: pixels x labels normalised at a time, to stay in a core's cache
+_TABLE_FLOATS = 1 << 26  # vertices x labels splatted and blurred at a time
+_WIDE = 16  # floats of the pixels whose labels are summed by one row of a matrix product
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Message:
+    """What one term adds to the logits: factor x D K D Q, times a matrix if labels differ.
+
+    Attributes:
+        lattice: Filter of all images of the call.
+        factor: Weight of a Potts term, or of `mixing`.
+        mixing: Symmetric matrix, (L, L), or None for Potts.
+    """
+
+    lattice: Lattice
+    factor: float
+    mixing: Tensor | None
+
+    def to_vertices(self, marginals: Tensor, out: Tensor) -> None:
+        """Splat and blur marginals (B*N, L), and mix their labels, to vertex values (M, L)."""
+        labels = marginals.shape[1]
+        block = max(1, _TABLE_FLOATS // len(out))
+        if block >= labels:
+            out.copy_(self.lattice.to_vertices(marginals))
+        else:
+            for some in (slice(first, first + block) for first in range(0, labels, block)):
+                out[:, some] = self.lattice.to_vertices(marginals[:, some].contiguous())
+        if self.mixing is not None:
+            out.copy_(out @ self.mixing)
+
+    def scaled(self, scale: float) -> Message:
+        """The message times `scale`, with all factors folded into the weights of the last blur."""
+        *blur, last = self.lattice.blur
+        last = replace(last, weight=last.weight * (self.factor * scale))
+        lattice = replace(self.lattice, blur=(*blur, last))
+        return Message(lattice=lattice, factor=1.0, mixing=self.mixing)
+
+
+class Update:
+    """One update of the marginals: what all terms and the unary add up to, normalised.
+
+    The values of all vertices and the logits of the unary lie in one table, so that all that a
+    pixel receives is one row of one sparse matrix times the table. The large arrays are made once:
+    memory touched for the first time costs as much as an iteration.
+    """
+
+    def __init__(self, messages: Sequence[Message], unary: Tensor, order: Tensor | None) -> None:
+        """One message per term, one or more; energies (B, L, H, W); order of an image's pixels."""
+        lattices = [message.lattice for message in messages]
+        self._unary, self._order, self._messages = unary, order, messages
+        self._first = list(accumulate((x.vertices for x in lattices), initial=0))
+        pixels, labels = lattices[0].pixels, unary.shape[1]
+        self._table = unary.new_empty(self._first[-1] + pixels, labels)
+        self._logits = self._table[self._first[-1] :]
+        self._marginals = torch.empty_like(self._logits)
+        self._parts = _parts(self._logits, len(unary))
+        self._gather = self._all_corners(lattices)
+
+    def _all_corners(self, lattices: Sequence[Lattice]) -> SparseRows:
+        """What each pixel gathers from the table: the corners of all lattices, and its logits."""
+        corners = [x.corners for x in lattices]
+        index = lattices[0].slice.index.new_empty(len(self._logits), sum(corners) + 1)
+        weight = self._logits.new_empty(index.shape)
+        columns = zip(
+            index.split_with_sizes([*corners, 1], 1),
+            weight.split_with_sizes([*corners, 1], 1),
+            strict=True,
+        )
+        for x, first, (places, factors) in zip(lattices, self._first, columns, strict=False):
+            torch.add(x.slice.index.view(places.shape), first, out=places)
+            factors.copy_(x.slice.weight.view(factors.shape))
+        index[:, -1] = torch.arange(self._first[-1], len(self._table), device=index.device)
+        weight[:, -1] = 1
+        return SparseRows.equal(index, weight)
+
+    def run(self, iterations: int, kind: type[BaseTwo | Shifted]) -> Tensor | None:
+        """Marginals (B, L, H, W), or None if this softmax cannot take the numbers."""
+        self._fill(kind.scale)
+        softmax = kind(self._marginals, len(self._unary))
+        messages = [message.scaled(kind.scale) for message in self._messages]
+        for part in self._parts:
+            softmax.normalise(self._logits[part].clone(), part)
+        for _ in range(iterations):
+            for message, (first, end) in zip(messages, pairwise(self._first), strict=True):
+                message.to_vertices(self._marginals, self._table[first:end])
+            for part in self._parts:
+                softmax.normalise(self._gather.part(part).apply(self._table), part)
+            if not softmax.in_range():
+                return None
+        return self._maps()
+
+    def _fill(self, scale: float) -> None:
+        """Logits from energies; the likeliest label of each pixel gets 0: nothing underflows."""
+        for energies, rows, spare in self._images(self._unary):
+            maps = (rows if self._order is not None else spare).view(len(energies), -1)
+            torch.sub(energies.amin(0).view(-1), energies.flatten(1), out=maps)
+            maps.mul_(scale)
+            if self._order is None:
+                rows.copy_(maps.T)
+            else:
+                torch.index_select(spare.copy_(maps.T), 0, self._order, out=rows)
+
+    def _maps(self) -> Tensor:
+        """The marginals as (B, L, H, W)."""
+        found = self._unary.new_empty(self._unary.shape)
+        back = None if self._order is None else _inverse(self._order)
+        for maps, spare, rows in self._images(found):
+            back_home = rows if back is None else torch.index_select(rows, 0, back, out=spare)
+            maps.flatten(1).copy_(back_home.T)
+        return found
+
+    def _images(self, maps: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Maps (L, H, W), logits and marginals (H*W, L) of each image."""
+        count = len(maps)
+        return zip(maps, self._logits.chunk(count), self._marginals.chunk(count), strict=True)
+
+
+def _parts(logits: Tensor, images: int) -> list[slice]:
+    """Ranges of pixels that are normalised at a time.
+
+    On a CPU they are small enough for its cache, and none holds pixels of two images: the ends of
+    an array round otherwise in vectorised functions, and no image may depend on those beside it.
+    """
+    total, labels = logits.shape
+    if logits.device.type != "cpu":
+        return [slice(0, total)]
+    pixels = total // images
+    size = max(1, _CHUNK_FLOATS // labels // _WIDE) * _WIDE * torch.get_num_threads()
+    return [
+        slice(first, min(first + size, end))
+        for end in range(pixels, total + 1, pixels)
+        for first in range(end - pixels, end, size)
+    ]
+
+
+def _inverse(order: Tensor) -> Tensor:
+    """Where each pixel went."""
+    places = torch.arange(len(order), device=order.device)
+    return torch.empty_like(order).scatter_(0, order, places)
+
+
+class Shifted:
+    """The usual softmax, right for any logits."""
+
+    scale = 1.0
+
+    def __init__(self, marginals: Tensor, images: int) -> None:
+        """Where the marginals of all images go, (B*N, L)."""
+        del images
+        self._marginals = marginals
+
+    def normalise(self, logits: Tensor, part: slice) -> None:
+        """Marginals of a range of pixels from their logits, (P, L)."""
+        torch.softmax(logits, 1, out=self._marginals[part])
+
+    def in_range(self) -> bool:
+        """Always."""
+        return True
+
+
+class BaseTwo:
+    """Softmax of base-2 logits without the shift by the largest, which costs more than the rest.
+
+    On some CPUs exp2 takes a third of the time of exp, and torch reduces short rows slowly: the
+    sums are a matrix product, with few labels of several pixels at a time, each sum as often as
+    the division needs it. The sums tell whether the shift was needed.
+    """
+
+    scale = math.log2(math.e)
+
+    def __init__(self, marginals: Tensor, images: int) -> None:
+        """Where the marginals of all images go, (B*N, L)."""
+        labels = marginals.shape[1]
+        beside = _WIDE
+        while beside > 1 and (beside * labels > _WIDE or len(marginals) // images % beside):
+            beside //= 2
+        ones = marginals.new_ones(labels, labels if beside > 1 else 1)
+        self._beside = beside
+        self._summing = torch.kron(torch.eye(beside, dtype=ones.dtype), ones)
+        self._marginals = marginals.view(-1, beside * labels)
+        self._sums = marginals.new_empty(len(self._marginals), self._summing.shape[1])
+
+    def normalise(self, logits: Tensor, part: slice) -> None:
+        """Marginals of a range of pixels from their logits, (P, L), which are overwritten."""
+        rows = slice(part.start // self._beside, part.stop // self._beside)
+        powers = logits.exp2_().view(rows.stop - rows.start, -1)
+        sums = torch.mm(powers, self._summing, out=self._sums[rows])
+        torch.div(powers, sums, out=self._marginals[rows])
+
+    def in_range(self) -> bool:
+        """Whether all sums of the last update were numbers far from the ends of float32."""
+        least, most = self._sums.aminmax()
+        return float(least) > 1e-25 and float(most) < 1e35
