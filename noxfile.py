@@ -6,8 +6,6 @@ pass through: `nox -s ablate -- components --preset smoke`.
 
 from __future__ import annotations
 
-import platform
-
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -94,13 +92,7 @@ def bench(session: nox.Session) -> None:
     install(session, "test", "suite")
     if not session.posargs:
         session.run("python", "-m", "bench", "profile")
-    flags = {
-        "--compare": ["--benchmark-compare", "--benchmark-compare-fail=median:15%"],
-        "--save": ["--benchmark-autosave"],
-    }
-    words = [new for word in with_default(session, "tests/perf") for new in flags.get(word, [word])]
-    storage = f"--benchmark-storage=artifacts/benchmarks/{platform.node()}"  # this machine's own
-    session.run("python", "-m", "pytest", "--benchmark-only", storage, *words)
+    session.run("python", "-m", "bench.speed", *session.posargs)
 
 
 @nox.session(default=False)
