@@ -97,7 +97,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def profile(session: nox.Session) -> None:
-    """Measure costs alone, with flags: `-- --quick`, `-- --scaling`, `-- --compiled`."""
+    """Measure costs alone, with flags: `-- --quick`, `-- --scaling`, `-- --no-compiled`."""
     install(session, "suite")
     session.run("python", "-m", "bench", "profile", *session.posargs)
 

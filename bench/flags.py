@@ -87,8 +87,8 @@ def _add_profile_flags(profile: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help=f"one of: {', '.join(DEVICES)}")
     add("--sizes", nargs="+", choices=("micro", "paper"), help="default: both")
     add("--quick", action=switch, default=False, help="micro size, reference only, two calls")
-    add("--compiled", action=switch, default=False, help="also torch.compile: minutes a line; "
-        "on a CPU in float32 with the first batch size alone")  # fmt: skip
+    add("--compiled", action=switch, help="also what torch.compile makes of the reference, a "
+        "minute or two a line; default: yes, not with --quick")  # fmt: skip
     add("--repeats", type=int, help="most timed calls a line, 2 or more, within 10 s; default: 5, "
         "50 on cuda, 2 with --quick")  # fmt: skip
     add("--reference-only", action=switch, default=False,

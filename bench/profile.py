@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,8 @@ import torch
 
 from bench.errors import BenchError
 from bench.profile_cost import flop_costs, parameter_costs
-from bench.profile_load import Load, Measured
-from bench.profile_rivals import rivals
+from bench.profile_load import Measured
+from bench.profile_plan import BASELINES, loads, omissions, rival_loads
 from bench.profile_subject import CLASSES, SIDES, config_at, make_subject
 from bench.provenance import checkout_state, device_name, utc_now, versions
 from bench.rates import measure_rates
@@ -31,113 +31,18 @@ from bench.study import load_study
 from weakclip.config import WeakCLIPConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from bench.profile_load import Mode, Precision
+    from bench.profile_load import Load
+    from bench.profile_plan import Options
     from bench.study import Study
 
 SCHEMA_VERSION = 1
-BASELINES = "baselines"
-"""Stands for a study in the lines of the rivals."""
 RELEASE_BATCH = 2
 """Images of the step that is compared with the release's work."""
 SLOW_ROUNDS = 2
 """Most rounds of that comparison at paper size on a CPU, where one takes half a minute."""
 _CHECKOUT = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Which lines a profile has."""
-
-    study: str = "components"
-    sizes: tuple[str, ...] = ("micro", "paper")
-    batches: Mapping[str, tuple[int, ...]]
-    """Size to batch sizes."""
-    precisions: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
-    modes: tuple[Mode, ...] = ("eager",)
-    """Also `compiled` where minutes of compilation are no matter; on a CPU that is timed in
-    float32 with the first batch size alone."""
-    device: str = "cpu"
-    threads: int = 1
-    repeats: int = 5
-    """Most timed calls of a line; see `Load.seconds`."""
-    all_variants: bool = True
-    """Time every variant in float32 with the first batch size; else the reference alone. Other
-    batch sizes, precisions and modes are timed for the reference only."""
-    baselines: bool = True
-    """Also time the rivals, in float32, eagerly."""
-    timeout: float = 900.0
-    """Seconds after which a line is given up."""
-
-    def slow_at(self, size: str) -> bool:
-        """Whether a call takes seconds, so that the one that counts traffic is warm-up enough."""
-        return size == "paper" and self.device == "cpu"
-
-    def has(self, mode: Mode, precision: Precision, batch: int, size: str) -> bool:
-        """Whether the reference is timed so."""
-        first = precision == "fp32" and batch == self.batches[size][0]
-        return mode == "eager" or first or self.device != "cpu"
-
-
-def options_for(device: str, *, quick: bool, compiled: bool) -> Options:
-    """The usual lines for a device.
-
-    Args:
-        device: `cpu` or `cuda`.
-        quick: Micro size, the reference alone, few repeats: shows that it works.
-        compiled: Also time what torch.compile makes.
-    """
-    threads = torch.get_num_threads()
-    modes: tuple[Mode, ...] = ("eager", "compiled") if compiled else ("eager",)
-    if quick:
-        return Options(
-            sizes=("micro",), batches={"micro": (2,)}, precisions=("fp32",), modes=modes,
-            device=device, threads=threads, repeats=2, all_variants=False, baselines=False,
-        )  # fmt: skip
-    batches: dict[str, tuple[int, ...]] = {"micro": (1, 8), "paper": (1, 2)}
-    if device == "cuda":
-        batches = {"micro": (1, 8, 64), "paper": (1, 4, 16)}
-    # Arithmetic in half precision is emulated on most CPUs, a hundred times slower.
-    precisions: tuple[Precision, ...] = ("fp32", "bf16") + (("fp16",) if device == "cuda" else ())
-    return Options(
-        batches=batches, precisions=precisions, modes=modes, device=device, threads=threads,
-        repeats=50 if device == "cuda" else 5,
-    )  # fmt: skip
-
-
-def loads(options: Options, study: Study) -> tuple[Load, ...]:
-    """The lines to be timed, in the order of the table."""
-    found: list[Load] = []
-    for size in options.sizes:
-        for row in study.rows if options.all_variants else (study.reference,):
-            reference = row is study.reference
-            for count in options.batches[size][: None if reference else 1]:
-                plain = Load(
-                    study=study.name, variant=row.name, size=size, work="forward", batch=count,
-                    device=options.device, threads=options.threads, repeats=options.repeats,
-                    warmup=0 if options.slow_at(size) else 1,
-                )  # fmt: skip
-                for mode in options.modes if reference else ("eager",):
-                    for precision in options.precisions if reference else ("fp32",):
-                        if options.has(mode, precision, count, size):
-                            line = replace(plain, mode=mode, precision=precision)
-                            found += [line, replace(line, work="training step")]
-    return tuple(found)
-
-
-def rival_loads(options: Options) -> tuple[Load, ...]:
-    """The rivals' lines, in the order of the table; at paper size the first batch size alone."""
-    return tuple(
-        Load(
-            study=BASELINES, variant=name, size=size, work=work, batch=count,
-            device=options.device, threads=options.threads,
-            repeats=options.repeats, warmup=0 if options.slow_at(size) else 1,
-        )
-        for size in options.sizes
-        for name, (work, _) in rivals(size).items()
-        for count in options.batches[size][: 1 if size == "paper" else None]
-    )  # fmt: skip
 
 
 def make_profile(
@@ -162,12 +67,14 @@ def make_profile(
     environment = environment_of(options, command)
     costs = [cost for size in options.sizes for cost in _costs(study, size, report)]
     rates = measure_rates(options.device, options.threads)
-    speeds = _measured(loads(options, study), options, report)
+    left_out = omissions(options, rates)
+    speeds = _measured(loads(options, study, left_out), options, report)
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "environment": environment,
         "rates": asdict(rates),
         "costs": costs,
+        "left_out": [asdict(omission) for omission in left_out],
         "speeds": speeds,
         "release_costs": [_release_cost(size, options, report) for size in options.sizes],
     }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bench import console, flags
 from bench.figure_roofline import draw_roofline
 from bench.figure_scaling import draw_scaling
-from bench.profile import BASELINES, make_baselines, make_profile, options_for, read_profile
+from bench.profile import make_baselines, make_profile, read_profile
+from bench.profile_plan import BASELINES, options_for
 from bench.profile_table import csv_text, markdown
 from bench.provenance import command_line
 from bench.scaling import AXES, make_scaling, read_scaling
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from bench.profile import Options
+    from bench.profile_plan import Options
 
 RAW = "perf/profile.json"
 RAW_SCALING = "perf/scaling.json"
@@ -75,9 +76,8 @@ def _scaling(options: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _wanted(options: argparse.Namespace) -> Options:
-    usual = options_for(
-        flags.device_of(options.device), quick=options.quick, compiled=options.compiled
-    )
+    compiled = not options.quick if options.compiled is None else options.compiled
+    usual = options_for(flags.device_of(options.device), quick=options.quick, compiled=compiled)
     return replace(
         usual,
         study=options.study,

@@ -39,13 +39,15 @@ def csv_text(profile: Profile) -> str:
     writer.writerows(_cost_rows(profile))
     for speed in profile["speeds"]:
         writer.writerows(_speed_rows(speed, profile))
+    writer.writerows(_omission_rows(profile))
     if "baselines" in profile:
         writer.writerows(rival_rows(profile["baselines"], profile["rates"]))
     writer.writerows(_release_row(cost) for cost in profile["release_costs"])
-    for precision, rate in profile["rates"]["matmul_flops"].items():
-        writer.writerow(
-            {"metric": "matmul rate", "precision": precision, "value": rate, "unit": "FLOP/s"}
-        )
+    for kind in ("matmul", "convolution"):
+        for precision, rate in profile["rates"].get(f"{kind}_flops", {}).items():
+            writer.writerow(
+                {"metric": f"{kind} rate", "precision": precision, "value": rate, "unit": "FLOP/s"}
+            )
     rate = profile["rates"]["copy_bytes"]
     writer.writerow({"metric": "copy rate", "value": rate, "unit": "B/s"})
     return buffer.getvalue()
@@ -131,6 +133,23 @@ def _speed_rows(speed: Mapping[str, Any], profile: Profile) -> Iterator[Row]:
         yield {**where, "metric": metric, "value": value, "unit": unit}
 
 
+def _omission_rows(profile: Profile) -> Iterator[Row]:
+    for each in profile.get("left_out", ()):
+        column = "mode" if each["what"] == "compiled" else "precision"
+        for work in each["works"]:
+            yield {column: each["what"], "work": work, "metric": "left out", "value": 1,
+                   "unit": "lines", "status": "left out", "error": each["reason"]}  # fmt: skip
+
+
+def _omission_lines(profile: Profile) -> list[str]:
+    """What has no lines and why, a paragraph; none if nothing was left out."""
+    said = [
+        f"{each['what']} ({', '.join(each['works'])}): {each['reason']}"
+        for each in profile.get("left_out", ())
+    ]
+    return [f"Without lines: {'; '.join(said)}.", ""] if said else []
+
+
 def _release_row(cost: Mapping[str, Any]) -> Row:
     where: Row = {"size": cost["size"], "work": "training step", "metric": "release over ours"}
     if cost["error"]:
@@ -198,6 +217,7 @@ def _speed_table(profile: Profile) -> list[str]:
         "measured matmul rate, or all operands of all operators at the measured copy rate; "
         "`share` is that limit's time over the measured one, and may pass 1 where caches help.",
         "",
+        *_omission_lines(profile),
         *head(headers[:6], (*headers[6:], *more)),
     ]
     return lines + [pipes(_speed_cells(speed, profile)) for speed in profile["speeds"]]

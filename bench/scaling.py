@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from bench.profile import Options
     from bench.profile_load import Work
+    from bench.profile_plan import Options
     from weakclip.model import WeakCLIP
 
 SCHEMA_VERSION = 1

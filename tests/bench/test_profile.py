@@ -12,11 +12,12 @@ import torch
 from bench.cli import main
 from bench.errors import BenchError
 from bench.figure_roofline import draw_roofline
-from bench.profile import loads, options_for, read_profile, run_apart
+from bench.profile import read_profile, run_apart
 from bench.profile_lines import limits, seconds
-from bench.profile_load import Load, Measured
+from bench.profile_load import Load, Measured, Task
+from bench.profile_plan import WORKS, Omission, loads, omissions, options_for
 from bench.profile_table import COLUMNS, csv_text, markdown, work_flops
-from bench.profile_worker import TrafficCounter, timed
+from bench.profile_worker import TrafficCounter, measure, timed
 from bench.rates import Rates, measure_rates
 from bench.study import load_study
 
@@ -30,6 +31,15 @@ def line(**changes: Any) -> Load:  # noqa: ANN401 (fields of any kind)
         "batch": 2, "repeats": 2,
     }  # fmt: skip
     return Load(**{**values, **changes})
+
+
+def rates(**changes: dict[str, float]) -> Rates:
+    """Of a device that multiplies in half precision and emulates its convolutions."""
+    measured = {
+        "matmul_flops": {"fp32": 1e12, "bf16": 6e12, "fp16": 0.9e12},
+        "convolution_flops": {"fp32": 8e11, "bf16": 4e12, "fp16": 1e9},
+    }
+    return Rates(**{**measured, **changes}, copy_bytes=20e9)
 
 
 def made_up() -> dict[str, Any]:
@@ -46,7 +56,7 @@ def made_up() -> dict[str, Any]:
             "versions": {"torch": "2"}, "commit": "c" * 40, "dirty": False, "classes": 21,
             "started_utc": "2026-01-01T00:00:00Z", "sides": {"micro": 128}, "load_before": 0.5,
         },
-        "rates": asdict(Rates(matmul_flops={"fp32": 1e12}, copy_bytes=20e9)),
+        "rates": asdict(rates()),
         "costs": [
             {
                 "variant": "baseline", "size": "micro", "component": name,
@@ -124,11 +134,65 @@ def test_other_precisions_are_timed_for_the_reference_only() -> None:
     assert len(set(found)) == len(found)
 
 
-def test_on_a_cpu_compiled_lines_are_few() -> None:
+def test_compiled_lines_are_few() -> None:
     study = load_study("components")
-    for device, expected in (("cpu", 4), ("cuda", 36)):
+    for device, expected in (("cpu", 4), ("cuda", 12)):
         found = loads(options_for(device, quick=False, compiled=True), study)
-        assert sum(load.mode == "compiled" for load in found) == expected
+        compiled = [load for load in found if load.mode == "compiled"]
+        assert len(compiled) == expected
+        assert {load.batch for load in compiled} == {1}
+    found = loads(options_for("cpu", quick=False, compiled=False), study)
+    assert {load.mode for load in found} == {"eager"}
+
+
+def test_a_precision_has_lines_where_it_was_measured_to_be_fast() -> None:
+    options, study = options_for("cpu", quick=True, compiled=False), load_study("components")
+    (half,) = without = omissions(options, rates())
+    assert (half.what, half.works) == ("fp16", ("training step",))
+    assert half.reason == "a convolution with its gradients reaches 1 GFLOP/s, in fp32 800"
+    found = {(load.precision, load.work) for load in loads(options, study, without)}
+    assert found == {(name, work) for name in ("fp32", "bf16") for work in WORKS} | {
+        ("fp16", "forward")
+    }
+
+
+def test_a_precision_that_is_slow_or_missing_has_no_lines() -> None:
+    options = options_for("cpu", quick=True, compiled=False)
+    products = {"fp32": 1e12, "bf16": 4.9e11}
+    assert omissions(options, rates(matmul_flops=products)) == (
+        Omission(
+            what="bf16", works=WORKS, reason="a matrix product reaches 490 GFLOP/s, in fp32 1e+03"
+        ),
+        Omission(what="fp16", works=WORKS, reason="a matrix product has no kernel"),
+    )
+
+
+def test_without_a_compiler_nothing_is_compiled_and_the_table_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = options_for("cpu", quick=False, compiled=True)
+    fast = rates(convolution_flops=dict.fromkeys(("fp32", "bf16", "fp16"), 1e12))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    without = omissions(options, fast)
+    assert [each.what for each in without] == ["compiled"]
+    assert "compiled" not in {
+        load.mode for load in loads(options, load_study("components"), without)
+    }
+    profile = {**made_up(), "left_out": [asdict(each) for each in without]}
+    said = "Without lines: compiled (forward, training step): torch.compile needs a C++ compiler"
+    assert f"{said}, and there is no no-such-compiler." in markdown(profile)
+    rows = list(csv.DictReader(io.StringIO(csv_text(profile))))
+    gone = [(row["mode"], row["work"]) for row in rows if row["status"] == "left out"]
+    assert gone == [("compiled", work) for work in WORKS]
+    assert "Without lines" not in markdown(made_up())
+
+
+def test_an_operator_without_a_kernel_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task(call=lambda: torch.linalg.inv(torch.eye(2, dtype=torch.float16)))
+    monkeypatch.setattr("bench.profile_worker._task", lambda _: task)
+    measured = measure(line(precision="fp16"))
+    assert (measured.status, measured.milliseconds) == ("failed", ())
+    assert "not supported. Got Half" in str(measured.error)
 
 
 def test_calls_end_after_their_seconds_but_there_are_two() -> None:
@@ -166,7 +230,8 @@ def test_a_quick_profile_writes_its_files(tmp_path: Path) -> None:
     command = ["profile", "--quick", "--device", "cpu", "--out", str(tmp_path)]
     assert main(command) == 0
     content = read_profile(tmp_path / "perf/profile.json")
-    assert [speed["status"] for speed in content["speeds"]] == ["ok", "ok"]
+    assert {speed["status"] for speed in content["speeds"]} == {"ok"}
+    assert [speed["precision"] for speed in content["speeds"]][:2] == ["fp32", "fp32"]
     (release,) = content["release_costs"]
     assert (release["error"], release["size"]) == (None, "micro")
     assert all(speed["peak_memory_mib"] > 100 for speed in content["speeds"])
@@ -184,9 +249,10 @@ def test_traffic_counts_operands_once_and_views_never() -> None:
 
 
 def test_rates_are_those_of_a_device() -> None:
-    rates = measure_rates("cpu", 1, repeats=1)
-    assert rates.matmul_flops["fp32"] > 1e8
-    assert rates.copy_bytes > 1e7
+    measured = measure_rates("cpu", 1, repeats=1)
+    assert measured.matmul_flops["fp32"] > 1e8
+    assert measured.convolution_flops["fp32"] > 1e8
+    assert measured.copy_bytes > 1e7
 
 
 def test_refuses_a_profile_of_another_version(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cli import main
 from bench.errors import BenchError
-from bench.profile import options_for, rival_loads, run_apart
+from bench.profile import run_apart
 from bench.profile_load import Load, Measured
+from bench.profile_plan import options_for, rival_loads
 from bench.profile_rivals import TAGS, random_inputs, rival_task, rivals
 from bench.profile_table import csv_text, markdown
 from bench.profile_worker import TrafficCounter

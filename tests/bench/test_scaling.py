@@ -11,9 +11,9 @@ import pytest
 from bench.cli import main
 from bench.errors import BenchError
 from bench.figure_scaling import draw_scaling
-from bench.profile import options_for
 from bench.profile_cost import flop_costs, whole_flops
 from bench.profile_load import Load, Measured
+from bench.profile_plan import options_for
 from bench.profile_subject import class_names, make_subject, random_batch
 from bench.scaling import Fit, count_flops, fit, points, read_scaling
 from bench.scaling_table import COLUMNS, curves, scaling_csv, scaling_markdown
