@@ -24,6 +24,7 @@ from bench.errors import BenchError
 from bench.profile_cost import flop_costs, parameter_costs
 from bench.profile_load import Measured
 from bench.profile_plan import BASELINES, loads, omissions, rival_loads
+from bench.profile_rivals import dead_parameters, rivals
 from bench.profile_subject import CLASSES, SIDES, config_at, make_subject
 from bench.provenance import checkout_state, device_name, utc_now, versions
 from bench.rates import measure_rates
@@ -31,7 +32,7 @@ from bench.study import load_study
 from weakclip.config import WeakCLIPConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bench.profile_load import Load
     from bench.profile_plan import Options
@@ -92,10 +93,19 @@ def make_baselines(
         Where and when (`environment`), and a line a rival, size and batch (`speeds`).
     """
     environment = environment_of(options, command)
-    return {
-        "environment": environment,
-        "speeds": _measured(rival_loads(options), options, report),
-    }
+    speeds = _measured(rival_loads(options), options, report)
+    for size in options.sizes:
+        for name in rivals(size):
+            mine = [speed for speed in speeds if (speed["size"], speed["variant"]) == (size, name)]
+            _add_dead(mine, dead_parameters(name, size))
+            report(f"{size} {name}: parameters")
+    return {"environment": environment, "speeds": speeds}
+
+
+def _add_dead(speeds: Sequence[dict[str, Any]], dead: Mapping[str, int]) -> None:
+    for speed in speeds:
+        for component, sizes in (speed["parameters"] or {}).items():
+            sizes["dead"] = dead[component]
 
 
 def _measured(

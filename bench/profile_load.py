@@ -82,7 +82,7 @@ class Measured:
     """Shares of `flops`, of one call: a product belongs to the component whose weights it uses, one
     without weights to the component whose weights were used last."""
     parameters: dict[str, dict[str, int]] | None = None
-    """A rival's component -> {"total", "trainable"}."""
+    """A rival's component -> {"total", "trainable"}; `make_baselines` adds "dead"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,16 +18,17 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from bench.cartoon.vocabulary import BACKGROUND_WORDS
 from bench.errors import BenchError, unknown
 from bench.perf_crf import photo_like
-from bench.profile_cost import components
+from bench.profile_cost import components, parameter_costs
 from bench.profile_load import RIVAL_WORK, Load, Task
 from bench.profile_subject import SIDES, class_names, make_subject, random_clip
 from weakclip.clip.names import CLIP_ES_VOC_BACKGROUND
 from weakclip.labels import BACKGROUND
-from weakclip.masker import Setting
+from weakclip.masker import ImageStack, Setting
 from weakclip.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from torch import Tensor, nn
 
@@ -39,6 +40,8 @@ CATALOGUE = "baselines.catalogue"
 """Module of the rivals, loaded by name as studies are."""
 CONTEXT = 77  # positions of CLIP's text tower: the rivals' sentences are whole ones
 TAGS = 2
+IMAGES = 2
+"""Of the training step that finds dead weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +62,46 @@ def rivals(size: str) -> dict[str, tuple[Work, Any]]:
     Raises:
         BenchError: If the catalogue cannot be found.
     """
-    try:
-        catalogue = importlib.import_module(CATALOGUE)
-    except ModuleNotFoundError as error:
-        raise BenchError(
-            f"module {CATALOGUE!r} not found: the suite runs from the root of a checkout, as "
-            "`python -m bench ...`"
-        ) from error
+    catalogue = _catalogue()
     parts = zip(
         RIVAL_WORK, (catalogue.CAMS, catalogue.REFINEMENTS, catalogue.NETWORKS), strict=True
     )
     return {name: (work, spec) for work, part in parts for name, spec in part[size].items()}
+
+
+def dead_parameters(name: str, size: str) -> dict[str, int]:
+    """Component of a rival to its dead weights, in the sense of `profile_cost.Parameters`.
+
+    A rival is trained briefly on `IMAGES` images, on the CPU; a tensor is dead if it is trainable
+    and no step of any stage leaves it a gradient. What learns nothing has no dead weights.
+    """
+    work, spec = rivals(size)[name]
+    if work == "mask":
+        costs = parameter_costs(make_subject(spec, size), size)
+        return {component: cost.dead for component, cost in costs.items()}
+    rival = _catalogue().briefly(spec).build(_setting(size, "cpu"))
+    trainable = {
+        (component, weight): values.numel()
+        for component, part in _told_parts(rival).items()
+        for weight, values in part.named_parameters()
+        if values.requires_grad
+    }
+    alive: set[tuple[str, str]] = set()
+
+    def after_step(_done: int, _steps: int) -> None:
+        for component, part in _told_parts(rival).items():
+            for weight, values in part.named_parameters():
+                if values.grad is not None and bool(values.grad.any()):
+                    alive.add((component, weight))
+
+    inputs = random_inputs(size, IMAGES, "cpu")
+    maps = () if work == "cam" else (list(inputs.cams),)
+    data = ImageStack(inputs.images, inputs.image_labels)
+    rival.fit(data, *maps, seed=0, report=after_step)
+    dead = dict.fromkeys(rival.parameter_counts(), 0)
+    for (component, weight), count in trainable.items():
+        dead[component] += count if (component, weight) not in alive else 0
+    return dead
 
 
 def rival_task(load: Load) -> Task:
@@ -85,18 +117,33 @@ def rival_task(load: Load) -> Task:
     inputs = random_inputs(load.size, load.batch, load.device)
     if work == "mask":
         return _network(spec, load, inputs)
-    rival = spec.build(_setting(load))
+    rival = spec.build(_setting(load.size, load.device))
     sizes: Sizes = rival.parameter_counts()
     calls: dict[Work, Callable[[], object]] = {
         "cam": lambda: rival.cams(inputs.images, inputs.image_labels),
         "refinement": lambda: rival.scores(inputs.images, inputs.image_labels, inputs.cams),
     }
-    parts = {name: part for name, part in _parts(rival).items() if name in sizes}
-    return Task(call=calls[work], parameters=sizes, components=parts)
+    return Task(call=calls[work], parameters=sizes, components=_told_parts(rival))
 
 
-def _parts(rival: Any) -> dict[str, nn.Module]:  # noqa: ANN401 (a masker or a refinement)
+def _catalogue() -> ModuleType:
+    try:
+        return importlib.import_module(CATALOGUE)
+    except ModuleNotFoundError as error:
+        raise BenchError(
+            f"module {CATALOGUE!r} not found: the suite runs from the root of a checkout, as "
+            "`python -m bench ...`"
+        ) from error
+
+
+def _told_parts(rival: Any) -> dict[str, nn.Module]:  # noqa: ANN401 (a masker or a refinement)
     """Parts of a rival by the names of its `parameter_counts`."""
+    told = rival.parameter_counts()
+    return {name: part for name, part in _parts(rival).items() if name in told}
+
+
+def _parts(rival: Any) -> dict[str, nn.Module]:  # noqa: ANN401
+    """All parts of a rival that can be found."""
     paths = {
         "backbone": ("network.stages",),
         "head": ("network.head", "network.classifier"),
@@ -136,16 +183,16 @@ def random_inputs(size: str, count: int, device: str) -> Inputs:
     )
 
 
-def _setting(load: Load) -> Setting:
-    clip = random_clip(load.size, context=CONTEXT)
-    clip.image.to(load.device)
-    clip.text.to(load.device)
-    words = CLIP_ES_VOC_BACKGROUND if load.size == "paper" else BACKGROUND_WORDS
+def _setting(size: str, device: str) -> Setting:
+    clip = random_clip(size, context=CONTEXT)
+    clip.image.to(device)
+    clip.text.to(device)
+    words = CLIP_ES_VOC_BACKGROUND if size == "paper" else BACKGROUND_WORDS
     return Setting(
         clip=clip,
-        class_names=class_names(load.size)[1:],
+        class_names=class_names(size)[1:],
         background_words=words,
-        device=torch.device(load.device),
+        device=torch.device(device),
     )
 
 

@@ -47,10 +47,11 @@ def rival_lines(part: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
             "",
             "A whole step of one batch in float32, all scales and mirror images of the method "
             "included, nothing fitted; texts are encoded before. Parameters in millions: total / "
-            "trainable, then by component. FLOP = 2 MAC of matrix products and convolutions, "
-            "gradients of Grad-CAM included, by component likewise; products without weights "
-            "(attention, affinities) count with the component whose weights were used last. A "
-            "dense CRF and PAMR are gathers, which do not count. Calls, `limit` and `share of it` "
+            "trainable / dead (no step of a short training leaves them a gradient), then by "
+            "component. FLOP = 2 MAC of matrix products and convolutions, gradients of Grad-CAM "
+            "included, by component likewise; products without weights (attention, affinities) "
+            "count with the component whose weights were used last. A dense CRF and PAMR are "
+            "gathers, which do not count. Calls, `limit` and `share of it` "
             "as above.",
             "",
             *head(WORDS, NUMBERS),
@@ -116,12 +117,12 @@ def _cells(speed: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
 
 
 def _parameter_cell(parts: Mapping[str, Mapping[str, int]]) -> str:
-    names = ("total", "trainable")
+    names = next(iter(parts.values()), {"total": 0, "trainable": 0, "dead": 0})
     whole = {name: sum(part[name] for part in parts.values()) for name in names}
     shown = {"": whole, **(parts if len(parts) > 1 else {})}
     return "<br>".join(
-        f"{name} {sizes['total'] / 1e6:.4g} / {sizes['trainable'] / 1e6:.4g}".lstrip()
-        for name, sizes in shown.items()
+        f"{component} {' / '.join(f'{count / 1e6:.4g}' for count in sizes.values())}".lstrip()
+        for component, sizes in shown.items()
     )
 
 

@@ -3,25 +3,29 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from baselines import catalogue
+from baselines.classifier import MICRO_CAM, TagNetwork
 from bench.cli import main
 from bench.errors import BenchError
 from bench.profile import run_apart
 from bench.profile_load import Load, Measured
 from bench.profile_plan import options_for, rival_loads
-from bench.profile_rivals import TAGS, random_inputs, rival_task, rivals
+from bench.profile_rivals import TAGS, dead_parameters, random_inputs, rival_task, rivals
 from bench.profile_table import csv_text, markdown
 from bench.profile_worker import TrafficCounter
 from tests.bench.test_profile import made_up
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from baselines.backbone import Backbone
 
 NAMES = [
     "cam", "grad-cam", "clip-es-no-caa", "clip-es", "clims", "maskclip",
@@ -142,13 +146,43 @@ def test_every_part_with_weights_is_told_apart(name: str) -> None:
     assert sum(counter.component_flops.values()) == counter.flops
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_dead_weights_are_told_of_every_part(name: str) -> None:
+    dead = dead_parameters(name, "micro")
+    assert list(dead) == list(rival_task(line(name)).parameters or {})
+    assert set(dead.values()) <= {0}  # no method here has any
+
+
+def test_a_trained_part_that_the_loss_does_not_see_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unheard(TagNetwork):
+        """A classifier with a layer that nobody asks, in its backbone."""
+
+        def __init__(self, backbone: Backbone, classes: int) -> None:
+            super().__init__(backbone, classes)
+            self.stages.unheard = torch.nn.Linear(3, 4)
+            self.stages.fixed = torch.nn.Linear(5, 6).requires_grad_(requires_grad=False)
+
+    monkeypatch.setattr("baselines.classifier.TagNetwork", Unheard)
+    assert dead_parameters("cam", "micro") == {"backbone": 3 * 4 + 4, "head": 0}
+
+
+def test_two_epochs_are_enough_and_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind scales that start at zero the first step leaves no gradient."""
+    once = replace(MICRO_CAM.classifier, recipe=replace(MICRO_CAM.classifier.recipe, epochs=1))
+    monkeypatch.setattr(catalogue, "briefly", lambda spec: replace(spec, classifier=once))
+    assert dead_parameters("cam", "micro")["backbone"] > 0
+
+
 def test_components_are_rows_and_lines_of_a_cell() -> None:
     profile = with_baselines()
     speed = profile["baselines"]["speeds"][0]
     speed["parameters"]["head"] = {"total": 1_000_000, "trainable": 1_000_000}
     speed["component_flops"] = {"backbone": 2_000_000_000, "head": 1_000_000_000}
+    for sizes in speed["parameters"].values():
+        sizes["dead"] = sizes["trainable"] // 2
     text = markdown(profile)
-    assert "| 6 / 3<br>backbone 5 / 2<br>head 1 / 1 | 1.5<br>backbone 1<br>head 0.5 |" in text
+    parameters = "6 / 3 / 1.5<br>backbone 5 / 2 / 1<br>head 1 / 1 / 0.5"
+    assert f"| {parameters} | 1.5<br>backbone 1<br>head 0.5 |" in text
     rows = list(csv.DictReader(io.StringIO(csv_text(profile))))
     found = {row["component"]: row["value"] for row in rows
              if (row["variant"], row["metric"]) == ("cam", "flops")}  # fmt: skip
