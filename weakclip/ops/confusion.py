@@ -20,6 +20,8 @@ from torch.nn import functional
 from weakclip.labels import IGNORE
 from weakclip.ops.shapes import dims
 
+_CACHED_PIXELS = 1 << 18  # CPU: pixels counted at a time, to stay in a core's cache
+
 
 def class_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
     """Count pixels per image and class, dropping pixels whose ground truth is `IGNORE`.
@@ -43,10 +45,13 @@ def class_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor
         >>> class_counts(pred, gt, 2).tolist()
         [[[1, 2, 1], [1, 1, 2]]]
     """
-    pred_mask, gt_mask = _check_masks(pred_mask, gt_mask, num_classes)
-    kept = gt_mask != IGNORE
-    pred_kept = torch.where(kept, pred_mask, IGNORE)
-    return _count(pred_kept, gt_mask, num_classes)
+    _check_shapes(pred_mask, gt_mask, num_classes)
+    pieces = 1 + gt_mask.numel() // _CACHED_PIXELS if gt_mask.device.type == "cpu" else 1
+    counts = []
+    for pred, gt in zip(pred_mask.chunk(pieces), gt_mask.chunk(pieces), strict=True):
+        pred, gt = _check_masks(pred, gt, num_classes)
+        counts.append(_count(torch.where(gt != IGNORE, pred, IGNORE), gt, num_classes))
+    return torch.cat(counts)
 
 
 def confusion_matrix(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
@@ -149,8 +154,7 @@ def miou(counts: Tensor) -> Tensor:
     return iou_from_counts(counts).nanmean(dim=-1)
 
 
-def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Both masks as uint8, which makes what follows several times faster."""
+def _check_shapes(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> None:
     shape = dims(gt_mask, "B H W", name="gt_mask")
     if dims(pred_mask, "B H W", name="pred_mask") != shape:
         raise ValueError(
@@ -158,6 +162,11 @@ def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[
         )
     if not 1 <= num_classes <= IGNORE:
         raise ValueError(f"num_classes: expected 1 to {IGNORE}, got {num_classes}")
+
+
+def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Both masks as uint8, which makes what follows several times faster."""
+    _check_shapes(pred_mask, gt_mask, num_classes)
     for name, labels in (("pred_mask", pred_mask), ("gt_mask", gt_mask)):
         wrong = (labels < 0) | ((labels >= num_classes) & (labels != IGNORE))
         if wrong.any():
