@@ -28,6 +28,8 @@ _MARKERS = {"forward": "o", "training step": "s", "baseline": "^"}
 _SMALL, _LARGE = 3.0, 5.5
 _SIZES = {"micro": _SMALL, "paper": _LARGE}
 _HEIGHT = 3.6
+_CLOSE = 1.6
+"""Roofs by less than this factor apart have their labels one above the other."""
 _Point = tuple[dict[str, Any], str, float]
 
 
@@ -92,8 +94,9 @@ def _draw_roofs(axis: Axes, profile: dict[str, Any], shown: set[str]) -> None:
     for precision, rate in rates.items():
         roof = np.minimum(copy * intensity, rate) / 1e9
         axis.plot(intensity, roof, color=_colour(precision), linewidth=1)
+        crowd = sum(rate < other < _CLOSE * rate for other in rates.values())  # labels there
         axis.annotate(
-            f"{precision} {rate / 1e9:.3g} GFLOP/s", (high, rate / 1e9), xytext=(0, 2),
+            f"{precision} {rate / 1e9:.0f} GFLOP/s", (high, rate / 1e9), xytext=(0, 2 + 11 * crowd),
             textcoords="offset points", ha="right", fontsize="x-small", color=_colour(precision),
             bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
         )  # fmt: skip
