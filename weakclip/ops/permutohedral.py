@@ -65,8 +65,7 @@ class SparseRows:
     @classmethod
     def equal(cls, index: Tensor, weight: Tensor) -> SparseRows:
         """A matrix with rows of one length, from columns and values (R, length)."""
-        entries, length = index.numel(), index.shape[1]
-        start = torch.arange(0, entries + 1, length, dtype=torch.int32, device=index.device)
+        start = equal_starts(len(index), index.shape[1], index.device)
         return cls(index=index.view(-1), weight=weight.view(-1), start=start)
 
     def part(self, rows: slice) -> SparseRows:
@@ -168,6 +167,11 @@ class Lattice:
             for matrix in (self.slice, self.splat, *self.blur)
             for tensor in (matrix.index, matrix.weight, matrix.start)
         )
+
+
+def equal_starts(rows: int, length: int, device: torch.device) -> Tensor:
+    """First entry of each of some rows of one length, and the end, (rows + 1,), int32."""
+    return torch.arange(0, rows * length + 1, length, dtype=torch.int32, device=device)
 
 
 def join(lattices: Sequence[Lattice]) -> Lattice:

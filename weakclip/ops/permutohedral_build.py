@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from weakclip.ops.permutohedral import Lattice, SparseRows
+from weakclip.ops.permutohedral import Lattice, SparseRows, equal_starts
 from weakclip.ops.permutohedral_embed import embed, key_box
 from weakclip.ops.permutohedral_keys import KeyTable, sort_rows
 
@@ -36,6 +36,7 @@ class _Runs:
     """Corners of some images and remainders, sorted by key; a run of equal keys is a vertex.
 
     Attributes:
+        row: Row of these corners among those of all images and remainders, (R,), int64.
         pixel: Pixel of its image of each corner, ascending within a run, (R, N), int32.
         run: Number of its run among those of all images, (R, N), int32.
         keys: Key of each run among all images and remainders, int64.
@@ -43,6 +44,7 @@ class _Runs:
         touch: Pixel of that corner, int32.
     """
 
+    row: Tensor
     pixel: Tensor
     run: Tensor
     keys: Tensor
@@ -119,6 +121,7 @@ def _sort(keys: Tensor, box: KeyBox) -> list[_Runs]:
         run = is_first.cumsum(0, dtype=torch.int32).add_(count - 1)
         found.append(
             _Runs(
+                row=row,
                 pixel=pixel,
                 run=run.view(pixel.shape),
                 keys=flat.index_select(0, first),
@@ -161,13 +164,11 @@ def _slice_matrix(
     """One row per pixel with the d+1 vertices around it and their weights (B*(d+1), N)."""
     corners, pixels = len(weights) // images, weights.shape[1]
     index = torch.empty(images * pixels * corners, dtype=torch.int32, device=weights.device)
-    row = torch.arange(len(weights), device=weights.device)
-    base = (row // corners * pixels * corners + row % corners)[:, None]
-    for part, begin in zip(
-        runs, base.split_with_sizes([len(part.pixel) for part in runs]), strict=True
-    ):
+    for part in runs:
+        begin = part.row // corners * pixels * corners + part.row % corners
         number = vertices.number.index_select(0, part.run.view(-1))
-        index.scatter_(0, torch.add(begin, part.pixel, alpha=corners).view(-1), number)
+        places = torch.add(begin[:, None], part.pixel, alpha=corners)
+        index.scatter_(0, places.view(-1), number)
     weight = weights.view(images, corners, pixels).transpose(1, 2).reshape(-1)
     return SparseRows.equal(index.view(-1, corners), weight.view(-1, corners))
 
@@ -179,17 +180,15 @@ def _splat_matrix(
     corners, pixels = len(weights) // images, weights.shape[1]
     index = torch.empty(weights.numel(), dtype=torch.int32, device=weights.device)
     weight = torch.empty_like(weights).view(-1)
-    row = 0
     for part in runs:
-        rows = torch.arange(row, row + len(part.pixel), device=weights.device)
+        begin = int(part.row[0])
         places = vertices.shift.index_select(0, part.run.view(-1))
-        places += torch.arange(row * pixels, (row + len(rows)) * pixels, device=weights.device)
-        inside = part.pixel + ((rows - row) * pixels)[:, None].int()
-        some = weights[row : row + len(rows)].view(-1).index_select(0, inside.view(-1))
+        places += torch.arange(begin * pixels, begin * pixels + len(places), device=places.device)
+        inside = part.pixel + ((part.row - begin) * pixels).int()[:, None]
+        some = weights[begin : begin + len(inside)].view(-1).index_select(0, inside.view(-1))
         weight.scatter_(0, places, some)
-        shift = (rows // corners * pixels).int()[:, None]
-        index.scatter_(0, places, (part.pixel + shift).view(-1))
-        row += len(rows)
+        image = part.pixel + (part.row // corners * pixels).int()[:, None]
+        index.scatter_(0, places, image.view(-1))
     return SparseRows(index=index, weight=weight, start=vertices.start)
 
 
@@ -203,7 +202,7 @@ def _blur_matrices(vertices: _Vertices, box: KeyBox, dtype: torch.dtype) -> tupl
     """
     table = KeyTable(vertices.keys)
     count, device = len(vertices.keys), vertices.keys.device
-    start = _equal_rows(3 * count, 3, device)
+    start = equal_starts(count, 3, device)
     here = torch.arange(count, dtype=torch.int32, device=device)
     matrices = []
     for stride in box.strides:
@@ -234,8 +233,3 @@ def _normalised(raw: Lattice) -> Lattice:
     raw.splat.weight.mul_(scale[:, 0].index_select(0, raw.splat.index))
     raw.slice.weight.view(-1, corners).mul_(scale)
     return raw
-
-
-def _equal_rows(entries: int, length: int, device: torch.device) -> Tensor:
-    """Offsets of rows of one length."""
-    return torch.arange(0, entries + 1, length, dtype=torch.int32, device=device)
