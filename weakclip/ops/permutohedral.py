@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -172,6 +173,15 @@ class Lattice:
 def equal_starts(rows: int, length: int, device: torch.device) -> Tensor:
     """First entry of each of some rows of one length, and the end, (rows + 1,), int32."""
     return torch.arange(0, rows * length + 1, length, dtype=torch.int32, device=device)
+
+
+def pixel_scale(mass: Tensor, corners: int) -> Tensor:
+    """D = 1/sqrt(K 1) of each pixel from the weights' unscaled K 1, which is overwritten.
+
+    It holds the factor of the lattice's filter as well, 1 / (1 + 2^-d).
+    """
+    alpha = 1 / (1 + 2.0 ** (1 - corners))
+    return mass.mul_(alpha).add_(1e-20).rsqrt_().mul_(math.sqrt(alpha))
 
 
 def join(lattices: Sequence[Lattice]) -> Lattice:

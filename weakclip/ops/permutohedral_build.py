@@ -8,18 +8,20 @@ together in memory: filtering is gathering, and the cache decides how fast that 
 
 from __future__ import annotations
 
-import math
+import importlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 
-from weakclip.ops.permutohedral import Lattice, SparseRows, equal_starts
+from weakclip.ops.permutohedral import Lattice, SparseRows, equal_starts, pixel_scale
 from weakclip.ops.permutohedral_embed import embed, key_box
 from weakclip.ops.permutohedral_keys import KeyTable, sort_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
     from torch import Tensor
 
@@ -91,19 +93,39 @@ def build_lattice(features: Tensor) -> Lattice:
             f"the features of {images} image(s) span {box.cells:.1e} lattice cells each, more than "
             f"2^{_MAX_KEY_BITS} in all: the standard deviations (sxy, srgb) are too small"
         )
+    loops = _loops() if flat.device.type == "cpu" and flat.dtype == torch.float32 else None
+    if loops is None:
+        return _normalised(_by_sorting(flat, box, images))
+    lattice: Lattice = loops.build(features, box)
+    return lattice
+
+
+@lru_cache(maxsize=1)
+def _loops() -> ModuleType | None:
+    """The same as compiled loops, if numba is there and can compile."""
+    try:
+        numba = importlib.import_module("numba")
+        loops = importlib.import_module("weakclip.ops.permutohedral_loops")
+    except (ImportError, RuntimeError):  # numba raises the latter where it may not write its cache
+        return None
+    return None if numba.config.DISABLE_JIT else loops
+
+
+def _by_sorting(flat: Tensor, box: KeyBox, images: int) -> Lattice:
+    """The lattice of B images before normalisation, from their features, (d, B*N)."""
+    corners, pixels = len(flat) + 1, flat.shape[1] // images
     keys, weights = (
-        found.view(axes + 1, images, pixels).transpose(0, 1).reshape(-1, pixels)
+        found.view(corners, images, pixels).transpose(0, 1).reshape(-1, pixels)
         for found in embed(flat, box)
     )
     runs = _sort(keys, box)
     vertices = _number(runs, box, images)
-    raw = Lattice(
+    return Lattice(
         vertex_counts=vertices.counts,
         slice=_slice_matrix(runs, vertices, weights, images),
         splat=_splat_matrix(runs, vertices, weights, images),
-        blur=_blur_matrices(vertices, box, features.dtype),
+        blur=_blur_matrices(vertices, box, flat.dtype),
     )
-    return _normalised(raw)
 
 
 def _sort(keys: Tensor, box: KeyBox) -> list[_Runs]:
@@ -224,12 +246,10 @@ def _blur_matrices(vertices: _Vertices, box: KeyBox, dtype: torch.dtype) -> tupl
 
 
 def _normalised(raw: Lattice) -> Lattice:
-    """D K D with D = 1/sqrt(K 1), folded into the weights of splat and slice, in place."""
+    """D K D, folded into the weights of splat and slice, in place."""
     corners = len(raw.blur)
-    alpha = 1 / (1 + 2.0 ** (1 - corners))
     ones = raw.slice.weight.new_ones(raw.pixels, 1)
-    mass = raw.to_pixels(raw.to_vertices(ones)).mul_(alpha)
-    scale = mass.add_(1e-20).rsqrt_().mul_(math.sqrt(alpha))
+    scale = pixel_scale(raw.to_pixels(raw.to_vertices(ones)), corners)
     raw.splat.weight.mul_(scale[:, 0].index_select(0, raw.splat.index))
     raw.slice.weight.view(-1, corners).mul_(scale)
     return raw

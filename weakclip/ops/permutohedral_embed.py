@@ -46,7 +46,7 @@ def key_box(flat: Tensor) -> KeyBox:
     """The box around all points next to features (d, P)."""
     axes = flat.shape[0]
     extremes = torch.stack([flat.amin(1), flat.amax(1)]).double().cpu()
-    low, high = (extremes * torch.tensor(_scales(axes), dtype=torch.float64)).tolist()
+    low, high = (extremes * torch.tensor(feature_scales(axes), dtype=torch.float64)).tolist()
     bounds = []
     for j in range(axes + 1):
         least, most = sum(low[j:]), sum(high[j:])
@@ -102,7 +102,7 @@ def _write_keys(keys: Tensor, cell: Tensor, place: Tensor, box: KeyBox) -> None:
         torch.sub(keys[r - 1], ordered[-r], out=keys[r])
 
 
-def _scales(axes: int) -> list[float]:
+def feature_scales(axes: int) -> list[float]:
     """Scale of each feature before elevation, rounded as the reference rounds them (float32)."""
     inverse_std = _single(math.sqrt(2.0 / 3.0) * (axes + 1))
     return [_single(inverse_std / math.sqrt((i + 1) * (i + 2))) for i in range(axes)]
@@ -122,7 +122,7 @@ def enclosing_simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     axes = features.shape[0]
     elevated = features.new_empty(axes + 1, features.shape[1])
     partial = torch.zeros_like(features[0])
-    for j, scale in reversed(list(enumerate(_scales(axes), start=1))):
+    for j, scale in reversed(list(enumerate(feature_scales(axes), start=1))):
         scaled = features[j - 1] * scale
         torch.sub(partial, scaled * j, out=elevated[j])
         partial = partial + scaled

@@ -1,0 +1,321 @@
+"""The building of a lattice as plain loops, compiled by numba where that is installed.
+
+Kept apart because it needs numba, an extra (`pip install weakclip[fast]`): what torch's operators
+find by sorting, one walk over the pixels finds with a hash table, in a fraction of the time. The
+arithmetic is that of `permutohedral_embed.py`, operation for operation in float32, and vertices and
+entries stand in the order of `permutohedral_build.py`: both give the same bits, so that numba
+changes the time of a run and no number of it.
+
+References:
+    Adams, Baek and Davis 2010, sections 2 and 3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numba import njit
+
+from weakclip.ops.permutohedral import Lattice, SparseRows, pixel_scale
+from weakclip.ops.permutohedral_embed import feature_scales
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from weakclip.ops.permutohedral_embed import KeyBox
+
+    Floats = NDArray[np.float32]
+    Integers = NDArray[np.int32]
+    Keys = NDArray[np.int64]
+
+_TILE = 128  # pixels embedded at a time, with vector instructions
+_FIRST_ROOM = 1 << 10  # vertices that a hash table has room for at first
+_SLOTS = 4  # of a hash table for each vertex it has room for
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Fibonacci hashing
+
+# Without fast math: not even a product and a sum may be fused, or other bits come out.
+_compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
+
+
+def build(features: Tensor, box: KeyBox) -> Lattice:
+    """The normalised lattice of B images, on one thread.
+
+    Two threads were no faster: those of torch's last operator still spin on the cores.
+
+    Args:
+        features: (B, d, N), contiguous, float32, on a CPU.
+        box: `key_box` of all of them.
+    """
+    images, axes, pixels = features.shape
+    corners = axes + 1
+    index = torch.empty(images * pixels, corners, dtype=torch.int32)
+    weight = torch.empty(images * pixels, corners)
+    counts, touches, mass, below = enter(
+        features.numpy(),
+        np.array(feature_scales(axes), np.float32),
+        np.float32(1 / corners),
+        np.array(box.lows),
+        np.array(box.strides),
+        box.cells,
+        index.numpy(),
+        weight.numpy(),
+    )
+    around = torch.empty(corners, len(below), 3, dtype=torch.int32)
+    halves = torch.empty(corners, len(below), 3)
+    connect(below, around.numpy(), halves.numpy())
+    slices = SparseRows.equal(index, weight)
+    blur = tuple(SparseRows.equal(*axis) for axis in zip(around, halves, strict=True))
+    values = torch.from_numpy(mass)[:, None]
+    for axis in blur:
+        values = axis.apply(values)
+    scale = pixel_scale(slices.apply(values), corners)
+    splat = SparseRows(
+        index=torch.empty(index.numel(), dtype=torch.int32),
+        weight=torch.empty(index.numel()),
+        start=torch.from_numpy(
+            np.concatenate([np.zeros(1, np.int32), touches.cumsum(dtype=np.int32)])
+        ),
+    )
+    arrays = (index, weight, scale, splat.start[:-1].clone(), splat.index, splat.weight)
+    transpose(*(x.numpy() for x in arrays))
+    return Lattice(vertex_counts=tuple(counts.tolist()), slice=slices, splat=splat, blur=blur)
+
+
+@_compiled
+def enter(
+    features: Floats,
+    scales: Floats,
+    inverse: np.float32,
+    lows: Keys,
+    strides: Keys,
+    cells: int,
+    index: Integers,
+    weight: Floats,
+) -> tuple[Keys, Integers, Floats, Integers]:
+    """Embed all pixels and number the vertices, image by image, as the pixels touch them.
+
+    Args:
+        features: (B, d, N).
+        scales: Of each feature before elevation, (d,).
+        inverse: 1 / (d+1).
+        lows: Of the key box, (d+1,).
+        strides: Of the key box, (d+1,).
+        cells: Of the key box.
+        index: Receives the vertices around each pixel, by remainder, (B*N, d+1).
+        weight: Receives its barycentric coordinates, (B*N, d+1).
+
+    Returns:
+        Number of vertices of each image; corners at each vertex, (M,); their sum of weights, (M,);
+        the vertex below each vertex along each axis or -1, (M, d+1).
+    """
+    images, axes, pixels = features.shape
+    shape = (axes + 1, _TILE)
+    cell, offset = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    rank, keys = np.empty(shape, np.int32), np.empty(shape, np.int64)
+    vertex_key, slots = np.empty(_FIRST_ROOM, np.int64), np.full(_FIRST_ROOM * _SLOTS, -1, np.int32)
+    touches, mass = np.zeros(_FIRST_ROOM, np.int32), np.zeros(_FIRST_ROOM, np.float32)
+    counts = np.zeros(images, np.int64)
+    count = 0
+    for image in range(images):
+        counts[image] = -count
+        for begin in range(0, pixels, _TILE):
+            end = min(begin + _TILE, pixels)
+            places = index[image * pixels + begin : image * pixels + end]
+            shares = weight[image * pixels + begin : image * pixels + end]
+            tile = features[image, :, begin:end]
+            _enclosing_simplex(tile, scales, inverse, cell, offset, rank)
+            base = image * (axes + 1) * cells
+            _corners(cell, offset, rank, lows, strides, cells, base, keys, shares)
+            if count + keys.size > len(vertex_key):
+                vertex_key, slots = _grown(vertex_key, count)
+                touches, mass = _doubled(touches), _doubled(mass)
+            count = _number(keys, shares, vertex_key, slots, touches, mass, count, places)
+        counts[image] += count
+    below = np.empty((count, axes + 1), np.int32)
+    for vertex in range(count):
+        key = vertex_key[vertex]
+        from_zero = key // cells % (axes + 1) == 0
+        key += axes * cells - strides.sum() if from_zero else -cells
+        for j in range(axes + 1):
+            below[vertex, j] = slots[_slot(vertex_key, slots, key + strides[j])]
+    return counts, touches[:count].copy(), mass[:count].copy(), below
+
+
+@_compiled
+def _corners(
+    cell: Floats,
+    offset: Floats,
+    rank: Integers,
+    lows: Keys,
+    strides: Keys,
+    cells: int,
+    base: int,
+    keys: Keys,
+    weight: Floats,
+) -> None:
+    """Keys, from `base` on, and weights of the vertices around a tile of pixels."""
+    size, corners = weight.shape
+    ordered, step = np.empty(corners, np.float32), np.empty(corners, np.int64)
+    for i in range(size):
+        key = np.int64(base)
+        for j in range(corners):
+            ordered[rank[j, i]] = offset[j, i]
+            step[rank[j, i]] = strides[j]
+            key += (np.int64(cell[j, i]) - lows[j]) * strides[j]
+        keys[0, i] = key
+        weight[i, 0] = ordered[corners - 1] + (np.float32(1) - ordered[0])
+        for r in range(1, corners):
+            key += cells - step[corners - r]
+            keys[r, i] = key
+            weight[i, r] = ordered[corners - 1 - r] - ordered[corners - r]
+
+
+@_compiled
+def _enclosing_simplex(
+    features: Floats,
+    scales: Floats,
+    inverse: np.float32,
+    cell: Floats,
+    offset: Floats,
+    rank: Integers,
+) -> None:
+    """`permutohedral_embed.enclosing_simplex` of a tile of pixels."""
+    axes, size = features.shape
+    corners = np.float32(axes + 1)
+    elevated = np.zeros(cell.shape, np.float32)
+    for j in range(axes, 0, -1):
+        for i in range(size):
+            scaled = features[j - 1, i] * scales[j - 1]
+            elevated[j, i] = elevated[0, i] - scaled * np.float32(j)
+            elevated[0, i] += scaled
+    for j in range(axes + 1):
+        for i in range(size):
+            cell[j, i] = np.rint(elevated[j, i] * inverse)  # half to even
+            offset[j, i] = elevated[j, i] - cell[j, i] * corners
+            rank[j, i] = j
+    for j in range(axes + 1):
+        for k in range(j + 1, axes + 1):
+            for i in range(size):
+                smaller = np.int32(offset[j, i] < offset[k, i])
+                rank[j, i] += smaller
+                rank[k, i] -= smaller
+    for i in range(size):
+        total = np.float32(0)
+        for j in range(axes + 1):
+            total += cell[j, i]
+        for j in range(axes + 1):
+            place = rank[j, i] + np.int32(total)
+            wrap = np.int32(place < 0) - np.int32(place > axes)
+            rank[j, i] = place + wrap * np.int32(axes + 1)
+            cell[j, i] += np.float32(wrap)
+            offset[j, i] = (elevated[j, i] - cell[j, i] * corners) * inverse
+
+
+@_compiled
+def _number(
+    keys: Keys,
+    weight: Floats,
+    vertex_key: Keys,
+    slots: Integers,
+    touches: Integers,
+    mass: Floats,
+    count: int,
+    index: Integers,
+) -> int:
+    """Vertices of a tile of pixels; returns how many there are now."""
+    size, corners = index.shape
+    for i in range(size):
+        for r in range(corners):
+            slot = _slot(vertex_key, slots, keys[r, i])
+            vertex = slots[slot]
+            if vertex < 0:
+                vertex = np.int32(count)
+                slots[slot], vertex_key[count] = vertex, keys[r, i]
+                count += 1
+            touches[vertex] += 1
+            mass[vertex] += weight[i, r]
+            index[i, r] = vertex
+    return count
+
+
+@_compiled
+def _slot(vertex_key: Keys, slots: Integers, key: int) -> int:
+    """Slot of a key in a hash table, or the free one where it may be entered."""
+    mask = np.uint64(len(slots) - 1)
+    slot = ((np.uint64(key) * _MULTIPLIER) >> np.uint64(32)) & mask
+    while slots[slot] >= 0 and vertex_key[slots[slot]] != key:
+        slot = (slot + np.uint64(1)) & mask
+    return slot
+
+
+@_compiled
+def _grown(vertex_key: Keys, count: int) -> tuple[Keys, Integers]:
+    """A hash table of the first `count` keys with room for twice as many as before."""
+    vertex_key = _doubled(vertex_key)
+    slots = np.full(len(vertex_key) * _SLOTS, -1, np.int32)
+    for vertex in range(count):
+        slots[_slot(vertex_key, slots, vertex_key[vertex])] = vertex
+    return vertex_key, slots
+
+
+@_compiled
+def _doubled(values: NDArray[Any]) -> NDArray[Any]:
+    """The same values and as many zeros."""
+    room = np.zeros(2 * len(values), values.dtype)
+    room[: len(values)] = values
+    return room
+
+
+@_compiled
+def connect(below: Integers, index: Integers, weight: Floats) -> None:
+    """The blur matrices: each vertex and its neighbours along each axis.
+
+    Args:
+        below: From `enter`, (M, d+1).
+        index: Receives vertex, the one below and the one above, (d+1, M, 3); for a missing one the
+            vertex itself.
+        weight: Receives 1, 1/2 and 1/2, or 0 for a missing one, (d+1, M, 3).
+    """
+    count, axes = below.shape
+    for j in range(axes):
+        for vertex in range(count):
+            index[j, vertex, 2], weight[j, vertex, 2] = vertex, 0
+        for vertex in range(count):
+            lower = below[vertex, j]
+            index[j, vertex, 0], weight[j, vertex, 0] = vertex, 1
+            index[j, vertex, 1], weight[j, vertex, 1] = vertex, 0
+            if lower >= 0:
+                index[j, vertex, 1], weight[j, vertex, 1] = lower, 0.5
+                index[j, lower, 2], weight[j, lower, 2] = vertex, 0.5
+
+
+@_compiled
+def transpose(
+    index: Integers,
+    weight: Floats,
+    scale: Floats,
+    place: Integers,
+    splat_index: Integers,
+    splat_weight: Floats,
+) -> None:
+    """Scale the slice matrix and write its transpose, the splat matrix.
+
+    Args:
+        index: Vertices around each pixel, (P, d+1).
+        weight: Their weights, (P, d+1), which get scaled.
+        scale: Factor of each pixel, (P, 1).
+        place: First entry of each vertex, (M,), which gets moved to the next one's.
+        splat_index: Receives pixels, vertex by vertex, (P * (d+1),).
+        splat_weight: Receives their weights, (P * (d+1),).
+    """
+    pixels, corners = index.shape
+    for pixel in range(pixels):
+        for r in range(corners):
+            vertex = index[pixel, r]
+            weight[pixel, r] *= scale[pixel, 0]
+            splat_index[place[vertex]] = pixel
+            splat_weight[place[vertex]] = weight[pixel, r]
+            place[vertex] += 1
