@@ -94,20 +94,36 @@ def pixel_order(height: int, width: int, device: torch.device) -> Tensor | None:
     return place.view(-1).argsort()
 
 
-def _positions(height: int, width: int, like: Tensor, sxy: float) -> Tensor:
+@lru_cache(maxsize=8)
+def pixel_places(height: int, width: int, device: torch.device) -> Tensor | None:
+    """Where each pixel went in `pixel_order`, (H*W,), int64, or None."""
+    order = pixel_order(height, width, device)
+    return None if order is None else order.argsort()
+
+
+@lru_cache(maxsize=4)
+def _positions(
+    height: int, width: int, sxy: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """Pixel positions (x/sxy, y/sxy) in `pixel_order`, (2, H*W)."""
-    rows = torch.arange(height, dtype=like.dtype, device=like.device) / sxy
-    columns = torch.arange(width, dtype=like.dtype, device=like.device) / sxy
+    rows = torch.arange(height, dtype=dtype, device=device) / sxy
+    columns = torch.arange(width, dtype=dtype, device=device) / sxy
     positions = torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
-    return in_order(positions, pixel_order(height, width, like.device))
+    order = pixel_order(height, width, device)
+    return positions if order is None else positions.index_select(1, order)
 
 
-def in_order(maps: Tensor, order: Tensor | None) -> Tensor:
-    """Maps (..., N) with their pixels in an order; as they are without one."""
-    if order is None:
-        return maps
-    rows = [row.index_select(0, order) for row in maps.flatten(0, -2)]  # faster than all at once
-    return torch.stack(rows).view(maps.shape)
+def _features(images: Tensor, term: Bilateral, dtype: torch.dtype) -> Tensor:
+    """Positions and colours of (B, 3, H, W) images by their deviations, (B, 5, H*W)."""
+    count, _, height, width = images.shape
+    order = pixel_order(height, width, images.device)
+    features = images.new_empty(count, 5, height * width, dtype=dtype)
+    features[:, :2] = _positions(height, width, term.sxy, dtype, images.device)
+    for image, colours in zip(images.flatten(2), features[:, 2:], strict=True):
+        for channel, feature in zip(image, colours, strict=True):
+            ordered = channel if order is None else channel.index_select(0, order)
+            torch.div(ordered.to(dtype), term.srgb, out=feature)
+    return features
 
 
 @lru_cache(maxsize=8)
@@ -116,14 +132,15 @@ def _cached_lattice(
 ) -> Lattice:
     if images > 1:
         return join([_cached_lattice(height, width, 1, sxy, dtype, device)] * images)
-    like = torch.empty(0, dtype=dtype, device=device)
-    return build_lattice(_positions(height, width, like, sxy)[None])
+    return build_lattice(_positions(height, width, sxy, dtype, device)[None])
 
 
 def forget_position_lattices() -> None:
     """Drop the remembered position-only lattices, to free their memory or to time their making."""
     _cached_lattice.cache_clear()
     pixel_order.cache_clear()
+    pixel_places.cache_clear()
+    _positions.cache_clear()
 
 
 def position_lattice(height: int, width: int, images: int, sxy: float, like: Tensor) -> Lattice:
@@ -160,14 +177,12 @@ def build_lattices(
     if count == 0:
         raise ValueError("images: expected one image or more, got an empty batch")
     like = torch.empty(0, dtype=dtype, device=images.device)
-    colours = in_order(images.flatten(2).to(dtype), pixel_order(height, width, images.device))
     terms = []
     for term in config.terms:
         if isinstance(term, Gaussian):
             terms.append(position_lattice(height, width, 1, term.sxy, like))
-            continue
-        positions = _positions(height, width, like, term.sxy).expand(count, -1, -1)
-        terms.append(build_lattice(torch.cat([positions, colours / term.srgb], dim=1)))
+        else:
+            terms.append(build_lattice(_features(images, term, dtype)))
     return Lattices(
         height=height,
         width=width,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from weakclip.ops.crf_lattices import Lattices, kind_of, pixel_order, position_lattice
+from weakclip.ops.crf_lattices import Lattices, kind_of, pixel_order, pixel_places, position_lattice
 from weakclip.ops.crf_terms import CRFConfig, Gaussian, check_matrix
 from weakclip.ops.mean_field_update import BaseTwo, Message, Shifted, Update
 from weakclip.ops.permutohedral import join
@@ -74,8 +74,8 @@ def _infer(unary: Tensor, lattices: list[Lattices], config: CRFConfig) -> Tensor
     """Marginals (B, L, H, W) of images that are iterated together."""
     if not config.terms:
         return torch.softmax(-unary, 1)
-    order = pixel_order(unary.shape[2], unary.shape[3], unary.device)
-    update = Update(_messages(lattices, config), unary, order)
+    size = unary.shape[2], unary.shape[3], unary.device
+    update = Update(_messages(lattices, config), unary, pixel_order(*size), pixel_places(*size))
     fast = update.run(config.iterations, BaseTwo) if unary.device.type == "cpu" else None
     found = update.run(config.iterations, Shifted) if fast is None else fast
     assert found is not None  # this softmax takes any logits

@@ -15,13 +15,14 @@ import torch
 from weakclip.ops.permutohedral import SparseRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
     from weakclip.ops.permutohedral import Lattice
 
 _CHUNK_FLOATS = 1 << 17  # CPU: pixels x labels normalised at a time, to stay in a core's cache
+_COPIED = 1 << 13  # pixels whose rows become maps at a time, while they are in cache
 _TABLE_FLOATS = 1 << 26  # vertices x labels splatted and blurred at a time
 _WIDE = 16  # floats of the pixels whose labels are summed by one row of a matrix product
 
@@ -68,10 +69,24 @@ class Update:
     memory touched for the first time costs as much as an iteration.
     """
 
-    def __init__(self, messages: Sequence[Message], unary: Tensor, order: Tensor | None) -> None:
-        """One message per term, one or more; energies (B, L, H, W); order of an image's pixels."""
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        unary: Tensor,
+        order: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> None:
+        """What is needed of all iterations.
+
+        Args:
+            messages: One per term, one or more.
+            unary: Energies, (B, L, H, W).
+            order: Pixels of an image in the order of the lattices, (H*W,); as they are without.
+            places: Where each pixel went, (H*W,).
+        """
         lattices = [message.lattice for message in messages]
-        self._unary, self._order, self._messages = unary, order, messages
+        self._unary, self._messages = unary, messages
+        self._order, self._places = order, places
         self._first = list(accumulate((x.vertices for x in lattices), initial=0))
         pixels, labels = lattices[0].pixels, unary.shape[1]
         self._table = unary.new_empty(self._first[-1] + pixels, labels)
@@ -115,28 +130,33 @@ class Update:
 
     def _fill(self, scale: float) -> None:
         """Logits from energies; the likeliest label of each pixel gets 0: nothing underflows."""
-        for energies, rows, spare in self._images(self._unary):
-            maps = (rows if self._order is not None else spare).view(len(energies), -1)
-            torch.sub(energies.amin(0).view(-1), energies.flatten(1), out=maps)
-            maps.mul_(scale)
-            if self._order is None:
-                rows.copy_(maps.T)
-            else:
-                torch.index_select(spare.copy_(maps.T), 0, self._order, out=rows)
+        energies = self._unary.flatten(2)
+        logits, spare = self._by_image(self._logits), self._by_image(self._marginals)
+        maps = (spare if self._order is None else logits).view(energies.shape)
+        torch.sub(energies.amin(1, keepdim=True), energies, out=maps)
+        rows = maps.mul_(scale).transpose(1, 2)  # of three axes, else torch copies slowly
+        if self._order is None:
+            logits.copy_(rows)
+            return
+        for image, ordered in zip(spare.copy_(rows), logits, strict=True):
+            torch.index_select(image, 0, self._order, out=ordered)
 
     def _maps(self) -> Tensor:
         """The marginals as (B, L, H, W)."""
+        rows = self._by_image(self._marginals)
         found = self._unary.new_empty(self._unary.shape)
-        back = None if self._order is None else _inverse(self._order)
-        for maps, spare, rows in self._images(found):
-            back_home = rows if back is None else torch.index_select(rows, 0, back, out=spare)
-            maps.flatten(1).copy_(back_home.T)
+        maps = found.flatten(2).transpose(1, 2)
+        if self._places is None:
+            maps.copy_(rows)
+            return found
+        for image, home in zip(rows, maps, strict=True):
+            for part, some in zip(self._places.split(_COPIED), home.split(_COPIED), strict=True):
+                some.copy_(image.index_select(0, part))
         return found
 
-    def _images(self, maps: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Maps (L, H, W), logits and marginals (H*W, L) of each image."""
-        count = len(maps)
-        return zip(maps, self._logits.chunk(count), self._marginals.chunk(count), strict=True)
+    def _by_image(self, rows: Tensor) -> Tensor:
+        """Rows of all pixels, (B*N, L), as (B, N, L)."""
+        return rows.view(len(self._unary), -1, rows.shape[1])
 
 
 def _parts(logits: Tensor, images: int) -> list[slice]:
@@ -155,12 +175,6 @@ def _parts(logits: Tensor, images: int) -> list[slice]:
         for end in range(pixels, total + 1, pixels)
         for first in range(end - pixels, end, size)
     ]
-
-
-def _inverse(order: Tensor) -> Tensor:
-    """Where each pixel went."""
-    places = torch.arange(len(order), device=order.device)
-    return torch.empty_like(order).scatter_(0, order, places)
 
 
 class Shifted:
