@@ -6,6 +6,7 @@ Kept apart from `mean_field.py` because it knows rows of pixels only: no images,
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
@@ -23,8 +24,25 @@ if TYPE_CHECKING:
 
 _CHUNK_FLOATS = 1 << 17  # CPU: pixels x labels normalised at a time, to stay in a core's cache
 _COPIED = 1 << 13  # pixels whose rows become maps at a time, while they are in cache
+_KEPT = 1 << 22  # values of an array that is kept for the next call
 _TABLE_FLOATS = 1 << 26  # vertices x labels splatted and blurred at a time
 _WIDE = 16  # floats of the pixels whose labels are summed by one row of a matrix product
+
+
+_memory = threading.local()
+
+
+def _kept(name: str, shape: tuple[int, int], like: Tensor) -> Tensor:
+    """Memory that a thread keeps between calls, or fresh memory if it is large or not a CPU's."""
+    size = math.prod(shape)
+    if like.device.type != "cpu" or size > _KEPT:
+        return like.new_empty(shape)
+    held = getattr(_memory, name, None)
+    if held is None or len(held) < size or held.dtype != like.dtype:
+        with torch.inference_mode(mode=False):
+            held = like.new_empty(size)
+        setattr(_memory, name, held)
+    return held[:size].view(shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,17 +107,18 @@ class Update:
         self._order, self._places = order, places
         self._first = list(accumulate((x.vertices for x in lattices), initial=0))
         pixels, labels = lattices[0].pixels, unary.shape[1]
-        self._table = unary.new_empty(self._first[-1] + pixels, labels)
+        self._table = _kept("table", (self._first[-1] + pixels, labels), unary)
         self._logits = self._table[self._first[-1] :]
-        self._marginals = torch.empty_like(self._logits)
+        self._marginals = _kept("marginals", (pixels, labels), unary)
         self._parts = _parts(self._logits, len(unary))
         self._gather = self._all_corners(lattices)
 
     def _all_corners(self, lattices: Sequence[Lattice]) -> SparseRows:
         """What each pixel gathers from the table: the corners of all lattices, and its logits."""
         corners = [x.corners for x in lattices]
-        index = lattices[0].slice.index.new_empty(len(self._logits), sum(corners) + 1)
-        weight = self._logits.new_empty(index.shape)
+        shape = len(self._logits), sum(corners) + 1
+        index = _kept("index", shape, lattices[0].slice.index)
+        weight = _kept("weight", shape, self._logits)
         columns = zip(
             index.split_with_sizes([*corners, 1], 1),
             weight.split_with_sizes([*corners, 1], 1),
@@ -216,16 +235,17 @@ class BaseTwo:
         self._beside = beside
         self._summing = torch.kron(torch.eye(beside, dtype=ones.dtype), ones)
         self._marginals = marginals.view(-1, beside * labels)
-        self._sums = marginals.new_empty(len(self._marginals), self._summing.shape[1])
+        self._in_range = True
 
     def normalise(self, logits: Tensor, part: slice) -> None:
         """Marginals of a range of pixels from their logits, (P, L), which are overwritten."""
         rows = slice(part.start // self._beside, part.stop // self._beside)
         powers = logits.exp2_().view(rows.stop - rows.start, -1)
-        sums = torch.mm(powers, self._summing, out=self._sums[rows])
+        sums = powers @ self._summing
         torch.div(powers, sums, out=self._marginals[rows])
+        least, most = sums.aminmax()
+        self._in_range &= float(least) > 1e-25 and float(most) < 1e35  # not for NaN either
 
     def in_range(self) -> bool:
-        """Whether all sums of the last update were numbers far from the ends of float32."""
-        least, most = self._sums.aminmax()
-        return float(least) > 1e-25 and float(most) < 1e35
+        """Whether all sums so far were numbers far from the ends of float32."""
+        return self._in_range
