@@ -7,7 +7,8 @@ the table shows the median over rounds of the ratio of the two, and the quartile
 How to read it: `images` differ from round to round, so lattices are built each time, except that
 the position-only lattice of a size is kept between calls (`first` rows: it is not). The rival is
 single-threaded always. `floor` is the time one iteration needs to stream its operators and
-marginals once at the measured memory bandwidth.
+marginals once at the measured memory bandwidth. With numba installed lattices are built by compiled
+loops; `--without-numba` times torch alone, which computes the same bits.
 
 Run: python -m bench.perf_crf --out results/perf --threads 1 2
 """
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bench.provenance import versions
 from weakclip.ops.crf import (
     WEAKCLIP_TRAIN,
     WEAKCLIP_VOC,
@@ -246,7 +248,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--without-numba", action="store_true", help="as if it were not installed")
     args = parser.parse_args(arguments)
+    if args.without_numba:
+        sys.modules["numba"] = None  # type: ignore[assignment]  # importing it now fails
     if args.rounds < 2 or (args.device == "cuda" and not torch.cuda.is_available()):
         parser.error("expected 2 rounds or more, and a device that is there")
     try:
@@ -264,14 +269,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environment: dict[str, object] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "torch": torch.__version__,
+        "numba": "none" if args.without_numba else versions()["numba"] or "none",
         "load average before": round(load_before, 2),
         "after": round(os.getloadavg()[0], 2),
     }
     threads = " ".join(str(number) for number in args.threads)
     command = f"python -m bench.perf_crf --threads {threads} --rounds {args.rounds}"
-    command += f" --device {args.device}"
+    command += f" --device {args.device}" + " --without-numba" * args.without_numba
     args.out.mkdir(parents=True, exist_ok=True)
     name = "crf" if args.device == "cpu" else "crf-cuda"
+    name += "-torch" * args.without_numba
     table = markdown(results, environment, command)
     (args.out / f"{name}.md").write_text(table, encoding="utf-8")
     record = {

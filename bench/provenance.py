@@ -23,7 +23,7 @@ from bench.record import Provenance
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PACKAGES = ("weakclip", "torch", "numpy", "open_clip_torch", "timm")
+PACKAGES = ("weakclip", "torch", "numpy", "open_clip_torch", "timm", "numba")
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _QUOTED = re.compile(r"(['\"])(~|[A-Za-z]:)?[/\\][^'\"]*\1")
 _ABSOLUTE = re.compile(r"(?<![\w.:/])(~|[A-Za-z]:)?[/\\][^\s'\":,;()\[\]]*")

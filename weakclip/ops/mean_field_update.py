@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from weakclip.ops.permutohedral import Lattice
 
-_CHUNK_FLOATS = 1 << 17  # CPU: pixels x labels normalised at a time, to stay in a core's cache
+_CHUNK_FLOATS = 1 << 19  # CPU: pixels x labels normalised at a time on a core, for its cache
+_ALIGNED = 64  # values that vectorised functions take at a time, or a multiple of them
 _COPIED = 1 << 13  # pixels whose rows become maps at a time, while they are in cache
 _KEPT = 1 << 22  # values of an array that is kept for the next call
 _TABLE_FLOATS = 1 << 26  # vertices x labels splatted and blurred at a time
@@ -169,8 +170,9 @@ class Update:
             maps.copy_(rows)
             return found
         for image, home in zip(rows, maps, strict=True):
-            for part, some in zip(self._places.split(_COPIED), home.split(_COPIED), strict=True):
-                some.copy_(image.index_select(0, part))
+            for first in range(0, len(home), _COPIED):
+                some = slice(first, first + _COPIED)
+                home[some].copy_(image.index_select(0, self._places[some]))
         return found
 
     def _by_image(self, rows: Tensor) -> Tensor:
@@ -181,18 +183,20 @@ class Update:
 def _parts(logits: Tensor, images: int) -> list[slice]:
     """Ranges of pixels that are normalised at a time.
 
-    On a CPU they are small enough for its cache, and none holds pixels of two images: the ends of
-    an array round otherwise in vectorised functions, and no image may depend on those beside it.
+    On a CPU they are small enough for its cache, and no image may depend on those beside it: the
+    ends of an array round otherwise in vectorised functions. Images share a range only if each
+    thread gets whole vectors of each.
     """
     total, labels = logits.shape
     if logits.device.type != "cpu":
         return [slice(0, total)]
-    pixels = total // images
-    size = max(1, _CHUNK_FLOATS // labels // _WIDE) * _WIDE * torch.get_num_threads()
+    pixels, threads = total // images, torch.get_num_threads()
+    size = max(1, _CHUNK_FLOATS // labels // _WIDE) * _WIDE * threads
+    together = 1 if pixels * labels % (_ALIGNED * threads) else max(1, size // pixels)
     return [
-        slice(first, min(first + size, end))
-        for end in range(pixels, total + 1, pixels)
-        for first in range(end - pixels, end, size)
+        slice(first, min(first + size, begin + together * pixels, total))
+        for begin in range(0, total, together * pixels)
+        for first in range(begin, min(begin + together * pixels, total), size)
     ]
 
 

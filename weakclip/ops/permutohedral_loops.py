@@ -12,7 +12,7 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from weakclip.ops.permutohedral import Lattice, SparseRows, pixel_scale
 from weakclip.ops.permutohedral_embed import feature_scales
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -32,12 +34,20 @@ if TYPE_CHECKING:
     Keys = NDArray[np.int64]
 
 _TILE = 128  # pixels embedded at a time, with vector instructions
-_FIRST_ROOM = 1 << 10  # vertices that a hash table has room for at first
+_FIRST_ROOM = 1 << 14  # vertices that a hash table has room for at first
 _SLOTS = 4  # of a hash table for each vertex it has room for
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Fibonacci hashing
 
-# Without fast math: not even a product and a sum may be fused, or other bits come out.
-_compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
+Loop = TypeVar("Loop", bound="Callable[..., object]")
+
+
+def _compiled(loop: Loop) -> Loop:
+    """Compile at the first call on a machine, without the global lock.
+
+    And without fast math: not even a product and a sum may be fused, or other bits come out.
+    """
+    compiled: Loop = njit(nogil=True, cache=True, error_model="numpy")(loop)
+    return compiled
 
 
 def build(features: Tensor, box: KeyBox) -> Lattice:
@@ -46,7 +56,7 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
     Two threads were no faster: those of torch's last operator still spin on the cores.
 
     Args:
-        features: (B, d, N), contiguous, float32, on a CPU.
+        features: (B, d, N), float32, on a CPU.
         box: `key_box` of all of them.
     """
     images, axes, pixels = features.shape
@@ -54,7 +64,7 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
     index = torch.empty(images * pixels, corners, dtype=torch.int32)
     weight = torch.empty(images * pixels, corners)
     counts, touches, mass, below = enter(
-        features.numpy(),
+        features.contiguous().numpy(),
         np.array(feature_scales(axes), np.float32),
         np.float32(1 / corners),
         np.array(box.lows),
@@ -242,7 +252,7 @@ def _number(
 
 
 @_compiled
-def _slot(vertex_key: Keys, slots: Integers, key: int) -> int:
+def _slot(vertex_key: Keys, slots: Integers, key: int) -> np.uint64:
     """Slot of a key in a hash table, or the free one where it may be entered."""
     mask = np.uint64(len(slots) - 1)
     slot = ((np.uint64(key) * _MULTIPLIER) >> np.uint64(32)) & mask

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -442,6 +443,30 @@ def test_bad_labels_are_refused() -> None:
         unary_from_labels(labels, 3, confidence=1)
     with pytest.raises(TypeError, match="integers"):
         unary_from_labels(labels.float(), 3)
+
+
+def test_memory_kept_between_calls_holds_no_result() -> None:
+    images, probs = smooth(2, 4, 20, 30)
+    with torch.inference_mode():
+        first = dense_crf(images, probs, WEAKCLIP_VOC)
+    before = first.clone()
+    small = dense_crf(images[:1, :, :9], probs[:1, :3, :9], WEAKCLIP_VOC)
+    torch.testing.assert_close(small.sum(1), torch.ones(1, 9, 30))
+    assert torch.equal(first, before)
+    assert torch.equal(dense_crf(images, probs, WEAKCLIP_VOC), before)
+
+
+def test_threads_do_not_meet() -> None:
+    pairs = [smooth(1, 4, 64, 64, seed=seed) for seed in range(4)]
+    alone = [dense_crf(images, probs, WEAKCLIP_TRAIN) for images, probs in pairs]
+
+    def again(number: int) -> Tensor:
+        images, probs = pairs[number % 4]
+        return dense_crf(images, probs, WEAKCLIP_TRAIN)
+
+    with ThreadPoolExecutor(4) as pool:
+        for number, marginals in enumerate(pool.map(again, range(12))):
+            torch.testing.assert_close(marginals, alone[number % 4], atol=1e-5, rtol=0)
 
 
 def test_numpy_users_get_the_same() -> None:

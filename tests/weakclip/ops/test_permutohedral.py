@@ -7,9 +7,19 @@ import pytest
 import torch
 
 from tests.weakclip.ops.crf_reference import Array, features, lattice_kernel
+from weakclip.ops import permutohedral_build
 from weakclip.ops.permutohedral import Lattice, join
 from weakclip.ops.permutohedral_build import build_lattice
 from weakclip.ops.permutohedral_embed import embed, enclosing_simplex, key_box
+
+
+@pytest.fixture(autouse=True, params=["loops", "sorting"])
+def builder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test with both ways to build a lattice."""
+    if request.param == "sorting":
+        monkeypatch.setattr(permutohedral_build, "_loops", lambda: None)
+    else:
+        pytest.importorskip("numba")
 
 
 def golden_image() -> Array:
