@@ -154,12 +154,11 @@ class Update:
         logits, spare = self._by_image(self._logits), self._by_image(self._marginals)
         maps = (spare if self._order is None else logits).view(energies.shape)
         torch.sub(energies.amin(1, keepdim=True), energies, out=maps)
-        rows = maps.mul_(scale).transpose(1, 2)  # of three axes, else torch copies slowly
-        if self._order is None:
-            logits.copy_(rows)
-            return
-        for image, ordered in zip(spare.copy_(rows), logits, strict=True):
-            torch.index_select(image, 0, self._order, out=ordered)
+        rows = logits if self._order is None else spare
+        torch.mul(maps.transpose(1, 2), scale, out=rows)
+        if self._order is not None:
+            for image, ordered in zip(rows, logits, strict=True):
+                torch.index_select(image, 0, self._order, out=ordered)
 
     def _maps(self) -> Tensor:
         """The marginals as (B, L, H, W)."""

@@ -12,13 +12,13 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from numba import njit
 
-from weakclip.ops.permutohedral import Lattice, SparseRows, pixel_scale
+from weakclip.ops.permutohedral import Lattice, SparseRows, equal_starts, pixel_scale
 from weakclip.ops.permutohedral_embed import feature_scales
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Integers = NDArray[np.int32]
     Keys = NDArray[np.int64]
+    Vertices = NDArray[np.void]  # of `_VERTEX`
 
+_VERTEX = np.dtype([("key", np.int64), ("touches", np.int32), ("mass", np.float32)])
 _TILE = 128  # pixels embedded at a time, with vector instructions
 _FIRST_ROOM = 1 << 14  # vertices that a hash table has room for at first
 _SLOTS = 4  # of a hash table for each vertex it has room for
@@ -63,7 +65,7 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
     corners = axes + 1
     index = torch.empty(images * pixels, corners, dtype=torch.int32)
     weight = torch.empty(images * pixels, corners)
-    counts, touches, mass, below = enter(
+    counts, vertices, below = enter(
         features.contiguous().numpy(),
         np.array(feature_scales(axes), np.float32),
         np.float32(1 / corners),
@@ -75,22 +77,21 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
     )
     around = torch.empty(corners, len(below), 3, dtype=torch.int32)
     halves = torch.empty(corners, len(below), 3)
-    connect(below, around.numpy(), halves.numpy())
+    mass = connect(below, vertices["mass"].copy(), around.numpy(), halves.numpy())
     slices = SparseRows.equal(index, weight)
-    blur = tuple(SparseRows.equal(*axis) for axis in zip(around, halves, strict=True))
-    values = torch.from_numpy(mass)[:, None]
-    for axis in blur:
-        values = axis.apply(values)
-    scale = pixel_scale(slices.apply(values), corners)
+    scale = pixel_scale(slices.apply(torch.from_numpy(mass)[:, None]), corners)
     splat = SparseRows(
         index=torch.empty(index.numel(), dtype=torch.int32),
         weight=torch.empty(index.numel()),
-        start=torch.from_numpy(
-            np.concatenate([np.zeros(1, np.int32), touches.cumsum(dtype=np.int32)])
-        ),
+        start=torch.from_numpy(np.append(np.int32(0), vertices["touches"].cumsum(dtype=np.int32))),
     )
     arrays = (index, weight, scale, splat.start[:-1].clone(), splat.index, splat.weight)
     transpose(*(x.numpy() for x in arrays))
+    start = equal_starts(len(below), 3, index.device)
+    blur = tuple(
+        SparseRows(index=around[j].view(-1), weight=halves[j].view(-1), start=start)
+        for j in range(corners)
+    )
     return Lattice(vertex_counts=tuple(counts.tolist()), slice=slices, splat=splat, blur=blur)
 
 
@@ -104,7 +105,7 @@ def enter(
     cells: int,
     index: Integers,
     weight: Floats,
-) -> tuple[Keys, Integers, Floats, Integers]:
+) -> tuple[Keys, Vertices, Integers]:
     """Embed all pixels and number the vertices, image by image, as the pixels touch them.
 
     Args:
@@ -118,15 +119,14 @@ def enter(
         weight: Receives its barycentric coordinates, (B*N, d+1).
 
     Returns:
-        Number of vertices of each image; corners at each vertex, (M,); their sum of weights, (M,);
-        the vertex below each vertex along each axis or -1, (M, d+1).
+        Number of vertices of each image; key, corners and sum of weights of each, (M,); the vertex
+        below each vertex along each axis or -1, (M, d+1).
     """
     images, axes, pixels = features.shape
     shape = (axes + 1, _TILE)
     cell, offset = np.empty(shape, np.float32), np.empty(shape, np.float32)
     rank, keys = np.empty(shape, np.int32), np.empty(shape, np.int64)
-    vertex_key, slots = np.empty(_FIRST_ROOM, np.int64), np.full(_FIRST_ROOM * _SLOTS, -1, np.int32)
-    touches, mass = np.zeros(_FIRST_ROOM, np.int32), np.zeros(_FIRST_ROOM, np.float32)
+    vertices, slots = np.empty(_FIRST_ROOM, _VERTEX), np.full(_FIRST_ROOM * _SLOTS, -1, np.int32)
     counts = np.zeros(images, np.int64)
     count = 0
     for image in range(images):
@@ -139,19 +139,18 @@ def enter(
             _enclosing_simplex(tile, scales, inverse, cell, offset, rank)
             base = image * (axes + 1) * cells
             _corners(cell, offset, rank, lows, strides, cells, base, keys, shares)
-            if count + keys.size > len(vertex_key):
-                vertex_key, slots = _grown(vertex_key, count)
-                touches, mass = _doubled(touches), _doubled(mass)
-            count = _number(keys, shares, vertex_key, slots, touches, mass, count, places)
+            if count + keys.size > len(vertices):
+                vertices, slots = _grown(vertices, count)
+            count = _number(keys, shares, vertices, slots, count, places)
         counts[image] += count
     below = np.empty((count, axes + 1), np.int32)
     for vertex in range(count):
-        key = vertex_key[vertex]
+        key = vertices[vertex]["key"]
         from_zero = key // cells % (axes + 1) == 0
         key += axes * cells - strides.sum() if from_zero else -cells
         for j in range(axes + 1):
-            below[vertex, j] = slots[_slot(vertex_key, slots, key + strides[j])]
-    return counts, touches[:count].copy(), mass[:count].copy(), below
+            below[vertex, j] = slots[_slot(vertices, slots, key + strides[j])]
+    return counts, vertices[:count], below
 
 
 @_compiled
@@ -228,10 +227,8 @@ def _enclosing_simplex(
 def _number(
     keys: Keys,
     weight: Floats,
-    vertex_key: Keys,
+    vertices: Vertices,
     slots: Integers,
-    touches: Integers,
-    mass: Floats,
     count: int,
     index: Integers,
 ) -> int:
@@ -239,57 +236,58 @@ def _number(
     size, corners = index.shape
     for i in range(size):
         for r in range(corners):
-            slot = _slot(vertex_key, slots, keys[r, i])
+            key = keys[r, i]
+            slot = _slot(vertices, slots, key)
             vertex = slots[slot]
             if vertex < 0:
-                vertex = np.int32(count)
-                slots[slot], vertex_key[count] = vertex, keys[r, i]
+                vertex = slots[slot] = np.int32(count)
+                vertices[vertex]["key"] = key
+                vertices[vertex]["touches"] = 0
+                vertices[vertex]["mass"] = 0
                 count += 1
-            touches[vertex] += 1
-            mass[vertex] += weight[i, r]
+            vertices[vertex]["touches"] += 1
+            vertices[vertex]["mass"] += weight[i, r]
             index[i, r] = vertex
     return count
 
 
 @_compiled
-def _slot(vertex_key: Keys, slots: Integers, key: int) -> np.uint64:
+def _slot(vertices: Vertices, slots: Integers, key: int) -> np.uint64:
     """Slot of a key in a hash table, or the free one where it may be entered."""
     mask = np.uint64(len(slots) - 1)
     slot = ((np.uint64(key) * _MULTIPLIER) >> np.uint64(32)) & mask
-    while slots[slot] >= 0 and vertex_key[slots[slot]] != key:
+    while slots[slot] >= 0 and vertices[slots[slot]]["key"] != key:
         slot = (slot + np.uint64(1)) & mask
     return slot
 
 
 @_compiled
-def _grown(vertex_key: Keys, count: int) -> tuple[Keys, Integers]:
-    """A hash table of the first `count` keys with room for twice as many as before."""
-    vertex_key = _doubled(vertex_key)
-    slots = np.full(len(vertex_key) * _SLOTS, -1, np.int32)
+def _grown(vertices: Vertices, count: int) -> tuple[Vertices, Integers]:
+    """The first `count` vertices in twice the room, and a hash table for as many."""
+    room = np.empty(2 * len(vertices), _VERTEX)
+    slots = np.full(len(room) * _SLOTS, -1, np.int32)
     for vertex in range(count):
-        slots[_slot(vertex_key, slots, vertex_key[vertex])] = vertex
-    return vertex_key, slots
+        room[vertex] = vertices[vertex]
+        slots[_slot(room, slots, room[vertex]["key"])] = vertex
+    return room, slots
 
 
 @_compiled
-def _doubled(values: NDArray[Any]) -> NDArray[Any]:
-    """The same values and as many zeros."""
-    room = np.zeros(2 * len(values), values.dtype)
-    room[: len(values)] = values
-    return room
-
-
-@_compiled
-def connect(below: Integers, index: Integers, weight: Floats) -> None:
-    """The blur matrices: each vertex and its neighbours along each axis.
+def connect(below: Integers, mass: Floats, index: Integers, weight: Floats) -> Floats:
+    """The blur matrices, each vertex and its neighbours along each axis, and their product.
 
     Args:
         below: From `enter`, (M, d+1).
+        mass: What is to be blurred, (M,); overwritten.
         index: Receives vertex, the one below and the one above, (d+1, M, 3); for a missing one the
             vertex itself.
         weight: Receives 1, 1/2 and 1/2, or 0 for a missing one, (d+1, M, 3).
+
+    Returns:
+        The blurred mass, (M,).
     """
     count, axes = below.shape
+    blurred = np.empty_like(mass)
     for j in range(axes):
         for vertex in range(count):
             index[j, vertex, 2], weight[j, vertex, 2] = vertex, 0
@@ -300,6 +298,12 @@ def connect(below: Integers, index: Integers, weight: Floats) -> None:
             if lower >= 0:
                 index[j, vertex, 1], weight[j, vertex, 1] = lower, 0.5
                 index[j, lower, 2], weight[j, lower, 2] = vertex, 0.5
+        for vertex in range(count):
+            one, other = index[j, vertex, 1], index[j, vertex, 2]
+            blurred[vertex] = mass[vertex] + mass[one] * weight[j, vertex, 1]
+            blurred[vertex] += mass[other] * weight[j, vertex, 2]
+        mass, blurred = blurred, mass
+    return mass
 
 
 @_compiled
