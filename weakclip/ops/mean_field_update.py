@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CHUNK_FLOATS = 1 << 19  # CPU: pixels x labels normalised at a time on a core, for its cache
 _ALIGNED = 64  # values that vectorised functions take at a time, or a multiple of them
+_GRAIN = 1 << 15  # values that torch gives a thread at least
 _COPIED = 1 << 13  # pixels whose rows become maps at a time, while they are in cache
 _KEPT = 1 << 22  # values of an array that is kept for the next call
 _TABLE_FLOATS = 1 << 26  # vertices x labels splatted and blurred at a time
@@ -183,20 +184,28 @@ def _parts(logits: Tensor, images: int) -> list[slice]:
     """Ranges of pixels that are normalised at a time.
 
     On a CPU they are small enough for its cache, and no image may depend on those beside it: the
-    ends of an array round otherwise in vectorised functions. Images share a range only if each
-    thread gets whole vectors of each.
+    ends of an array round otherwise in vectorised functions. Images share a range only where these
+    have no ends.
     """
     total, labels = logits.shape
     if logits.device.type != "cpu":
         return [slice(0, total)]
-    pixels, threads = total // images, torch.get_num_threads()
-    size = max(1, _CHUNK_FLOATS // labels // _WIDE) * _WIDE * threads
-    together = 1 if pixels * labels % (_ALIGNED * threads) else max(1, size // pixels)
+    pixels = total // images
+    size = max(1, _CHUNK_FLOATS // labels // _WIDE) * _WIDE * torch.get_num_threads()
+    together = max(1, min(images, size // pixels))
+    if not all(_no_ends(n * pixels * labels) for n in (1, together, images % together)):
+        together = 1
     return [
         slice(first, min(first + size, begin + together * pixels, total))
         for begin in range(0, total, together * pixels)
         for first in range(begin, min(begin + together * pixels, total), size)
     ]
+
+
+def _no_ends(values: int) -> bool:
+    """Whether torch hands each thread whole vectors of so many values."""
+    threads = max(1, min(torch.get_num_threads(), -(-values // _GRAIN)))
+    return values % (_ALIGNED * threads) == 0
 
 
 class Shifted:

@@ -37,6 +37,7 @@ from weakclip.ops.crf import (
     unary_from_probs,
 )
 from weakclip.ops.crf_lattices import forget_position_lattices, pixel_order
+from weakclip.ops.mean_field_update import _parts
 
 DATA = Path(__file__).parents[2] / "data"
 NEAR = Gaussian(sxy=3, weight=3)
@@ -152,7 +153,7 @@ def test_the_lattice_is_near_the_exact_gaussian_on_a_smooth_image() -> None:
     assert images.shape == (1, 3, 24, 32)
 
 
-@pytest.mark.parametrize(("labels", "width"), [(4, 23), (2, 24), (21, 31)])
+@pytest.mark.parametrize(("labels", "width"), [(4, 23), (2, 24), (21, 31), (4, 32), (21, 64)])
 def test_a_batch_is_its_images(labels: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     images, probs = smooth(3, labels, 20, width)
     together = dense_crf(images, probs, WEAKCLIP_TRAIN)
@@ -161,6 +162,25 @@ def test_a_batch_is_its_images(labels: int, width: int, monkeypatch: pytest.Monk
     for i in range(3):
         alone = dense_crf(images[i : i + 1], probs[i : i + 1], WEAKCLIP_TRAIN)
         assert torch.equal(together[i : i + 1], alone)
+
+
+@pytest.mark.parametrize(("threads", "values"), [(1, 64), (2, 1 << 15), (2, 3 << 15), (3, 3 << 16)])
+def test_images_share_a_range_of_whole_vectors(
+    monkeypatch: pytest.MonkeyPatch, threads: int, values: int
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert _parts(torch.empty(5 * values, 1), 5) == [slice(0, 5 * values)]
+    odd = values + 1
+    alone = [slice(first, first + odd) for first in range(0, 5 * odd, odd)]
+    assert _parts(torch.empty(5 * odd, 1), 5) == alone
+
+
+def test_a_range_of_two_images_may_have_ends_where_one_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    pixels = 64 * 514  # two threads for one image, three for two of them
+    assert len(_parts(torch.empty(2 * pixels, 1), 2)) == 2
 
 
 def test_kept_lattices_change_nothing() -> None:
