@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -121,3 +122,11 @@ def test_torch_alone_is_enough(before: str) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
+
+
+def test_numba_that_may_not_write_its_cache_is_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise RuntimeError(f"cannot cache function of {name}: no locator available")
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    assert permutohedral_build._loops.__wrapped__() is None
