@@ -49,7 +49,7 @@ def class_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor
     pieces = 1 + gt_mask.numel() // _CACHED_PIXELS if gt_mask.device.type == "cpu" else 1
     counts = []
     for pred, gt in zip(pred_mask.chunk(pieces), gt_mask.chunk(pieces), strict=True):
-        pred, gt = _check_masks(pred, gt, num_classes)
+        pred, gt = _check_labels(pred, gt, num_classes)
         counts.append(_count(torch.where(gt != IGNORE, pred, IGNORE), gt, num_classes))
     return torch.cat(counts)
 
@@ -155,6 +155,7 @@ def miou(counts: Tensor) -> Tensor:
 
 
 def _check_shapes(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> None:
+    """Raise unless both masks have one shape, (B, H, W), and the number of classes fits uint8."""
     shape = dims(gt_mask, "B H W", name="gt_mask")
     if dims(pred_mask, "B H W", name="pred_mask") != shape:
         raise ValueError(
@@ -165,8 +166,13 @@ def _check_shapes(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> None:
 
 
 def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Both masks as uint8, which makes what follows several times faster."""
+    """Both masks as uint8, their shapes and labels checked."""
     _check_shapes(pred_mask, gt_mask, num_classes)
+    return _check_labels(pred_mask, gt_mask, num_classes)
+
+
+def _check_labels(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Both masks as uint8, which makes what follows several times faster."""
     for name, labels in (("pred_mask", pred_mask), ("gt_mask", gt_mask)):
         wrong = (labels < 0) | ((labels >= num_classes) & (labels != IGNORE))
         if wrong.any():
