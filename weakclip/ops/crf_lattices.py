@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 
@@ -18,9 +18,11 @@ from weakclip.ops.permutohedral_build import build_lattice
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from torch import Tensor
+
+Result = TypeVar("Result")
 
 _CACHED_PIXELS = 1 << 18  # position-only lattices of at most so many pixels are remembered
 _SMALL_IMAGE = 1 << 14  # pixels; row by row, an image of so many is in the cache anyway
@@ -77,7 +79,27 @@ def kind_of(term: Gaussian | Bilateral) -> tuple[float, ...]:
     return (term.sxy,) if isinstance(term, Gaussian) else (term.sxy, term.srgb)
 
 
-@lru_cache(maxsize=8)
+class _OfSize(Generic[Result]):
+    """A function of an image's height, width and more that remembers its last results.
+
+    Eight of images that are not large, and one of a large one: 12 megapixels take 96 MB each.
+    """
+
+    def __init__(self, make: Callable[..., Result]) -> None:
+        """The function itself."""
+        self._usual, self._large = lru_cache(maxsize=8)(make), lru_cache(maxsize=1)(make)
+
+    def __call__(self, height: int, width: int, *rest: Hashable) -> Result:
+        usual = height * width <= _CACHED_PIXELS
+        return (self._usual if usual else self._large)(height, width, *rest)
+
+    def forget(self) -> None:
+        """Drop all results."""
+        self._usual.cache_clear()
+        self._large.cache_clear()
+
+
+@_OfSize
 def pixel_order(height: int, width: int, device: torch.device) -> Tensor | None:
     """Pixels in the order in which lattices and mean field hold them, (H*W,), int64.
 
@@ -94,14 +116,14 @@ def pixel_order(height: int, width: int, device: torch.device) -> Tensor | None:
     return place.view(-1).argsort()
 
 
-@lru_cache(maxsize=8)
+@_OfSize
 def pixel_places(height: int, width: int, device: torch.device) -> Tensor | None:
     """Where each pixel went in `pixel_order`, (H*W,), int64, or None."""
     order = pixel_order(height, width, device)
     return None if order is None else order.argsort()
 
 
-@lru_cache(maxsize=4)
+@_OfSize
 def _positions(
     height: int, width: int, sxy: float, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
@@ -139,9 +161,9 @@ def _cached_lattice(
 def forget_position_lattices() -> None:
     """Drop the remembered position-only lattices, to free their memory or to time their making."""
     _cached_lattice.cache_clear()
-    pixel_order.cache_clear()
-    pixel_places.cache_clear()
-    _positions.cache_clear()
+    pixel_order.forget()
+    pixel_places.forget()
+    _positions.forget()
 
 
 def position_lattice(height: int, width: int, images: int, sxy: float, like: Tensor) -> Lattice:

@@ -341,6 +341,23 @@ def test_pixels_follow_a_curve_that_stays_close(monkeypatch: pytest.MonkeyPatch)
     assert order.tolist() == [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15]
 
 
+def test_of_large_images_one_order_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weakclip.ops.crf_lattices._SMALL_IMAGE", 0)
+    monkeypatch.setattr("weakclip.ops.crf_lattices._CACHED_PIXELS", 30)
+    forget_position_lattices()
+    device = torch.device("cpu")
+    usual, large = pixel_order(5, 6, device), pixel_order(5, 7, device)
+    assert pixel_order(5, 7, device) is large
+    pixel_order(7, 5, device)
+    again = pixel_order(5, 7, device)
+    assert pixel_order(5, 6, device) is usual
+    assert again is not large
+    assert again is not None
+    assert large is not None
+    assert torch.equal(again, large)
+    forget_position_lattices()
+
+
 def test_many_vertices_are_filtered_label_by_label(monkeypatch: pytest.MonkeyPatch) -> None:
     images, probs = smooth(2, 5, 16, 15)
     matrix = tuple(tuple(0.3 * (i * j % 4) for i in range(5)) for j in range(5))
