@@ -93,16 +93,16 @@ class Update:
         self,
         messages: Sequence[Message],
         unary: Tensor,
-        order: Tensor | None = None,
-        places: Tensor | None = None,
+        order: Tensor | None,
+        places: Tensor | None,
     ) -> None:
         """What is needed of all iterations.
 
         Args:
             messages: One per term, one or more.
             unary: Energies, (B, L, H, W).
-            order: Pixels of an image in the order of the lattices, (H*W,); as they are without.
-            places: Where each pixel went, (H*W,).
+            order: Pixels of an image in the order of the lattices, (H*W,); as they are if None.
+            places: Where each pixel went, (H*W,); None without an order.
         """
         lattices = [message.lattice for message in messages]
         self._unary, self._messages = unary, messages

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from weakclip.ops.permutohedral import Lattice
 
 Array = np.ndarray[Any, Any]
 
@@ -103,3 +106,11 @@ def mean_field(unary: Array, kernels: list[tuple[Array, Array]], iterations: int
             logits = logits - penalties @ (scale * ((marginals * scale) @ kernel.T))
         marginals = softmax(logits)
     return marginals
+
+
+def parts_of(lattice: Lattice) -> list[Any]:
+    """Numbers of vertices, then the tensors of all matrices, of a lattice under test."""
+    parts: list[Any] = [lattice.vertex_counts]
+    for matrix in (lattice.slice, lattice.splat, *lattice.blur):
+        parts += [matrix.index, matrix.weight, matrix.start]
+    return parts

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
-from tests.weakclip.ops.crf_reference import Array, features, lattice_kernel
+from tests.weakclip.ops.crf_reference import Array, features, lattice_kernel, parts_of
 from weakclip.ops import permutohedral_build
 from weakclip.ops.permutohedral import Lattice, join
 from weakclip.ops.permutohedral_build import build_lattice
@@ -95,13 +93,6 @@ def test_ranks_are_a_permutation_even_where_coordinates_are_equal() -> None:
 def batch() -> torch.Tensor:
     generator = torch.Generator().manual_seed(3)
     return torch.randn(3, 5, 60, generator=generator) * torch.tensor([1.0, 3.0, 0.2])[:, None, None]
-
-
-def parts_of(lattice: Lattice) -> list[Any]:
-    parts: list[Any] = [lattice.vertex_counts]
-    for matrix in (lattice.slice, lattice.splat, *lattice.blur):
-        parts += [matrix.index, matrix.weight, matrix.start]
-    return parts
 
 
 def test_images_of_a_batch_are_those_built_alone() -> None:

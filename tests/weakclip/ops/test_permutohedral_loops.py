@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bench.perf_crf import photo_like
+from tests.weakclip.ops.crf_reference import parts_of
 from weakclip.ops import permutohedral_build
 from weakclip.ops.crf import WEAKCLIP_TRAIN, WEAKCLIP_VOC, CRFConfig, build_lattices
 from weakclip.ops.crf_lattices import forget_position_lattices
@@ -33,14 +34,11 @@ def nothing_remembered() -> Iterator[None]:
     forget_position_lattices()
 
 
-def tensors(lattice: Lattice) -> list[Tensor]:
-    matrices = (lattice.slice, lattice.splat, *lattice.blur)
-    return [x for matrix in matrices for x in (matrix.index, matrix.weight, matrix.start)]
-
-
 def check_equal(ours: Lattice, theirs: Lattice) -> None:
-    assert ours.vertex_counts == theirs.vertex_counts
-    for one, other in zip(tensors(ours), tensors(theirs), strict=True):
+    counts, *tensors = parts_of(ours)
+    expected_counts, *expected = parts_of(theirs)
+    assert counts == expected_counts
+    for one, other in zip(tensors, expected, strict=True):
         assert one.dtype == other.dtype
         assert torch.equal(one, other)
 
