@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("numba") else ["weakclip/ops/permutohedral_loops.py"]
+NEED_NUMBA = ("mean_field_kernels", "mean_field_loops", "permutohedral_loops", "simd")
+
+collect_ignore = [] if find_spec("numba") else [f"weakclip/ops/{name}.py" for name in NEED_NUMBA]

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "ablations": {"weakclip", "baselines", "bench"},
 }
 OPS_MAY_IMPORT = {"torch", "numpy", "weakclip.ops", "weakclip.labels"}
-LOOPS_MAY_IMPORT = OPS_MAY_IMPORT | {"numba"}  # the rest of `ops` does without
+LOOPS_MAY_IMPORT = OPS_MAY_IMPORT | {"numba", "llvmlite"}  # the rest of `ops` does without
 HOMES = {
     "open_clip": ("weakclip/clip/",),
     "timm": ("weakclip/clip/", "weakclip/retrain", "baselines/", "bench/cam_subjects.py"),
@@ -28,7 +28,8 @@ HOMES = {
     "rich": ("bench/console.py", "weakclip/cli"),
     "scipy": ("bench/", "weakclip/data/sbd.py"),
     "cv2": ("bench/cartoon/",),
-    "numba": ("weakclip/ops/permutohedral_loops.py",),
+    "numba": ("weakclip/ops/simd.py",),
+    "llvmlite": ("weakclip/ops/simd.py",),
 }
 """Figures read their CSV with pandas; `bench/figure.py` and `bench/figure_*.py` draw."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from weakclip.ops.compiled import loops
 from weakclip.ops.crf_lattices import Lattices, kind_of, pixel_order, pixel_places, position_lattice
 from weakclip.ops.crf_terms import CRFConfig, Gaussian, check_matrix
 from weakclip.ops.mean_field_update import BaseTwo, Message, Shifted, Update
@@ -54,6 +55,10 @@ def mean_field(unary: Tensor, lattices: Lattices | Sequence[Lattices], config: C
         raise ValueError("unary: expected finite energies, got NaN or infinity")
     lattices = [lattices] if isinstance(lattices, Lattices) else list(lattices)
     _check_lattices(lattices, config, unary)
+    compiled = loops("mean_field_loops", unary)
+    if compiled is not None and config.terms and not config.has_matrix:
+        marginals: Tensor = compiled.infer(unary, lattices, config)
+        return marginals
     found = [_infer(part, some, config) for part, some in _groups(unary, lattices)]
     return found[0] if len(found) == 1 else torch.cat(found)
 

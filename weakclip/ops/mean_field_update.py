@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -34,10 +34,10 @@ _WIDE = 16  # floats of the pixels whose labels are summed by one row of a matri
 _memory = threading.local()
 
 
-def _kept(name: str, shape: tuple[int, int], like: Tensor) -> Tensor:
+def kept(name: str, shape: tuple[int, int], like: Tensor, most: int = _KEPT) -> Tensor:
     """Memory that a thread keeps between calls, or fresh memory if it is large or not a CPU's."""
     size = math.prod(shape)
-    if like.device.type != "cpu" or size > _KEPT:
+    if like.device.type != "cpu" or size > most:
         return like.new_empty(shape)
     held = getattr(_memory, name, None)
     if held is None or len(held) < size or held.dtype != like.dtype:
@@ -53,7 +53,7 @@ class Message:
 
     Attributes:
         lattice: Filter of all images of the call.
-        factor: Weight of a Potts term, or of `mixing`.
+        factor: Weight of a Potts term, or of `mixing`; the pixels' gathering applies it.
         mixing: Symmetric matrix, (L, L), or None for Potts.
     """
 
@@ -72,13 +72,6 @@ class Message:
                 out[:, some] = self.lattice.to_vertices(marginals[:, some].contiguous())
         if self.mixing is not None:
             out.copy_(out @ self.mixing)
-
-    def scaled(self, scale: float) -> Message:
-        """The message times `scale`, with all factors folded into the weights of the last blur."""
-        *blur, last = self.lattice.blur
-        last = replace(last, weight=last.weight * (self.factor * scale))
-        lattice = replace(self.lattice, blur=(*blur, last))
-        return Message(lattice=lattice, factor=1.0, mixing=self.mixing)
 
 
 class Update:
@@ -109,26 +102,28 @@ class Update:
         self._order, self._places = order, places
         self._first = list(accumulate((x.vertices for x in lattices), initial=0))
         pixels, labels = lattices[0].pixels, unary.shape[1]
-        self._table = _kept("table", (self._first[-1] + pixels, labels), unary)
+        self._table = kept("table", (self._first[-1] + pixels, labels), unary)
         self._logits = self._table[self._first[-1] :]
-        self._marginals = _kept("marginals", (pixels, labels), unary)
+        self._marginals = kept("marginals", (pixels, labels), unary)
         self._parts = _parts(self._logits, len(unary))
-        self._gather = self._all_corners(lattices)
 
-    def _all_corners(self, lattices: Sequence[Lattice]) -> SparseRows:
+    def _all_corners(self, scale: float) -> SparseRows:
         """What each pixel gathers from the table: the corners of all lattices, and its logits."""
-        corners = [x.corners for x in lattices]
+        corners = [message.lattice.corners for message in self._messages]
         shape = len(self._logits), sum(corners) + 1
-        index = _kept("index", shape, lattices[0].slice.index)
-        weight = _kept("weight", shape, self._logits)
+        index = kept("index", shape, self._messages[0].lattice.slice.index)
+        weight = kept("weight", shape, self._logits)
         columns = zip(
             index.split_with_sizes([*corners, 1], 1),
             weight.split_with_sizes([*corners, 1], 1),
             strict=True,
         )
-        for x, first, (places, factors) in zip(lattices, self._first, columns, strict=False):
-            torch.add(x.slice.index.view(places.shape), first, out=places)
-            factors.copy_(x.slice.weight.view(factors.shape))
+        for message, first, (places, factors) in zip(
+            self._messages, self._first, columns, strict=False
+        ):
+            corner = message.lattice.slice
+            torch.add(corner.index.view(places.shape), first, out=places)
+            torch.mul(corner.weight.view(factors.shape), message.factor * scale, out=factors)
         index[:, -1] = torch.arange(self._first[-1], len(self._table), device=index.device)
         weight[:, -1] = 1
         return SparseRows.equal(index, weight)
@@ -137,14 +132,14 @@ class Update:
         """Marginals (B, L, H, W), or None if this softmax cannot take the numbers."""
         self._fill(kind.scale)
         softmax = kind(self._marginals, len(self._unary))
-        messages = [message.scaled(kind.scale) for message in self._messages]
+        gather = self._all_corners(kind.scale)
         for part in self._parts:
             softmax.normalise(self._logits[part].clone(), part)
         for _ in range(iterations):
-            for message, (first, end) in zip(messages, pairwise(self._first), strict=True):
+            for message, (first, end) in zip(self._messages, pairwise(self._first), strict=True):
                 message.to_vertices(self._marginals, self._table[first:end])
             for part in self._parts:
-                softmax.normalise(self._gather.part(part).apply(self._table), part)
+                softmax.normalise(gather.part(part.start, part.stop).apply(self._table), part)
             if not softmax.in_range():
                 return None
         return self._maps()

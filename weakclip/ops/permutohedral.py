@@ -69,14 +69,18 @@ class SparseRows:
         start = equal_starts(len(index), index.shape[1], index.device)
         return cls(index=index.view(-1), weight=weight.view(-1), start=start)
 
-    def part(self, rows: slice) -> SparseRows:
-        """Some rows, in the same memory, of a matrix made by `equal`."""
-        length = self.index.shape[0] // (self.start.shape[0] - 1)
-        entries = slice(rows.start * length, rows.stop * length)
+    @property
+    def length(self) -> int:
+        """Entries of each row of a matrix made by `equal`."""
+        return self.index.shape[0] // (self.start.shape[0] - 1)
+
+    def part(self, first: int, last: int) -> SparseRows:
+        """Rows first:last, in the same memory, of a matrix made by `equal`."""
+        entries = slice(first * self.length, last * self.length)
         return SparseRows(
             index=self.index[entries],
             weight=self.weight[entries],
-            start=self.start[: rows.stop - rows.start + 1],
+            start=self.start[: last - first + 1],
         )
 
     def to(self, device: torch.device | str) -> SparseRows:
@@ -95,13 +99,14 @@ class Lattice:
         slice: The d+1 vertices around each pixel, weighted with their barycentric coordinate times
             D of the pixel: B*N rows of d+1 entries.
         splat: Its transpose, one row per vertex.
-        blur: One matrix per axis, to be applied in order.
+        blur: The matrices of all axes one below the other, d+1 times M rows of three entries: a
+            vertex, the one below and the one above, or twice the vertex itself with weight 0.
     """
 
     vertex_counts: tuple[int, ...]
     slice: SparseRows
     splat: SparseRows
-    blur: tuple[SparseRows, ...]
+    blur: SparseRows
 
     def __len__(self) -> int:
         return len(self.vertex_counts)
@@ -122,7 +127,10 @@ class Lattice:
             vertex_counts=(self.vertex_counts[image],),
             slice=self.slice.rows(image * pixels, (image + 1) * pixels, column=first),
             splat=self.splat.rows(first, last, column=image * pixels),
-            blur=tuple(axis.rows(first, last, column=first) for axis in self.blur),
+            blur=SparseRows.equal(
+                (self.axes(self.blur.index)[:, first:last] - first).view(-1, 3),
+                self.axes(self.blur.weight)[:, first:last].reshape(-1, 3),
+            ),
         )
 
     def to(self, device: torch.device | str) -> Lattice:
@@ -131,14 +139,19 @@ class Lattice:
             self,
             slice=self.slice.to(device),
             splat=self.splat.to(device),
-            blur=tuple(axis.to(device) for axis in self.blur),
+            blur=self.blur.to(device),
         )
+
+    def axes(self, entries: Tensor) -> Tensor:
+        """Entries of the blur matrices by axis and vertex, (d+1, M, 3)."""
+        return entries.view(self.corners, self.vertices, 3)
 
     def to_vertices(self, rows: Tensor) -> Tensor:
         """Splat and blur pixel values (B*N, L) to vertex values (M, L)."""
         values = self.splat.apply(rows)
-        for axis in self.blur:
-            values = axis.apply(values)
+        for axis in range(self.corners):
+            first = axis * self.vertices
+            values = self.blur.part(first, first + self.vertices).apply(values)
         return values
 
     def to_pixels(self, values: Tensor) -> Tensor:
@@ -158,14 +171,14 @@ class Lattice:
     @property
     def corners(self) -> int:
         """Vertices around a pixel, d+1."""
-        return len(self.blur)
+        return self.slice.length
 
     @property
     def nbytes(self) -> int:
         """Memory it holds, bytes."""
         return sum(
             tensor.nbytes
-            for matrix in (self.slice, self.splat, *self.blur)
+            for matrix in (self.slice, self.splat, self.blur)
             for tensor in (matrix.index, matrix.weight, matrix.start)
         )
 
@@ -194,9 +207,11 @@ def join(lattices: Sequence[Lattice]) -> Lattice:
         vertex_counts=tuple(n for x in lattices for n in x.vertex_counts),
         slice=_join_rows([x.slice for x in lattices], columns),
         splat=_join_rows([x.splat for x in lattices], pixels),
-        blur=tuple(
-            _join_rows(list(axes), columns)
-            for axes in zip(*(x.blur for x in lattices), strict=True)
+        blur=SparseRows.equal(
+            torch.cat(
+                [x.axes(x.blur.index) + c for x, c in zip(lattices, columns, strict=False)], 1
+            ).view(-1, 3),
+            torch.cat([x.axes(x.blur.weight) for x in lattices], 1).view(-1, 3),
         ),
     )
 

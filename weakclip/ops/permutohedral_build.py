@@ -8,20 +8,18 @@ together in memory: filtering is gathering, and the cache decides how fast that 
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 
-from weakclip.ops.permutohedral import Lattice, SparseRows, equal_starts, pixel_scale
+from weakclip.ops.compiled import loops
+from weakclip.ops.permutohedral import Lattice, SparseRows, pixel_scale
 from weakclip.ops.permutohedral_embed import embed, key_box
 from weakclip.ops.permutohedral_keys import KeyTable, sort_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
 
     from torch import Tensor
 
@@ -93,22 +91,11 @@ def build_lattice(features: Tensor) -> Lattice:
             f"the features of {images} image(s) span {box.cells:.1e} lattice cells each, more than "
             f"2^{_MAX_KEY_BITS} in all: the standard deviations (sxy, srgb) are too small"
         )
-    loops = _loops() if flat.device.type == "cpu" and flat.dtype == torch.float32 else None
-    if loops is None:
+    compiled = loops("permutohedral_loops", features)
+    if compiled is None:
         return _normalised(_by_sorting(flat, box, images))
-    lattice: Lattice = loops.build(features, box)
+    lattice: Lattice = compiled.build(features, box)
     return lattice
-
-
-@lru_cache(maxsize=1)
-def _loops() -> ModuleType | None:
-    """The same as compiled loops, if numba is there and can compile."""
-    try:
-        numba = importlib.import_module("numba")
-        loops = importlib.import_module("weakclip.ops.permutohedral_loops")
-    except (ImportError, RuntimeError):  # numba raises the latter where it may not write its cache
-        return None
-    return None if numba.config.DISABLE_JIT else loops
 
 
 def _by_sorting(flat: Tensor, box: KeyBox, images: int) -> Lattice:
@@ -124,7 +111,7 @@ def _by_sorting(flat: Tensor, box: KeyBox, images: int) -> Lattice:
         vertex_counts=vertices.counts,
         slice=_slice_matrix(runs, vertices, weights, images),
         splat=_splat_matrix(runs, vertices, weights, images),
-        blur=_blur_matrices(vertices, box, flat.dtype),
+        blur=_blur_matrix(vertices, box, flat.dtype),
     )
 
 
@@ -214,7 +201,7 @@ def _splat_matrix(
     return SparseRows(index=index, weight=weight, start=vertices.start)
 
 
-def _blur_matrices(vertices: _Vertices, box: KeyBox, dtype: torch.dtype) -> tuple[SparseRows, ...]:
+def _blur_matrix(vertices: _Vertices, box: KeyBox, dtype: torch.dtype) -> SparseRows:
     """V + (V[below] + V[above]) / 2 for each axis; a missing neighbour counts as 0.
 
     A step down along axis j takes d+1 coordinates (d+1) u_i + r to remainder r - 1 with u_j one up
@@ -224,30 +211,23 @@ def _blur_matrices(vertices: _Vertices, box: KeyBox, dtype: torch.dtype) -> tupl
     """
     table = KeyTable(vertices.keys)
     count, device = len(vertices.keys), vertices.keys.device
-    start = equal_starts(count, 3, device)
     here = torch.arange(count, dtype=torch.int32, device=device)
-    matrices = []
-    for stride in box.strides:
+    index = torch.empty(len(box.strides), count, 3, dtype=torch.int32, device=device)
+    weight = torch.empty(index.shape, dtype=dtype, device=device)
+    index[..., 0], weight[..., 0] = here, 1
+    for axis, stride in enumerate(box.strides):
         below = table.find(vertices.below + stride)
         above = torch.full((count + 1,), -1, dtype=torch.int32, device=device)
         above.scatter_(0, below.long() + 1, here)  # -1 goes to the spare first place
-        beside = (below, above[1:])
-        index = [here, *(torch.where(vertex < 0, here, vertex) for vertex in beside)]
-        halves = [(vertex >= 0).to(dtype).mul_(0.5) for vertex in beside]
-        weight = [torch.ones_like(halves[0]), *halves]
-        matrices.append(
-            SparseRows(
-                index=torch.stack(index, dim=1).view(-1),
-                weight=torch.stack(weight, dim=1).view(-1),
-                start=start,
-            )
-        )
-    return tuple(matrices)
+        for side, vertex in ((1, below), (2, above[1:])):
+            index[axis, :, side] = torch.where(vertex < 0, here, vertex)
+            weight[axis, :, side] = (vertex >= 0).to(dtype).mul_(0.5)
+    return SparseRows.equal(index.view(-1, 3), weight.view(-1, 3))
 
 
 def _normalised(raw: Lattice) -> Lattice:
     """D K D, folded into the weights of splat and slice, in place."""
-    corners = len(raw.blur)
+    corners = raw.corners
     ones = raw.slice.weight.new_ones(raw.pixels, 1)
     scale = pixel_scale(raw.to_pixels(raw.to_vertices(ones)), corners)
     raw.splat.weight.mul_(scale[:, 0].index_select(0, raw.splat.index))

@@ -12,18 +12,16 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numba import njit
 
-from weakclip.ops.permutohedral import Lattice, SparseRows, equal_starts, pixel_scale
+from weakclip.ops.compiled import compiled
+from weakclip.ops.permutohedral import Lattice, SparseRows, pixel_scale
 from weakclip.ops.permutohedral_embed import feature_scales
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -39,17 +37,6 @@ _TILE = 128  # pixels embedded at a time, with vector instructions
 _FIRST_ROOM = 1 << 14  # vertices that a hash table has room for at first
 _SLOTS = 4  # of a hash table for each vertex it has room for
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Fibonacci hashing
-
-Loop = TypeVar("Loop", bound="Callable[..., object]")
-
-
-def _compiled(loop: Loop) -> Loop:
-    """Compile at the first call on a machine, without the global lock.
-
-    And without fast math: not even a product and a sum may be fused, or other bits come out.
-    """
-    compiled: Loop = njit(nogil=True, cache=True, error_model="numpy")(loop)
-    return compiled
 
 
 def build(features: Tensor, box: KeyBox) -> Lattice:
@@ -87,15 +74,11 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
     )
     arrays = (index, weight, scale, splat.start[:-1].clone(), splat.index, splat.weight)
     transpose(*(x.numpy() for x in arrays))
-    start = equal_starts(len(below), 3, index.device)
-    blur = tuple(
-        SparseRows(index=around[j].view(-1), weight=halves[j].view(-1), start=start)
-        for j in range(corners)
-    )
+    blur = SparseRows.equal(around.view(-1, 3), halves.view(-1, 3))
     return Lattice(vertex_counts=tuple(counts.tolist()), slice=slices, splat=splat, blur=blur)
 
 
-@_compiled
+@compiled
 def enter(
     features: Floats,
     scales: Floats,
@@ -153,7 +136,7 @@ def enter(
     return counts, vertices[:count], below
 
 
-@_compiled
+@compiled
 def _corners(
     cell: Floats,
     offset: Floats,
@@ -182,7 +165,7 @@ def _corners(
             weight[i, r] = ordered[corners - 1 - r] - ordered[corners - r]
 
 
-@_compiled
+@compiled
 def _enclosing_simplex(
     features: Floats,
     scales: Floats,
@@ -223,7 +206,7 @@ def _enclosing_simplex(
             offset[j, i] = (elevated[j, i] - cell[j, i] * corners) * inverse
 
 
-@_compiled
+@compiled
 def _number(
     keys: Keys,
     weight: Floats,
@@ -251,7 +234,7 @@ def _number(
     return count
 
 
-@_compiled
+@compiled
 def _slot(vertices: Vertices, slots: Integers, key: int) -> np.uint64:
     """Slot of a key in a hash table, or the free one where it may be entered."""
     mask = np.uint64(len(slots) - 1)
@@ -261,7 +244,7 @@ def _slot(vertices: Vertices, slots: Integers, key: int) -> np.uint64:
     return slot
 
 
-@_compiled
+@compiled
 def _grown(vertices: Vertices, count: int) -> tuple[Vertices, Integers]:
     """The first `count` vertices in twice the room, and a hash table for as many."""
     room = np.empty(2 * len(vertices), _VERTEX)
@@ -272,7 +255,7 @@ def _grown(vertices: Vertices, count: int) -> tuple[Vertices, Integers]:
     return room, slots
 
 
-@_compiled
+@compiled
 def connect(below: Integers, mass: Floats, index: Integers, weight: Floats) -> Floats:
     """The blur matrices, each vertex and its neighbours along each axis, and their product.
 
@@ -306,7 +289,7 @@ def connect(below: Integers, mass: Floats, index: Integers, weight: Floats) -> F
     return mass
 
 
-@_compiled
+@compiled
 def transpose(
     index: Integers,
     weight: Floats,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.weakclip.ops.crf_reference import Array, features, lattice_kernel, parts_of
-from weakclip.ops import permutohedral_build
+from weakclip.ops import compiled
 from weakclip.ops.permutohedral import Lattice, join
 from weakclip.ops.permutohedral_build import build_lattice
 from weakclip.ops.permutohedral_embed import embed, enclosing_simplex, key_box
@@ -15,7 +15,7 @@ from weakclip.ops.permutohedral_embed import embed, enclosing_simplex, key_box
 def builder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test with both ways to build a lattice."""
     if request.param == "sorting":
-        monkeypatch.setattr(permutohedral_build, "_loops", lambda: None)
+        monkeypatch.setattr(compiled, "_found", lambda name: None)
     else:
         pytest.importorskip("numba")
 
@@ -32,7 +32,7 @@ def as_batch(points: Array) -> torch.Tensor:
 
 def mass(lattice: Lattice) -> torch.Tensor:
     """K 1 per pixel, from the normalisation: the barycentric weights of a pixel sum to 1."""
-    corners = len(lattice.blur)
+    corners = lattice.corners
     scale = lattice.slice.weight.view(-1, corners).sum(1)
     alpha = 1 / (1 + 2.0 ** (1 - corners))
     return alpha / scale.square()

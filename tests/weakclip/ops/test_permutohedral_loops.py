@@ -12,7 +12,7 @@ import torch
 
 from bench.perf_crf import photo_like
 from tests.weakclip.ops.crf_reference import parts_of
-from weakclip.ops import permutohedral_build
+from weakclip.ops import compiled
 from weakclip.ops.crf import WEAKCLIP_TRAIN, WEAKCLIP_VOC, CRFConfig, build_lattices
 from weakclip.ops.crf_lattices import forget_position_lattices
 from weakclip.ops.permutohedral_build import build_lattice
@@ -45,7 +45,7 @@ def check_equal(ours: Lattice, theirs: Lattice) -> None:
 
 def by_sorting(monkeypatch: pytest.MonkeyPatch, features: Tensor) -> Lattice:
     with monkeypatch.context() as patch:
-        patch.setattr(permutohedral_build, "_loops", lambda: None)
+        patch.setattr(compiled, "_found", lambda name: None)
         return build_lattice(features)
 
 
@@ -75,7 +75,7 @@ def test_lattices_of_images(
     images = photo_like(*shape, seed=0)
     ours = build_lattices(images, config)
     forget_position_lattices()
-    monkeypatch.setattr(permutohedral_build, "_loops", lambda: None)
+    monkeypatch.setattr(compiled, "_found", lambda name: None)
     for one, other in zip(ours.terms, build_lattices(images, config).terms, strict=True):
         check_equal(one, other)
 
@@ -101,11 +101,11 @@ WITHOUT = """
 import sys
 {before}
 import torch
-from weakclip.ops import permutohedral_build
+from weakclip.ops import compiled
 from weakclip.ops.crf import WEAKCLIP_VOC, dense_crf
 images = torch.zeros(1, 3, 4, 5, dtype=torch.uint8)
 dense_crf(images, torch.full((1, 2, 4, 5), 0.5), WEAKCLIP_VOC)
-print(permutohedral_build._loops())
+print(compiled._found("permutohedral_loops"))
 """
 
 
@@ -127,4 +127,4 @@ def test_numba_that_may_not_write_its_cache_is_as_absent(monkeypatch: pytest.Mon
         raise RuntimeError(f"cannot cache function of {name}: no locator available")
 
     monkeypatch.setattr(importlib, "import_module", refuse)
-    assert permutohedral_build._loops.__wrapped__() is None
+    assert compiled._found.__wrapped__("permutohedral_loops") is None
