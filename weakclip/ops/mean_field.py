@@ -98,6 +98,7 @@ def _messages(lattices: list[Lattices], config: CRFConfig) -> list[Message]:
         elif images > 1:
             height, width = lattices[0].height, lattices[0].width
             lattice = position_lattice(height, width, images, term.sxy, lattice.slice.weight)
+        lattice = lattice.whole()
         if isinstance(term.weight, float):
             messages.append(Message(lattice=lattice, factor=term.weight, mixing=None))
         else:

@@ -89,7 +89,7 @@ def iterate(image: Image, lanes: Lanes) -> None:
         update(image, lanes, step, 0, 0, len(image.logits))
         if step < image.iterations:
             for t in range(len(image.terms)):
-                _blur(image.terms[t], lanes)
+                blur(image.terms[t], lanes)
 
 
 @compiled
@@ -196,10 +196,12 @@ def _splat(term: Term, lanes: Lanes, piece: int, start: int, rows: Floats) -> No
 
 
 @compiled
-def _blur(term: Term, lanes: Lanes) -> None:
-    """Blur along all axes what an image in one piece splatted."""
+def blur(term: Term, lanes: Lanes) -> None:
+    """Blur along all axes what all pieces splatted."""
+    vertices = term.tables.shape[1]
+    collect(term, lanes, 0, vertices)
     for axis in range(len(term.beside)):
-        blur_axis(term, lanes, axis, 0, term.tables.shape[1])
+        blur_axis(term, lanes, axis, 0, vertices)
 
 
 @compiled

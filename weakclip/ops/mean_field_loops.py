@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from weakclip.ops.crf_lattices import pixel_order
-from weakclip.ops.mean_field_kernels import Image, Term, blur_axis, collect, iterate, update
+from weakclip.ops.mean_field_kernels import Image, Term, blur, blur_axis, collect, iterate, update
 from weakclip.ops.mean_field_update import kept
 from weakclip.ops.simd import Lanes
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _LANES = (4, 8, 16, 24)  # labels in a vector
 _PIECE = 1 << 15  # pixels of an image that are worth a thread
-_WORTH = 1 << 18  # values of a term's vertices that are worth several threads
+_MANY = 1 << 18  # values of a term's vertices that are worth several threads
 _KEPT = 1 << 23  # floats that a thread keeps for its next call
 
 
@@ -101,17 +101,19 @@ class _Call:
             iterate(task, self.lanes)
             return
         ranges = list(enumerate(_ranges(len(task.logits), self.pieces)))
+        many = [term for term in task.terms if term.tables[0].size >= _MANY]
+        few = [term for term in task.terms if term.tables[0].size < _MANY]
         for step in range(task.iterations + 1):
             run = partial(update, task, self.lanes, step)
             spread([partial(run, piece, *some) for piece, some in ranges], self.pieces)
             if step < task.iterations:
-                for term in task.terms:
-                    self._blur(term)
+                spread([partial(blur, term, self.lanes) for term in few], self.pieces)
+                for term in many:
+                    self._blur_in_pieces(term)
 
-    def _blur(self, term: Term) -> None:
-        """Blur what an image in several pieces splatted, its vertices in pieces if worth it."""
-        size = term.tables[0].size
-        ranges = _ranges(term.tables.shape[1], self.pieces if size >= _WORTH else 1)
+    def _blur_in_pieces(self, term: Term) -> None:
+        """What `blur` does, the vertices in pieces."""
+        ranges = _ranges(term.tables.shape[1], self.pieces)
         axes = [partial(blur_axis, term, self.lanes, axis) for axis in range(len(term.beside))]
         for run in (partial(collect, term, self.lanes), *axes):
             spread([partial(run, *some) for some in ranges], self.pieces)

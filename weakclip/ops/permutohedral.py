@@ -98,14 +98,15 @@ class Lattice:
         vertex_counts: Lattice points of each image, B integers.
         slice: The d+1 vertices around each pixel, weighted with their barycentric coordinate times
             D of the pixel: B*N rows of d+1 entries.
-        splat: Its transpose, one row per vertex.
+        splat: Its transpose, one row per vertex; None where nobody has asked for it yet, as
+            compiled loops splat along the rows of `slice`.
         blur: The matrices of all axes one below the other, d+1 times M rows of three entries: a
             vertex, the one below and the one above, or twice the vertex itself with weight 0.
     """
 
     vertex_counts: tuple[int, ...]
     slice: SparseRows
-    splat: SparseRows
+    splat: SparseRows | None
     blur: SparseRows
 
     def __len__(self) -> int:
@@ -126,7 +127,7 @@ class Lattice:
             self,
             vertex_counts=(self.vertex_counts[image],),
             slice=self.slice.rows(image * pixels, (image + 1) * pixels, column=first),
-            splat=self.splat.rows(first, last, column=image * pixels),
+            splat=self.splat and self.splat.rows(first, last, column=image * pixels),
             blur=SparseRows.equal(
                 (self.axes(self.blur.index)[:, first:last] - first).view(-1, 3),
                 self.axes(self.blur.weight)[:, first:last].reshape(-1, 3),
@@ -138,7 +139,7 @@ class Lattice:
         return replace(
             self,
             slice=self.slice.to(device),
-            splat=self.splat.to(device),
+            splat=self.splat and self.splat.to(device),
             blur=self.blur.to(device),
         )
 
@@ -146,9 +147,24 @@ class Lattice:
         """Entries of the blur matrices by axis and vertex, (d+1, M, 3)."""
         return entries.view(self.corners, self.vertices, 3)
 
+    def whole(self) -> Lattice:
+        """The same lattice with its splat matrix."""
+        if self.splat is not None:
+            return self
+        entry = self.slice.index.argsort(stable=True)
+        ends = torch.bincount(self.slice.index, minlength=self.vertices).cumsum(0)
+        splat = SparseRows(
+            index=(entry // self.corners).int(),
+            weight=self.slice.weight.index_select(0, entry),
+            start=torch.cat([ends.new_zeros(1), ends]).int(),
+        )
+        return replace(self, splat=splat)
+
     def to_vertices(self, rows: Tensor) -> Tensor:
         """Splat and blur pixel values (B*N, L) to vertex values (M, L)."""
-        values = self.splat.apply(rows)
+        splat = self.whole().splat
+        assert splat is not None
+        values = splat.apply(rows)
         for axis in range(self.corners):
             first = axis * self.vertices
             values = self.blur.part(first, first + self.vertices).apply(values)
@@ -179,6 +195,7 @@ class Lattice:
         return sum(
             tensor.nbytes
             for matrix in (self.slice, self.splat, self.blur)
+            if matrix is not None
             for tensor in (matrix.index, matrix.weight, matrix.start)
         )
 
@@ -203,10 +220,11 @@ def join(lattices: Sequence[Lattice]) -> Lattice:
         return lattices[0]
     columns = list(itertools.accumulate((sum(x.vertex_counts) for x in lattices), initial=0))
     pixels = list(itertools.accumulate((x.pixels for x in lattices), initial=0))
+    splats = [x.splat for x in lattices if x.splat is not None]
     return Lattice(
         vertex_counts=tuple(n for x in lattices for n in x.vertex_counts),
         slice=_join_rows([x.slice for x in lattices], columns),
-        splat=_join_rows([x.splat for x in lattices], pixels),
+        splat=_join_rows(splats, pixels) if len(splats) == len(lattices) else None,
         blur=SparseRows.equal(
             torch.cat(
                 [x.axes(x.blur.index) + c for x, c in zip(lattices, columns, strict=False)], 1

@@ -230,6 +230,7 @@ def _normalised(raw: Lattice) -> Lattice:
     corners = raw.corners
     ones = raw.slice.weight.new_ones(raw.pixels, 1)
     scale = pixel_scale(raw.to_pixels(raw.to_vertices(ones)), corners)
+    assert raw.splat is not None
     raw.splat.weight.mul_(scale[:, 0].index_select(0, raw.splat.index))
     raw.slice.weight.view(-1, corners).mul_(scale)
     return raw

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Keys = NDArray[np.int64]
     Vertices = NDArray[np.void]  # of `_VERTEX`
 
-_VERTEX = np.dtype([("key", np.int64), ("touches", np.int32), ("mass", np.float32)])
+_VERTEX = np.dtype([("key", np.int64), ("mass", np.float32)], align=True)
 _TILE = 128  # pixels embedded at a time, with vector instructions
 _FIRST_ROOM = 1 << 14  # vertices that a hash table has room for at first
 _SLOTS = 4  # of a hash table for each vertex it has room for
@@ -67,15 +67,9 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
     mass = connect(below, vertices["mass"].copy(), around.numpy(), halves.numpy())
     slices = SparseRows.equal(index, weight)
     scale = pixel_scale(slices.apply(torch.from_numpy(mass)[:, None]), corners)
-    splat = SparseRows(
-        index=torch.empty(index.numel(), dtype=torch.int32),
-        weight=torch.empty(index.numel()),
-        start=torch.from_numpy(np.append(np.int32(0), vertices["touches"].cumsum(dtype=np.int32))),
-    )
-    arrays = (index, weight, scale, splat.start[:-1].clone(), splat.index, splat.weight)
-    transpose(*(x.numpy() for x in arrays))
+    weight.mul_(scale)
     blur = SparseRows.equal(around.view(-1, 3), halves.view(-1, 3))
-    return Lattice(vertex_counts=tuple(counts.tolist()), slice=slices, splat=splat, blur=blur)
+    return Lattice(vertex_counts=tuple(counts.tolist()), slice=slices, splat=None, blur=blur)
 
 
 @compiled
@@ -102,8 +96,7 @@ def enter(
         weight: Receives its barycentric coordinates, (B*N, d+1).
 
     Returns:
-        Number of vertices of each image; key, corners and sum of weights of each, (M,); the vertex
-        below each vertex along each axis or -1, (M, d+1).
+        Number of vertices of each image; key and sum of weights of each, (M,); the vertex below each vertex along each axis or -1, (M, d+1).
     """
     images, axes, pixels = features.shape
     shape = (axes + 1, _TILE)
@@ -225,10 +218,8 @@ def _number(
             if vertex < 0:
                 vertex = slots[slot] = np.int32(count)
                 vertices[vertex]["key"] = key
-                vertices[vertex]["touches"] = 0
                 vertices[vertex]["mass"] = 0
                 count += 1
-            vertices[vertex]["touches"] += 1
             vertices[vertex]["mass"] += weight[i, r]
             index[i, r] = vertex
     return count
@@ -287,32 +278,3 @@ def connect(below: Integers, mass: Floats, index: Integers, weight: Floats) -> F
             blurred[vertex] += mass[other] * weight[j, vertex, 2]
         mass, blurred = blurred, mass
     return mass
-
-
-@compiled
-def transpose(
-    index: Integers,
-    weight: Floats,
-    scale: Floats,
-    place: Integers,
-    splat_index: Integers,
-    splat_weight: Floats,
-) -> None:
-    """Scale the slice matrix and write its transpose, the splat matrix.
-
-    Args:
-        index: Vertices around each pixel, (P, d+1).
-        weight: Their weights, (P, d+1), which get scaled.
-        scale: Factor of each pixel, (P, 1).
-        place: First entry of each vertex, (M,), which gets moved to the next one's.
-        splat_index: Receives pixels, vertex by vertex, (P * (d+1),).
-        splat_weight: Receives their weights, (P * (d+1),).
-    """
-    pixels, corners = index.shape
-    for pixel in range(pixels):
-        for r in range(corners):
-            vertex = index[pixel, r]
-            weight[pixel, r] *= scale[pixel, 0]
-            splat_index[place[vertex]] = pixel
-            splat_weight[place[vertex]] = weight[pixel, r]
-            place[vertex] += 1
