@@ -46,7 +46,7 @@ class Term(NamedTuple):
     Attributes:
         corners: Vertices around each pixel, counted from `first` on, (N, d+1).
         shares: Their weights, (N, d+1).
-        beside: Each vertex and those below and above it along each axis, or itself, (d+1, M', 3).
+        beside: The vertices below and above each along each axis, or itself, (d+1, M', 2).
         first: First vertex of the image in `corners` and `beside`.
         factor: Weight of the term.
         tables: Values of the image's M vertices in labels rounded up to whole vectors,
@@ -86,19 +86,20 @@ class Image(NamedTuple):
 def iterate(image: Image, lanes: Lanes) -> None:
     """All updates of an image in one piece."""
     for step in range(image.iterations + 1):
-        update(image, lanes, step, 0, 0, len(image.logits))
+        update(image, lanes, step, 0, (0, len(image.logits)))
         if step < image.iterations:
             for t in range(len(image.terms)):
                 blur(image.terms[t], lanes)
 
 
 @compiled
-def update(image: Image, lanes: Lanes, step: int, piece: int, begin: int, end: int) -> None:
-    """Marginals of the pixels from `begin` to `end`, which the `piece`-th tables receive.
+def update(image: Image, lanes: Lanes, step: int, piece: int, pixels: tuple[int, int]) -> None:
+    """Marginals of a range of pixels, which the `piece`-th tables receive.
 
     The first step starts from the unary alone; the last one ends in the maps, not in tables.
     """
     rows = np.empty((_TILE, image.logits.shape[1]), np.float32)
+    begin, end = pixels
     for t in range(len(image.terms)):
         image.terms[t].tables[piece] = 0
     for start in range(begin, end, _TILE):
@@ -107,11 +108,12 @@ def update(image: Image, lanes: Lanes, step: int, piece: int, begin: int, end: i
         logits = image.logits[start : start + count]
         if step == 0:
             _enter(image.unary, places, start, logits)
-        rows[:count] = logits
+        given = logits
         if step > 0:
             for t in range(len(image.terms)):
-                _gather(image.terms[t], lanes, start, rows[:count])
-        _normalise(rows[:count], lanes)
+                _gather(image.terms[t], lanes, start, given, rows[:count])
+                given = rows[:count]
+        _normalise(lanes, given, rows)
         if step == image.iterations:
             _leave(rows[:count], places, start, image.found)
         else:
@@ -146,14 +148,14 @@ def blurred(tables: Floats, axes: int) -> int:
 
 
 @compiled
-def _gather(term: Term, lanes: Lanes, start: int, rows: Floats) -> None:
-    """Add to the logits of a tile of pixels what the vertices around them hold."""
+def _gather(term: Term, lanes: Lanes, start: int, given: Floats, rows: Floats) -> None:
+    """Given logits of a tile of pixels and what the vertices around them hold, added up."""
     table = term.tables[blurred(term.tables, len(term.beside))]
     wide, around = Unsigned(rows.shape[1]), Unsigned(term.corners.shape[1])
     for i in range(Unsigned(len(rows))):
         pixel = Unsigned(start) + i
         for label in range(Unsigned(0), wide, Unsigned(len(lanes))):
-            sums = load(rows, i * wide + label, lanes)
+            sums = load(given, i * wide + label, lanes)
             for corner in range(around):
                 place = (Unsigned(term.corners[pixel, corner]) - term.first) * wide + label
                 sums = add_product(sums, term.shares[pixel, corner], load(table, place, lanes))
@@ -161,18 +163,18 @@ def _gather(term: Term, lanes: Lanes, start: int, rows: Floats) -> None:
 
 
 @compiled
-def _normalise(rows: Floats, lanes: Lanes) -> None:
-    """Marginals of a tile of pixels from their base-2 logits."""
-    wide, step = Unsigned(rows.shape[1]), Unsigned(len(lanes))
-    for first in range(Unsigned(0), Unsigned(rows.size), wide):
-        most = load(rows, first, lanes)
+def _normalise(lanes: Lanes, logits: Floats, rows: Floats) -> None:
+    """Marginals of a tile of pixels from their base-2 logits, which may stand in the same rows."""
+    wide, step = Unsigned(logits.shape[1]), Unsigned(len(lanes))
+    for first in range(Unsigned(0), Unsigned(logits.size), wide):
+        most = load(logits, first, lanes)
         for place in range(first + step, first + wide, step):
-            most = larger(most, load(rows, place, lanes))
+            most = larger(most, load(logits, place, lanes))
         shift = largest(most)
-        sums = power_of_two(load(rows, first, lanes), shift)
+        sums = power_of_two(load(logits, first, lanes), shift)
         store(rows, first, sums)
         for place in range(first + step, first + wide, step):
-            power = power_of_two(load(rows, place, lanes), shift)
+            power = power_of_two(load(logits, place, lanes), shift)
             store(rows, place, power)
             sums = add(sums, power)
         inverse = np.float32(1) / total(sums)
@@ -198,27 +200,27 @@ def _splat(term: Term, lanes: Lanes, piece: int, start: int, rows: Floats) -> No
 @compiled
 def blur(term: Term, lanes: Lanes) -> None:
     """Blur along all axes what all pieces splatted."""
-    vertices = term.tables.shape[1]
-    collect(term, lanes, 0, vertices)
+    vertices = (0, term.tables.shape[1])
+    collect(term, lanes, vertices)
     for axis in range(len(term.beside)):
-        blur_axis(term, lanes, axis, 0, vertices)
+        blur_axis(term, lanes, axis, vertices)
 
 
 @compiled
-def collect(term: Term, lanes: Lanes, begin: int, end: int) -> None:
-    """Add up, in the first table, what all pieces splatted to vertices from `begin` to `end`."""
-    wide = term.tables.shape[2]
+def collect(term: Term, lanes: Lanes, vertices: tuple[int, int]) -> None:
+    """Add up, in the first table, what all pieces splatted to a range of vertices."""
+    begin, end = vertices[0] * term.tables.shape[2], vertices[1] * term.tables.shape[2]
     together = term.tables[0]
     for piece in range(1, len(term.tables) - 2):
         splatted = term.tables[piece]
-        for place in range(Unsigned(begin * wide), Unsigned(end * wide), Unsigned(len(lanes))):
+        for place in range(Unsigned(begin), Unsigned(end), Unsigned(len(lanes))):
             sums = add(load(together, place, lanes), load(splatted, place, lanes))
             store(together, place, sums)
 
 
 @compiled
-def blur_axis(term: Term, lanes: Lanes, axis: int, begin: int, end: int) -> None:
-    """Blur along an axis, after those before it, the vertices from `begin` to `end`.
+def blur_axis(term: Term, lanes: Lanes, axis: int, vertices: tuple[int, int]) -> None:
+    """Blur a range of vertices along an axis, after those before it.
 
     What the last axis leaves is a message in base-2 logits.
     """
@@ -227,9 +229,9 @@ def blur_axis(term: Term, lanes: Lanes, axis: int, begin: int, end: int) -> None
     wide, half = Unsigned(target.shape[1]), np.float32(0.5)
     last = axis == len(term.beside) - 1
     scale = term.factor * np.float32(_LOG2_E) if last else np.float32(1)
-    for vertex in range(Unsigned(begin), Unsigned(end)):
+    for vertex in range(Unsigned(vertices[0]), Unsigned(vertices[1])):
         here = term.first + vertex
-        below, above = Unsigned(around[here, 1]), Unsigned(around[here, 2])
+        below, above = Unsigned(around[here, 0]), Unsigned(around[here, 1])
         lower = half if below != here else np.float32(0)
         upper = half if above != here else np.float32(0)
         below, above = (below - term.first) * wide, (above - term.first) * wide

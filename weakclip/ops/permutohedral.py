@@ -91,6 +91,27 @@ class SparseRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VertexFilter:
+    """Splat and blur, as products of matrices.
+
+    Attributes:
+        splat: One row per vertex.
+        blur: The matrices of all axes, one below the other: d+1 times M rows of three entries.
+    """
+
+    splat: SparseRows
+    blur: SparseRows
+
+    def apply(self, rows: Tensor) -> Tensor:
+        """Pixel values (B*N, L) to vertex values (M, L)."""
+        values = self.splat.apply(rows)
+        count = len(values)
+        for first in range(0, len(self.blur.start) - 1, count):
+            values = self.blur.part(first, first + count).apply(values)
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lattice:
     """Normalised filter D K D of B images of N pixels, block-diagonal over the images.
 
@@ -98,16 +119,16 @@ class Lattice:
         vertex_counts: Lattice points of each image, B integers.
         slice: The d+1 vertices around each pixel, weighted with their barycentric coordinate times
             D of the pixel: B*N rows of d+1 entries.
-        splat: Its transpose, one row per vertex; None where nobody has asked for it yet, as
-            compiled loops splat along the rows of `slice`.
-        blur: The matrices of all axes one below the other, d+1 times M rows of three entries: a
-            vertex, the one below and the one above, or twice the vertex itself with weight 0.
+        splat: Its transpose, one row per vertex; None where it is still to be made, as compiled
+            loops splat along the rows of `slice`.
+        beside: The vertices below and above each vertex along each axis, the vertex itself where
+            there is none, (d+1, M, 2), int32.
     """
 
     vertex_counts: tuple[int, ...]
     slice: SparseRows
     splat: SparseRows | None
-    blur: SparseRows
+    beside: Tensor
 
     def __len__(self) -> int:
         return len(self.vertex_counts)
@@ -128,10 +149,7 @@ class Lattice:
             vertex_counts=(self.vertex_counts[image],),
             slice=self.slice.rows(image * pixels, (image + 1) * pixels, column=first),
             splat=self.splat and self.splat.rows(first, last, column=image * pixels),
-            blur=SparseRows.equal(
-                (self.axes(self.blur.index)[:, first:last] - first).view(-1, 3),
-                self.axes(self.blur.weight)[:, first:last].reshape(-1, 3),
-            ),
+            beside=self.beside[:, first:last] - first,
         )
 
     def to(self, device: torch.device | str) -> Lattice:
@@ -140,35 +158,39 @@ class Lattice:
             self,
             slice=self.slice.to(device),
             splat=self.splat and self.splat.to(device),
-            blur=self.blur.to(device),
+            beside=self.beside.to(device),
         )
 
-    def axes(self, entries: Tensor) -> Tensor:
-        """Entries of the blur matrices by axis and vertex, (d+1, M, 3)."""
-        return entries.view(self.corners, self.vertices, 3)
+    def vertex_filter(self) -> VertexFilter:
+        """Splat and blur, V + (V[below] + V[above]) / 2 along each axis.
 
-    def whole(self) -> Lattice:
-        """The same lattice with its splat matrix."""
-        if self.splat is not None:
-            return self
+        A missing neighbour, the vertex itself, has weight 0: rows of one length are summed twice as
+        fast as rows of one, two or three.
+        """
+        axes, count, _ = self.beside.shape
+        here = torch.arange(count, dtype=torch.int32, device=self.beside.device)
+        index = self.beside.new_empty(axes, count, 3)
+        weight = self.slice.weight.new_ones(axes, count, 3)
+        index[..., 0], index[..., 1:] = here, self.beside
+        torch.mul(self.beside != here[:, None], 0.5, out=weight[..., 1:])
+        return VertexFilter(
+            splat=self._transposed() if self.splat is None else self.splat,
+            blur=SparseRows.equal(index.view(-1, 3), weight.view(-1, 3)),
+        )
+
+    def _transposed(self) -> SparseRows:
+        """The splat matrix, from `slice`."""
         entry = self.slice.index.argsort(stable=True)
         ends = torch.bincount(self.slice.index, minlength=self.vertices).cumsum(0)
-        splat = SparseRows(
+        return SparseRows(
             index=(entry // self.corners).int(),
             weight=self.slice.weight.index_select(0, entry),
             start=torch.cat([ends.new_zeros(1), ends]).int(),
         )
-        return replace(self, splat=splat)
 
     def to_vertices(self, rows: Tensor) -> Tensor:
         """Splat and blur pixel values (B*N, L) to vertex values (M, L)."""
-        splat = self.whole().splat
-        assert splat is not None
-        values = splat.apply(rows)
-        for axis in range(self.corners):
-            first = axis * self.vertices
-            values = self.blur.part(first, first + self.vertices).apply(values)
-        return values
+        return self.vertex_filter().apply(rows)
 
     def to_pixels(self, values: Tensor) -> Tensor:
         """Slice vertex values (M, L) to pixel values (B*N, L)."""
@@ -192,10 +214,10 @@ class Lattice:
     @property
     def nbytes(self) -> int:
         """Memory it holds, bytes."""
-        return sum(
+        matrices = (self.slice,) if self.splat is None else (self.slice, self.splat)
+        return self.beside.nbytes + sum(
             tensor.nbytes
-            for matrix in (self.slice, self.splat, self.blur)
-            if matrix is not None
+            for matrix in matrices
             for tensor in (matrix.index, matrix.weight, matrix.start)
         )
 
@@ -225,12 +247,7 @@ def join(lattices: Sequence[Lattice]) -> Lattice:
         vertex_counts=tuple(n for x in lattices for n in x.vertex_counts),
         slice=_join_rows([x.slice for x in lattices], columns),
         splat=_join_rows(splats, pixels) if len(splats) == len(lattices) else None,
-        blur=SparseRows.equal(
-            torch.cat(
-                [x.axes(x.blur.index) + c for x, c in zip(lattices, columns, strict=False)], 1
-            ).view(-1, 3),
-            torch.cat([x.axes(x.blur.weight) for x in lattices], 1).view(-1, 3),
-        ),
+        beside=torch.cat([x.beside + c for x, c in zip(lattices, columns, strict=False)], 1),
     )
 
 

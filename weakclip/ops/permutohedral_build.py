@@ -111,7 +111,7 @@ def _by_sorting(flat: Tensor, box: KeyBox, images: int) -> Lattice:
         vertex_counts=vertices.counts,
         slice=_slice_matrix(runs, vertices, weights, images),
         splat=_splat_matrix(runs, vertices, weights, images),
-        blur=_blur_matrix(vertices, box, flat.dtype),
+        beside=_beside(vertices, box),
     )
 
 
@@ -201,28 +201,23 @@ def _splat_matrix(
     return SparseRows(index=index, weight=weight, start=vertices.start)
 
 
-def _blur_matrix(vertices: _Vertices, box: KeyBox, dtype: torch.dtype) -> SparseRows:
-    """V + (V[below] + V[above]) / 2 for each axis; a missing neighbour counts as 0.
+def _beside(vertices: _Vertices, box: KeyBox) -> Tensor:
+    """The vertices below and above each along each axis, or itself, (d+1, M, 2).
 
     A step down along axis j takes d+1 coordinates (d+1) u_i + r to remainder r - 1 with u_j one up
-    or, from remainder 0, to remainder d with all u_i but u_j one down. Every row has three entries,
-    a missing neighbour being the vertex itself with weight 0: rows of one length are summed twice
-    as fast as rows of one, two or three.
+    or, from remainder 0, to remainder d with all u_i but u_j one down.
     """
     table = KeyTable(vertices.keys)
     count, device = len(vertices.keys), vertices.keys.device
     here = torch.arange(count, dtype=torch.int32, device=device)
-    index = torch.empty(len(box.strides), count, 3, dtype=torch.int32, device=device)
-    weight = torch.empty(index.shape, dtype=dtype, device=device)
-    index[..., 0], weight[..., 0] = here, 1
+    beside = torch.empty(len(box.strides), count, 2, dtype=torch.int32, device=device)
     for axis, stride in enumerate(box.strides):
         below = table.find(vertices.below + stride)
         above = torch.full((count + 1,), -1, dtype=torch.int32, device=device)
         above.scatter_(0, below.long() + 1, here)  # -1 goes to the spare first place
-        for side, vertex in ((1, below), (2, above[1:])):
-            index[axis, :, side] = torch.where(vertex < 0, here, vertex)
-            weight[axis, :, side] = (vertex >= 0).to(dtype).mul_(0.5)
-    return SparseRows.equal(index.view(-1, 3), weight.view(-1, 3))
+        for side, vertex in enumerate((below, above[1:])):
+            beside[axis, :, side] = torch.where(vertex < 0, here, vertex)
+    return beside
 
 
 def _normalised(raw: Lattice) -> Lattice:

@@ -12,7 +12,9 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +22,11 @@ import torch
 from weakclip.ops.compiled import compiled
 from weakclip.ops.permutohedral import Lattice, SparseRows, pixel_scale
 from weakclip.ops.permutohedral_embed import feature_scales
+from weakclip.ops.spread import pieces_of, ranges, spread
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -34,99 +39,168 @@ if TYPE_CHECKING:
 
 _VERTEX = np.dtype([("key", np.int64), ("mass", np.float32)], align=True)
 _TILE = 128  # pixels embedded at a time, with vector instructions
-_FIRST_ROOM = 1 << 14  # vertices that a hash table has room for at first
+_FIRST_ROOM = 1 << 13  # vertices that a hash table has room for at first, at most
 _SLOTS = 4  # of a hash table for each vertex it has room for
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Fibonacci hashing
 
 
-def build(features: Tensor, box: KeyBox) -> Lattice:
-    """The normalised lattice of B images, on one thread.
+class Frame(NamedTuple):
+    """What the embedding of all pixels shares.
 
-    Two threads were no faster: those of torch's last operator still spin on the cores.
+    Attributes:
+        scales: Of each feature before elevation, (d,).
+        inverse: 1 / (d+1).
+        lows: Of the key box, (d+1,).
+        strides: Of the key box, (d+1,).
+        cells: Of the key box.
+    """
+
+    scales: Floats
+    inverse: np.float32
+    lows: Keys
+    strides: Keys
+    cells: int
+
+
+class Table(NamedTuple):
+    """A hash table of vertices.
+
+    Attributes:
+        vertices: Key and sum of weights of each, in the order of their first pixels, and room.
+        slots: Number of the vertex in each slot, or -1.
+        used: M, the number of vertices.
+    """
+
+    vertices: Vertices
+    slots: Integers
+    used: int
+
+
+def build(features: Tensor, box: KeyBox) -> Lattice:
+    """The normalised lattice of B images.
 
     Args:
         features: (B, d, N), float32, on a CPU.
         box: `key_box` of all of them.
     """
     images, axes, pixels = features.shape
-    corners = axes + 1
-    index = torch.empty(images * pixels, corners, dtype=torch.int32)
-    weight = torch.empty(images * pixels, corners)
-    counts, vertices, below = enter(
-        features.contiguous().numpy(),
-        np.array(feature_scales(axes), np.float32),
-        np.float32(1 / corners),
-        np.array(box.lows),
-        np.array(box.strides),
-        box.cells,
-        index.numpy(),
-        weight.numpy(),
+    index = torch.empty(images, pixels, axes + 1, dtype=torch.int32)
+    weight = torch.empty(images, pixels, axes + 1)
+    frame = Frame(
+        scales=np.array(feature_scales(axes), np.float32),
+        inverse=np.float32(1 / (axes + 1)),
+        lows=np.array(box.lows),
+        strides=np.array(box.strides),
+        cells=box.cells,
     )
-    around = torch.empty(corners, len(below), 3, dtype=torch.int32)
-    halves = torch.empty(corners, len(below), 3)
-    mass = connect(below, vertices["mass"].copy(), around.numpy(), halves.numpy())
-    slices = SparseRows.equal(index, weight)
-    scale = pixel_scale(slices.apply(torch.from_numpy(mass)[:, None]), corners)
-    weight.mul_(scale)
-    blur = SparseRows.equal(around.view(-1, 3), halves.view(-1, 3))
-    return Lattice(vertex_counts=tuple(counts.tolist()), slice=slices, splat=None, blur=blur)
+    tables = _number_pixels(features.contiguous().numpy(), frame, index.numpy(), weight.numpy())
+    ends = list(accumulate((table.used for table in tables), initial=0))
+    for number, first in enumerate(ends[1:-1], 1):
+        index[number] += first
+    beside, masses = _connect_vertices(tables, frame)
+    slices = SparseRows.equal(index.view(-1, axes + 1), weight.view(-1, axes + 1))
+    mass = torch.from_numpy(np.concatenate(masses))[:, None]
+    slices.weight.view(-1, axes + 1).mul_(pixel_scale(slices.apply(mass), axes + 1))
+    counts = tuple(table.used for table in tables)
+    return Lattice(vertex_counts=counts, slice=slices, splat=None, beside=beside)
+
+
+def _number_pixels(features: Floats, frame: Frame, index: Integers, weight: Floats) -> list[Table]:
+    """Vertices of each image, and those around each pixel, all in pieces for several threads."""
+    pieces = pieces_of(features.shape[2])
+    tasks = [
+        partial(enter, image[:, first:end], frame, places[first:end], shares[first:end])
+        for image, places, shares in zip(features, index, weight, strict=True)
+        for first, end in pieces
+    ]
+    found = iter(spread(tasks))
+    tables = []
+    for places in index:
+        table = next(found)
+        for first, end in pieces[1:]:
+            table = absorb(table, next(found), places[first:end])
+        tables.append(table)
+    return tables
+
+
+def _connect_vertices(tables: Sequence[Table], frame: Frame) -> tuple[Tensor, list[Floats]]:
+    """Neighbours of the vertices of all images, and the blurred sums of weights of each image."""
+    axes, threads = len(frame.strides), torch.get_num_threads()
+    ends = list(accumulate((table.used for table in tables), initial=0))
+    parts = [slice(*pair) for pair in pairwise(ends)]
+    below = np.empty((ends[-1], axes), np.int32)
+    spread(
+        [
+            partial(find_below, table, frame, some, below[part])
+            for table, part in zip(tables, parts, strict=True)
+            for some in ranges(table.used, threads)
+        ]
+    )
+    beside = torch.empty(axes, ends[-1], 2, dtype=torch.int32)
+    images = [beside[:, part].numpy() for part in parts]
+    spread(
+        [
+            partial(connect, below[part], some, part.start, image)
+            for part, image in zip(parts, images, strict=True)
+            for some in ranges(axes, min(axes, threads))
+        ]
+    )
+    masses = spread(
+        [
+            partial(blurred_mass, table, part.start, image)
+            for table, part, image in zip(tables, parts, images, strict=True)
+        ]
+    )
+    return beside, masses
 
 
 @compiled
-def enter(
-    features: Floats,
-    scales: Floats,
-    inverse: np.float32,
-    lows: Keys,
-    strides: Keys,
-    cells: int,
-    index: Integers,
-    weight: Floats,
-) -> tuple[Keys, Vertices, Integers]:
-    """Embed all pixels and number the vertices, image by image, as the pixels touch them.
+def enter(features: Floats, frame: Frame, index: Integers, weight: Floats) -> Table:
+    """Embed pixels of an image and number the vertices as they touch them.
 
     Args:
-        features: (B, d, N).
-        scales: Of each feature before elevation, (d,).
-        inverse: 1 / (d+1).
-        lows: Of the key box, (d+1,).
-        strides: Of the key box, (d+1,).
-        cells: Of the key box.
-        index: Receives the vertices around each pixel, by remainder, (B*N, d+1).
-        weight: Receives its barycentric coordinates, (B*N, d+1).
-
-    Returns:
-        Number of vertices of each image; key and sum of weights of each, (M,); the vertex below each vertex along each axis or -1, (M, d+1).
+        features: (d, N).
+        frame: Of all pixels.
+        index: Receives the vertices around each pixel, by remainder, (N, d+1).
+        weight: Receives its barycentric coordinates, (N, d+1).
     """
-    images, axes, pixels = features.shape
+    axes, pixels = features.shape
     shape = (axes + 1, _TILE)
     cell, offset = np.empty(shape, np.float32), np.empty(shape, np.float32)
     rank, keys = np.empty(shape, np.int32), np.empty(shape, np.int64)
-    vertices, slots = np.empty(_FIRST_ROOM, _VERTEX), np.full(_FIRST_ROOM * _SLOTS, -1, np.int32)
-    counts = np.zeros(images, np.int64)
+    vertices, slots = np.empty(0, _VERTEX), np.empty(0, np.int32)
     count = 0
-    for image in range(images):
-        counts[image] = -count
-        for begin in range(0, pixels, _TILE):
-            end = min(begin + _TILE, pixels)
-            places = index[image * pixels + begin : image * pixels + end]
-            shares = weight[image * pixels + begin : image * pixels + end]
-            tile = features[image, :, begin:end]
-            _enclosing_simplex(tile, scales, inverse, cell, offset, rank)
-            base = image * (axes + 1) * cells
-            _corners(cell, offset, rank, lows, strides, cells, base, keys, shares)
-            if count + keys.size > len(vertices):
-                vertices, slots = _grown(vertices, count)
-            count = _number(keys, shares, vertices, slots, count, places)
-        counts[image] += count
-    below = np.empty((count, axes + 1), np.int32)
-    for vertex in range(count):
-        key = vertices[vertex]["key"]
-        from_zero = key // cells % (axes + 1) == 0
-        key += axes * cells - strides.sum() if from_zero else -cells
-        for j in range(axes + 1):
-            below[vertex, j] = slots[_slot(vertices, slots, key + strides[j])]
-    return counts, vertices[:count], below
+    for begin in range(0, pixels, _TILE):
+        end = min(begin + _TILE, pixels)
+        shares = weight[begin:end]
+        _enclosing_simplex(features[:, begin:end], frame.scales, frame.inverse, cell, offset, rank)
+        _corners(cell, offset, rank, frame, keys, shares)
+        if count + keys.size > len(vertices):
+            vertices, slots = _grown(vertices, count, min(pixels, _FIRST_ROOM) + keys.size)
+        count = _number(keys, shares, vertices, slots, count, index[begin:end])
+    return Table(vertices, slots, count)
+
+
+@compiled
+def absorb(table: Table, other: Table, index: Integers) -> Table:
+    """A table with the vertices of another, whose numbers in `index` become those of the first."""
+    vertices, slots, count = table
+    if count + other.used > len(vertices):
+        vertices, slots = _grown(vertices, count, count + other.used)
+    number = np.empty(other.used, np.int32)
+    for vertex in range(other.used):
+        slot = _slot(vertices, slots, other.vertices[vertex]["key"])
+        if slots[slot] < 0:
+            slots[slot] = np.int32(count)
+            vertices[count]["key"] = other.vertices[vertex]["key"]
+            vertices[count]["mass"] = 0
+            count += 1
+        number[vertex] = slots[slot]
+        vertices[slots[slot]]["mass"] += other.vertices[vertex]["mass"]
+    for pixel in range(len(index)):
+        for r in range(index.shape[1]):
+            index[pixel, r] = number[index[pixel, r]]
+    return Table(vertices, slots, count)
 
 
 @compiled
@@ -134,26 +208,23 @@ def _corners(
     cell: Floats,
     offset: Floats,
     rank: Integers,
-    lows: Keys,
-    strides: Keys,
-    cells: int,
-    base: int,
+    frame: Frame,
     keys: Keys,
     weight: Floats,
 ) -> None:
-    """Keys, from `base` on, and weights of the vertices around a tile of pixels."""
+    """Keys and weights of the vertices around a tile of pixels."""
     size, corners = weight.shape
     ordered, step = np.empty(corners, np.float32), np.empty(corners, np.int64)
     for i in range(size):
-        key = np.int64(base)
+        key = np.int64(0)
         for j in range(corners):
             ordered[rank[j, i]] = offset[j, i]
-            step[rank[j, i]] = strides[j]
-            key += (np.int64(cell[j, i]) - lows[j]) * strides[j]
+            step[rank[j, i]] = frame.strides[j]
+            key += (np.int64(cell[j, i]) - frame.lows[j]) * frame.strides[j]
         keys[0, i] = key
         weight[i, 0] = ordered[corners - 1] + (np.float32(1) - ordered[0])
         for r in range(1, corners):
-            key += cells - step[corners - r]
+            key += frame.cells - step[corners - r]
             keys[r, i] = key
             weight[i, r] = ordered[corners - 1 - r] - ordered[corners - r]
 
@@ -236,10 +307,12 @@ def _slot(vertices: Vertices, slots: Integers, key: int) -> np.uint64:
 
 
 @compiled
-def _grown(vertices: Vertices, count: int) -> tuple[Vertices, Integers]:
-    """The first `count` vertices in twice the room, and a hash table for as many."""
-    room = np.empty(2 * len(vertices), _VERTEX)
-    slots = np.full(len(room) * _SLOTS, -1, np.int32)
+def _grown(vertices: Vertices, count: int, least: int) -> tuple[Vertices, Integers]:
+    """The first `count` vertices in room for `least` or twice the room, and a hash table."""
+    size = max(1, 2 * len(vertices))
+    while size < least:
+        size *= 2
+    room, slots = np.empty(size, _VERTEX), np.full(size * _SLOTS, -1, np.int32)
     for vertex in range(count):
         room[vertex] = vertices[vertex]
         slots[_slot(room, slots, room[vertex]["key"])] = vertex
@@ -247,34 +320,47 @@ def _grown(vertices: Vertices, count: int) -> tuple[Vertices, Integers]:
 
 
 @compiled
-def connect(below: Integers, mass: Floats, index: Integers, weight: Floats) -> Floats:
-    """The blur matrices, each vertex and its neighbours along each axis, and their product.
+def find_below(table: Table, frame: Frame, vertices: tuple[int, int], below: Integers) -> None:
+    """The vertex below each of a range of vertices along each axis, or -1, into (M, d+1)."""
+    corners, (begin, end) = len(frame.strides), vertices
+    wrap = corners * frame.cells - frame.strides.sum()
+    for vertex in range(begin, end):
+        key = table.vertices[vertex]["key"]
+        key += (wrap if key < frame.cells else 0) - frame.cells
+        for j in range(corners):
+            slot = _slot(table.vertices, table.slots, key + frame.strides[j])
+            below[vertex, j] = table.slots[slot]
+
+
+@compiled
+def connect(below: Integers, axes: tuple[int, int], first: int, beside: Integers) -> None:
+    """Neighbours of all vertices of an image along a range of axes.
 
     Args:
-        below: From `enter`, (M, d+1).
-        mass: What is to be blurred, (M,); overwritten.
-        index: Receives vertex, the one below and the one above, (d+1, M, 3); for a missing one the
-            vertex itself.
-        weight: Receives 1, 1/2 and 1/2, or 0 for a missing one, (d+1, M, 3).
-
-    Returns:
-        The blurred mass, (M,).
+        below: From `find_below`, (M, d+1).
+        axes: First and end of the range.
+        first: Number of the first vertex of the image among those of all.
+        beside: Receives the vertices below and above each, or itself, (d+1, M, 2).
     """
-    count, axes = below.shape
-    blurred = np.empty_like(mass)
-    for j in range(axes):
-        for vertex in range(count):
-            index[j, vertex, 2], weight[j, vertex, 2] = vertex, 0
-        for vertex in range(count):
-            lower = below[vertex, j]
-            index[j, vertex, 0], weight[j, vertex, 0] = vertex, 1
-            index[j, vertex, 1], weight[j, vertex, 1] = vertex, 0
+    for axis in range(axes[0], axes[1]):
+        for vertex in range(len(below)):
+            beside[axis, vertex, 1] = first + vertex
+        for vertex in range(len(below)):
+            lower = below[vertex, axis]
+            beside[axis, vertex, 0] = first + (vertex if lower < 0 else lower)
             if lower >= 0:
-                index[j, vertex, 1], weight[j, vertex, 1] = lower, 0.5
-                index[j, lower, 2], weight[j, lower, 2] = vertex, 0.5
-        for vertex in range(count):
-            one, other = index[j, vertex, 1], index[j, vertex, 2]
-            blurred[vertex] = mass[vertex] + mass[one] * weight[j, vertex, 1]
-            blurred[vertex] += mass[other] * weight[j, vertex, 2]
+                beside[axis, lower, 1] = first + vertex
+
+
+@compiled
+def blurred_mass(table: Table, first: int, beside: Integers) -> Floats:
+    """Sum of weights of all vertices of an image, blurred along all axes, (M,)."""
+    mass, half = table.vertices["mass"][: table.used].copy(), np.float32(0.5)
+    blurred = np.empty_like(mass)
+    for axis in range(len(beside)):
+        for vertex in range(table.used):
+            below, above = beside[axis, vertex, 0] - first, beside[axis, vertex, 1] - first
+            blurred[vertex] = mass[vertex] + mass[below] * (half * np.float32(below != vertex))
+            blurred[vertex] += mass[above] * (half * np.float32(above != vertex))
         mass, blurred = blurred, mass
     return mass

@@ -1,0 +1,65 @@
+"""Independent tasks on several threads, for loops that run without Python.
+
+Kept apart because lattices and mean field share it. Torch's own threads cannot be asked to run a
+compiled loop; these sleep between calls.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Result = TypeVar("Result")
+
+_PIECE = 1 << 15  # pixels that are worth a thread
+
+
+def spread(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Run tasks on as many threads as torch has, this one included.
+
+    Each thread takes the next task that is left.
+
+    Returns:
+        What the tasks return, in order.
+    """
+    left, found = iter(enumerate(tasks)), dict[int, Result]()
+
+    def work() -> None:
+        for number, task in left:
+            found[number] = task()
+
+    threads = min(torch.get_num_threads(), len(tasks))
+    helping = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:
+        for helper in helping:
+            if not helper.cancel():
+                helper.result()
+    return [found[number] for number in range(len(tasks))]
+
+
+def pieces_of(pixels: int) -> list[tuple[int, int]]:
+    """First and end of the pieces in which the pixels of an image are worth several threads."""
+    return ranges(pixels, max(1, min(torch.get_num_threads(), pixels // _PIECE)))
+
+
+def ranges(count: int, parts: int) -> list[tuple[int, int]]:
+    """First and end of nearly equal parts of a range."""
+    return list(pairwise(count * part // parts for part in range(parts + 1)))
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="weakclip-loops")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
