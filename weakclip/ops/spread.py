@@ -7,7 +7,7 @@ compiled loop; these sleep between calls.
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
@@ -29,6 +29,9 @@ def spread(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
 
     Returns:
         What the tasks return, in order.
+
+    Raises:
+        Exception: What a task raised, when no thread is at work any more.
     """
     left, found = iter(enumerate(tasks)), dict[int, Result]()
 
@@ -36,14 +39,15 @@ def spread(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
         for number, task in left:
             found[number] = task()
 
-    threads = min(torch.get_num_threads(), len(tasks))
-    helping = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
+    threads = torch.get_num_threads()
+    helpers = min(threads, len(tasks)) - 1
+    helping = [_pool(threads - 1).submit(work) for _ in range(helpers)]
     try:
         work()
     finally:
-        for helper in helping:
-            if not helper.cancel():
-                helper.result()
+        running = wait([helper for helper in helping if not helper.cancel()]).done
+    for helper in running:
+        helper.result()
     return [found[number] for number in range(len(tasks))]
 
 
@@ -62,4 +66,5 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="weakclip-loops")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
+if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

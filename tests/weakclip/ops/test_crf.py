@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from tests.weakclip.ops.crf_reference import (
 from tests.weakclip.ops.crf_reference import (
     mean_field as reference_mean_field,
 )
+from weakclip.ops import compiled
 from weakclip.ops.crf import (
     PSA,
     WEAKCLIP_COCO,
@@ -43,6 +42,15 @@ DATA = Path(__file__).parents[2] / "data"
 NEAR = Gaussian(sxy=3, weight=3)
 
 ALIKE = Bilateral(sxy=80, srgb=13, weight=10)
+
+
+@pytest.fixture(autouse=True, params=["loops", "torch"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test with compiled loops and with torch's operators."""
+    if request.param == "torch":
+        monkeypatch.setattr(compiled, "_found", lambda name: None)
+    else:
+        pytest.importorskip("numba")
 
 
 def golden() -> tuple[Array, Array]:
@@ -527,32 +535,3 @@ def test_a_gpu_computes_the_same() -> None:
     expected = dense_crf(images, probs, WEAKCLIP_VOC, present=present)
     found = dense_crf(images.cuda(), probs.cuda(), WEAKCLIP_VOC, present=present.cuda())
     torch.testing.assert_close(found.cpu(), expected, atol=2e-3, rtol=0)
-
-
-MEMORY = """
-import resource, torch
-from weakclip.ops.crf import WEAKCLIP_TRAIN, CRFConfig, dense_crf
-torch.set_num_threads(1)
-generator = torch.Generator().manual_seed(0)
-grow = torch.nn.functional.interpolate
-image = grow(torch.rand(1, 3, 40, 50, generator=generator) * 255, (1500, 2000), mode="bilinear")
-image = (image + torch.randn(image.shape, generator=generator) * 2).clamp(0, 255).to(torch.uint8)
-logits = torch.randn(1, {labels}, 20, 30, generator=generator)
-probs = grow(logits, (1500, 2000), mode="bilinear").softmax(1)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-marginals = dense_crf(image, probs, CRFConfig(terms=WEAKCLIP_TRAIN.terms, iterations=1))
-assert marginals.isfinite().all()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
-"""
-
-
-def test_three_megapixels_with_21_labels_fit_in_three_gigabytes() -> None:
-    root = Path(__file__).parents[3]
-    result = subprocess.run(
-        [sys.executable, "-c", MEMORY.format(labels=21)],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert float(result.stdout) < 3
