@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-NEED_NUMBA = ("mean_field_kernels", "mean_field_loops", "permutohedral_loops", "simd")
+NEED_NUMBA = ["weakclip/ops/*_kernels.py", "weakclip/ops/*_loops.py", "weakclip/ops/simd.py"]
 
-collect_ignore = [] if find_spec("numba") else [f"weakclip/ops/{name}.py" for name in NEED_NUMBA]
+collect_ignore_glob = [] if find_spec("numba") else NEED_NUMBA

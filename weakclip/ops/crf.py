@@ -194,7 +194,7 @@ def dense_crf(
         lattices = (
             build_lattices(images, config, dtype=unary.dtype) if lattices is None else lattices
         )
-        return mean_field(unary, lattices, config)
+        return mean_field(unary, lattices, config, overwrite_unary=True)
     dtype = torch.float64 if probs.dtype == torch.float64 else torch.float32
     marginals = torch.zeros(probs.shape, dtype=dtype, device=probs.device)
     for group, chosen in groups:
@@ -204,7 +204,8 @@ def dense_crf(
         else:
             built = [lattices[image] for image in group]
         unary = unary_from_probs(probs[where], clip=clip)
-        marginals[where] = mean_field(unary, built, config.restricted(chosen[0], labels))
+        alone = config.restricted(chosen[0], labels)
+        marginals[where] = mean_field(unary, built, alone, overwrite_unary=True)
     return marginals
 
 

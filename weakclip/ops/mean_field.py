@@ -31,7 +31,13 @@ _TOGETHER_FLOATS = 1 << 21  # values of the images iterated together on a core, 
 
 
 @torch.no_grad()
-def mean_field(unary: Tensor, lattices: Lattices | Sequence[Lattices], config: CRFConfig) -> Tensor:
+def mean_field(
+    unary: Tensor,
+    lattices: Lattices | Sequence[Lattices],
+    config: CRFConfig,
+    *,
+    overwrite_unary: bool = False,
+) -> Tensor:
     """Marginals after `config.iterations` mean-field updates.
 
     Args:
@@ -39,6 +45,8 @@ def mean_field(unary: Tensor, lattices: Lattices | Sequence[Lattices], config: C
         lattices: From `build_lattices`, of the same images in the same order; or a list of single
             ones.
         config: Terms in the order the lattices were built with.
+        overwrite_unary: Whether the marginals may take the memory of the unary, which saves the
+            time to get other memory.
 
     Returns:
         (B, L, H, W), summing to 1 over L; no gradient flows. What an image gets does not depend on
@@ -57,10 +65,12 @@ def mean_field(unary: Tensor, lattices: Lattices | Sequence[Lattices], config: C
     _check_lattices(lattices, config, unary)
     compiled = loops("mean_field_loops", unary)
     if compiled is not None and config.terms and not config.has_matrix:
-        marginals: Tensor = compiled.infer(unary, lattices, config)
-        return marginals
-    found = [_infer(part, some, config) for part, some in _groups(unary, lattices)]
-    return found[0] if len(found) == 1 else torch.cat(found)
+        here = overwrite_unary and unary.is_contiguous()
+        found = unary if here else unary.new_empty(unary.shape)
+        compiled.infer(unary, lattices, config, found)
+        return found
+    parts = [_infer(part, some, config) for part, some in _groups(unary, lattices)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _groups(unary: Tensor, lattices: list[Lattices]) -> Iterator[tuple[Tensor, list[Lattices]]]:

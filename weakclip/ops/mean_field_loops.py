@@ -40,8 +40,8 @@ _MANY = 1 << 18  # values of a term's vertices that are worth several threads
 _KEPT = 1 << 23  # floats that a thread keeps for its next call
 
 
-def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig) -> Tensor:
-    """Marginals after `config.iterations` mean-field updates.
+def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig, found: Tensor) -> None:
+    """Write the marginals after `config.iterations` mean-field updates to `found`.
 
     Small images are spread over torch's number of threads, large ones go one after the other in
     pieces, so that an image gets the same bits alone and in a batch.
@@ -50,12 +50,9 @@ def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig) -> Ten
         unary: Energies, (B, L, H, W), float32, on a CPU.
         lattices: Of these images, in order.
         config: One term or more, with a number each for a weight.
-
-    Returns:
-        (B, L, H, W).
+        found: (B, L, H, W), contiguous; may be `unary`.
     """
     unary = unary.contiguous()
-    found = torch.empty_like(unary)
     order = pixel_order(*unary.shape[2:], unary.device)
     call = _Call(
         weights=[np.float32(x.weight) for x in config.terms if isinstance(x.weight, float)],
@@ -72,7 +69,6 @@ def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig) -> Ten
     else:
         for image in each:
             call.solve_in_pieces(*image)
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,9 @@
-"""The building of a lattice as plain loops, compiled by numba where that is installed.
+"""The building of a lattice by loops that numba compiles, where it is installed.
 
 Kept apart because it needs numba, an extra (`pip install weakclip[fast]`): what torch's operators
-find by sorting, one walk over the pixels finds with a hash table, in a fraction of the time. The
-arithmetic is that of `permutohedral_embed.py`, operation for operation in float32, and vertices and
-entries stand in the order of `permutohedral_build.py`: both give the same bits, so that numba
-changes the time of a run and no number of it.
+find by sorting, one walk over the pixels finds with a hash table, in a fraction of the time.
+Vertices and entries stand in the order of `permutohedral_build.py`, and all bits are the same, but
+for the last of a normalisation where an image is walked in pieces by several threads.
 
 References:
     Adams, Baek and Davis 2010, sections 2 and 3.
@@ -14,66 +13,30 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from weakclip.ops.compiled import compiled
 from weakclip.ops.permutohedral import Lattice, SparseRows, pixel_scale
 from weakclip.ops.permutohedral_embed import feature_scales
+from weakclip.ops.permutohedral_kernels import (
+    Frame,
+    absorb,
+    blurred_mass,
+    connect,
+    enter,
+    find_below,
+)
 from weakclip.ops.spread import pieces_of, ranges, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from weakclip.ops.permutohedral_embed import KeyBox
-
-    Floats = NDArray[np.float32]
-    Integers = NDArray[np.int32]
-    Keys = NDArray[np.int64]
-    Vertices = NDArray[np.void]  # of `_VERTEX`
-
-_VERTEX = np.dtype([("key", np.int64), ("mass", np.float32)], align=True)
-_TILE = 128  # pixels embedded at a time, with vector instructions
-_FIRST_ROOM = 1 << 13  # vertices that a hash table has room for at first, at most
-_SLOTS = 4  # of a hash table for each vertex it has room for
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Fibonacci hashing
-
-
-class Frame(NamedTuple):
-    """What the embedding of all pixels shares.
-
-    Attributes:
-        scales: Of each feature before elevation, (d,).
-        inverse: 1 / (d+1).
-        lows: Of the key box, (d+1,).
-        strides: Of the key box, (d+1,).
-        cells: Of the key box.
-    """
-
-    scales: Floats
-    inverse: np.float32
-    lows: Keys
-    strides: Keys
-    cells: int
-
-
-class Table(NamedTuple):
-    """A hash table of vertices.
-
-    Attributes:
-        vertices: Key and sum of weights of each, in the order of their first pixels, and room.
-        slots: Number of the vertex in each slot, or -1.
-        used: M, the number of vertices.
-    """
-
-    vertices: Vertices
-    slots: Integers
-    used: int
+    from weakclip.ops.permutohedral_kernels import Floats, Integers, Table
 
 
 def build(features: Tensor, box: KeyBox) -> Lattice:
@@ -109,9 +72,9 @@ def _number_pixels(features: Floats, frame: Frame, index: Integers, weight: Floa
     """Vertices of each image, and those around each pixel, all in pieces for several threads."""
     pieces = pieces_of(features.shape[2])
     tasks = [
-        partial(enter, image[:, first:end], frame, places[first:end], shares[first:end])
+        partial(enter, image, frame, piece, places, shares)
         for image, places, shares in zip(features, index, weight, strict=True)
-        for first, end in pieces
+        for piece in pieces
     ]
     found = iter(spread(tasks))
     tables = []
@@ -137,230 +100,15 @@ def _connect_vertices(tables: Sequence[Table], frame: Frame) -> tuple[Tensor, li
         ]
     )
     beside = torch.empty(axes, ends[-1], 2, dtype=torch.int32)
-    images = [beside[:, part].numpy() for part in parts]
     spread(
         [
-            partial(connect, below[part], some, part.start, image)
-            for part, image in zip(parts, images, strict=True)
+            partial(connect, below[part], some, part.start, beside.numpy())
+            for part in parts
             for some in ranges(axes, min(axes, threads))
         ]
     )
-    masses = spread(
-        [
-            partial(blurred_mass, table, part.start, image)
-            for table, part, image in zip(tables, parts, images, strict=True)
-        ]
-    )
-    return beside, masses
-
-
-@compiled
-def enter(features: Floats, frame: Frame, index: Integers, weight: Floats) -> Table:
-    """Embed pixels of an image and number the vertices as they touch them.
-
-    Args:
-        features: (d, N).
-        frame: Of all pixels.
-        index: Receives the vertices around each pixel, by remainder, (N, d+1).
-        weight: Receives its barycentric coordinates, (N, d+1).
-    """
-    axes, pixels = features.shape
-    shape = (axes + 1, _TILE)
-    cell, offset = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    rank, keys = np.empty(shape, np.int32), np.empty(shape, np.int64)
-    vertices, slots = np.empty(0, _VERTEX), np.empty(0, np.int32)
-    count = 0
-    for begin in range(0, pixels, _TILE):
-        end = min(begin + _TILE, pixels)
-        shares = weight[begin:end]
-        _enclosing_simplex(features[:, begin:end], frame.scales, frame.inverse, cell, offset, rank)
-        _corners(cell, offset, rank, frame, keys, shares)
-        if count + keys.size > len(vertices):
-            vertices, slots = _grown(vertices, count, min(pixels, _FIRST_ROOM) + keys.size)
-        count = _number(keys, shares, vertices, slots, count, index[begin:end])
-    return Table(vertices, slots, count)
-
-
-@compiled
-def absorb(table: Table, other: Table, index: Integers) -> Table:
-    """A table with the vertices of another, whose numbers in `index` become those of the first."""
-    vertices, slots, count = table
-    if count + other.used > len(vertices):
-        vertices, slots = _grown(vertices, count, count + other.used)
-    number = np.empty(other.used, np.int32)
-    for vertex in range(other.used):
-        slot = _slot(vertices, slots, other.vertices[vertex]["key"])
-        if slots[slot] < 0:
-            slots[slot] = np.int32(count)
-            vertices[count]["key"] = other.vertices[vertex]["key"]
-            vertices[count]["mass"] = 0
-            count += 1
-        number[vertex] = slots[slot]
-        vertices[slots[slot]]["mass"] += other.vertices[vertex]["mass"]
-    for pixel in range(len(index)):
-        for r in range(index.shape[1]):
-            index[pixel, r] = number[index[pixel, r]]
-    return Table(vertices, slots, count)
-
-
-@compiled
-def _corners(
-    cell: Floats,
-    offset: Floats,
-    rank: Integers,
-    frame: Frame,
-    keys: Keys,
-    weight: Floats,
-) -> None:
-    """Keys and weights of the vertices around a tile of pixels."""
-    size, corners = weight.shape
-    ordered, step = np.empty(corners, np.float32), np.empty(corners, np.int64)
-    for i in range(size):
-        key = np.int64(0)
-        for j in range(corners):
-            ordered[rank[j, i]] = offset[j, i]
-            step[rank[j, i]] = frame.strides[j]
-            key += (np.int64(cell[j, i]) - frame.lows[j]) * frame.strides[j]
-        keys[0, i] = key
-        weight[i, 0] = ordered[corners - 1] + (np.float32(1) - ordered[0])
-        for r in range(1, corners):
-            key += frame.cells - step[corners - r]
-            keys[r, i] = key
-            weight[i, r] = ordered[corners - 1 - r] - ordered[corners - r]
-
-
-@compiled
-def _enclosing_simplex(
-    features: Floats,
-    scales: Floats,
-    inverse: np.float32,
-    cell: Floats,
-    offset: Floats,
-    rank: Integers,
-) -> None:
-    """`permutohedral_embed.enclosing_simplex` of a tile of pixels."""
-    axes, size = features.shape
-    corners = np.float32(axes + 1)
-    elevated = np.zeros(cell.shape, np.float32)
-    for j in range(axes, 0, -1):
-        for i in range(size):
-            scaled = features[j - 1, i] * scales[j - 1]
-            elevated[j, i] = elevated[0, i] - scaled * np.float32(j)
-            elevated[0, i] += scaled
-    for j in range(axes + 1):
-        for i in range(size):
-            cell[j, i] = np.rint(elevated[j, i] * inverse)  # half to even
-            offset[j, i] = elevated[j, i] - cell[j, i] * corners
-            rank[j, i] = j
-    for j in range(axes + 1):
-        for k in range(j + 1, axes + 1):
-            for i in range(size):
-                smaller = np.int32(offset[j, i] < offset[k, i])
-                rank[j, i] += smaller
-                rank[k, i] -= smaller
-    for i in range(size):
-        total = np.float32(0)
-        for j in range(axes + 1):
-            total += cell[j, i]
-        for j in range(axes + 1):
-            place = rank[j, i] + np.int32(total)
-            wrap = np.int32(place < 0) - np.int32(place > axes)
-            rank[j, i] = place + wrap * np.int32(axes + 1)
-            cell[j, i] += np.float32(wrap)
-            offset[j, i] = (elevated[j, i] - cell[j, i] * corners) * inverse
-
-
-@compiled
-def _number(
-    keys: Keys,
-    weight: Floats,
-    vertices: Vertices,
-    slots: Integers,
-    count: int,
-    index: Integers,
-) -> int:
-    """Vertices of a tile of pixels; returns how many there are now."""
-    size, corners = index.shape
-    for i in range(size):
-        for r in range(corners):
-            key = keys[r, i]
-            slot = _slot(vertices, slots, key)
-            vertex = slots[slot]
-            if vertex < 0:
-                vertex = slots[slot] = np.int32(count)
-                vertices[vertex]["key"] = key
-                vertices[vertex]["mass"] = 0
-                count += 1
-            vertices[vertex]["mass"] += weight[i, r]
-            index[i, r] = vertex
-    return count
-
-
-@compiled
-def _slot(vertices: Vertices, slots: Integers, key: int) -> np.uint64:
-    """Slot of a key in a hash table, or the free one where it may be entered."""
-    mask = np.uint64(len(slots) - 1)
-    slot = ((np.uint64(key) * _MULTIPLIER) >> np.uint64(32)) & mask
-    while slots[slot] >= 0 and vertices[slots[slot]]["key"] != key:
-        slot = (slot + np.uint64(1)) & mask
-    return slot
-
-
-@compiled
-def _grown(vertices: Vertices, count: int, least: int) -> tuple[Vertices, Integers]:
-    """The first `count` vertices in room for `least` or twice the room, and a hash table."""
-    size = max(1, 2 * len(vertices))
-    while size < least:
-        size *= 2
-    room, slots = np.empty(size, _VERTEX), np.full(size * _SLOTS, -1, np.int32)
-    for vertex in range(count):
-        room[vertex] = vertices[vertex]
-        slots[_slot(room, slots, room[vertex]["key"])] = vertex
-    return room, slots
-
-
-@compiled
-def find_below(table: Table, frame: Frame, vertices: tuple[int, int], below: Integers) -> None:
-    """The vertex below each of a range of vertices along each axis, or -1, into (M, d+1)."""
-    corners, (begin, end) = len(frame.strides), vertices
-    wrap = corners * frame.cells - frame.strides.sum()
-    for vertex in range(begin, end):
-        key = table.vertices[vertex]["key"]
-        key += (wrap if key < frame.cells else 0) - frame.cells
-        for j in range(corners):
-            slot = _slot(table.vertices, table.slots, key + frame.strides[j])
-            below[vertex, j] = table.slots[slot]
-
-
-@compiled
-def connect(below: Integers, axes: tuple[int, int], first: int, beside: Integers) -> None:
-    """Neighbours of all vertices of an image along a range of axes.
-
-    Args:
-        below: From `find_below`, (M, d+1).
-        axes: First and end of the range.
-        first: Number of the first vertex of the image among those of all.
-        beside: Receives the vertices below and above each, or itself, (d+1, M, 2).
-    """
-    for axis in range(axes[0], axes[1]):
-        for vertex in range(len(below)):
-            beside[axis, vertex, 1] = first + vertex
-        for vertex in range(len(below)):
-            lower = below[vertex, axis]
-            beside[axis, vertex, 0] = first + (vertex if lower < 0 else lower)
-            if lower >= 0:
-                beside[axis, lower, 1] = first + vertex
-
-
-@compiled
-def blurred_mass(table: Table, first: int, beside: Integers) -> Floats:
-    """Sum of weights of all vertices of an image, blurred along all axes, (M,)."""
-    mass, half = table.vertices["mass"][: table.used].copy(), np.float32(0.5)
-    blurred = np.empty_like(mass)
-    for axis in range(len(beside)):
-        for vertex in range(table.used):
-            below, above = beside[axis, vertex, 0] - first, beside[axis, vertex, 1] - first
-            blurred[vertex] = mass[vertex] + mass[below] * (half * np.float32(below != vertex))
-            blurred[vertex] += mass[above] * (half * np.float32(above != vertex))
-        mass, blurred = blurred, mass
-    return mass
+    masses = [
+        partial(blurred_mass, table, first, beside.numpy())
+        for table, first in zip(tables, ends, strict=False)
+    ]
+    return beside, spread(masses)

@@ -96,6 +96,19 @@ def test_energies_need_not_be_contiguous(monkeypatch: pytest.MonkeyPatch) -> Non
     check(found, by_torch(monkeypatch, images, probs, PSA))
 
 
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_marginals_may_take_the_memory_of_the_unary(iterations: int) -> None:
+    images, probs = smooth(2, 4, 20, 22)
+    config = replace(PSA, iterations=iterations)
+    unary, lattices = unary_from_probs(probs), build_lattices(images, config)
+    expected = mean_field(unary, lattices, config)
+    turned = unary.transpose(2, 3).contiguous().transpose(2, 3)
+    assert torch.equal(mean_field(turned, lattices, config, overwrite_unary=True), expected)
+    found = mean_field(unary, lattices, config, overwrite_unary=True)
+    assert found.data_ptr() == unary.data_ptr()
+    assert torch.equal(found, expected)
+
+
 def test_lattices_kept_by_torch_serve_loops_and_the_other_way_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
