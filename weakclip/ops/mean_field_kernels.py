@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int32]
     Places = NDArray[np.int64]
 
-_TILE = 64  # pixels that are gathered, normalised and splatted at a time
+_TILE = 256  # pixels that are gathered, normalised and splatted at a time
 _LOG2_E = math.log2(math.e)
 
 Unsigned = np.uint64  # of a signed index numba asks whether it counts from the end
@@ -239,4 +239,6 @@ def blur_axis(term: Term, lanes: Lanes, axis: int, vertices: tuple[int, int]) ->
             sums = load(source, vertex * wide + label, lanes)
             sums = add_product(sums, lower, load(source, below + label, lanes))
             sums = add_product(sums, upper, load(source, above + label, lanes))
-            store(target, vertex * wide + label, multiply(sums, scale))
+            if last:
+                sums = multiply(sums, scale)
+            store(target, vertex * wide + label, sums)

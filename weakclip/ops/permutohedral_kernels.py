@@ -227,37 +227,30 @@ def _grown(vertices: Vertices, count: int, least: int) -> tuple[Vertices, Intege
 
 
 @compiled
-def find_below(table: Table, frame: Frame, vertices: tuple[int, int], below: Integers) -> None:
-    """The vertex below each of a range of vertices along each axis, or -1, into (M, d+1)."""
-    corners, (begin, end) = len(frame.strides), vertices
+def find_neighbours(
+    table: Table, frame: Frame, vertices: tuple[int, int], first: int, beside: Integers
+) -> None:
+    """Look for the vertex below each of a range of vertices of an image along each axis.
+
+    Args:
+        table: Of the image.
+        frame: Of all pixels.
+        vertices: First and end of the range.
+        first: Number of the first vertex of the image among those of all images.
+        beside: Of all images, (d+1, M', 2), each vertex itself; receives the one below it, and for
+            that one the vertex as the one above.
+    """
+    corners = len(frame.strides)
     wrap = corners * frame.cells - frame.strides.sum()
-    for vertex in range(begin, end):
+    for vertex in range(vertices[0], vertices[1]):
         key = table.vertices[vertex]["key"]
         key += (wrap if key < frame.cells else 0) - frame.cells
         for j in range(corners):
             slot = _slot(table.vertices, table.slots, key + frame.strides[j])
-            below[vertex, j] = table.slots[slot]
-
-
-@compiled
-def connect(below: Integers, axes: tuple[int, int], first: int, beside: Integers) -> None:
-    """Neighbours of all vertices of an image along a range of axes.
-
-    Args:
-        below: From `find_below`, (M, d+1).
-        axes: First and end of the range.
-        first: Number of the first vertex of the image among those of all images.
-        beside: Of all images, (d+1, M', 2); receives the vertices below and above each, or itself.
-    """
-    for axis in range(axes[0], axes[1]):
-        around = beside[axis, first : first + len(below)]
-        for vertex in range(len(below)):
-            around[vertex, 1] = first + vertex
-        for vertex in range(len(below)):
-            lower = below[vertex, axis]
-            around[vertex, 0] = first + (vertex if lower < 0 else lower)
-            if lower >= 0:
-                around[lower, 1] = first + vertex
+            below = table.slots[slot]
+            if below >= 0:
+                beside[j, first + vertex, 0] = first + below
+                beside[j, first + below, 1] = first + vertex
 
 
 @compiled

@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,14 +20,7 @@ import torch
 
 from weakclip.ops.permutohedral import Lattice, SparseRows, pixel_scale
 from weakclip.ops.permutohedral_embed import feature_scales
-from weakclip.ops.permutohedral_kernels import (
-    Frame,
-    absorb,
-    blurred_mass,
-    connect,
-    enter,
-    find_below,
-)
+from weakclip.ops.permutohedral_kernels import Frame, absorb, blurred_mass, enter, find_neighbours
 from weakclip.ops.spread import pieces_of, ranges, spread
 
 if TYPE_CHECKING:
@@ -56,11 +49,13 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
         strides=np.array(box.strides),
         cells=box.cells,
     )
-    tables = _number_pixels(features.contiguous().numpy(), frame, index.numpy(), weight.numpy())
+    pieces = pieces_of(pixels)
+    embedded = index.numpy(), weight.numpy()
+    tables = _number_pixels(features.contiguous().numpy(), frame, pieces, *embedded)
     ends = list(accumulate((table.used for table in tables), initial=0))
     for number, first in enumerate(ends[1:-1], 1):
         index[number] += first
-    beside, masses = _connect_vertices(tables, frame)
+    beside, masses = _connect_vertices(tables, frame, len(pieces))
     slices = SparseRows.equal(index.view(-1, axes + 1), weight.view(-1, axes + 1))
     mass = torch.from_numpy(np.concatenate(masses))[:, None]
     slices.weight.view(-1, axes + 1).mul_(pixel_scale(slices.apply(mass), axes + 1))
@@ -68,9 +63,14 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
     return Lattice(vertex_counts=counts, slice=slices, splat=None, beside=beside)
 
 
-def _number_pixels(features: Floats, frame: Frame, index: Integers, weight: Floats) -> list[Table]:
-    """Vertices of each image, and those around each pixel, all in pieces for several threads."""
-    pieces = pieces_of(features.shape[2])
+def _number_pixels(
+    features: Floats,
+    frame: Frame,
+    pieces: Sequence[tuple[int, int]],
+    index: Integers,
+    weight: Floats,
+) -> list[Table]:
+    """Vertices of each image, and those around each pixel, in pieces of the images."""
     tasks = [
         partial(enter, image, frame, piece, places, shares)
         for image, places, shares in zip(features, index, weight, strict=True)
@@ -86,29 +86,19 @@ def _number_pixels(features: Floats, frame: Frame, index: Integers, weight: Floa
     return tables
 
 
-def _connect_vertices(tables: Sequence[Table], frame: Frame) -> tuple[Tensor, list[Floats]]:
+def _connect_vertices(
+    tables: Sequence[Table], frame: Frame, pieces: int
+) -> tuple[Tensor, list[Floats]]:
     """Neighbours of the vertices of all images, and the blurred sums of weights of each image."""
-    axes, threads = len(frame.strides), torch.get_num_threads()
     ends = list(accumulate((table.used for table in tables), initial=0))
-    parts = [slice(*pair) for pair in pairwise(ends)]
-    below = np.empty((ends[-1], axes), np.int32)
+    itself = torch.arange(ends[-1], dtype=torch.int32)[:, None]
+    beside = itself.repeat(len(frame.strides), 1, 2)
+    images = list(zip(tables, ends, strict=False))
     spread(
         [
-            partial(find_below, table, frame, some, below[part])
-            for table, part in zip(tables, parts, strict=True)
-            for some in ranges(table.used, threads)
+            partial(find_neighbours, table, frame, some, first, beside.numpy())
+            for table, first in images
+            for some in ranges(table.used, pieces)
         ]
     )
-    beside = torch.empty(axes, ends[-1], 2, dtype=torch.int32)
-    spread(
-        [
-            partial(connect, below[part], some, part.start, beside.numpy())
-            for part in parts
-            for some in ranges(axes, min(axes, threads))
-        ]
-    )
-    masses = [
-        partial(blurred_mass, table, first, beside.numpy())
-        for table, first in zip(tables, ends, strict=False)
-    ]
-    return beside, spread(masses)
+    return beside, spread([partial(blurred_mass, *image, beside.numpy()) for image in images])
