@@ -12,16 +12,26 @@ References:
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from weakclip.ops.crf_lattices import pixel_order
-from weakclip.ops.mean_field_kernels import Image, Term, blur, blur_axis, collect, iterate, update
-from weakclip.ops.mean_field_update import kept
+from weakclip.ops.mean_field_kernels import (
+    Image,
+    Term,
+    Unsigned,
+    blur,
+    blur_axis,
+    collect,
+    iterate,
+    update,
+)
 from weakclip.ops.simd import Lanes
 from weakclip.ops.spread import pieces_of, ranges, spread
 
@@ -32,7 +42,7 @@ if TYPE_CHECKING:
 
     from weakclip.ops.crf_lattices import Lattices
     from weakclip.ops.crf_terms import CRFConfig
-    from weakclip.ops.mean_field_kernels import Floats, Places
+    from weakclip.ops.mean_field_kernels import Floats, Integers, Places
     from weakclip.ops.permutohedral import Lattice
 
 _LANES = (4, 8, 16, 24)  # labels in a vector
@@ -61,7 +71,8 @@ def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig, found:
         lanes=Lanes(next((n for n in _LANES if unary.shape[1] <= n), _LANES[-1])),
         pieces=pieces_of(unary[0, 0].numel()),
     )
-    singles = ((part, image) for part in lattices for image in range(len(part)))
+    parts = [(len(part), [_Filter.of(lattice) for lattice in part.terms]) for part in lattices]
+    singles = [(filters, image) for images, filters in parts for image in range(images)]
     maps = zip(unary.flatten(2).numpy(), found.flatten(2).numpy(), strict=True)
     each = [(*single, *both) for single, both in zip(singles, maps, strict=True)]
     if len(call.pieces) == 1:
@@ -69,6 +80,43 @@ def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig, found:
     else:
         for image in each:
             call.solve_in_pieces(*image)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filter:
+    """The lattice of a term, for each of B images or for all of them, as arrays.
+
+    Attributes:
+        corners: Vertices around each pixel, (B or 1, N, d+1).
+        shares: Their weights, (B or 1, N, d+1).
+        beside: Neighbours of all vertices, (d+1, M, 2).
+        ends: First vertex of each image, and a last M.
+    """
+
+    corners: Integers
+    shares: Floats
+    beside: Integers
+    ends: list[int]
+
+    @classmethod
+    def of(cls, lattice: Lattice) -> _Filter:
+        """Of a lattice."""
+        shape = len(lattice), -1, lattice.corners
+        return cls(
+            corners=lattice.slice.index.numpy().reshape(shape),
+            shares=lattice.slice.weight.numpy().reshape(shape),
+            beside=lattice.beside.numpy(),
+            ends=list(accumulate(lattice.vertex_counts, initial=0)),
+        )
+
+    def own(self, image: int) -> int:
+        """Which of its images stands for one of a batch."""
+        return image if len(self.corners) > 1 else 0
+
+    def count(self, image: int) -> int:
+        """Vertices of an image."""
+        own = self.own(image)
+        return self.ends[own + 1] - self.ends[own]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +137,15 @@ class _Call:
     lanes: Lanes
     pieces: list[tuple[int, int]]
 
-    def solve(self, part: Lattices, image: int, unary: Floats, found: Floats) -> None:
-        """Write the marginals (L, N) of one image of some lattices to `found`."""
-        iterate(self._image(part, image, unary, found), self.lanes)
+    def solve(self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats) -> None:
+        """Write the marginals (L, N) of one image of some filters to `found`."""
+        iterate(self._image(filters, image, unary, found), self.lanes)
 
-    def solve_in_pieces(self, part: Lattices, image: int, unary: Floats, found: Floats) -> None:
+    def solve_in_pieces(
+        self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats
+    ) -> None:
         """The same, on several threads."""
-        task, lanes = self._image(part, image, unary, found), self.lanes
+        task, lanes = self._image(filters, image, unary, found), self.lanes
         many = [term for term in task.terms if term.tables[0].size >= _MANY]
         few = [term for term in task.terms if term.tables[0].size < _MANY]
         for step in range(self.iterations + 1):
@@ -113,37 +163,44 @@ class _Call:
         for run in (partial(collect, term, self.lanes), *axes):
             spread([partial(run, piece) for piece in pieces])
 
-    def _image(self, part: Lattices, image: int, unary: Floats, found: Floats) -> Image:
+    def _image(self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats) -> Image:
         """The image, in memory of this thread."""
-        own = [image if len(lattice) > 1 else 0 for lattice in part.terms]  # or one for all images
         pixels, lanes = unary.shape[1], len(self.lanes)
-        wide = -(-len(unary) // lanes) * lanes
-        counts = [x.vertex_counts[i] for x, i in zip(part.terms, own, strict=True)]
-        sizes = [pixels * wide, *((len(self.pieces) + 2) * count * wide for count in counts)]
-        memory = kept("loops", (1, sum(sizes)), torch.empty(0), _KEPT).numpy()[0]
-        logits, *tables = np.split(memory, np.cumsum(sizes)[:-1])
-        shaped = (x.reshape(len(self.pieces) + 2, -1, wide) for x in tables)
+        wide, tables = -(-len(unary) // lanes) * lanes, len(self.pieces) + 2
+        sizes = [pixels * wide, *(tables * x.count(image) * wide for x in filters)]
+        ends = list(accumulate(sizes, initial=0))
+        memory = _kept(ends[-1])
+        terms = []
+        for x, weight, (first, end) in zip(filters, self.weights, pairwise(ends[1:]), strict=True):
+            own = x.own(image)
+            terms.append(
+                Term(
+                    corners=x.corners[own],
+                    shares=x.shares[own],
+                    beside=x.beside,
+                    first=Unsigned(x.ends[own]),
+                    factor=weight,
+                    tables=memory[first:end].reshape(tables, -1, wide),
+                )
+            )
         return Image(
             unary=unary,
             order=self.order,
-            terms=tuple(map(_term, part.terms, own, self.weights, shaped)),
-            logits=logits.reshape(pixels, wide),
+            terms=tuple(terms),
+            logits=memory[: ends[1]].reshape(pixels, wide),
             found=found,
             iterations=self.iterations,
         )
 
 
-def _term(lattice: Lattice, image: int, weight: np.float32, tables: Floats) -> Term:
-    """What a term of this weight has for an image of its lattice."""
-    corners, shares = (
-        entries.view(len(lattice), -1, lattice.corners)[image].numpy()
-        for entries in (lattice.slice.index, lattice.slice.weight)
-    )
-    return Term(
-        corners=corners,
-        shares=shares,
-        beside=lattice.beside.numpy(),
-        first=np.uint64(sum(lattice.vertex_counts[:image])),
-        factor=weight,
-        tables=tables,
-    )
+_memory = threading.local()
+
+
+def _kept(size: int) -> Floats:
+    """Memory that a thread keeps for its next call, or fresh memory if it is large."""
+    held: Floats | None = getattr(_memory, "floats", None)
+    if held is None or len(held) < size:
+        held = torch.empty(size).numpy()  # which is aligned to vectors
+        if size <= _KEPT:
+            _memory.floats = held
+    return held[:size]

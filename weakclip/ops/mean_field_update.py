@@ -34,10 +34,10 @@ _WIDE = 16  # floats of the pixels whose labels are summed by one row of a matri
 _memory = threading.local()
 
 
-def kept(name: str, shape: tuple[int, int], like: Tensor, most: int = _KEPT) -> Tensor:
+def _kept(name: str, shape: tuple[int, int], like: Tensor) -> Tensor:
     """Memory that a thread keeps between calls, or fresh memory if it is large or not a CPU's."""
     size = math.prod(shape)
-    if like.device.type != "cpu" or size > most:
+    if like.device.type != "cpu" or size > _KEPT:
         return like.new_empty(shape)
     held = getattr(_memory, name, None)
     if held is None or len(held) < size or held.dtype != like.dtype:
@@ -104,17 +104,17 @@ class Update:
         self._order, self._places = order, places
         self._first = list(accumulate((x.vertices for x in lattices), initial=0))
         pixels, labels = lattices[0].pixels, unary.shape[1]
-        self._table = kept("table", (self._first[-1] + pixels, labels), unary)
+        self._table = _kept("table", (self._first[-1] + pixels, labels), unary)
         self._logits = self._table[self._first[-1] :]
-        self._marginals = kept("marginals", (pixels, labels), unary)
+        self._marginals = _kept("marginals", (pixels, labels), unary)
         self._parts = _parts(self._logits, len(unary))
 
     def _all_corners(self, scale: float) -> SparseRows:
         """What each pixel gathers from the table: the corners of all lattices, and its logits."""
         corners = [message.lattice.corners for message in self._messages]
         shape = len(self._logits), sum(corners) + 1
-        index = kept("index", shape, self._messages[0].lattice.slice.index)
-        weight = kept("weight", shape, self._logits)
+        index = _kept("index", shape, self._messages[0].lattice.slice.index)
+        weight = _kept("weight", shape, self._logits)
         columns = zip(
             index.split_with_sizes([*corners, 1], 1),
             weight.split_with_sizes([*corners, 1], 1),
