@@ -7,8 +7,8 @@ the table shows the median over rounds of the ratio of the two, and the quartile
 How to read it: `images` differ from round to round, so lattices are built each time, except that
 the position-only lattice of a size is kept between calls (`first` rows: it is not). The rival is
 single-threaded always. `floor` is the time one iteration needs to stream its operators and
-marginals once at the measured memory bandwidth. With numba installed lattices are built by compiled
-loops; `--without-numba` times torch alone, which computes the same bits.
+marginals once at the measured memory bandwidth. With numba installed compiled loops do it all;
+`--without-numba` times torch alone.
 
 Run: python -m bench.perf_crf --out results/perf --threads 1 2
 """
