@@ -108,20 +108,11 @@ def _messages(lattices: list[Lattices], config: CRFConfig) -> list[Message]:
         elif images > 1:
             height, width = lattices[0].height, lattices[0].width
             lattice = position_lattice(height, width, images, term.sxy, lattice.slice.weight)
-        factor, mixing = -0.5, None
         if isinstance(term.weight, float):
-            factor = term.weight
+            messages.append(Message(lattice=lattice, factor=term.weight, mixing=None))
         else:
             penalty = lattice.slice.weight.new_tensor(term.weight)
-            mixing = penalty + penalty.T
-        messages.append(
-            Message(
-                lattice=lattice,
-                vertex_filter=lattice.vertex_filter(),
-                factor=factor,
-                mixing=mixing,
-            )
-        )
+            messages.append(Message(lattice=lattice, factor=-0.5, mixing=penalty + penalty.T))
     return messages
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from weakclip.ops.permutohedral import Lattice, VertexFilter
+    from weakclip.ops.permutohedral import Lattice
 
 _CHUNK_FLOATS = 1 << 19  # CPU: pixels x labels normalised at a time on a core, for its cache
 _ALIGNED = 64  # values that vectorised functions take at a time, or a multiple of them
@@ -53,13 +53,11 @@ class Message:
 
     Attributes:
         lattice: Filter of all images of the call.
-        vertex_filter: Its first half.
         factor: Weight of a Potts term, or of `mixing`; the pixels' gathering applies it.
         mixing: Symmetric matrix, (L, L), or None for Potts.
     """
 
     lattice: Lattice
-    vertex_filter: VertexFilter
     factor: float
     mixing: Tensor | None
 
@@ -68,10 +66,10 @@ class Message:
         labels = marginals.shape[1]
         block = max(1, _TABLE_FLOATS // len(out))
         if block >= labels:
-            out.copy_(self.vertex_filter.apply(marginals))
+            out.copy_(self.lattice.to_vertices(marginals))
         else:
             for some in (slice(first, first + block) for first in range(0, labels, block)):
-                out[:, some] = self.vertex_filter.apply(marginals[:, some].contiguous())
+                out[:, some] = self.lattice.to_vertices(marginals[:, some].contiguous())
         if self.mixing is not None:
             out.copy_(out @ self.mixing)
 

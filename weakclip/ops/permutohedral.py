@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -111,7 +112,7 @@ class VertexFilter:
         return values
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: `vertex_filter` is remembered
 class Lattice:
     """Normalised filter D K D of B images of N pixels, block-diagonal over the images.
 
@@ -161,8 +162,9 @@ class Lattice:
             beside=self.beside.to(device),
         )
 
+    @cached_property
     def vertex_filter(self) -> VertexFilter:
-        """Splat and blur, V + (V[below] + V[above]) / 2 along each axis.
+        """Splat and blur, V + (V[below] + V[above]) / 2 along each axis; made when first asked for.
 
         A missing neighbour, the vertex itself, has weight 0: rows of one length are summed twice as
         fast as rows of one, two or three.
@@ -190,7 +192,7 @@ class Lattice:
 
     def to_vertices(self, rows: Tensor) -> Tensor:
         """Splat and blur pixel values (B*N, L) to vertex values (M, L)."""
-        return self.vertex_filter().apply(rows)
+        return self.vertex_filter.apply(rows)
 
     def to_pixels(self, values: Tensor) -> Tensor:
         """Slice vertex values (M, L) to pixel values (B*N, L)."""

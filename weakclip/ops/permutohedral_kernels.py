@@ -80,7 +80,7 @@ def enter(
     for begin in range(piece[0], piece[1], _TILE):
         end = min(begin + _TILE, piece[1])
         shares = weight[begin:end]
-        _enclosing_simplex(features[:, begin:end], frame.scales, frame.inverse, cell, offset, rank)
+        _enclosing_simplex(features[:, begin:end], frame, cell, offset, rank)
         _corners(cell, offset, rank, frame, keys, shares)
         if count + keys.size > len(vertices):
             vertices, slots = _grown(vertices, count, min(pixels, _FIRST_ROOM) + keys.size)
@@ -139,19 +139,18 @@ def _corners(
 @compiled
 def _enclosing_simplex(
     features: Floats,
-    scales: Floats,
-    inverse: np.float32,
+    frame: Frame,
     cell: Floats,
     offset: Floats,
     rank: Integers,
 ) -> None:
     """`permutohedral_embed.enclosing_simplex` of a tile of pixels."""
     axes, size = features.shape
-    corners = np.float32(axes + 1)
+    corners, inverse = np.float32(axes + 1), frame.inverse
     elevated = np.zeros(cell.shape, np.float32)
     for j in range(axes, 0, -1):
         for i in range(size):
-            scaled = features[j - 1, i] * scales[j - 1]
+            scaled = features[j - 1, i] * frame.scales[j - 1]
             elevated[j, i] = elevated[0, i] - scaled * np.float32(j)
             elevated[0, i] += scaled
     for j in range(axes + 1):

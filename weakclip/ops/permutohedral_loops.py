@@ -52,14 +52,14 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
     pieces = pieces_of(pixels)
     embedded = index.numpy(), weight.numpy()
     tables = _number_pixels(features.contiguous().numpy(), frame, pieces, *embedded)
-    ends = list(accumulate((table.used for table in tables), initial=0))
+    counts = tuple(table.used for table in tables)
+    ends = list(accumulate(counts, initial=0))
     for number, first in enumerate(ends[1:-1], 1):
         index[number] += first
-    beside, masses = _connect_vertices(tables, frame, len(pieces))
+    beside, masses = _connect_vertices(tables, ends, frame, len(pieces))
     slices = SparseRows.equal(index.view(-1, axes + 1), weight.view(-1, axes + 1))
     mass = torch.from_numpy(np.concatenate(masses))[:, None]
     slices.weight.view(-1, axes + 1).mul_(pixel_scale(slices.apply(mass), axes + 1))
-    counts = tuple(table.used for table in tables)
     return Lattice(vertex_counts=counts, slice=slices, splat=None, beside=beside)
 
 
@@ -87,10 +87,9 @@ def _number_pixels(
 
 
 def _connect_vertices(
-    tables: Sequence[Table], frame: Frame, pieces: int
+    tables: Sequence[Table], ends: Sequence[int], frame: Frame, pieces: int
 ) -> tuple[Tensor, list[Floats]]:
     """Neighbours of the vertices of all images, and the blurred sums of weights of each image."""
-    ends = list(accumulate((table.used for table in tables), initial=0))
     itself = torch.arange(ends[-1], dtype=torch.int32)[:, None]
     beside = itself.repeat(len(frame.strides), 1, 2)
     images = list(zip(tables, ends, strict=False))

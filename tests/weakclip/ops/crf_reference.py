@@ -111,7 +111,6 @@ def mean_field(unary: Array, kernels: list[tuple[Array, Array]], iterations: int
 def parts_of(lattice: Lattice) -> list[Any]:
     """Numbers of vertices, then the tensors of all matrices, of a lattice under test."""
     parts: list[Any] = [lattice.vertex_counts]
-    vertex_filter = lattice.vertex_filter()
-    for matrix in (lattice.slice, vertex_filter.splat, vertex_filter.blur):
+    for matrix in (lattice.slice, lattice.vertex_filter.splat, lattice.vertex_filter.blur):
         parts += [matrix.index, matrix.weight, matrix.start]
     return parts

@@ -19,7 +19,6 @@ from tests.weakclip.ops.crf_reference import (
 from tests.weakclip.ops.crf_reference import (
     mean_field as reference_mean_field,
 )
-from weakclip.ops import compiled
 from weakclip.ops.crf import (
     PSA,
     WEAKCLIP_COCO,
@@ -44,13 +43,7 @@ NEAR = Gaussian(sxy=3, weight=3)
 ALIKE = Bilateral(sxy=80, srgb=13, weight=10)
 
 
-@pytest.fixture(autouse=True, params=["loops", "torch"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test with compiled loops and with torch's operators."""
-    if request.param == "torch":
-        monkeypatch.setattr(compiled, "_found", lambda name: None)
-    else:
-        pytest.importorskip("numba")
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 def golden() -> tuple[Array, Array]:

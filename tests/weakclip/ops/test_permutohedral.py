@@ -5,19 +5,11 @@ import pytest
 import torch
 
 from tests.weakclip.ops.crf_reference import Array, features, lattice_kernel, parts_of
-from weakclip.ops import compiled
 from weakclip.ops.permutohedral import Lattice, join
 from weakclip.ops.permutohedral_build import build_lattice
 from weakclip.ops.permutohedral_embed import embed, enclosing_simplex, key_box
 
-
-@pytest.fixture(autouse=True, params=["loops", "sorting"])
-def builder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test with both ways to build a lattice."""
-    if request.param == "sorting":
-        monkeypatch.setattr(compiled, "_found", lambda name: None)
-    else:
-        pytest.importorskip("numba")
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 def golden_image() -> Array:
