@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ablations.comparison import CAMS, REFINEMENTS
 from bench import task
 from bench.bank import BankBatches
 from bench.errors import BenchError
@@ -14,7 +15,8 @@ from bench.measured import TASKS
 from bench.method import Method
 from bench.preset import SMOKE
 from bench.task import CartoonWorkbench, prepare
-from weakclip.config import MICRO, RELEASE, SeedAndBoundary
+from tests.elsewhere import elsewhere
+from weakclip.config import MICRO, RELEASE, SeedAndBoundary, WeakCLIPConfig
 from weakclip.execution import Execution
 from weakclip.labels import IGNORE
 from weakclip.masking.stream import view_rows
@@ -252,6 +254,29 @@ class Thresholds:
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         return {}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MICRO,
+        Method(cam=CAMS["cam"], refinement=REFINEMENTS["pamr"]),
+        Method(cam=CAMS["clip-es"], refinement=REFINEMENTS["random-walk"]),
+        Method(cam=CAMS["clims"], refinement=REFINEMENTS["caa"]),
+        Method(cam=CAMS["maskclip"], refinement=MICRO),
+    ],
+    ids=["weakclip", "cam-pamr", "clip-es-random-walk", "clims-caa", "maskclip-weakclip"],
+)
+def test_another_device_gives_the_same_masks(
+    bench: CartoonWorkbench, tmp_path: Path, config: WeakCLIPConfig | Method
+) -> None:
+    expected = bench.run(config, 0, report=quiet)
+    with elsewhere() as there:
+        found = CartoonWorkbench(SMOKE, None, there, tmp_path).run(config, 0, report=quiet)
+    assert found.counts.keys() == expected.counts.keys()
+    for name, counts in expected.counts.items():
+        moved = np.abs(found.counts[name].astype(int) - counts.astype(int)).sum()
+        assert moved < 0.01 * counts.sum()  # rounds otherwise
 
 
 def test_hard_labels_are_those_of_argmax_also_among_equals() -> None:

@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.elsewhere import elsewhere
 from tests.weakclip.masking.conftest import picture
+from weakclip.clip.load import load_clip
 from weakclip.data.folder import list_folder
 from weakclip.data.masks import read_mask
 from weakclip.execution import REFERENCE, Execution
@@ -79,6 +81,19 @@ def test_every_tagged_image_gets_whole_files(
     assert record["clip"]["sha256"] == clip.sha256
     assert phases[-1] == ("masks", 3, 3)
     assert not [path for path in out.rglob("*") if ".tmp" in path.name or ".state" in path.name]
+
+
+@pytest.mark.parametrize("method", ["clip-es", "weakclip"])
+def test_another_device_gives_the_same_masks(
+    photos: Path, tmp_path: Path, clip: CLIPBundle, quick: MaskPlan, method: str
+) -> None:
+    plan = quick if method == "weakclip" else plan_for(clip, "clip-es")
+    files = list_folder(photos)
+    make_masks(files, clip, tmp_path / "here", plan)
+    with elsewhere() as there:
+        moved = load_clip("random-micro", device=there)
+        assert make_masks(files, moved, tmp_path / "there", plan).done == 3
+    assert same(masks_of(tmp_path / "here"), masks_of(tmp_path / "there"))
 
 
 def test_masks_do_not_depend_on_the_batch(photos: Path, tmp_path: Path, clip: CLIPBundle) -> None:

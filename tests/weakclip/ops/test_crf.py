@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.elsewhere import elsewhere
 from tests.parity.verify_densecrf import verify
 from tests.weakclip.ops.crf_reference import (
     Array,
@@ -528,3 +529,33 @@ def test_a_gpu_computes_the_same() -> None:
     expected = dense_crf(images, probs, WEAKCLIP_VOC, present=present)
     found = dense_crf(images.cuda(), probs.cuda(), WEAKCLIP_VOC, present=present.cuda())
     torch.testing.assert_close(found.cpu(), expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(4, 40, 50), (21, 128, 144)], ids=["rows", "z-order"])
+def test_another_device_computes_the_same(size: tuple[int, int, int]) -> None:
+    images, probs = smooth(2, *size)
+    penalties = tuple(map(tuple, (1 - torch.eye(size[0])).tolist()))
+    config = CRFConfig(terms=(replace(NEAR, weight=penalties), ALIKE), iterations=3)
+    present = torch.ones(2, size[0], dtype=torch.bool)
+    present[1, 2:] = False
+    for chosen in (WEAKCLIP_VOC, config):
+        expected = dense_crf(images, probs, chosen, present=present)
+        with elsewhere() as there:
+            inputs = images.to(there), probs.to(there)
+            kept = [build_lattices(image[None], chosen) for image in inputs[0]]
+            found = dense_crf(*inputs, chosen, present=present.to(there))
+            again = dense_crf(*inputs, chosen, present=present.to(there), lattices=kept)
+            assert found.device == there
+            assert torch.equal(found.cpu(), again.cpu())
+            torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=0)
+
+
+def test_another_device_builds_the_same_lattices() -> None:
+    images, _ = smooth(2, 2, 40, 50)
+    expected = build_lattices(images, WEAKCLIP_VOC)
+    with elsewhere() as there:
+        found = build_lattices(images.to(there), WEAKCLIP_VOC).to("cpu")
+    for ours, theirs in zip(expected.terms, found.terms, strict=True):
+        assert ours.vertex_counts == theirs.vertex_counts
+        assert torch.equal(ours.slice.index, theirs.slice.index)
+        torch.testing.assert_close(ours.slice.weight, theirs.slice.weight, atol=1e-7, rtol=1e-6)
