@@ -27,6 +27,7 @@ from bench.profile_rivals import rival_task
 from bench.profile_subject import LibraryStep, config_at, make_subject, random_batch
 from bench.study import load_study
 from weakclip.config import WeakCLIPConfig
+from weakclip.execution import full_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -121,6 +122,7 @@ def measure(load: Load) -> Measured:
 
 
 def _measure(load: Load, base: float | None) -> Measured:
+    full_float32()
     torch.set_num_threads(load.threads)
     task = rival_task(load) if load.work in RIVAL_WORK else _task(load)
     call = task.call

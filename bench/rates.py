@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from weakclip.execution import full_float32
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -54,6 +56,7 @@ def measure_rates(device: str, threads: int, *, repeats: int = 5) -> Rates:
         threads: Of the CPU.
         repeats: Runs of which the best counts.
     """
+    full_float32()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

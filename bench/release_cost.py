@@ -37,6 +37,7 @@ from bench.release_network import layer_by_layer
 from bench.store import write_atomically
 from weakclip.clip.tower import Features
 from weakclip.config import MICRO, SeedAndBoundary
+from weakclip.execution import full_float32
 from weakclip.losses import (
     boundary_loss,
     logits_on_grid,
@@ -210,6 +211,7 @@ def measure_ratio(size: str, *, batch: int, rounds: int, threads: int, device: s
     Raises:
         BenchError: If they do not agree.
     """
+    full_float32()
     torch.set_num_threads(threads)
     subject = make_subject(config_at(size, MICRO, MICRO), size, device)
     release, ours = ReleaseStep(subject), LibraryStep(subject)

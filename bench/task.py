@@ -35,7 +35,7 @@ from weakclip.build import build_model, build_supervision
 from weakclip.checkpoints import describe
 from weakclip.clip.load import load_clip
 from weakclip.config import SeedAndBoundary, WeakCLIPConfig
-from weakclip.execution import REFERENCE, execution_for
+from weakclip.execution import REFERENCE, execution_for, full_float32
 from weakclip.losses import logits_on_grid, seeding_loss, seeds_on_grid
 from weakclip.masker import Setting
 from weakclip.ops.confusion import boundary_width, class_counts, miou
@@ -83,6 +83,7 @@ def prepare(
         BenchError: If the preset is unknown or the data or the weights are not what they claim.
     """
     chosen = load_preset(preset)
+    full_float32()
     place, how = torch.device(device), execution_for(torch.device(device), precision)
     try:
         if isinstance(chosen, PhotoPreset):

@@ -15,7 +15,7 @@ import torch
 from weakclip.cli_console import phases
 from weakclip.clip.load import load_clip
 from weakclip.data.folder import list_folder
-from weakclip.execution import execution_for
+from weakclip.execution import execution_for, full_float32
 from weakclip.masking.plan import MaskPlan, SeededTraining, TrainingFree, plan_for
 from weakclip.masking.words import read_words
 from weakclip.masks import make_masks
@@ -196,6 +196,7 @@ def _device(name: str) -> torch.device:
             f"{torch.cuda.device_count()} GPU(s) here: expected one for each process; start fewer "
             "(--nproc-per-node), or use --device cpu"
         )
+    full_float32()
     torch.cuda.set_device(local_rank())
     return torch.device("cuda", local_rank())
 

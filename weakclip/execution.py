@@ -101,6 +101,16 @@ def execution_for(
     return Execution(precision=precision, prefetch=AHEAD if on_gpu else 0)
 
 
+def full_float32() -> None:
+    """Let float32 be float32 on a GPU too, in this process.
+
+    Unless told not to, torch has cuDNN round what a convolution multiplies to the 10 bits of TF32,
+    while matrix products are not rounded. The commands call this; a program of your own decides
+    for itself.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def at_least_single(values: Tensor) -> Tensor:
     """The same numbers in float32 if they were in less; gradients flow."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

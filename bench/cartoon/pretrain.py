@@ -36,6 +36,7 @@ from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.world import WorldConfig
 from weakclip.clip.micro import MicroCLIP, MicroConfig, build_micro, normalise, save_micro
+from weakclip.execution import full_float32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.budget <= 0:
         parser.error(f"--budget: expected a positive share of the recipe, got {args.budget}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    full_float32()
     torch.set_num_threads(args.threads)
     plan = Plan(budget=args.budget, seed=args.seed, workers=os.cpu_count() or 1)
     try:

@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.measured import TASKS
 from bench.method import Method
 from bench.preset import SMOKE
+from bench.provenance import determinism_flags
 from bench.task import CartoonWorkbench, prepare
 from tests.elsewhere import elsewhere
 from weakclip.config import MICRO, RELEASE, SeedAndBoundary, WeakCLIPConfig
@@ -175,6 +176,13 @@ def test_a_data_root_that_is_not_one_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="did you mean 'cartoon'"):
         prepare("carton", data_root=None, device="cpu", artifacts=tmp_path)
+
+
+def test_float32_is_not_rounded_on_a_gpu(artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # torch's default
+    prepare("smoke", data_root=None, device="cpu", artifacts=artifacts)
+    assert not torch.backends.cudnn.allow_tf32
+    assert determinism_flags()["cudnn_tf32"] is False
 
 
 def test_a_search_is_scored_on_a_split_that_no_table_reports(bench: CartoonWorkbench) -> None:
