@@ -23,6 +23,7 @@ from bench.photo import PhotoWorkbench, open_photos
 from bench.preset import COCO, SMOKE, VOC, study_for
 from bench.store import Store
 from bench.study import load_study
+from tests.bench.counts import check_alike
 from tests.elsewhere import elsewhere
 from weakclip.config import MICRO, PAPER
 from weakclip.data.coco import COCO_CATEGORIES
@@ -120,9 +121,7 @@ def test_another_device_scores_the_same(voc: Path, artifacts: Path, tmp_path: Pa
     expected = opened(voc, artifacts).run(MICRO, 0, report=quiet)
     with elsewhere() as there:
         found = open_photos(small(VOC), voc, None, there, tmp_path).run(MICRO, 0, report=quiet)
-    for name, counts in expected.counts.items():
-        moved = np.abs(found.counts[name].astype(int) - counts.astype(int)).sum()
-        assert moved < 0.01 * counts.sum()  # rounds otherwise
+    check_alike(found, expected)
 
 
 def test_another_precision_is_another_protocol(voc: Path, artifacts: Path) -> None:

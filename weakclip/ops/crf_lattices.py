@@ -127,14 +127,10 @@ def pixel_places(height: int, width: int, device: torch.device) -> Tensor | None
 def _positions(
     height: int, width: int, sxy: float, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Pixel positions (x/sxy, y/sxy) in `pixel_order`, (2, H*W).
-
-    The divisor is on the device: by a number of the host CUDA does not divide but multiplies with
-    its reciprocal, and pixels that round otherwise may lie in other simplices.
-    """
-    divisor = torch.tensor(sxy, dtype=dtype, device=device)
-    rows = torch.arange(height, dtype=dtype, device=device) / divisor
-    columns = torch.arange(width, dtype=dtype, device=device) / divisor
+    """Pixel positions (x/sxy, y/sxy) in `pixel_order`, (2, H*W)."""
+    rows, columns = (
+        _over(torch.arange(side, dtype=dtype, device=device), sxy) for side in (height, width)
+    )
     positions = torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
     order = pixel_order(height, width, device)
     return positions if order is None else positions.index_select(1, order)
@@ -150,9 +146,17 @@ def _features(images: Tensor, term: Bilateral, dtype: torch.dtype) -> Tensor:
     if order is not None:
         rows = [row.index_select(0, order) for row in colours.flatten(0, 1)]  # faster than at once
         colours = torch.stack(rows).view(colours.shape)
-    divisor = torch.tensor(term.srgb, dtype=dtype, device=images.device)
-    torch.div(colours.to(dtype), divisor, out=features[:, 2:])
+    _over(colours.to(dtype), term.srgb, out=features[:, 2:])
     return features
+
+
+def _over(values: Tensor, deviation: float, out: Tensor | None = None) -> Tensor:
+    """Values by their deviation, divided by a tensor.
+
+    By a number of the host CUDA does not divide but multiplies with its reciprocal, and pixels that
+    round otherwise may lie in other simplices.
+    """
+    return torch.div(values, values.new_tensor(deviation), out=out)
 
 
 @lru_cache(maxsize=8)

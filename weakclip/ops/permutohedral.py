@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import embedding_bag
 
+from weakclip.ops.permutohedral_keys import sort_rows
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -182,10 +184,10 @@ class Lattice:
 
     def _transposed(self) -> SparseRows:
         """The splat matrix, from `slice`."""
-        entry = self.slice.index.argsort(stable=True)
+        _, entry = sort_rows(self.slice.index)
         ends = torch.bincount(self.slice.index, minlength=self.vertices).cumsum(0)
         return SparseRows(
-            index=(entry // self.corners).int(),
+            index=entry // self.corners,
             weight=self.slice.weight.index_select(0, entry),
             start=torch.cat([ends.new_zeros(1), ends]).int(),
         )

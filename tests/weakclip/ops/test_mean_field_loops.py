@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.weakclip.ops.conftest import torch_alone
 from tests.weakclip.ops.test_crf import ALIKE, NEAR, smooth
-from weakclip.ops import compiled
 from weakclip.ops.crf import (
     PSA,
     WEAKCLIP_TRAIN,
@@ -29,13 +29,9 @@ THREE = CRFConfig(terms=(NEAR, ALIKE, Bilateral(sxy=30, srgb=5, weight=-0.5)), i
 
 
 def by_torch(
-    monkeypatch: pytest.MonkeyPatch,
-    images: torch.Tensor,
-    probs: torch.Tensor,
-    config: CRFConfig = WEAKCLIP_TRAIN,
+    images: torch.Tensor, probs: torch.Tensor, config: CRFConfig = WEAKCLIP_TRAIN
 ) -> torch.Tensor:
-    with monkeypatch.context() as patch:
-        patch.setattr(compiled, "_found", lambda name: None)
+    with torch_alone():
         return dense_crf(images, probs, config)
 
 
@@ -46,19 +42,17 @@ def check(ours: torch.Tensor, theirs: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("labels", [1, 2, 4, 5, 8, 9, 16, 17, 24, 25, 81])
-def test_any_number_of_labels(monkeypatch: pytest.MonkeyPatch, labels: int) -> None:
+def test_any_number_of_labels(labels: int) -> None:
     images, probs = smooth(2, labels, 19, 23)
-    check(dense_crf(images, probs, WEAKCLIP_TRAIN), by_torch(monkeypatch, images, probs))
+    check(dense_crf(images, probs, WEAKCLIP_TRAIN), by_torch(images, probs))
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 3])
 @pytest.mark.parametrize("terms", [1, 2, 3])
-def test_any_number_of_terms_and_iterations(
-    monkeypatch: pytest.MonkeyPatch, terms: int, iterations: int
-) -> None:
+def test_any_number_of_terms_and_iterations(terms: int, iterations: int) -> None:
     images, probs = smooth(2, 3, 20, 21)
     config = CRFConfig(terms=THREE.terms[:terms], iterations=iterations)
-    check(dense_crf(images, probs, config), by_torch(monkeypatch, images, probs, config))
+    check(dense_crf(images, probs, config), by_torch(images, probs, config))
 
 
 @pytest.mark.parametrize("many", [0, 1 << 18])
@@ -67,7 +61,7 @@ def test_pieces_of_an_image_are_the_image(
     monkeypatch: pytest.MonkeyPatch, threads: int, many: int
 ) -> None:
     images, probs = smooth(2, 6, 31, 27)
-    expected = by_torch(monkeypatch, images, probs, WEAKCLIP_VOC)
+    expected = by_torch(images, probs, WEAKCLIP_VOC)
     monkeypatch.setattr("weakclip.ops.spread._PIECE", 100)
     monkeypatch.setattr(mean_field_loops, "_MANY", many)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
@@ -79,21 +73,21 @@ def test_pieces_of_an_image_are_the_image(
 
 def test_images_are_spread_over_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     images, probs = smooth(7, 4, 20, 22)
-    expected = by_torch(monkeypatch, images, probs)
+    expected = by_torch(images, probs)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     check(dense_crf(images, probs, WEAKCLIP_TRAIN), expected)
 
 
-def test_pixels_along_a_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_along_a_curve() -> None:
     images, probs = smooth(1, 4, 140, 130)  # 18,200 pixels are not in the order of the image
-    check(dense_crf(images, probs, PSA), by_torch(monkeypatch, images, probs, PSA))
+    check(dense_crf(images, probs, PSA), by_torch(images, probs, PSA))
 
 
-def test_energies_need_not_be_contiguous(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_energies_need_not_be_contiguous() -> None:
     images, probs = smooth(2, 4, 20, 22)
     turned = unary_from_probs(probs).transpose(2, 3).contiguous().transpose(2, 3)
     found = mean_field(turned, build_lattices(images, PSA), PSA)
-    check(found, by_torch(monkeypatch, images, probs, PSA))
+    check(found, by_torch(images, probs, PSA))
 
 
 @pytest.mark.parametrize("iterations", [0, 2])
@@ -109,15 +103,12 @@ def test_marginals_may_take_the_memory_of_the_unary(iterations: int) -> None:
     assert torch.equal(found, expected)
 
 
-def test_lattices_kept_by_torch_serve_loops_and_the_other_way_round(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_lattices_kept_by_torch_serve_loops_and_the_other_way_round() -> None:
     images, probs = smooth(3, 4, 20, 22)
     expected = dense_crf(images, probs, WEAKCLIP_VOC)
     made = build_lattices(images, WEAKCLIP_VOC)
     unary = unary_from_probs(probs)
-    with monkeypatch.context() as patch:
-        patch.setattr(compiled, "_found", lambda name: None)
+    with torch_alone():
         sorted_ones = build_lattices(images, WEAKCLIP_VOC)
         check(mean_field(unary, [made[i] for i in range(3)], WEAKCLIP_VOC), expected)
         check(mean_field(unary, [made[0], sorted_ones[1], made[2]], WEAKCLIP_VOC), expected)

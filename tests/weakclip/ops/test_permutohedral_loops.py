@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bench.perf_crf import photo_like
+from tests.weakclip.ops.conftest import check_same_vertices, torch_alone
 from tests.weakclip.ops.crf_reference import parts_of
 from weakclip.ops import compiled
 from weakclip.ops.crf import WEAKCLIP_TRAIN, WEAKCLIP_VOC, CRFConfig, build_lattices
@@ -43,53 +44,49 @@ def check_equal(ours: Lattice, theirs: Lattice) -> None:
         assert torch.equal(one, other)
 
 
-def by_sorting(monkeypatch: pytest.MonkeyPatch, features: Tensor) -> Lattice:
-    with monkeypatch.context() as patch:
-        patch.setattr(compiled, "_found", lambda name: None)
+def by_sorting(features: Tensor) -> Lattice:
+    with torch_alone():
         return build_lattice(features)
 
 
 @pytest.mark.parametrize("wide", [1.0, 300.0])  # keys of 32 bits and longer ones
 @pytest.mark.parametrize("axes", [1, 2, 3, 5])
 @pytest.mark.parametrize("pixels", [1, 127, 128, 129, 1000])
-def test_scattered_points(
-    monkeypatch: pytest.MonkeyPatch, axes: int, pixels: int, wide: float
-) -> None:
+def test_scattered_points(axes: int, pixels: int, wide: float) -> None:
     generator = torch.Generator().manual_seed(axes)
     features = torch.randn(3, axes, pixels, generator=generator) * wide
     features[1] = features[1].round()  # ties of ranks and of rounding
-    check_equal(build_lattice(features), by_sorting(monkeypatch, features))
+    check_equal(build_lattice(features), by_sorting(features))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -2.5, 1e4])
-def test_one_point_many_times(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+def test_one_point_many_times(value: float) -> None:
     features = torch.full((2, 5, 300), value)
-    check_equal(build_lattice(features), by_sorting(monkeypatch, features))
+    check_equal(build_lattice(features), by_sorting(features))
 
 
 @pytest.mark.parametrize("config", [WEAKCLIP_TRAIN, WEAKCLIP_VOC])
 @pytest.mark.parametrize("shape", [(1, 200, 150), (3, 64, 64), (2, 1, 40), (1, 33, 1)])
-def test_lattices_of_images(
-    monkeypatch: pytest.MonkeyPatch, config: CRFConfig, shape: tuple[int, int, int]
-) -> None:
+def test_lattices_of_images(config: CRFConfig, shape: tuple[int, int, int]) -> None:
     images = photo_like(*shape, seed=0)
     ours = build_lattices(images, config)
     forget_position_lattices()
-    monkeypatch.setattr(compiled, "_found", lambda name: None)
-    for one, other in zip(ours.terms, build_lattices(images, config).terms, strict=True):
+    with torch_alone():
+        theirs = build_lattices(images, config)
+    for one, other in zip(ours.terms, theirs.terms, strict=True):
         check_equal(one, other)
 
 
-def test_the_hash_table_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hash_table_grows() -> None:
     features = torch.randn(2, 5, 20_000, generator=torch.Generator().manual_seed(0)) * 5
     ours = build_lattice(features)
     assert ours.vertices > 1 << 16  # of which there is room for 2^14 at first
-    check_equal(ours, by_sorting(monkeypatch, features))
+    check_equal(ours, by_sorting(features))
 
 
-def test_features_need_not_be_contiguous(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_need_not_be_contiguous() -> None:
     features = torch.randn(1, 90, 5, generator=torch.Generator().manual_seed(0)).transpose(1, 2)
-    check_equal(build_lattice(features), by_sorting(monkeypatch, features))
+    check_equal(build_lattice(features), by_sorting(features))
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -103,10 +100,7 @@ def test_pieces_of_an_image_number_the_same_vertices(
     monkeypatch.setattr("weakclip.ops.spread._PIECE", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for ours, theirs in zip(build_lattices(images, WEAKCLIP_VOC).terms, whole.terms, strict=True):
-        assert ours.vertex_counts == theirs.vertex_counts
-        assert torch.equal(ours.slice.index, theirs.slice.index)
-        assert torch.equal(ours.beside, theirs.beside)
-        torch.testing.assert_close(ours.slice.weight, theirs.slice.weight, rtol=1e-6, atol=0)
+        check_same_vertices(ours, theirs)
 
 
 def test_double_precision_is_left_to_torch() -> None:
