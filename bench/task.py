@@ -70,6 +70,8 @@ def prepare(
 ) -> CartoonWorkbench | PhotoWorkbench:  # fmt: skip
     """The workbench of a preset; what it needs on disk is made on the first call.
 
+    From then on convolutions of this process are not rounded to TF32.
+
     Args:
         preset: A name that `bench.preset` knows.
         data_root: An existing data set in VOC layout with the splits `train` and `val`; absent:
