@@ -19,12 +19,12 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from baselines import clims, clip_es, maskclip, random_walk
-from baselines.caa import CAA
-from baselines.classifier import MICRO_CAM
-from baselines.refinement import MICRO_PAMR, OTSU, Keep
-from bench.studies.method import Method
+from baselines.classifier import CAM, MICRO_CAM
+from bench.studies.method import MethodRow
 from bench.studies.study import Study, Variant
-from weakclip.config import MICRO, WeakCLIPConfig
+from weakclip.config import MICRO, PAPER, WeakCLIPConfig
+from weakclip.stages.caa import CAA
+from weakclip.stages.refine import MICRO_PAMR, OTSU, PAMR, Keep
 from weakclip.stages.seeds import Affinity
 
 if TYPE_CHECKING:
@@ -43,6 +43,20 @@ REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {
     "random-walk": random_walk.MICRO,
     "weakclip": MICRO,
 }
+PAPER_CAMS: dict[str, MaskerSpec] = {
+    "cam": CAM(),
+    "clip-es": clip_es.ClipES(),
+    "clims": clims.VOC,
+    "maskclip": maskclip.MaskCLIP(),
+}
+"""The same sources as published, for photographs."""
+PAPER_REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {
+    "alone": Keep(background=OTSU),
+    "caa": CAA(background=OTSU),
+    "pamr": PAMR(),
+    "random-walk": random_walk.RandomWalk(),
+    "weakclip": PAPER,
+}
 CONTAINED = {("clip-es", "caa")}
 """Cells that would apply a step twice."""
 
@@ -52,7 +66,8 @@ REFERENCE = ("maskclip", "weakclip")
 def _cell(cam: str, refinement: str) -> Variant:
     return Variant(
         name=f"{cam}-{refinement}",
-        config=Method(cam=CAMS[cam], refinement=REFINEMENTS[refinement]),
+        config=MethodRow(cam=CAMS[cam], refinement=REFINEMENTS[refinement]),
+        paper=MethodRow(cam=PAPER_CAMS[cam], refinement=PAPER_REFINEMENTS[refinement]),
     )
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from baselines import clims, clip_es, maskclip, random_walk
 from baselines.backbone import Backbone
-from baselines.caa import CAA
 from baselines.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, GradCAM
 from baselines.denseclip import DENSECLIP, DENSECLIP_MICRO
 from baselines.maskclip import MaskCLIP
 from baselines.random_walk import RandomWalk
-from baselines.refinement import CRF, MICRO_CRF, MICRO_PAMR, PAMR
+from weakclip.stages.caa import CAA
+from weakclip.stages.refine import CRF, MICRO_CRF, MICRO_PAMR, PAMR
 from weakclip.stages.seeds import Affinity
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from baselines.backbone import (
     count_parameters,
 )
 from baselines.descent import Descent, descend
-from baselines.images import check_batch
 from weakclip.ops.cam import grad_cam
+from weakclip.stages.batches import check_batch
 from weakclip.training.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:

@@ -27,13 +27,13 @@ from baselines.clims_losses import CLIMS_COCO, CLIMS_VOC, CLIMSLosses, clims_ter
 from baselines.clims_network import CLIMSNetwork
 from baselines.clims_views import CropViews, draw_crop
 from baselines.descent import Descent, descend
-from baselines.images import check_batch, resize_images
 from weakclip.clip.names import (
     CLIMS_COCO_BACKGROUND,
     CLIMS_COCO_NAMES,
     CLIMS_VOC_BACKGROUND,
     CLIMS_VOC_NAMES,
 )
+from weakclip.stages.batches import check_batch, resize_images
 from weakclip.stages.seeds import encode_texts
 from weakclip.training.views import normalise_images
 

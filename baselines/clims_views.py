@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from baselines.backbone import MEAN, STD
-from baselines.images import resize_images
 from weakclip.ops.shapes import dims
+from weakclip.stages.batches import resize_images
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:

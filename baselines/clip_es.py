@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.images import check_batch, resize_images, whole_patches
 from weakclip.clip.names import (
     CLIP_ES_COCO_BACKGROUND,
     CLIP_ES_COCO_NAMES,
@@ -26,6 +25,7 @@ from weakclip.clip.names import (
     CLIP_ES_VOC_NAMES,
 )
 from weakclip.ops.cam import normalise_cam
+from weakclip.stages.batches import check_batch, resize_images, whole_patches
 from weakclip.stages.seeds import Affinity, SoftmaxGradCAM, class_activation_maps, encode_texts
 from weakclip.training.views import normalise_images
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from baselines.refinement import BackgroundRule, Fixed, Power
 from weakclip.crf.dense import CLIP_ES, CRFConfig, dense_crf
 from weakclip.labels import IGNORE
 from weakclip.ops.shapes import dims
+from weakclip.stages.refine import BackgroundRule, Fixed, Power
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.images import check_batch
 from baselines.templates import MASKCLIP_85
 from weakclip.ops.cam import normalise_cam, present_softmax
+from weakclip.stages.batches import check_batch
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:

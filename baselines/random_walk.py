@@ -28,7 +28,11 @@ from baselines.backbone import (
     count_parameters,
 )
 from baselines.descent import Descent, descend
-from baselines.refinement import (
+from weakclip.crf.dense import PSA, CRFConfig, build_lattices, dense_crf
+from weakclip.labels import BACKGROUND, IGNORE
+from weakclip.ops.shapes import dims
+from weakclip.ops.walk import Offset, disc_offsets, pair_values, random_walk
+from weakclip.stages.refine import (
     MICRO_CRF,
     BackgroundRule,
     Otsu,
@@ -38,10 +42,6 @@ from baselines.refinement import (
     on_known_labels,
     with_background,
 )
-from weakclip.crf.dense import PSA, CRFConfig, build_lattices, dense_crf
-from weakclip.labels import BACKGROUND, IGNORE
-from weakclip.ops.shapes import dims
-from weakclip.ops.walk import Offset, disc_offsets, pair_values, random_walk
 from weakclip.training.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:

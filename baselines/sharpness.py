@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 import torch
 
-from baselines.images import resize_images
 from weakclip.ops.shapes import dims
+from weakclip.stages.batches import resize_images
 from weakclip.stages.seeds import encode_texts, image_logits
 from weakclip.training.views import normalise_images
 

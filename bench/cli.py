@@ -32,7 +32,7 @@ from bench.runs.worker import Site, Worker
 from bench.search.report import write_search
 from bench.search.sweep import Search, SearchWorkbench, run_search
 from bench.stats.compare import compare
-from bench.studies.preset import PRESETS, load_preset, study_for
+from bench.studies.preset import load_preset, study_for
 from bench.studies.study import known_studies, load_study
 from bench.tasks import task
 from weakclip.config import MICRO
@@ -83,7 +83,7 @@ def _list(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
-    preset = one_of("preset", options.preset, PRESETS)
+    preset = flags.preset_of(options)
     studies = [study_for(study, preset) for study in _studies(options.studies)]
     device = flags.device_of(options.device)
     store = Store(options.out or _default_out(preset))
@@ -160,7 +160,7 @@ def _status(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _search(options: argparse.Namespace, _: Sequence[str]) -> int:
-    preset = one_of("preset", options.preset, PRESETS)
+    preset = flags.preset_of(options)
     if options.trials < 1:
         raise BenchError(f"--trials: expected 1 or more, got {options.trials}")
     bench = _site(options, flags.device_of(options.device)).prepare(preset)
@@ -219,7 +219,7 @@ def _gallery(options: argparse.Namespace, _: Sequence[str]) -> int:
     study = load_study(options.study)
     for name in options.variants:
         study.select((name,))  # an unknown name ends here, before any training
-    preset = one_of("preset", options.preset, PRESETS)
+    preset = flags.preset_of(options)
     workbench = task.prepare(
         preset, data_root=options.data_root, device=flags.device_of(options.device),
         artifacts=options.artifacts,
@@ -317,4 +317,4 @@ def _interrupt(*_: object) -> None:
 
 def _default_out(preset: str) -> Path:
     """Only the default preset writes into the committed results."""
-    return RESULTS if preset == DEFAULT_PRESET else ARTIFACTS / preset
+    return RESULTS if preset == DEFAULT_PRESET else ARTIFACTS / preset.partition("+")[0]

@@ -14,7 +14,7 @@ import torch
 from bench.errors import BenchError, unknown
 from bench.runs.plan import OnExisting
 from bench.runs.queue import HEARTBEAT
-from bench.studies.preset import PRESETS
+from bench.studies.preset import PRESETS, load_preset
 from weakclip.training.execution import Precision
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ def _add_run_flags(run: argparse.ArgumentParser) -> None:
     add = run.add_argument
     add("studies", nargs="+", metavar="STUDY", help="names as `list` shows them, or `all`")
     add("--preset", default=DEFAULT_PRESET, help=f"one of: {', '.join(PRESETS)}")
+    add("--set", nargs="+", default=[], metavar="PATH=VALUE",
+        help="change the preset, e.g. recipe.iterations=500 scales=[1.0] splits.val=train; the "
+        "runs make a study of their own, <study>-set-<hash>")  # fmt: skip
     add("--out", type=Path, help="records and tables; default: results, or artifacts/<preset> "
         "for a preset other than the default")  # fmt: skip
     add("--seeds", nargs="+", metavar="N", help="default: those of the study")
@@ -169,6 +172,18 @@ def storage_of(options: argparse.Namespace) -> str:
     if options.heartbeat < 1:
         raise BenchError(f"--heartbeat: expected 1 second or more, got {options.heartbeat}")
     return str(options.storage or (options.artifacts / JOURNAL).as_posix())
+
+
+def preset_of(options: argparse.Namespace) -> str:
+    """Return the name of the preset with what `--set` changes of it.
+
+    Raises:
+        BenchError: If there is no such preset, or nothing of that name to change.
+    """
+    base = one_of("preset", options.preset, PRESETS)
+    name = "+".join([base, *getattr(options, "set", [])])
+    load_preset(name)
+    return name
 
 
 def seeds_of(words: Sequence[str]) -> tuple[int, ...]:

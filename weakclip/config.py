@@ -11,10 +11,11 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from weakclip.crf.dense import WEAKCLIP_TRAIN, CRFConfig
+from weakclip.description import IMPLIED
 
 # --- slot `prompt` -------------------------------------------------------------------------------
 
@@ -175,11 +176,29 @@ class CrossEntropy:
     matching_weight: float = 0.4
 
 
+# --- slot `tap_scale` ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawTaps:
+    """The frozen features reach the adapter as the tower gives them, as in the paper."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandardTaps:
+    """Every channel of the frozen features at mean 0 and deviation 1 over the training images.
+
+    A small tower has channels whose mean is several times their deviation; a decoder without norms
+    hardly trains on them (`docs/log.md`). The statistics need no labels.
+    """
+
+
 PromptSlot: TypeAlias = LearnableContext | FixedTemplate | TemplateEnsemble
 AdapterSlot: TypeAlias = PyramidAdapter | Resample | SingleScale
 MatchingSlot: TypeAlias = CoAttention | Cosine
 DecoderSlot: TypeAlias = TextGuidedDecoder | PlainDecoder | ScoreMapDecoder
 SupervisionSlot: TypeAlias = SeedAndBoundary | CrossEntropy
+TapScaleSlot: TypeAlias = RawTaps | StandardTaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +216,9 @@ class WeakCLIPConfig:
     """0-based blocks of the image tower whose outputs feed the pyramid, finest level first."""
     class_token: Literal["clip", "release"] = "clip"
     """`release` adds the class embedding twice at the class-token position, as its code does."""
+    tap_scale: TapScaleSlot = field(default=RawTaps(), metadata={IMPLIED: StandardTaps()})
+    """What is done to the frozen features before the adapter. Descriptions that do not name the
+    slot are older than it; what they describe was trained on standardised taps."""
     drop_path: float = 0.0
     """Largest stochastic-depth rate in the frozen image tower while training (release: 0.1)."""
 
@@ -229,6 +251,7 @@ MICRO = WeakCLIPConfig(
     decoder=TextGuidedDecoder(channels=48, classifier_std=0.1, score_scale=10.0, dropout=0.0),
     supervision=SeedAndBoundary(grid=32, matching_size="grid"),
     taps=(1, 2, 3, 5),
+    tap_scale=StandardTaps(),
 )
 """The paper's structure at the size of the embedded micro-CLIP (6 blocks, 128 px).
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.cost.load import Work
-    from bench.tasks.maps import Sizes
     from weakclip.config import WeakCLIPConfig
+    from weakclip.stages.maps import Sizes
 
 CATALOGUE = "baselines.catalogue"
 """Module of the rivals, loaded by name as studies are."""

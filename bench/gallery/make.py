@@ -9,25 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from bench.errors import BenchError
 from bench.gallery.index import FILE, FOLDER, GalleryIndex, Shown, index_text
 from bench.gallery.pictures import cam_picture, error_picture, image_picture, mask_picture
 from bench.runs.provenance import checkout_state
 from bench.runs.store import write_atomically
-from bench.tasks.bank import BankBatches
-from bench.tasks.maps import CHUNK
-from bench.tasks.task import make_cams
-from weakclip.config import SeedAndBoundary, WeakCLIPConfig
-from weakclip.data.read.voc import voc_ids
-from weakclip.network.build import build_model
+from weakclip.config import WeakCLIPConfig
 from weakclip.ops.confusion import class_counts, miou
-from weakclip.training.loop import fit
-from weakclip.training.losses import build_supervision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.studies.study import Study
-    from bench.tasks.task import CartoonWorkbench
+    from bench.tasks.task import ImageWorkbench
 
 SPLIT = "train"
 LIMIT = 6_000_000
@@ -57,7 +50,7 @@ class GalleryRequest:
 
 def make_gallery(
     request: GalleryRequest,
-    workbench: CartoonWorkbench,
+    workbench: ImageWorkbench,
     root: Path,
     *,
     report: Callable[[str, int, int], None],
@@ -83,7 +76,7 @@ def make_gallery(
     scores = {name: image_scores(pred, workbench) for name, pred in masks.items()}
     first = scores[request.variants[0]]
     chosen = {
-        "typical": typical_images(first, workbench.train.image_labels),
+        "typical": typical_images(first, workbench.images["pseudo"].image_labels),
         "worst": first.argsort(stable=True)[: request.worst].tolist(),
     }
     pictures, shown = _pictures(workbench, chosen, masks, scores)
@@ -93,40 +86,31 @@ def make_gallery(
 
 
 def train_masks(
-    workbench: CartoonWorkbench,
+    workbench: ImageWorkbench,
     config: WeakCLIPConfig,
     seed: int,
     *,
     report: Callable[[int, int], None],
-) -> Tensor:
-    """Train a configuration as a run does and return its masks of `train`, (N, H, W), int64.
+) -> list[Tensor]:
+    """Train a configuration as a run does and return its masks of `pseudo`, (H, W) int64 each.
 
     The masks are those of the task `train-pseudo`: tags known, no dense CRF.
     """
-    bank, _ = workbench.features(config)
-    recipe, spec = workbench.preset.recipe, config.supervision
-    torch.manual_seed(seed)
-    model = build_model(config, workbench.clip, workbench.class_names, seed=seed)
-    crf = spec.crf if isinstance(spec, SeedAndBoundary) else None
-    batches = BankBatches(bank, batch_size=recipe.batch_size, seed=seed, crf=crf)
-    fit(model, build_supervision(spec, config.tau), batches, recipe, report=report)
-    features, split = bank.plain(), workbench.train
-    known = F.pad(split.image_labels, (1, 0), value=True)[:, :, None, None]
-    masks = []
-    with torch.no_grad():
-        text = model.text()
-        for start in range(0, len(split.images), CHUNK):
-            rows = slice(start, start + CHUNK)
-            logits = model(features.select(rows), text=text).logits
-            logits = F.interpolate(logits, split.size, mode="bilinear", align_corners=False)
-            masks.append((logits.softmax(1).cpu() * known[rows]).argmax(1))
-    return torch.cat(masks)
+    fitted = workbench.fitted(config, seed, {}, report)
+    count = len(workbench.images["pseudo"])
+    found = dict(workbench.masks(fitted, "pseudo", range(count)))
+    return [found[index][0].long() for index in range(count)]
 
 
-def image_scores(pred: Tensor, workbench: CartoonWorkbench) -> Tensor:
+def image_scores(pred: Sequence[Tensor], workbench: ImageWorkbench) -> Tensor:
     """Return the mIoU of each image over the classes present or predicted in it, (N,)."""
-    counts = class_counts(pred, workbench.train.gt_masks, len(workbench.class_names))
-    return miou(counts)
+    classes, truth = len(workbench.class_names), workbench.truth("pseudo", range(len(pred)))
+    return torch.stack(
+        [
+            miou(class_counts(mask[None], gt[None], classes)[0])
+            for mask, gt in zip(pred, truth, strict=True)
+        ]
+    )
 
 
 def typical_images(scores: Tensor, image_labels: Tensor) -> list[int]:
@@ -162,30 +146,31 @@ def _config(name: str, config: object) -> WeakCLIPConfig:
 
 
 def _pictures(
-    workbench: CartoonWorkbench,
+    workbench: ImageWorkbench,
     chosen: dict[str, list[int]],
-    masks: dict[str, Tensor],
+    masks: dict[str, list[Tensor]],
     scores: dict[str, Tensor],
 ) -> tuple[dict[str, bytes], list[Shown]]:
-    split, preset = workbench.train, workbench.preset
-    names = voc_ids(workbench.root, SPLIT)
-    cams = make_cams(workbench.clip, split, preset.source, preset.template, workbench.device)
+    data = workbench.images["pseudo"]
+    names = [PurePosixPath(name).stem for name in data.files.names]
+    cams, seeds = workbench.clip_maps("pseudo"), workbench.seeds("pseudo")
+    seed_of = dict(zip(seeds.indices, range(len(seeds)), strict=True))
     pictures: dict[str, bytes] = {}
     shown = []
     for why, rows in chosen.items():
         for row in rows:
-            image, gt = split.images[row], split.gt_masks[row]
+            image, (gt,) = data.image(row), workbench.truth("pseudo", (row,))
             drawn = {
                 "image.webp": image_picture(image),
                 "cam.webp": cam_picture(image, cams[row]),
-                "seed.png": mask_picture(workbench.seeds[row]),
+                "seed.png": mask_picture(seeds[seed_of[row]]),
                 "gt.png": mask_picture(gt),
             }
             for name, pred in masks.items():
                 drawn[f"mask-{name}.png"] = mask_picture(pred[row])
                 drawn[f"error-{name}.png"] = error_picture(pred[row], gt)
             pictures |= {f"{names[row]}-{what}": content for what, content in drawn.items()}
-            tags = zip(workbench.class_names[1:], split.image_labels[row], strict=True)
+            tags = zip(workbench.class_names[1:], data.image_labels[row], strict=True)
             shown.append(
                 Shown(
                     name=names[row],
@@ -199,7 +184,7 @@ def _pictures(
 
 
 def _index(
-    request: GalleryRequest, workbench: CartoonWorkbench, shown: Sequence[Shown]
+    request: GalleryRequest, workbench: ImageWorkbench, shown: Sequence[Shown]
 ) -> GalleryIndex:
     commit, dirty = checkout_state()
     return GalleryIndex(

@@ -26,10 +26,13 @@ from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.world import WorldConfig
 from bench.studies.preset import CARTOON
-from bench.tasks.task import CartoonWorkbench, make_cams
+from bench.tasks.task import open_workbench
 from weakclip.config import MICRO, CrossEntropy
 from weakclip.labels import BACKGROUND, IGNORE
 from weakclip.ops.confusion import class_counts, miou
+from weakclip.stages.kept_seeds import ensure_seeds
+from weakclip.stages.maps import CLIPMaps, ensure_maps
+from weakclip.stages.method import Fitted
 from weakclip.stages.seeds import Affinity, OtsuBand, PatchSoftmax, SoftmaxGradCAM
 from weakclip.training.views import normalise_images
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.studies.workbench import Counts
+    from bench.tasks.task import ImageWorkbench
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.stages.seeds import CAMSource
 
@@ -76,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/gates.json"))
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    bench = CartoonWorkbench(CARTOON, None, torch.device("cpu"), args.artifacts)
+    bench = open_workbench(CARTOON, None, torch.device("cpu"), args.artifacts)
     cams = {name: best_threshold(bench, source) for name, source in SOURCES.items()}
     gates = [recognition(bench.clip), localisation(cams), ceiling(bench)]
     gates += [refinement(bench, cams["patch softmax"]), rival(cams)]
@@ -135,7 +139,7 @@ def localisation(cams: dict[str, float]) -> Gate:
     )
 
 
-def ceiling(bench: CartoonWorkbench) -> Gate:
+def ceiling(bench: ImageWorkbench) -> Gate:
     """G3: the same network trained on the ground truth of `train`, longer and on more views.
 
     The losses are cross-entropy and matching: seeding and boundary losses are made for seeds with
@@ -143,10 +147,11 @@ def ceiling(bench: CartoonWorkbench) -> Gate:
     """
     longer = replace(bench.preset.recipe, iterations=CEILING * bench.preset.recipe.iterations)
     preset = replace(bench.preset, recipe=longer, views=CEILING_VIEWS)
-    annotated = CartoonWorkbench(preset, bench.root, bench.device, bench.artifacts)
-    annotated.seeds = bench.train.gt_masks.to(torch.uint8)
-    config = replace(MICRO, supervision=CrossEntropy())
-    scores = _scores(annotated.run(config, 0, report=_quiet).counts)
+    training = preset.training(replace(MICRO, supervision=CrossEntropy()))
+    network = training.build(bench.setting)
+    network.fit_on_seeds(bench.images["train"], Annotation(bench), seed=0, report=_quiet)
+    fitted = Fitted(bench.clip_maps("train"), network)
+    scores = _scores(bench.score(fitted, "ceiling", {}).counts)
     return Gate(
         name=f"G3 WeakCLIP trained on ground truth, {CEILING} x the steps, cross-entropy",
         rule=">= 80 mIoU on train, >= 70 on val",
@@ -155,16 +160,20 @@ def ceiling(bench: CartoonWorkbench) -> Gate:
     )
 
 
-def refinement(bench: CartoonWorkbench, oracle: float) -> Gate:
+def refinement(bench: ImageWorkbench, oracle: float) -> Gate:
     """G4: the network trained on its own seeds, against those seeds."""
     settled = OtsuBand(width=0.0)  # the band closed: every pixel decided
-    closed = CartoonWorkbench(
-        replace(bench.preset, rule=settled), bench.root, bench.device, bench.artifacts
+    train, maps = bench.images["train"], bench.clip_maps("train")
+    closed = ensure_seeds(maps, train, settled, bench.setting)
+    seeds = float(
+        miou(_counts({i: closed[place] for place, i in enumerate(closed.indices)}, bench))
     )
-    seeds = float(miou(_counts(closed.seeds.long(), bench)))
-    decided = bench.seeds != IGNORE
-    sure = bench.seeds.long()[decided & (bench.train.gt_masks != IGNORE)]
-    truth = bench.train.gt_masks[decided & (bench.train.gt_masks != IGNORE)]
+    kept = bench.seeds("train")
+    labels = torch.stack([kept[place] for place in range(len(kept))])
+    annotated = torch.stack(bench.truth("train", kept.indices))
+    decided = labels != IGNORE
+    judged = decided & (annotated != IGNORE)
+    sure, truth = labels[judged], annotated[judged]
     scores = _scores(bench.run(MICRO, 0, report=_quiet).counts)
     gain = scores["train-pseudo"] - max(seeds, oracle)
     return Gate(
@@ -190,20 +199,50 @@ def rival(cams: dict[str, float]) -> Gate:
     )
 
 
-def best_threshold(bench: CartoonWorkbench, source: CAMSource) -> float:
+def best_threshold(bench: ImageWorkbench, source: CAMSource) -> float:
     """MIoU on `train` of a CAM at its best threshold: an oracle, it looks at the ground truth."""
-    cams = make_cams(bench.clip, bench.train, source, bench.preset.template, bench.device)
-    size = bench.train.images.shape[-2:]
-    strength, label = F.interpolate(cams, size, mode="bilinear").max(dim=1)
+    train = bench.images["train"]
+    spec = CLIPMaps(source=source)
+    maps = ensure_maps(spec, bench.setting, train, seed=0, report=_quiet)
+    strongest = [
+        F.interpolate(cam[None], train.image(i).shape[1:], mode="bilinear")[0].max(dim=0)
+        for i, cam in enumerate(maps)
+    ]
     scores = [
-        float(miou(_counts((label + 1).where(strength > threshold, BACKGROUND), bench)))
+        float(
+            miou(
+                _counts(
+                    {
+                        i: (label + 1).where(strength > threshold, BACKGROUND)
+                        for i, (strength, label) in enumerate(strongest)
+                    },
+                    bench,
+                )
+            )
+        )
         for threshold in THRESHOLDS
     ]
     return max(scores)
 
 
-def _counts(pred: Tensor, bench: CartoonWorkbench) -> Tensor:
-    return class_counts(pred, bench.train.gt_masks, len(bench.class_names)).sum(dim=0)
+class Annotation:
+    """The annotated masks of `train` in the place of seeds."""
+
+    def __init__(self, bench: ImageWorkbench) -> None:
+        self._bench = bench
+        self.indices = tuple(bench.images["train"].tagged)
+        self.key = "annotation-" + bench.images["train"].key
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Tensor:
+        return self._bench.truth("train", (self.indices[position],))[0]
+
+
+def _counts(masks: dict[int, Tensor], bench: ImageWorkbench) -> Tensor:
+    pred, truth = torch.stack(list(masks.values())), torch.stack(bench.truth("train", list(masks)))
+    return class_counts(pred, truth, len(bench.class_names)).sum(dim=0)
 
 
 def _scores(counts: dict[str, Counts]) -> dict[str, float]:

@@ -25,7 +25,7 @@ from bench.runs.provenance import measured_with
 from bench.runs.store import write_atomically
 from bench.stats.statistics import paired_difference, pooled_miou
 from bench.studies.preset import CARTOON, SMOKE
-from bench.tasks.task import CartoonWorkbench
+from bench.tasks.task import open_workbench
 from weakclip.config import MICRO, SeedAndBoundary, SingleScale
 
 if TYPE_CHECKING:
@@ -60,11 +60,13 @@ class Line:
 
 def preset_at(side: int, preset: Preset = CARTOON) -> Preset:
     """A preset with images of `side` pixels, in the world of choices."""
+    drawn = preset.generated
+    assert drawn is not None
     return replace(
         preset,
-        world=replace(preset.world, size=side),
+        generated=replace(drawn, world=replace(drawn.world, size=side), seed=WORLD_SEED),
         framing=replace(preset.framing, size=side),
-        world_seed=WORLD_SEED,
+        max_side=side,
     )
 
 
@@ -77,8 +79,8 @@ def configs_at(side: int) -> tuple[WeakCLIPConfig, WeakCLIPConfig]:
 
 def measure(preset: Preset, seeds: Sequence[int], artifacts: Path) -> Line:
     """Train both networks with every seed and compare them."""
-    bench = CartoonWorkbench(preset, None, torch.device("cpu"), artifacts)
-    side = preset.world.size
+    bench = open_workbench(preset, None, torch.device("cpu"), artifacts)
+    side = preset.max_side
     full, coarse = (
         [bench.run(config, seed, report=lambda step, total: None) for seed in seeds]
         for config in configs_at(side)

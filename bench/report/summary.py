@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench.report.markup import Cell, Summary, signed_interval
 from bench.stats.effects import main_tasks, tasks_of
 from bench.stats.statistics import spread
-from bench.studies.method import Method
+from bench.studies.method import MethodRow
 from bench.studies.slots import COMPONENTS, differing_slots, mark, slot_names
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _mark_columns(study: Study) -> list[Column]:
 
     def text(config: Config, slot: str) -> str:
         value = getattr(config, slot)
-        if isinstance(config, Method):
+        if isinstance(config, MethodRow):
             return type(value).__name__.removesuffix("Config")
         return mark(value, getattr(reference, slot))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from bench.runs.lease import FileLock
+from weakclip.data.artifacts import FileLock
 
 if TYPE_CHECKING:
     from pathlib import Path

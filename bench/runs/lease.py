@@ -6,16 +6,12 @@ machines there is none, so a worker leaves a sign of life in the database every 
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -25,51 +21,6 @@ class Lease(Protocol):
 
     def end(self) -> None:
         """Let go of it."""
-
-
-class FileLock:
-    """An exclusive lock on a file, gone when it is ended or its process is."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: int | None = None
-
-    def take(self, *, wait: bool) -> bool:
-        """Lock, and say whether that worked; with `wait` it does, sooner or later."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            return False
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        """Unlock; the file stays."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def end(self) -> None:
-        """Remove the file and unlock."""
-        self._path.unlink(missing_ok=True)
-        self.release()
-
-
-@contextmanager
-def making(product: Path) -> Iterator[None]:
-    """Hold the lock of what takes long to make, so that others wait for it and do not make it too.
-
-    Look again inside whether it is there. The lock file stays beside the product.
-    """
-    lock = FileLock(product.with_name(f"{product.name}.lock"))
-    lock.take(wait=True)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class Pulse:

@@ -31,8 +31,9 @@ from optuna.trial import TrialState, create_trial
 
 from bench.errors import BenchError
 from bench.runs.journal import JournalLock
-from bench.runs.lease import FileLock, Pulse
+from bench.runs.lease import Pulse
 from bench.runs.ticket import Entry, Ticket, deaths_of, given_up, is_duplicate, latest_of
+from weakclip.data.artifacts import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

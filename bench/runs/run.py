@@ -59,15 +59,21 @@ class Monitor(Protocol):
 
 def carry_out(
     job: Job, run: PlannedRun, report: Callable[[int, int], None]
-) -> tuple[PackedRun, str]:
-    """Run and score, and return the files of the run, and the traceback if it raised."""
+) -> tuple[PackedRun, str, Callable[[], None] | None]:
+    """Run and score.
+
+    Returns:
+        The files of the run, the traceback if it raised, and what is to be called once the record
+        is safe.
+    """
     started = utc_now()
     try:
         outcome = job.workbench.run(run.variant.config, run.seed, report=report)
-        return pack(_succeeded(job, run, started, outcome), _arrays(outcome)), ""
+        packed = pack(_succeeded(job, run, started, outcome), _arrays(outcome))
+        return packed, "", outcome.discard
     except Exception as error:  # recorded, and the study goes on
         record = failed(job, run, started, f"{type(error).__name__}: {error}")
-        return pack(record), traceback.format_exc()
+        return pack(record), traceback.format_exc(), None
 
 
 def summary(run: PlannedRun, record: RunRecord, seconds: float, details: str = "") -> Finished:

@@ -25,7 +25,7 @@ from bench.runs.record import conditions_id, from_json
 from bench.runs.run import Finished, Job, Monitor, carry_out, summary
 from bench.studies.preset import study_for
 from bench.studies.slots import config_id, plain_config
-from weakclip.network.checkpoints import describe
+from weakclip.description import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -149,8 +149,10 @@ class Worker:
         clock = time.perf_counter()
         report = _Report(self._queue, claim, partial(self._monitor.stepped, run))
         with _one_thread(self._site.device):
-            packed, details = carry_out(job, run, report)
+            packed, details, discard = carry_out(job, run, report)
         self._queue.finish(claim, packed, details)
+        if discard is not None:
+            discard()
         record = from_json(packed.record, where=ticket.label)
         return summary(run, record, time.perf_counter() - clock, details)
 

@@ -7,7 +7,7 @@ knows no method by name. WeakCLIP itself sits in the refinement as its configura
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from weakclip.config import WeakCLIPConfig
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
-    """Whose class activation maps, and what is made of them."""
+class MethodRow:
+    """Whose class activation maps, and what is made of them: a row of a grid."""
+
+    described_as: ClassVar[str] = "Method"
+    """Records called it so before the library had a value of that name."""
 
     cam: MaskerSpec
     refinement: RefinementSpec | WeakCLIPConfig

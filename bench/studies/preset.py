@@ -6,15 +6,24 @@ The figures of `CARTOON` were chosen on a world with another seed (77), which no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
+from bench.cartoon.vocabulary import BACKGROUND_WORDS
 from bench.cartoon.world import WorldConfig
-from bench.errors import unknown
+from bench.errors import BenchError, unknown
+from bench.studies.method import MethodRow
+from bench.studies.study import SET, load_name
 from bench.studies.transfer import study_at
-from weakclip.config import PAPER, WeakCLIPConfig
-from weakclip.crf.dense import WEAKCLIP_COCO, WEAKCLIP_VOC
+from weakclip.config import MICRO, PAPER, WeakCLIPConfig
+from weakclip.crf.dense import WEAKCLIP_COCO, WEAKCLIP_VOC, CRFConfig
+from weakclip.data.artifacts import content_key
 from weakclip.stages.inference import SCALES
+from weakclip.stages.maps import CLIPMaps
+from weakclip.stages.method import Method
+from weakclip.stages.network import SeededTraining
 from weakclip.stages.plan import (
     CLIP_ES_MAPS,
     CLIP_ES_WORDS,
@@ -23,83 +32,117 @@ from weakclip.stages.plan import (
     PAPER_PASSES,
 )
 from weakclip.stages.seeds import CAMSource, OtsuBand, PatchSoftmax, SeedRule
+from weakclip.stages.words import Words
 from weakclip.training.recipe import Recipe
 from weakclip.training.views import Framing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from bench.studies.study import Study
-    from weakclip.crf.dense import CRFConfig
-    from weakclip.stages.words import Words
+    from bench.studies.workbench import Config
+    from weakclip.stages.protocols import MaskerSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """CartoonVOC: how it is drawn, and how many images each split has."""
+
+    images: Mapping[str, int]
+    world: WorldConfig = WorldConfig(size=128)
+    seed: int = 2012
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A data set, a CLIP and a training protocol."""
+    """A data set, a CLIP and a protocol."""
 
     name: str
-    clip: str
-    splits: Mapping[str, int]
-    """Split name to number of images of the generated world."""
+    data: Literal["cartoon", "voc", "coco"]
+    splits: Mapping[str, str]
+    """Roles to names of lists: `train` is trained on, the masks of `pseudo`, some of its images,
+    are scored, and what labels images without tags on `val`. `tune` is for searches."""
     recipe: Recipe
-    source: CAMSource = PatchSoftmax()
+    crf: CRFConfig
+    """For pseudo masks at working size."""
+    clip: str
+    config: WeakCLIPConfig
+    """WeakCLIP at the size of the CLIP: the reference of studies of its parts."""
+    size: Literal["micro", "paper"]
+    """Which of the two values a part has that depends on the size of CLIP and images."""
+    source: CAMSource
+    """Maps of the frozen CLIP, for rows that name no other."""
+    words: Words
     rule: SeedRule = OtsuBand()
-    template: str = "a photo of a {}."
+    framing: Framing = Framing()
     views: int = 4
     """Fixed views per training image: itself, its mirror image, and random framings."""
-    framing: Framing = Framing(size=128, ratio=(0.75, 1.5))
-    crf: CRFConfig = MICRO_CRF
-    """For pseudo masks at image size."""
-    world: WorldConfig = WorldConfig(size=128)
-    world_seed: int = 2012
+    scales: tuple[float, ...] = SCALES
+    flip: bool = True
+    max_side: int = 512
+    """Larger images are worked on at this size; masks are scored at the size of the file."""
+    generated: Generated | None = None
+    """Of a data set that is drawn where there is no folder of it."""
+
+    def method(self, config: Config) -> Method:
+        """The method of a row: WeakCLIP on the preset's maps, or what the row says."""
+        match config:
+            case WeakCLIPConfig():
+                maps: MaskerSpec = CLIPMaps(source=self.source)
+                return Method(maps=maps, refinement=self.training(config), crf=self.crf)
+            case MethodRow():
+                refinement = config.refinement
+                if isinstance(refinement, WeakCLIPConfig):
+                    refinement = self.training(refinement)
+                return Method(maps=config.cam, refinement=refinement, crf=self.crf)
+
+    def training(self, config: WeakCLIPConfig) -> SeededTraining:
+        """WeakCLIP trained by this preset's recipe."""
+        return SeededTraining(
+            config=config,
+            recipe=self.recipe,
+            rule=self.rule,
+            framing=self.framing,
+            views=self.views,
+            view_seed=0 if self.generated is None else self.generated.seed,
+            scales=self.scales,
+            flip=self.flip,
+            tile=self.framing.size,
+        )
 
 
 CARTOON = Preset(
     name="cartoon",
-    clip="micro",
-    splits={"train": 600, "val": 600, "tune": 200},
+    data="cartoon",
+    splits={"train": "train", "pseudo": "train", "val": "val", "tune": "tune"},
     recipe=MICRO_RECIPE,
+    crf=MICRO_CRF,
+    clip="micro",
+    config=MICRO,
+    size="micro",
+    source=PatchSoftmax(),
+    words=Words(background=BACKGROUND_WORDS),
+    framing=Framing(size=128, ratio=(0.75, 1.5)),
+    scales=(1.0,),
+    flip=False,
+    max_side=128,
+    generated=Generated(images={"train": 600, "val": 600, "tune": 200}),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhotoPreset:
-    """A data set of photographs, a CLIP of photographs and the paper's protocol.
-
-    The seeds are CLIP-ES's maps of the frozen CLIP where the paper has MCTformer's.
-    """
-
-    name: str
-    data: Literal["voc", "coco"]
-    splits: Mapping[str, str]
-    """Roles to names of lists: `train` is trained on, the masks of `pseudo` are scored, and the
-    network on `val`."""
-    recipe: Recipe
-    crf: CRFConfig
-    """For pseudo masks at working size."""
-    clip: str = "ViT-B-16/openai"
-    config: WeakCLIPConfig = PAPER
-    """The reference of every study; see `bench.studies.transfer`."""
-    source: CAMSource = CLIP_ES_MAPS
-    rule: SeedRule = OtsuBand()
-    words: Words = CLIP_ES_WORDS
-    framing: Framing = Framing()
-    views: int = PAPER_PASSES
-    """Per training image: as many as it is seen, so that hardly a view comes twice."""
-    scales: tuple[float, ...] = SCALES
-    max_side: int = 512
-    """Larger images are worked on at this size; masks are scored at the size of the file."""
-
-
-VOC = PhotoPreset(
+VOC = Preset(
     name="voc",
     data="voc",
     splits={"train": "trainaug", "pseudo": "train", "val": "val"},
     recipe=Recipe(),
     crf=WEAKCLIP_VOC,
+    clip="ViT-B-16/openai",
+    config=PAPER,
+    size="paper",
+    source=CLIP_ES_MAPS,
+    words=CLIP_ES_WORDS,
+    views=PAPER_PASSES,
 )
-COCO = PhotoPreset(
+COCO = replace(
+    VOC,
     name="coco",
     data="coco",
     splits={"train": "train2014", "pseudo": "train2014", "val": "val2014"},
@@ -110,24 +153,84 @@ SMOKE = replace(
     CARTOON,
     name="smoke",
     clip="random-micro",
-    splits={"train": 8, "val": 8, "tune": 4},
     recipe=replace(CARTOON.recipe, iterations=4, batch_size=4, warmup=1, log_every=2),
+    generated=Generated(images={"train": 8, "val": 8, "tune": 4}),
 )
-_PRESETS: dict[str, Preset | PhotoPreset] = {
-    preset.name: preset for preset in (CARTOON, SMOKE, VOC, COCO)
-}
+_PRESETS: dict[str, Preset] = {preset.name: preset for preset in (CARTOON, SMOKE, VOC, COCO)}
 PRESETS = tuple(sorted(_PRESETS))
 
 
-def load_preset(name: str) -> Preset | PhotoPreset:
-    """Return a preset.
+def load_preset(name: str) -> Preset:
+    """Return a preset, changed as its name says: `voc+recipe.iterations=500+max_side=384`.
 
     Raises:
-        BenchError: If there is none of that name.
+        BenchError: If there is none of that name, it has no such value, or the value is not one.
     """
-    if name not in _PRESETS:
-        raise unknown("preset", name, PRESETS)
-    return _PRESETS[name]
+    base, *changes = name.split("+")
+    if base not in _PRESETS:
+        raise unknown("preset", base, PRESETS)
+    preset = _PRESETS[base]
+    for change in changes:
+        preset = overridden(preset, change)
+    return replace(preset, name=name)
+
+
+def overridden(preset: Preset, change: str) -> Preset:
+    """A preset with another value in one place.
+
+    Args:
+        preset: The preset.
+        change: Path and value, e.g. `recipe.iterations=500`, `scales=[1.0]`, `splits.val=train`.
+
+    Raises:
+        BenchError: If there is no such place, or the value is not of its kind.
+
+    Example:
+        >>> overridden(VOC, "recipe.iterations=500").recipe.iterations
+        500
+    """
+    path, equals, text = change.partition("=")
+    if not equals:
+        raise BenchError(f"--set {change}: expected PATH=VALUE, e.g. recipe.iterations=500")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    try:
+        found: Preset = _replaced(preset, path.split("."), value, path)
+    except (TypeError, ValueError) as error:
+        raise BenchError(f"--set {change}: {error}") from error
+    return found
+
+
+def _replaced(holder: Any, path: Sequence[str], value: object, whole: str) -> Any:  # noqa: ANN401
+    """`holder` with another value at a path of fields and keys."""
+    name, *rest = path
+    names = list(holder) if isinstance(holder, Mapping) else [each.name for each in fields(holder)]
+    if name not in names or name == "name":
+        raise unknown("setting", whole, [each for each in names if each != "name"])
+    old = holder[name] if isinstance(holder, Mapping) else getattr(holder, name)
+    if rest:
+        if not isinstance(old, Mapping) and not is_dataclass(old):
+            raise ValueError(f"{name} has no parts, so there is no {whole}")
+        new = _replaced(old, rest, value, whole)
+    else:
+        new = tuple(value) if isinstance(value, list) else value
+        new = float(new) if isinstance(old, float) and isinstance(new, int) else new
+        if type(new) is not type(old):
+            raise ValueError(f"expected {type(old).__name__} as {old!r}, got {new!r}")
+    return {**holder, name: new} if isinstance(holder, Mapping) else replace(holder, **{name: new})
+
+
+def study_name(study: str, preset: str) -> str:
+    """What a study is called with a preset: a changed preset makes a study of its own.
+
+    Example:
+        >>> study_name("components", "voc"), study_name("components", "voc+flip=false")
+        ('components', 'components-set-2a3c7d0b')
+    """
+    _, plus, changes = preset.partition("+")
+    return f"{study}{SET}{content_key(changes)[:8]}" if plus else study
 
 
 def study_for(study: Study, preset: str) -> Study:
@@ -136,5 +239,8 @@ def study_for(study: Study, preset: str) -> Study:
     Raises:
         BenchError: If the study has rows without a counterpart of that size.
     """
-    chosen = _PRESETS.get(preset)
-    return study_at(study, chosen.config) if isinstance(chosen, PhotoPreset) else study
+    if preset.partition("+")[0] not in _PRESETS:
+        return study
+    chosen = load_preset(preset)
+    sized = study if chosen.size == "micro" else study_at(study, chosen.config)
+    return replace(sized, name=study_name(load_name(study.name), preset))

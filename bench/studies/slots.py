@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
 from weakclip.config import Cosine, FixedTemplate, PlainDecoder, Resample
-from weakclip.network.checkpoints import describe, description_id
+from weakclip.description import describe, description_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

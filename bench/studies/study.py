@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 STUDIES_PACKAGE = "ablations"
 MAIN = "components"
 """The study that the main job runs; pages and the README show it first."""
+SET = "-set-"
+"""Between the name of a study and the hash of what was changed about its preset."""
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -31,6 +33,8 @@ class Variant:
 
     name: str
     config: Config
+    paper: Config | None = None
+    """The same row at the size of photographs; absent: it is derived (`bench.studies.transfer`)."""
 
     def __post_init__(self) -> None:
         _check_kebab("variant", self.name)
@@ -190,7 +194,8 @@ def load_study(name: str) -> Study:
     Raises:
         BenchError: If there is no such module, or it does not define a valid study.
     """
-    name, known = name.replace("_", "-"), known_studies()
+    asked, known = name, known_studies()
+    name = load_name(name.replace("_", "-"))
     if name not in known:
         raise unknown("study", name, known)
     module_name = f"{STUDIES_PACKAGE}.{name.replace('-', '_')}"
@@ -204,7 +209,17 @@ def load_study(name: str) -> Study:
             f"{module_name}: expected STUDY to be a bench.studies.study.Study called {name!r}, "
             f"got {got}"
         )
-    return study
+    return study if SET not in asked else replace(study, name=asked)
+
+
+def load_name(name: str) -> str:
+    """The name of a study without what a changed preset added to it.
+
+    Example:
+        >>> load_name("components-set-2a3c7d0b")
+        'components'
+    """
+    return name.partition(SET)[0]
 
 
 def _check_kebab(what: str, name: str) -> None:

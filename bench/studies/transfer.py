@@ -40,13 +40,16 @@ def transferred(
 def _rows(study: Study, base: WeakCLIPConfig) -> Iterator[Variant]:
     seen: list[WeakCLIPConfig] = []
     for row in study.rows:
+        if row.paper is not None:
+            yield Variant(name=row.name, config=row.paper, paper=row.paper)
+            continue
         if not isinstance(row.config, WeakCLIPConfig) or not isinstance(
             study.reference.config, WeakCLIPConfig
         ):
             raise BenchError(
                 f"study {study.name!r}: expected configurations of WeakCLIP, got "
                 f"{type(row.config).__name__} in row {row.name!r}, which has no counterpart at "
-                "the paper's size; run it with preset cartoon"
+                "the paper's size; give it one (`paper=`), or run it with preset cartoon"
             )
         config = transferred(row.config, study.reference.config, base)
         if config not in seen:

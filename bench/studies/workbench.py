@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bench.studies.method import Method
+    from bench.studies.method import MethodRow
     from weakclip.config import WeakCLIPConfig
 
     Counts: TypeAlias = NDArray[np.integer]
-    Config: TypeAlias = WeakCLIPConfig | Method
+    Config: TypeAlias = WeakCLIPConfig | MethodRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,8 @@ class Outcome:
     extras: dict[str, float] = field(default_factory=dict)
     """"<task>/<metric>" -> fraction, e.g. "pseudo-mask-train/oracle_miou"."""
     peak_memory_mib: float | None = None
+    discard: Callable[[], None] | None = None
+    """Removes what only had to be there until the record is written."""
 
 
 class Workbench(Protocol):

@@ -1,82 +1,84 @@
 """The tasks of the presets: from images and tags to scored pseudo masks and predictions.
 
-Three tasks per run of WeakCLIP, all from one training: `train-pseudo` scores the network's masks
-on `train` restricted to the known tags (allowed: the tags are the supervision),
-`train-pseudo-crf` the same after the dense CRF, `val-network` the network alone on `val`, without
-tags and without CRF. A `Method` has the first two. Nothing is chosen on a pixel annotation: fixed
-schedule, last step, thresholds by rule.
+Up to three tasks a run, all from one training: `train-pseudo` scores the masks of training images
+restricted to their tags (allowed: the tags are the supervision), `train-pseudo-crf` the same after
+the dense CRF, `val-network` what labels images without tags, alone and without CRF. A refinement
+that needs tags has the first two. Nothing is chosen on a pixel annotation: fixed schedule, last
+step, thresholds by rule.
+
+Every preset runs by this one file; what is done is `weakclip/stages/method.py`. Of photographs
+nothing was ever measured by this project: it has neither VOC, COCO nor a CLIP of photographs. Tests
+run those presets on small data in the real layouts.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
-from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, overload
 
 import torch
-from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from bench.cartoon.vocabulary import BACKGROUND_WORDS, DISPLAY_NAMES
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
-from bench.runs.provenance import code_id
-from bench.studies.method import Method
-from bench.studies.preset import PhotoPreset, load_preset
-from bench.studies.workbench import Tuned
-from bench.tasks.bank import Bank, BankBatches, BankSpec, ensure_bank
-from bench.tasks.maps import CHUNK, ensure_maps, fit_refinement, refined_scores
-from bench.tasks.measured import TASKS, Measured, parameter_counts, timed
-from bench.tasks.photo import PhotoWorkbench, open_photos
-from bench.tasks.split import Split, read_split, tensors_sha256
+from bench.studies.preset import load_preset
+from bench.studies.workbench import Outcome, Tuned
+from bench.tasks.counts import KeptCounts, remove
 from weakclip.clip.load import load_clip
-from weakclip.config import SeedAndBoundary, WeakCLIPConfig
-from weakclip.crf.dense import build_lattices, dense_crf
-from weakclip.network.build import build_model
-from weakclip.network.checkpoints import describe
+from weakclip.data.artifacts import code_id, content_key
+from weakclip.data.build.coco import MASKS
+from weakclip.data.read.coco import list_coco
+from weakclip.data.read.voc import list_voc
+from weakclip.description import describe
 from weakclip.ops.confusion import boundary_width, class_counts, miou
-from weakclip.stages.protocols import Setting
-from weakclip.stages.seeds import class_activation_maps, encode_texts, seeds_from
+from weakclip.stages.images import MEMORY, Memory, WorkingImages
+from weakclip.stages.kept_seeds import ensure_seeds
+from weakclip.stages.maps import ensure_maps
+from weakclip.stages.method import Fitted, class_scores, fit_method
+from weakclip.stages.protocols import Segmenter
+from weakclip.stages.size import labels_at
+from weakclip.stages.words import setting_for
 from weakclip.training.execution import REFERENCE, execution_for, full_float32
-from weakclip.training.loop import fit
-from weakclip.training.losses import build_supervision, logits_on_grid, seeding_loss, seeds_on_grid
-from weakclip.training.views import normalise_images
+from weakclip.training.memory import BatchSize, alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
-    from bench.cartoon.world import WorldConfig
     from bench.studies.preset import Preset
-    from bench.studies.workbench import Outcome
+    from bench.studies.workbench import Config
     from weakclip.clip.bundle import CLIPBundle
-    from weakclip.clip.tower import Features, ImageTower
-    from weakclip.crf.dense import Lattices
-    from weakclip.network.model import WeakCLIP
-    from weakclip.stages.seeds import CAMSource
+    from weakclip.config import WeakCLIPConfig
+    from weakclip.crf.dense import CRFConfig
+    from weakclip.data.read.tagged import TaggedFiles
+    from weakclip.stages.kept_seeds import KeptSeeds
+    from weakclip.stages.maps import KeptMaps
     from weakclip.training.execution import Execution, Precision
     from weakclip.training.recipe import Recipe
 
-IN_CACHE = 5
-"""Images whose class scores at image size the processor's cache holds."""
+TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
+WAY_OUT = "docs/data.md says where the files are published and how the folder is made"
+BATCH = 50
+"""Images scored together, unless memory holds fewer."""
+COUNTED = 8
+"""Masks counted together: as many at most are counted again after a crash."""
 
 
 def prepare(
     preset: str, *, data_root: Path | None, device: str, artifacts: Path,
     weights: Path | None = None, precision: Precision = "float32",
-) -> CartoonWorkbench | PhotoWorkbench:  # fmt: skip
+) -> ImageWorkbench:  # fmt: skip
     """The workbench of a preset; what it needs on disk is made on the first call.
 
     From then on convolutions of this process are not rounded to TF32.
 
     Args:
         preset: A name that `bench.studies.preset` knows.
-        data_root: An existing data set in VOC layout with the splits `train` and `val`; absent:
-            CartoonVOC below `artifacts`.
+        data_root: Folder of the data set; absent: CartoonVOC is drawn below `artifacts`.
         device: `cpu` or `cuda`.
         artifacts: Folder for everything that can be made again.
         weights: File of the CLIP of photographs, for a preset that has one.
@@ -85,72 +87,180 @@ def prepare(
     Raises:
         BenchError: If the preset is unknown or the data or the weights are not what they claim.
     """
-    chosen = load_preset(preset)
     full_float32()
-    place, how = torch.device(device), execution_for(torch.device(device), precision)
+    place = torch.device(device)
+    return open_workbench(
+        load_preset(preset), data_root, place, artifacts,
+        weights=weights, execution=execution_for(place, precision),
+    )  # fmt: skip
+
+
+def open_workbench(
+    preset: Preset, root: Path | None, device: torch.device, artifacts: Path,
+    *, weights: Path | None = None, execution: Execution = REFERENCE,
+) -> ImageWorkbench:  # fmt: skip
+    """The workbench of a preset value; see `prepare`."""
     try:
-        if isinstance(chosen, PhotoPreset):
-            return open_photos(chosen, data_root, weights, place, artifacts, execution=how)
-        return CartoonWorkbench(chosen, data_root, place, artifacts, execution=how)
+        splits = _splits(preset, root, artifacts)
+        clip = load_clip(preset.clip, weights=weights, device=device)
+        return ImageWorkbench(preset, splits, clip, artifacts, execution=execution)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise BenchError(str(error)) from error
 
 
-class CartoonWorkbench:
-    """Data, frozen CLIP, seeds and frozen features of a preset, and how a run uses them."""
+def _splits(preset: Preset, root: Path | None, artifacts: Path) -> dict[str, TaggedFiles]:
+    """The lists of a data set by role; CartoonVOC is drawn if there is no folder of it."""
+    drawn = preset.generated
+    if root is None and drawn is None:
+        raise BenchError(
+            f"preset {preset.name!r}: expected --data-root, the folder of {preset.data.upper()}; "
+            + WAY_OUT
+        )
+    if root is None and drawn is not None:
+        key = content_key(asdict(drawn.world), drawn.seed, dict(drawn.images))
+        root = artifacts / f"cartoonvoc-{key}"
+        ensure_voc(root, drawn.world, seed=drawn.seed, splits=dict(drawn.images))
+    assert root is not None
+    opened = {split: _read(preset, root, split) for split in set(preset.splits.values())}
+    return {role: opened[split] for role, split in preset.splits.items()}
+
+
+def _read(preset: Preset, root: Path, split: str) -> TaggedFiles:
+    """A split in the official layout: VOC's, or COCO's with masks by `weakclip data coco`."""
+    if preset.data == "coco":
+        annotations = root / "annotations" / f"instances_{split}.json"
+        files = _annotated(list_coco(annotations, root / split, masks=root / MASKS))
+    else:
+        files = list_voc(root, split)
+    if files.problems:
+        first = files.problems[0]
+        raise BenchError(
+            f"split {split!r}: {len(files.problems)} of its images cannot be used, first "
+            f"{first.name}: {first.reason}; {WAY_OUT}"
+        )
+    return files
+
+
+def _annotated(files: TaggedFiles) -> TaggedFiles:
+    """The images with an annotation, on which weakly-supervised methods are trained and scored."""
+    kept = files.image_labels.any(dim=1).nonzero()[:, 0].tolist()
+    return replace(
+        files,
+        names=tuple(files.names[index] for index in kept),
+        image_labels=files.image_labels[kept],
+        masks=tuple(files.masks[index] for index in kept),
+    )
+
+
+class ImageWorkbench:
+    """A preset's images, frozen CLIP and protocol, and how a run uses them."""
 
     tasks = TASKS
-    class_names = ("background", *DISPLAY_NAMES)
 
     def __init__(
         self,
         preset: Preset,
-        data_root: Path | None,
-        device: torch.device,
+        splits: Mapping[str, TaggedFiles],
+        clip: CLIPBundle,
         artifacts: Path,
         *,
         execution: Execution = REFERENCE,
+        memory: Memory | None = None,
     ) -> None:
-        """Read the data and make the seeds."""
-        self.preset, self.device, self.artifacts = preset, device, artifacts
+        """Take opened data; no image is read yet.
+
+        Args:
+            preset: The protocol.
+            splits: `train` (trained on), `pseudo` (its masks are scored), `val`, and `tune` for
+                searches.
+            clip: The frozen CLIP, on its device.
+            artifacts: Folder of maps, seeds, states of training and counts.
+            execution: How the network is trained and asked.
+            memory: What this process keeps of features and lattices; by default a gibibyte if
+                the training images take less than a quarter of it, and else nothing. It changes
+                no number.
+
+        Raises:
+            BenchError: If an image of a scored split has no annotated mask, no image of `train`
+                has a tag, or one of `pseudo` is not in `train`.
+        """
+        self.preset, self.clip, self.artifacts = preset, clip, artifacts
         self.execution = execution
-        self.clip = load_clip(preset.clip, device=device)
-        root = data_root
-        if root is None:
-            root = artifacts / f"cartoonvoc-{_key(preset.world, preset.world_seed, preset.splits)}"
-            ensure_voc(root, preset.world, seed=preset.world_seed, splits=dict(preset.splits))
-        self.root = root
-        self._kept: dict[tuple[object, ...], tuple[Bank, Features]] = {}
-        self._train_lattices: dict[int, Lattices] = {}
+        for role in ("pseudo", "val"):
+            files = splits[role]
+            bare = [image for image, mask in zip(files.names, files.masks, strict=True) if not mask]
+            if bare:
+                raise BenchError(
+                    f"split {preset.splits[role]!r}: expected a mask of every image, got none of "
+                    f"{len(bare)} of {len(files)}, first {bare[0]}; see `weakclip check`"
+                )
+        if not splits["train"].image_labels.any():
+            raise BenchError(f"split {preset.splits['train']!r}: no image has a tag")
+        where = {name: index for index, name in enumerate(splits["train"].names)}
+        strange = [name for name in splits["pseudo"].names if name not in where]
+        if strange:
+            raise BenchError(
+                f"split {preset.splits['pseudo']!r}: expected images of "
+                f"{preset.splits['train']!r}, which have maps; got {strange[0]} and "
+                f"{len(strange) - 1} more that are not in it"
+            )
+        self._place_in_train = [where[name] for name in splits["pseudo"].names]
+        pixels = 3 * preset.max_side**2 * len(splits["train"])
+        if memory is None:
+            memory = Memory(MEMORY if pixels <= MEMORY // 4 else 0)
+        working = {
+            id(files): WorkingImages(files, max_side=preset.max_side, patch=clip.patch_size)
+            for files in splits.values()
+        }
+        self.images = {role: working[id(files)] for role, files in splits.items()}
+        """Role of a split to its images at working size."""
+        self.setting = setting_for(
+            clip, splits["train"].classes, preset.words,
+            folder=artifacts, execution=execution, memory=memory,
+        )  # fmt: skip
+        """What a method may know beside images and tags."""
+        self.class_names = ("background", *self.setting.class_names)
 
     @property
     def protocol(self) -> dict[str, object]:
         """How the numbers are made."""
-        return {
-            "splits": dict(zip(TASKS, ("train", "train", "val"), strict=True)),
+        preset = self.preset
+        scored = tuple(preset.splits[role] for role in ("pseudo", "pseudo", "val"))
+        found: dict[str, object] = {
+            "splits": dict(zip(TASKS, scored, strict=True)),
+            "trained_on": preset.splits["train"],
             "main_tasks": ["train-pseudo", "val-network"],
             "tags_used": {"train-pseudo": True, "train-pseudo-crf": True, "val-network": False},
-            "scales": [1.0],
-            "flip": False,
-            "seeds": {**describe(self.preset.source), "rule": describe(self.preset.rule)},
+            "scales": list(preset.scales),
+            "flip": preset.flip,
+            "window": preset.framing.size,
+            "largest_side": preset.max_side,
+            "seeds": {**describe(preset.source), "rule": describe(preset.rule)},
+            "words": {"template": preset.words.template},
             "thresholds_chosen_by": "rule without ground truth",
             "checkpoint_chosen_by": "last step",
-            "recipe": asdict(self.preset.recipe),
-            "crf": {"train-pseudo-crf": repr(self.preset.crf)},
-            "views": {"per_image": self.preset.views, **asdict(self.preset.framing)},
-            "boundary_width_px": boundary_width(*self.train.size),
+            "recipe": asdict(preset.recipe),
+            "crf": {"train-pseudo-crf": repr(preset.crf)},
+            "views": {"per_image": preset.views, **asdict(preset.framing)},
+            "tap_scale": describe(preset.config.tap_scale),
             **self.execution.arithmetic,
         }
+        if preset.generated is not None:
+            side = preset.generated.world.size
+            found["boundary_width_px"] = boundary_width(side, side)
+        return found
 
     @property
     def data(self) -> dict[str, object]:
-        """Data set, splits, image counts and hashes of the image lists."""
+        """Data set, image counts and hashes of the image lists."""
+        drawn = self.preset.generated
+        world = {} if drawn is None else {"world_seed": drawn.seed, "size_px": drawn.world.size}
+        files = {role: self.images[role].files for role in ("train", "pseudo", "val")}
         return {
-            "name": "CartoonVOC",
-            "world_seed": self.preset.world_seed,
-            "size_px": self.preset.world.size,
-            "images": {"train": len(self.train.images), "val": len(self.val.images)},
-            "list_sha256": {"train": self.train.list_sha256, "val": self.val.list_sha256},
+            "name": "CartoonVOC" if self.preset.data == "cartoon" else self.preset.data,
+            **world,
+            "images": {role: len(each) for role, each in files.items()},
+            "list_sha256": {role: each.sha256 for role, each in files.items()},
         }
 
     @property
@@ -158,167 +268,107 @@ class CartoonWorkbench:
         """Which frozen CLIP."""
         return {"id": self.clip.name, "sha256": self.clip.sha256}
 
-    @cached_property
-    def train(self) -> Split:
-        """The training split."""
-        return read_split(self.root, "train")
+    def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
+        """Fit the method of a row on the tags, and score its masks and its own predictions."""
+        seconds: dict[str, float] = {}
+        fitted = self.fitted(config, seed, seconds, report)
+        return self.score(fitted, self._key(config, seed), seconds)
 
-    @cached_property
-    def val(self) -> Split:
-        """The validation split."""
-        return read_split(self.root, "val")
+    def score(self, fitted: Fitted, key: str, seconds: dict[str, float]) -> Outcome:
+        """Score the masks of a fitted method and, if it can label without tags, its predictions.
 
-    @cached_property
-    def seeds(self) -> Tensor:
-        """Seed labels of the training split, (N, H, W), uint8."""
-        return make_seeds(self.clip, self.train, self.preset, self.device)
-
-    @cached_property
-    def tune(self) -> Split:
-        """The split of searches, which no table reports."""
-        return read_split(self.root, "tune")
-
-    @cached_property
-    def tune_seeds(self) -> Tensor:
-        """Seed labels of `tune`, (N, H, W), uint8."""
-        return make_seeds(self.clip, self.tune, self.preset, self.device)
-
-    def run(
-        self, config: WeakCLIPConfig | Method, seed: int, *, report: Callable[[int, int], None]
-    ) -> Outcome:
-        """Score the masks of one configuration after training it on the tags."""
-        match config:
-            case WeakCLIPConfig():
-                return self._run_weakclip(config, seed, report)
-            case Method():
-                return self._run_method(config, seed, report)
-
-    def _run_weakclip(
-        self, config: WeakCLIPConfig, seed: int, report: Callable[[int, int], None]
-    ) -> Outcome:
-        scores = Measured(self.class_names)
-        with timed(scores.seconds, "prepare"):
-            bank, val_features = self.features(config)
-        model, curve = self._train(config, bank, seed, scores.seconds, report)
-        self._score_pseudo(scores, self._probabilities(model, bank.plain()))
-        with timed(scores.seconds, "infer"):
-            labels = [hard_labels(chunk) for chunk in self._probabilities(model, val_features)]
-        scores.add("val-network", torch.cat(labels), self.val.gt_masks)
-        return scores.outcome(parameter_counts(model), curve)
-
-    def _run_method(self, method: Method, seed: int, report: Callable[[int, int], None]) -> Outcome:
-        scores = Measured(self.class_names)
-        setting, data = self.setting, self.train.tagged
-        maps = ensure_maps(
-            method.cam, setting, data, seed=seed, folder=self.artifacts, report=report
-        )
-        scores.seconds["cam"] = maps.seconds
-        curve: list[dict[str, float]] = []
-        if isinstance(method.refinement, WeakCLIPConfig):
-            seeds = seeds_from(maps.cams, self.train.size, self.preset.rule).to(torch.uint8)
-            with TemporaryDirectory(dir=self.artifacts) as folder:
-                with timed(scores.seconds, "prepare"):
-                    bank = self._bank(method.refinement, seeds, Path(folder))
-                model, curve = self._train(method.refinement, bank, seed, scores.seconds, report)
-                self._score_pseudo(scores, self._probabilities(model, bank.plain()))
-            sizes = parameter_counts(model)
-        else:
-            with timed(scores.seconds, "refine"):
-                refined, sizes = fit_refinement(
-                    method.refinement, setting, data, maps.cams, seed=seed, report=report
-                )
-            self._score_pseudo(scores, refined_scores(refined, setting, data, maps.cams))
-        return scores.outcome({**maps.parameters, **sizes}, curve)
-
-    @property
-    def setting(self) -> Setting:
-        """What a method may know beside images and tags."""
-        return Setting(
-            clip=self.clip,
-            class_names=DISPLAY_NAMES,
-            background_words=BACKGROUND_WORDS,
-            device=self.device,
+        Args:
+            fitted: The method.
+            key: Of all that its counts depend on; a scoring that was stopped goes on under it.
+            seconds: What fitting took, by phase.
+        """
+        kept = {
+            task: KeptCounts(
+                self.artifacts / "counts" / f"{key}-{task}.bin",
+                len(self.images[role]),
+                len(self.class_names),
+            )
+            for task, role in zip(TASKS, ("pseudo", "pseudo", "val"), strict=True)
+            if role != "val" or isinstance(fitted.refinement, Segmenter)
+        }
+        self._score_pseudo(fitted, kept["train-pseudo"], kept["train-pseudo-crf"], seconds)
+        if isinstance(fitted.refinement, Segmenter):
+            self._score_network(fitted.refinement, kept["val-network"], seconds)
+        counted = [each.path for each in kept.values()]
+        leftovers = (*getattr(fitted.refinement, "files", ()), *counted)
+        return Outcome(
+            counts={task: each.counts() for task, each in kept.items()},
+            boundary={task: each.boundary() for task, each in kept.items()},
+            confusion={task: each.confusion() for task, each in kept.items()},
+            parameters=self.sizes(fitted),
+            seconds=seconds,
+            curve=list(getattr(fitted.refinement, "curve", ())),
+            discard=lambda: remove(leftovers),
         )
 
-    def features(self, config: WeakCLIPConfig) -> tuple[Bank, Features]:
-        """Frozen features of the training views, and of `val`."""
-        key = (config.taps, config.class_token, _loss_grid(config))
-        if key not in self._kept:
-            bank = self._bank(config, self.seeds, self.artifacts)
-            self._kept[key] = (bank, self._standard_features(config, bank, self.val))
-        return self._kept[key]
-
-    def _standard_features(self, config: WeakCLIPConfig, bank: Bank, split: Split) -> Features:
-        images = split.images.to(self.device)
-        features = self._tower(config)(normalise_images(images, self.clip.mean, self.clip.std))
-        return bank.standardise(features)
-
-    def _tower(self, config: WeakCLIPConfig) -> ImageTower:
-        return self.clip.image.configured(taps=config.taps, class_token=config.class_token)
-
-    def _bank(self, config: WeakCLIPConfig, seeds: Tensor, folder: Path) -> Bank:
-        if config.drop_path:
-            raise ValueError("drop_path: features of a tower with drop path cannot be kept")
-        spec, tower = self._bank_spec(config, seeds), self._tower(config)
-        return ensure_bank(folder, spec, self.train.images, seeds, self.clip, tower)
-
-    def _bank_spec(self, config: WeakCLIPConfig, seeds: Tensor) -> BankSpec:
-        return BankSpec(
-            images_sha256=tensors_sha256(self.train.images, seeds),
-            clip_sha256=self.clip.sha256,
-            taps=config.taps,
-            class_token=config.class_token,
-            grid=_loss_grid(config),
-            views=self.preset.views,
-            framing=self.preset.framing,
-            seed=self.preset.world_seed,
-        )
-
-    def _train(
+    def fitted(
         self,
-        config: WeakCLIPConfig,
-        bank: Bank,
+        config: Config,
         seed: int,
         seconds: dict[str, float],
         report: Callable[[int, int], None],
-    ) -> tuple[WeakCLIP, list[dict[str, float]]]:
-        """Train, from the last state if a training of the same was interrupted."""
-        model, recipe = self._network(config, seed), self.preset.recipe
-        parts = [describe(config), asdict(recipe), seed, bank.key, str(self.device), code_id()]
-        parts += sorted(self.execution.arithmetic.items())
-        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-        state = self.artifacts / "training" / f"{key}.pt"
-        with timed(seconds, "train"):
-            curve = self._fit(model, config, recipe, bank, seed, report, state)
-        state.unlink(missing_ok=True)
-        return model, curve
+    ) -> Fitted:
+        """The method of a row, fitted on `train`; what it took is added to `seconds`."""
+        with timed(seconds, "fit"):
+            fitted = fit_method(
+                self.preset.method(config), self.setting, self.images["train"], seed=seed,
+                report=lambda _stage, done, total: report(done, total),
+            )  # fmt: skip
+        self.images["train"].check()
+        seconds["maps"] = fitted.maps.seconds
+        return fitted
 
-    def _network(self, config: WeakCLIPConfig, seed: int) -> WeakCLIP:
-        torch.manual_seed(seed)
-        return build_model(config, self.clip, self.class_names, seed=seed)
+    def sizes(self, fitted: Fitted) -> dict[str, dict[str, int]]:
+        """Parameters of the parts of a method by component."""
+        return {**fitted.maps.parameters, **fitted.refinement.parameter_counts()}
 
-    def _fit(
+    def clip_maps(self, role: str) -> KeptMaps:
+        """The maps of the frozen CLIP that WeakCLIP's seeds are made from."""
+        maps = self.preset.method(self.preset.config).maps
+        return ensure_maps(maps, self.setting, self.images[role], seed=0, report=_silent)
+
+    def seeds(self, role: str) -> KeptSeeds:
+        """The seeds of the tagged images of a split."""
+        return ensure_seeds(self.clip_maps(role), self.images[role], self.preset.rule, self.setting)
+
+    def truth(self, role: str, indices: Sequence[int]) -> list[Tensor]:
+        """Annotated masks, (H, W) int64 each; only scoring looks at them."""
+        found = []
+        for index in indices:
+            mask = self.images[role].files.gt_mask(index)
+            if mask is None:
+                name = self.images[role].files.names[index]
+                raise BenchError(f"{name}: expected an annotated mask, got none")
+            found.append(torch.from_numpy(mask).long())
+        return found
+
+    def masks(
         self,
-        model: WeakCLIP,
-        config: WeakCLIPConfig,
-        recipe: Recipe,
-        bank: Bank,
-        seed: int,
-        report: Callable[[int, int], None],
-        state: Path | None = None,
-    ) -> list[dict[str, float]]:
-        spec = config.supervision
-        batches = BankBatches(
-            bank,
-            batch_size=recipe.batch_size,
-            seed=seed,
-            crf=spec.crf if isinstance(spec, SeedAndBoundary) else None,
+        fitted: Fitted,
+        role: str,
+        indices: Iterable[int],
+        finishes: Sequence[CRFConfig | None] = (None,),
+    ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+        """Labels at the size of the annotated mask, restricted to the tags, one for each finish."""
+        data, pseudo = self.images[role], role == "pseudo"
+        maps = _Chosen(fitted.maps, self._place_in_train) if pseudo else fitted.maps
+        found = class_scores(
+            fitted, self.setting, data, indices, finishes, batch=BatchSize(BATCH), maps=maps
         )
-        supervision = build_supervision(spec, config.tau)
-        return fit(
-            model, supervision, batches, recipe, report=report, resume=state,
-            execution=self.execution,
-        )  # fmt: skip
+        for index, scores in found:
+            if scores is None:
+                raise BenchError(
+                    f"{data.files.names[index]}: not enough memory; choose a smaller longest side"
+                )
+            (truth,) = self.truth(role, (index,))
+            size = (int(truth.shape[0]), int(truth.shape[1]))
+            labels = data.image_labels[index]
+            yield index, tuple(labels_at(each, labels, size) for each in scores)
 
     def run_on_tune(
         self,
@@ -329,114 +379,115 @@ class CartoonWorkbench:
         report: Callable[[int, float], None],
     ) -> Tuned:
         """Train on `train` and score on `tune`; see `bench.search.sweep.SearchWorkbench`."""
-        tune, bank = self.tune, self.features(config)[0]
-        size = (_loss_grid(config), _loss_grid(config))
-        seeds = self.tune_seeds.long().to(self.device)
-        features = self._standard_features(config, bank, tune)
-        model = self._network(config, seed)
-        seconds: dict[str, float] = {}
+        tune, seconds = self.images["tune"], dict[str, float]()
+        maps = self.clip_maps("train")
+        images, _ = tune.stack(range(len(tune)), self.setting.device)
+        seeds = self.seeds("tune")
+        held_out = torch.stack([seeds[place] for place in range(len(seeds))])
+        images = images[list(seeds.indices)]
+        network = replace(self.preset, recipe=recipe).training(config).build(self.setting)
 
-        def told(step: int, total: int) -> None:
-            if step % recipe.log_every and step != total:
-                return
-            model.eval()
-            with torch.no_grad():
-                with self.execution.autocast(self.device):
-                    output = model(features)
-                logits = logits_on_grid(output.logits, size)
-                report(step, float(seeding_loss(logits, seeds_on_grid(seeds, size))))
-            model.train()
+        def watched(step: int, total: int) -> None:
+            if step % recipe.log_every == 0 or step == total:
+                report(step, network.held_out_loss(images, held_out.to(images.device)))
 
-        with timed(seconds, "train"):
-            self._fit(model, config, recipe, bank, seed, told)
-        labels = [hard_labels(chunk) for chunk in self._probabilities(model.eval(), features)]
-        counts = class_counts(torch.cat(labels), tune.gt_masks, len(self.class_names))
-        return Tuned(miou=float(miou(counts.sum(dim=0))), seconds=seconds["train"])
+        with timed(seconds, "fit"):
+            network.fit(self.images["train"], maps, seed=seed, report=watched)
+        counts = self._network_counts(network, "tune")
+        remove(network.files)
+        return Tuned(miou=float(miou(counts.sum(dim=0))), seconds=seconds["fit"])
 
-    @torch.no_grad()
-    def _probabilities(self, model: WeakCLIP, features: Features) -> Iterator[Tensor]:
-        """Class probabilities at image size, (n, K, H, W), of some images after the other."""
-        text = model.text()
-        for start in range(0, len(features.global_embedding), CHUNK):
-            rows = features.select(slice(start, start + CHUNK))
-            with self.execution.autocast(self.device):
-                logits = model(rows, text=text).logits
-            yield torch.cat([
-                F.interpolate(part, self.train.size, mode="bilinear", align_corners=False)
-                .softmax(dim=1)
-                .cpu()
-                for part in torch.split(logits, IN_CACHE)
-            ])  # fmt: skip
+    def _network_counts(self, network: Segmenter, role: str) -> Tensor:
+        """(N, K, 3) of a network alone, without tags."""
+        data = self.images[role]
+        rows: dict[int, Tensor] = {}
+        for group in data.groups(range(len(data)), BATCH):
+            masks = self._predictions(network, role, group)
+            for index, mask, truth in zip(group, masks, self.truth(role, group), strict=True):
+                rows[index] = class_counts(mask[None], truth[None], len(self.class_names))[0]
+        return torch.stack([rows[index] for index in range(len(data))])
 
-    def _score_pseudo(self, scores: Measured, class_scores: Iterable[Tensor]) -> None:
-        """Score masks of `train` from class scores (n, K, H, W), before and after the CRF."""
-        known = F.pad(self.train.image_labels, (1, 0), value=True)
-        masks: list[Tensor] = []
-        refined: list[Tensor] = []
-        with timed(scores.seconds, "infer"):
-            for number, chunk in enumerate(class_scores):
-                rows = slice(number * CHUNK, number * CHUNK + len(chunk))
-                possible = chunk * known[rows, :, None, None]
-                masks.append(hard_labels(possible))
-                with timed(scores.seconds, "crf"):
-                    refined.append(self._refine(possible, known, rows))
-        scores.seconds["infer"] -= scores.seconds["crf"]
-        scores.add("train-pseudo", torch.cat(masks), self.train.gt_masks)
-        scores.add("train-pseudo-crf", torch.cat(refined), self.train.gt_masks)
+    def _predictions(self, network: Segmenter, role: str, group: Sequence[int]) -> list[Tensor]:
+        """Labels of a network alone at the sizes of the annotated masks."""
+        images, _ = self.images[role].stack(group, self.setting.device)
+        every = torch.ones(len(self.setting.class_names), dtype=torch.bool)
+        sizes = [tuple(truth.shape) for truth in self.truth(role, group)]
+        return [
+            labels_at(scores, every, (size[0], size[1]))
+            for scores, size in zip(network.probabilities(images).cpu(), sizes, strict=True)
+        ]
 
-    def _refine(self, class_scores: Tensor, known: Tensor, rows: slice) -> Tensor:
-        """Labels after the dense CRF on the tagged classes, (n, H, W); lattices are kept."""
-        images = self.train.images[rows].to(self.device)
-        if rows.start not in self._train_lattices:
-            self._train_lattices[rows.start] = build_lattices(images, self.preset.crf)
-        marginals = dense_crf(
-            images,
-            class_scores.to(self.device),
-            self.preset.crf,
-            present=known[rows],
-            lattices=self._train_lattices[rows.start],
-        )
-        return hard_labels(marginals).cpu()
+    def _key(self, config: Config, seed: int) -> str:
+        """Hash of all that the counts of a run depend on."""
+        method = self.preset.method(config)
+        images = [self.images[role].key for role in ("train", "pseudo", "val")]
+        modules = {type(part).__module__ for part in (method.maps, method.refinement)}
+        return content_key(
+            describe(method), seed, images, self.setting.key, self.execution.arithmetic,
+            code_id(*sorted(modules), __name__),
+        )  # fmt: skip
 
+    def _score_pseudo(
+        self, fitted: Fitted, plain: KeptCounts, smooth: KeptCounts, seconds: dict[str, float]
+    ) -> None:
+        """Count masks of `pseudo` before and after the CRF, image by image."""
+        missing = sorted({*plain.missing, *smooth.missing})
+        found = self.masks(fitted, "pseudo", missing, (None, self.preset.crf))
+        with timed(seconds, "score"):
+            self._count("pseudo", found, (plain, smooth))
 
-def make_cams(
-    clip: CLIPBundle, split: Split, source: CAMSource, template: str, device: torch.device
-) -> Tensor:
-    """CAMs of a split from the frozen CLIP and the tags, (N, F, h, w)."""
-    texts = encode_texts(clip, DISPLAY_NAMES, BACKGROUND_WORDS, template)
-    parts = [
-        class_activation_maps(
-            clip,
-            normalise_images(images.to(device), clip.mean, clip.std),
-            labels.to(device),
-            texts,
-            source,
-        ).cpu()
-        for images, labels in zip(
-            torch.split(split.images, CHUNK), torch.split(split.image_labels, CHUNK), strict=True
-        )
-    ]
-    return torch.cat(parts)
+    def _score_network(
+        self, network: Segmenter, kept: KeptCounts, seconds: dict[str, float]
+    ) -> None:
+        """Count the predictions of the network alone on `val`."""
+        with timed(seconds, "infer"):
+            found = (
+                (index, (mask,))
+                for group in self.images["val"].groups(kept.missing, BATCH)
+                for index, mask in zip(group, self._predictions(network, "val", group), strict=True)
+            )
+            self._count("val", found, (kept,))
+
+    def _count(
+        self,
+        role: str,
+        found: Iterable[tuple[int, tuple[Tensor, ...]]],
+        kept: Sequence[KeptCounts],
+    ) -> None:
+        """Count masks as they come, a few of one size at a time."""
+        for group in alike(found, lambda item: tuple(item[1][0].shape), COUNTED):
+            indices = [index for index, _ in group]
+            truth = torch.stack(self.truth(role, indices))
+            for place, each in enumerate(kept):
+                each.add(indices, torch.stack([masks[place] for _, masks in group]), truth)
 
 
-def make_seeds(clip: CLIPBundle, split: Split, preset: Preset, device: torch.device) -> Tensor:
-    """Seed labels of a split, (N, H, W), uint8."""
-    cams = make_cams(clip, split, preset.source, preset.template, device)
-    return seeds_from(cams, split.size, preset.rule).to(torch.uint8)
+class _Chosen(Sequence["Tensor"]):
+    """Some of the maps of a split, in an order of their own."""
+
+    def __init__(self, maps: Sequence[Tensor], places: Sequence[int]) -> None:
+        self._maps, self._places = maps, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Tensor]: ...
+    def __getitem__(self, index: int | slice) -> Tensor | Sequence[Tensor]:
+        if isinstance(index, slice):
+            return [self._maps[place] for place in self._places[index]]
+        return self._maps[self._places[index]]
 
 
-def hard_labels(scores: Tensor) -> Tensor:
-    """The class of the largest score, the first of equals: (B, K, H, W) -> (B, H, W), int64.
-
-    The same as `argmax`, which takes 2.5 times as long along an inner axis on a CPU.
-    """
-    return scores.max(dim=1).indices
-
-
-def _key(world: WorldConfig, seed: int, splits: Mapping[str, int]) -> str:
-    text = repr((asdict(world), seed, sorted(splits.items())))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+@contextmanager
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Add the wall-clock time of a block to a phase."""
+    start = time.perf_counter()
+    yield
+    seconds[phase] = round(seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
 
 
-def _loss_grid(config: WeakCLIPConfig) -> int:
-    return config.supervision.grid if isinstance(config.supervision, SeedAndBoundary) else 32
+def _silent(done: int, total: int) -> None:
+    """Say nothing."""

@@ -14,12 +14,12 @@ from baselines.random_walk import (
     affinity_loss,
     sure_labels,
 )
-from baselines.refinement import Constant, Power, with_background
 from weakclip.clip.load import load_clip
 from weakclip.crf.dense import CRFConfig
 from weakclip.labels import IGNORE
 from weakclip.ops.walk import disc_offsets
 from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.stages.refine import Constant, Power, with_background
 from weakclip.training.views import Framing
 
 OFFSETS = disc_offsets(3)

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from baselines import clims, clip_es, maskclip, random_walk
 from baselines.backbone import Backbone
-from baselines.caa import CAA
 from baselines.classifier import CAM, Classifier, GradCAM
 from baselines.confidence import ConfidentCRF
 from baselines.descent import Descent
-from baselines.refinement import CRF, PAMR, Constant, Keep, Otsu, Power
 from weakclip.clip.load import load_clip
+from weakclip.stages.caa import CAA
 from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.stages.refine import CRF, PAMR, Constant, Keep, Otsu, Power
 from weakclip.training.views import Framing
 
 if TYPE_CHECKING:

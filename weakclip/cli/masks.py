@@ -17,7 +17,8 @@ from weakclip.clip.load import load_clip
 from weakclip.data.read.folder import list_folder
 from weakclip.printable import one_line
 from weakclip.stages.masks import make_masks
-from weakclip.stages.plan import MaskPlan, SeededTraining, TrainingFree, plan_for
+from weakclip.stages.network import SeededTraining
+from weakclip.stages.plan import MaskPlan, plan_for
 from weakclip.stages.words import read_words
 from weakclip.training.execution import execution_for, full_float32
 from weakclip.training.parallel import local_rank, torchrun_processes
@@ -79,6 +80,10 @@ def add_parser(
     parser.add_argument("--max-side", type=int, help="larger images are worked on at this size")
     parser.add_argument("--tile", type=int, help="weakclip: window for large images, in pixels")
     parser.add_argument("--iterations", type=int, help="weakclip: training steps")
+    parser.add_argument("--training-batch", type=int, help="weakclip: images of a training step")
+    parser.add_argument(
+        "--scales", type=float, nargs="+", help="weakclip: image sizes that are averaged, e.g. 1.0"
+    )
     parser.add_argument(
         "--untagged",
         choices=("skip", "background"),
@@ -145,28 +150,35 @@ def _silent(phase: str, done: int, total: int) -> None:
 def _changed(plan: MaskPlan, args: argparse.Namespace) -> MaskPlan:
     """The plan with what the flags change of it."""
     words = plan.words if args.words is None else read_words(args.words, plan.words)
-    method = plan.method
-    match method:
-        case SeededTraining():
-            recipe = method.recipe
-            if args.iterations is not None:
-                warmup = min(recipe.warmup, args.iterations // 10)
-                recipe = replace(recipe, iterations=args.iterations, warmup=warmup)
-            tile = method.tile if args.tile is None else args.tile
-            method = replace(method, recipe=recipe, tile=tile)
-        case TrainingFree():
-            if args.tile is not None:
-                raise ValueError(
-                    "--tile: is for --method weakclip; clip-es asks for the score of a whole image "
-                    "(docs/data.md), so give --max-side instead"
-                )
-            if args.iterations is not None:
-                raise ValueError("--iterations: is for --method weakclip; clip-es trains nothing")
+    training = plan.method.refinement
+    if isinstance(training, SeededTraining):
+        recipe = training.recipe
+        if args.iterations is not None:
+            warmup = min(recipe.warmup, args.iterations // 10)
+            recipe = replace(recipe, iterations=args.iterations, warmup=warmup)
+        if args.training_batch is not None:
+            recipe = replace(recipe, batch_size=args.training_batch)
+        training = replace(
+            training,
+            recipe=recipe,
+            tile=training.tile if args.tile is None else args.tile,
+            scales=training.scales if args.scales is None else tuple(args.scales),
+        )
+    elif args.tile is not None:
+        raise ValueError(
+            "--tile: is for --method weakclip; clip-es asks for the score of a whole image "
+            "(docs/data.md), so give --max-side instead"
+        )
+    else:
+        for flag in ("iterations", "training_batch", "scales"):
+            if getattr(args, flag) is not None:
+                word = flag.replace("_", "-")
+                raise ValueError(f"--{word}: is for --method weakclip; clip-es trains nothing")
+    crf = plan.method.crf if args.crf else None
     return replace(
         plan,
-        method=method,
+        method=replace(plan.method, refinement=training, crf=crf),
         words=words,
-        crf=plan.crf if args.crf else None,
         max_side=plan.max_side if args.max_side is None else args.max_side,
         untagged=args.untagged,
         seed=args.seed,
@@ -177,11 +189,9 @@ def _execution(
     plan: MaskPlan, clip: CLIPBundle, precision: Literal["auto"] | Precision
 ) -> Execution:
     """What suits the device, in the precision of the flag."""
-    match plan.method:
-        case SeededTraining():
-            return execution_for(clip.image.vision.proj.device, precision)
-        case TrainingFree():
-            return execution_for(torch.device("cpu"), precision)
+    trained = isinstance(plan.method.refinement, SeededTraining)
+    device = clip.image.vision.proj.device if trained else torch.device("cpu")
+    return execution_for(device, precision)
 
 
 def _device(name: str) -> torch.device:

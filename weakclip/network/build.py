@@ -15,9 +15,11 @@ from weakclip.config import (
     LearnableContext,
     PlainDecoder,
     PyramidAdapter,
+    RawTaps,
     Resample,
     ScoreMapDecoder,
     SingleScale,
+    StandardTaps,
     TemplateEnsemble,
     TextGuidedDecoder,
 )
@@ -34,16 +36,19 @@ from weakclip.network.matching import (
 )
 from weakclip.network.model import WeakCLIP
 from weakclip.network.prompts import ContextPrompt, FixedPrompt, encode_ensemble, encode_template
+from weakclip.network.taps import StandardisedTaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.clip.tower import ImageTower
     from weakclip.config import (
         AdapterSlot,
         DecoderSlot,
         MatchingSlot,
         PromptSlot,
+        TapScaleSlot,
         WeakCLIPConfig,
     )
 
@@ -75,7 +80,7 @@ def build_model(
     with _seeded(seed, 0):
         prompt = build_prompt(config.prompt, clip, class_names)
     with _seeded(seed, 1):
-        adapter = build_adapter(config.adapter, tower.width)
+        adapter = scale_taps(config.tap_scale, build_adapter(config.adapter, tower.width), tower)
     with _seeded(seed, 2):
         matching = build_matching(config.matching, tower.embed_dim)
     with _seeded(seed, 3):
@@ -84,6 +89,20 @@ def build_model(
         (tower, clip.text), prompt=prompt, adapter=adapter, matching=matching, decoder=decoder
     )
     return model.to(tower.vision.proj.device)
+
+
+def scale_taps(spec: TapScaleSlot, adapter: nn.Module, tower: ImageTower) -> nn.Module:
+    """Return the adapter behind what `spec` does to the taps.
+
+    Statistics start at mean 0 and deviation 1; `weakclip.network.taps.set_statistics` sets them.
+    """
+    match spec:
+        case RawTaps():
+            return adapter
+        case StandardTaps():
+            return StandardisedTaps(len(tower.taps), tower.width, adapter)
+        case _:
+            assert_never(spec)
 
 
 def build_prompt(spec: PromptSlot, clip: CLIPBundle, class_names: Sequence[str]) -> nn.Module:

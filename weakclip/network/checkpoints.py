@@ -6,7 +6,6 @@ are strict: a name that is missing, left over or of another shape is told.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -21,10 +20,11 @@ from weakclip import config as kinds
 from weakclip.clip.tensors import check_names
 from weakclip.config import WeakCLIPConfig
 from weakclip.crf import dense as crf
+from weakclip.description import IMPLIED, describe, description_id
 from weakclip.network.released import load_released as load_released  # the same door for both kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from torch import Tensor
 
@@ -134,30 +134,6 @@ def load_components(path: Path, model: WeakCLIP, card: ModelCard) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def describe(value: object) -> Any:  # noqa: ANN401 (a JSON value)
-    """Return `value` as JSON types, each dataclass with its class name under `kind`.
-
-    `dataclasses.asdict` drops the class, so that two kinds with equal fields would look equal.
-
-    Raises:
-        TypeError: If a value has no JSON type.
-
-    Example:
-        >>> describe(kinds.FixedTemplate())
-        {'kind': 'FixedTemplate', 'template': 'a photo of a {}.'}
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: describe(getattr(value, field.name)) for field in fields(value)}
-        return {"kind": type(value).__name__, **parts}
-    if isinstance(value, (tuple, list)):
-        return [describe(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): describe(item) for key, item in value.items()}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(f"configuration value: expected a JSON type, got {type(value).__name__}")
-
-
 def from_description(value: object) -> Any:  # noqa: ANN401 (any kind of config)
     """The value that `describe` described; lists come back as tuples.
 
@@ -179,18 +155,17 @@ def from_description(value: object) -> Any:  # noqa: ANN401 (any kind of config)
             f"config: kind {value.get('kind')!r} with {sorted(parts)} is unknown to this version; "
             f"known: {', '.join(sorted(_KINDS))}"
         )
-    return kind(**parts)
+    implied = {
+        field.name: field.metadata[IMPLIED]
+        for field in fields(kind)
+        if IMPLIED in field.metadata and field.name not in parts
+    }
+    return kind(**parts, **implied)
 
 
 def config_id(config: WeakCLIPConfig) -> str:
     """Id of a configuration: `description_id` of its `describe`."""
     return description_id(describe(config))
-
-
-def description_id(description: Mapping[str, object]) -> str:
-    """First 12 hex digits of the SHA-256 of a description's sorted compact JSON."""
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _component_state(model: WeakCLIP) -> dict[str, Tensor]:

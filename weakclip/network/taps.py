@@ -1,8 +1,7 @@
-"""Standardised taps: every channel of the frozen features at mean 0 and deviation 1.
+"""Slot `tap_scale`: every channel of the frozen features at mean 0 and deviation 1.
 
-The taps of a small tower have channels whose mean is several times their deviation; a decoder
-without norms hardly trains on them (`docs/log.md`). The statistics need no labels. They are held
-in front of the adapter, the only part that sees the taps, and are saved with it.
+The statistics are held in front of the adapter, the only part that sees the taps, and are saved
+with it.
 """
 
 from __future__ import annotations
@@ -27,16 +26,17 @@ class StandardisedTaps(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, statistics: Tensor, adapter: nn.Module) -> None:
-        """Hold the statistics in front of an adapter.
+    def __init__(self, levels: int, width: int, adapter: nn.Module) -> None:
+        """Start with mean 0 and deviation 1, which change nothing.
 
         Args:
-            statistics: Mean and deviation of the channels of four taps, (2, 4, D).
+            levels: Number of taps.
+            width: Channels D of a tap.
             adapter: A module `adapter(taps) -> pyramid`.
         """
         super().__init__()
-        self.register_buffer("mean", statistics[0, :, :, None, None])
-        self.register_buffer("deviation", statistics[1, :, :, None, None])
+        self.register_buffer("mean", torch.zeros(levels, width, 1, 1))
+        self.register_buffer("deviation", torch.ones(levels, width, 1, 1))
         self.adapter = adapter
 
     def forward(self, taps: tuple[Tensor, ...]) -> Pyramid:
@@ -47,6 +47,22 @@ class StandardisedTaps(nn.Module):
         )
         pyramid: Pyramid = self.adapter(standard)
         return pyramid
+
+
+def set_statistics(adapter: nn.Module, batches: Iterable[Features]) -> None:
+    """Give an adapter the statistics of some features, if it standardises its taps.
+
+    Args:
+        adapter: Of a network; changed in place.
+        batches: Features of the training images; looked at only if they are needed.
+
+    Raises:
+        ValueError: If they are needed and there is no batch.
+    """
+    if isinstance(adapter, StandardisedTaps):
+        mean, deviation = tap_statistics(batches)[..., None, None]
+        adapter.mean.copy_(mean)
+        adapter.deviation.copy_(deviation)
 
 
 def tap_statistics(batches: Iterable[Features]) -> Tensor:

@@ -75,9 +75,30 @@ def confusion_matrix(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Te
         >>> confusion_matrix(pred, gt, 2).tolist()
         [[1, 0, 0], [1, 1, 0]]
     """
-    pred_mask, gt_mask = _check_masks(pred_mask, gt_mask, num_classes)
-    joint = _joint_histogram(pred_mask, gt_mask, num_classes).sum(dim=0)
-    return joint.T[:num_classes]
+    return joint_counts(pred_mask, gt_mask, num_classes).sum(dim=0)
+
+
+def joint_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
+    """Count pixels by ground-truth and predicted class of each image.
+
+    Args:
+        pred_mask: Predicted labels, (B, H, W), integers in [0, K) or `IGNORE`.
+        gt_mask: Annotated labels, (B, H, W), integers in [0, K) or `IGNORE` (dropped).
+        num_classes: K, background included.
+
+    Returns:
+        Pixels, (B, K, K + 1), int64: see `confusion_matrix`, which is their sum.
+
+    Raises:
+        ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
+    """
+    _check_shapes(pred_mask, gt_mask, num_classes)
+    pieces = 1 + gt_mask.numel() // _CACHED_PIXELS if gt_mask.device.type == "cpu" else 1
+    counts = []
+    for pred, gt in zip(pred_mask.chunk(pieces), gt_mask.chunk(pieces), strict=True):
+        pred, gt = _check_labels(pred, gt, num_classes)
+        counts.append(_joint_histogram(pred, gt, num_classes).mT[:, :num_classes])
+    return torch.cat(counts)
 
 
 def boundary_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int, *, width: int) -> Tensor:

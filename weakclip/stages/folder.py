@@ -2,10 +2,11 @@
 
 OUT/masks/a/b.png      palette PNG of the labels, at the size of the image
 OUT/preview/a/b.jpg    the image with its mask laid over it, for a look
-OUT/seeds/a/b.png      what WeakCLIP was trained on; 255 = undecided
-OUT/model.safetensors  the trained WeakCLIP
+OUT/classes.txt        label and name of each class
+OUT/network/           the trained WeakCLIP, which `weakclip.load` opens
 OUT/masks.json         all masks as COCO RLE
 OUT/run.json           how the masks were made, and what failed
+OUT/work/              maps, seeds and states of training, so that a stopped run goes on; may go
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from weakclip.data.atomic import replacing, write_text
 from weakclip.data.formats.masks import VOC_PALETTE, read_mask, void_border, write_mask
 from weakclip.data.formats.rle import write_coco_rle
 from weakclip.labels import BACKGROUND
+from weakclip.stages.predict import WEIGHTS, write_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from weakclip.data.read.tagged import TaggedFiles
+    from weakclip.stages.network import TrainedWeakCLIP
+    from weakclip.stages.plan import MaskPlan
 
+KEYS = "images.json"
+TRAINING = "training.json"
 _OPACITY = 0.55  # of a mask in a preview
 
 
@@ -54,21 +60,26 @@ class ResultFolder:
         self._stems = _stems(files.names)
 
     @property
-    def model(self) -> Path:
+    def network(self) -> Path:
         """Weights of the trained network."""
-        return self.root / "model.safetensors"
+        return self.root / "network" / WEIGHTS
 
-    def training(self, batch_size: int) -> Path:
-        """State of a training with batches of this size that was interrupted."""
-        return self.root / f"training-{batch_size}.state"
+    @property
+    def work(self) -> Path:
+        """Folder of what a stopped run goes on from."""
+        return self.root / "work"
 
     def mask(self, index: int) -> Path:
         """The mask of an image."""
         return self.root / "masks" / f"{self._stems[index]}.png"
 
-    def seeds(self, index: int) -> Path:
-        """The seed labels of an image."""
-        return self.root / "seeds" / f"{self._stems[index]}.png"
+    def lacks_mask(self, index: int) -> bool:
+        """Whether an image has no readable mask."""
+        try:
+            read_mask(self.mask(index))
+        except (ValueError, OSError):
+            return True
+        return False
 
     def preview(self, index: int) -> Path:
         """The picture for people."""
@@ -85,6 +96,31 @@ class ResultFolder:
         write_preview(self.preview(index), labels, image)
         write_labels(self.mask(index), labels)
 
+    def write_network(
+        self,
+        trained: TrainedWeakCLIP,
+        plan: MaskPlan,
+        files: TaggedFiles,
+        training: dict[str, Any],
+    ) -> None:
+        """Write a network, what is needed to ask it, and how its training went."""
+        self.network.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.network.parent / TRAINING, json.dumps(training, indent=1) + "\n")
+        write_network(self.network.parent, trained, plan, files.classes)
+
+    def read_training(self) -> dict[str, Any] | None:
+        """How the training of the network went; None if nobody knows."""
+        return _read_object(self.network.parent / TRAINING) or None
+
+    def read_keys(self) -> dict[str, str]:
+        """For each image that has been worked on, what told its file and tags from others."""
+        return {str(name): str(key) for name, key in _read_object(self.work / KEYS).items()}
+
+    def write_keys(self, keys: dict[str, str]) -> None:
+        """Write what `read_keys` reads."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        write_text(self.work / KEYS, json.dumps(keys) + "\n")
+
     def write_list(self, files: TaggedFiles) -> int:
         """Write `masks.json` of all masks that are there; returns how many regions it holds."""
 
@@ -93,6 +129,9 @@ class ResultFolder:
                 if self.mask(index).is_file():
                     yield name, read_mask(self.mask(index))
 
+        names = ("background", *files.classes)
+        legend = "".join(f"{label} {name}\n" for label, name in enumerate(names))
+        write_text(self.root / "classes.txt", legend)
         return write_coco_rle(self.root / "masks.json", masks(), files.classes)
 
     def read_run(self) -> dict[str, Any] | None:
@@ -116,6 +155,15 @@ class ResultFolder:
         write_text(self.root / "run.json", json.dumps(content, indent=1) + "\n")
 
 
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one if there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_labels(path: Path, labels: NDArray[np.uint8]) -> None:
     """Write a label map (H, W), uint8, as a palette PNG, with the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,11 +173,13 @@ def write_labels(path: Path, labels: NDArray[np.uint8]) -> None:
 def write_preview(path: Path, labels: NDArray[np.uint8], image: NDArray[np.uint8]) -> None:
     """Write an image (h, w, 3), uint8, with a label map (H, W), uint8, laid over it, as JPEG.
 
+    The picture has the proportions of the label map, and the longer side of the image.
     Classes are tinted in their colours of the palette, their outlines are white.
     """
-    height, width = image.shape[:2]
-    resized = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
-    small = np.asarray(resized)
+    scale = max(image.shape[:2]) / max(labels.shape)
+    height, width = (max(1, round(side * scale)) for side in labels.shape)
+    small = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+    image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
     mixed = (1 - _OPACITY) * image + _OPACITY * VOC_PALETTE[small]
     mixed[void_border(small) & (small != BACKGROUND)] = 255
     shown = np.where((small != BACKGROUND)[..., None], mixed, image).astype(np.uint8)

@@ -15,10 +15,11 @@ from weakclip.ops.shapes import dims
 from weakclip.training.execution import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
+    from weakclip.clip.tower import Features
     from weakclip.network.model import WeakCLIP
     from weakclip.training.execution import Execution
 
@@ -59,6 +60,7 @@ def slide_logits(
     rescale_to: tuple[int, int] | None = None,
     text: Tensor | None = None,
     batch: int = 8,
+    encode: Callable[[Tensor], Features] | None = None,
     execution: Execution = REFERENCE,
 ) -> Tensor:
     """Logits averaged over overlapping windows.
@@ -72,6 +74,7 @@ def slide_logits(
         text: What `model.text()` returned; computed once if absent.
         batch: Windows per forward pass, fewer where there are so many classes and pixels that
             their logits would pass `WINDOW_BYTES`.
+        encode: What is called for the features of normalised windows instead of `model.encode`.
         execution: Its precision is that of the network.
 
     Returns:
@@ -98,7 +101,9 @@ def slide_logits(
         chunk = places[first : first + batch]
         crops = torch.stack([images[image, :, rows, columns] for image, rows, columns in chunk])
         with execution.autocast(images.device):
-            logits = model.segment(crops, text=text)
+            features = (encode or model.encode)(crops)
+            logits = model(features, text=text).logits
+        logits = _resize(logits, (crop_height, crop_width))
         for (image, rows, columns), window in zip(chunk, logits, strict=True):
             total[image, :, rows, columns] += window
             visits[image, :, rows, columns] += 1
@@ -115,6 +120,7 @@ def multi_scale_probabilities(
     scales: Sequence[float] = SCALES,
     flip: bool = True,
     text: Tensor | None = None,
+    encode: Callable[[Tensor], Features] | None = None,
     execution: Execution = REFERENCE,
 ) -> Tensor:
     """Class probabilities averaged over scales and the mirror image.
@@ -127,6 +133,7 @@ def multi_scale_probabilities(
         scales: Factors of the image size, bilinear.
         flip: Also average over the mirrored images.
         text: What `model.text()` returned; computed once if absent.
+        encode: What is called for the features of normalised windows instead of `model.encode`.
         execution: Its precision is that of the network; probabilities are made in float32.
 
     Returns:
@@ -153,6 +160,7 @@ def multi_scale_probabilities(
                 stride=stride,
                 rescale_to=(height, width),
                 text=text,
+                encode=encode,
                 execution=execution,
             )
             probabilities = logits.softmax(dim=1)

@@ -5,56 +5,37 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from weakclip.data.formats.masks import read_mask
 from weakclip.data.read.tagged import BadImage
-from weakclip.labels import IGNORE
 from weakclip.printable import one_line
-from weakclip.stages.folder import write_labels
-from weakclip.stages.methods import CAMScorer, NetworkScorer, Scorer, refined, seeds_of, whole_tile
-from weakclip.stages.network import NetworkSpec, load_network, train_network
-from weakclip.stages.plan import SeededTraining, TrainingFree
-from weakclip.stages.size import labels_at, shrink, working_size
-from weakclip.stages.words import encode_words
+from weakclip.stages.images import WorkingImages
+from weakclip.stages.maps import ensure_maps
+from weakclip.stages.method import Fitted, class_scores, fit_method
+from weakclip.stages.network import NothingToTrainOnError, SeededTraining, TrainedWeakCLIP
+from weakclip.stages.size import labels_at
+from weakclip.stages.words import setting_for
 from weakclip.training.execution import REFERENCE
-from weakclip.training.memory import BatchSize, alike, is_out_of_memory
+from weakclip.training.memory import BatchSize
 from weakclip.training.parallel import ALONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.data.read.tagged import TaggedFiles
     from weakclip.stages.folder import ResultFolder
-    from weakclip.stages.plan import MaskPlan, MethodSpec
+    from weakclip.stages.plan import MaskPlan
     from weakclip.training.execution import Execution
     from weakclip.training.parallel import Processes
-    from weakclip.training.stream import Seeded
 
 logger = logging.getLogger(__name__)
 
 Report = Callable[[str, int, int], None]
-"""Called with (phase, done, in all); the phases are `seeds`, `training` and `masks`."""
+"""Called with (stage, done, in all); the stages are `maps`, `training` and `masks`."""
 
 _EVERY_IMAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """Errors of writing that the next image would meet as well."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """An image that waits to be worked on."""
-
-    index: int
-    size: tuple[int, int]
-    """Height and width of the file."""
-    image: Tensor
-    """At the working size, (3, h, w), uint8."""
 
 
 class MaskJob:
@@ -80,7 +61,7 @@ class MaskJob:
             folder: Where results are written; all processes must see the same.
             plan: How masks are made.
             batch_size: Images worked on together.
-            report: Told how far this process is.
+            report: Called with how far this process is.
             processes: Who shares the images.
             execution: How a network is trained and asked.
 
@@ -88,17 +69,28 @@ class MaskJob:
             ValueError: If the CLIP does not know a word, a window is too small for it, or nothing
                 is computed in the precision asked for.
         """
-        self._files, self._clip, self._folder, self._plan = files, clip, folder, plan
+        self._files, self._folder, self._plan = files, folder, plan
         self._batch, self._report = BatchSize(batch_size), report
-        self._processes, self._execution = processes, execution
-        _check_execution(plan.method, execution)
-        self._texts = encode_words(clip, files.classes, plan.words)
-        if isinstance(plan.method, SeededTraining):
-            whole_tile(plan.method, clip.patch_size)  # before hours of training
-            processes.check_batch(plan.method.recipe.batch_size)
-        self.failed: dict[str, BadImage] = {bad.name: bad for bad in files.problems}
+        self._processes = processes
+        _check_execution(plan, execution)
+        self._setting = setting_for(
+            clip, files.classes, plan.words,
+            folder=folder.work, execution=execution, processes=processes,
+        )  # fmt: skip
+        plan.method.maps.build(self._setting)  # unknown words, before anything long
+        plan.method.refinement.build(self._setting)
+        self._images = WorkingImages(files, max_side=plan.max_side, patch=clip.patch_size)
+        self._made = folder.read_keys()
+        self._other: dict[str, BadImage] = {bad.name: bad for bad in files.problems}
+        self._failed_elsewhere: dict[str, BadImage] = {}
         self.done = 0
         self.training: dict[str, Any] | None = None
+
+    @property
+    def failed(self) -> dict[str, BadImage]:
+        """Images that could not be used, by name; of all processes once `run` has ended."""
+        own = {bad.name: bad for bad in self._images.bad.values()}
+        return {**self._other, **self._failed_elsewhere, **own}
 
     @property
     def batch_size(self) -> int:
@@ -110,12 +102,12 @@ class MaskJob:
         """Images that shall have a mask."""
         if self._plan.untagged == "background":
             return list(range(len(self._files)))
-        return self._tagged
+        return self._images.tagged
 
     @property
     def missing(self) -> list[int]:
         """Those of them that have none yet."""
-        return [index for index in self.wanted if self._lacks_mask(index)]
+        return [index for index in self.wanted if self._lacks(index)]
 
     def run(self) -> None:
         """Make every mask that is missing, together with the other processes.
@@ -125,168 +117,90 @@ class MaskJob:
         Raises:
             OSError: If results cannot be written at all, e.g. on a full disk.
         """
-        mine = [index for index in self._processes.share(self.wanted) if self._lacks_mask(index)]
+        mine = [index for index in self._processes.share(self.wanted) if self._lacks(index)]
         if not any(self._processes.gather(bool(mine))):
             return
-        scorer = self._scorer()
-        if scorer is not None:
-            self._each("masks", mine, self._labels_by(scorer), self._write)
+        fitted = self._fitted(mine)
+        if fitted is not None:
+            self._write_masks(fitted, mine)
         outcomes = self._processes.gather((self.done, self.failed))
         self.done = sum(done for done, _ in outcomes)
-        self.failed = {name: bad for _, failed in outcomes for name, bad in failed.items()}
+        for _, failed in outcomes:
+            self._failed_elsewhere |= failed
+        if self._processes.first:
+            self._folder.write_keys(dict(zip(self._files.names, self._images.keys, strict=True)))
+        for bad in self.failed.values():
+            if bad.name not in self._other:
+                logger.warning("%s", one_line(f"{bad.name}: {bad.reason}"))
 
-    def _lacks_mask(self, index: int) -> bool:
-        return not self._folder.mask(index).is_file()
+    def _lacks(self, index: int) -> bool:
+        """Whether an image has no readable mask, or one of another file or of other tags."""
+        name, key = self._files.names[index], self._images.keys[index]
+        return self._made.get(name, key) != key or self._folder.lacks_mask(index)
 
-    @property
-    def _tagged(self) -> list[int]:
-        tagged: list[int] = self._files.image_labels.any(dim=1).nonzero()[:, 0].tolist()
-        return tagged
-
-    @property
-    def _device(self) -> torch.device:
-        device: torch.device = self._clip.image.vision.proj.device
-        return device
-
-    def _scorer(self) -> Scorer | None:
+    def _fitted(self, mine: list[int]) -> Fitted | None:
         """The method, ready; None if there is nothing to train on."""
-        match self._plan.method:
-            case TrainingFree() as free:
-                return CAMScorer(free, self._clip, self._texts)
-            case SeededTraining() as trained:
-                return self._network(trained)
-
-    def _network(self, method: SeededTraining) -> Scorer | None:
-        phrases = [self._plan.words.phrases(name)[0] for name in self._files.classes]
-        names = ("background", *phrases)
-        spec = NetworkSpec(
-            method=method, class_names=names, seed=self._plan.seed, execution=self._execution
-        )
-        if self._folder.model.is_file():
-            model = load_network(self._folder.model, spec, self._clip)
-            return NetworkScorer(method, self._clip, model, self._execution)
-        known = self._make_seeds(method)
-        if not known:
-            return None
-        self._report("training", 0, method.recipe.iterations)
-        model, curve, batch = train_network(
-            spec,
-            self._clip,
-            (lambda position: self._seeded(known[position]), len(known)),
-            self._folder,
-            lambda done, total: self._report("training", done, total),
-            self._processes,
-        )
-        self.training = {"images": len(known), "batch_size": batch, "losses": curve}
-        return NetworkScorer(method, self._clip, model, self._execution)
-
-    def _make_seeds(self, method: SeededTraining) -> list[int]:
-        """Write the seeds that are missing; returns the images that have some."""
-
-        def work(items: Sequence[_Item]) -> list[Tensor]:
-            images, labels = self._stack(items)
-            spec = (method.source, method.rule)
-            return list(seeds_of(self._clip, images, labels, self._texts, spec))
-
-        def write(item: _Item, seeds: Tensor) -> None:
-            write_labels(self._folder.seeds(item.index), seeds.numpy())
-
-        mine = self._processes.share(self._tagged)
-        todo = [index for index in mine if not self._folder.seeds(index).is_file()]
-        self._each("seeds", todo, work, write)
-        self._processes.wait()
-        return [index for index in self._tagged if self._folder.seeds(index).is_file()]
-
-    def _seeded(self, index: int) -> Seeded:
-        seeds = torch.from_numpy(read_mask(self._folder.seeds(index))).long()
-        height, width = seeds.shape
-        image = self._files.load(index)
-        if isinstance(image, BadImage):  # it has been readable when its seeds were made
-            self._fail(index, image.reason)
-            return torch.zeros(3, height, width, dtype=torch.uint8), seeds.fill_(IGNORE)
-        return shrink(image, (height, width)), seeds
-
-    def _labels_by(self, scorer: Scorer) -> Callable[[Sequence[_Item]], list[Tensor]]:
-        def work(items: Sequence[_Item]) -> list[Tensor]:
-            images, labels = self._stack(items)
-            scores = refined(images, scorer(images, labels), labels, self._plan.crf)
-            return [
-                labels_at(score, self._files.image_labels[item.index], item.size)
-                for item, score in zip(items, scores, strict=True)
-            ]
-
-        return work
-
-    def _write(self, item: _Item, labels: Tensor) -> None:
-        self._folder.write(item.index, labels.numpy(), item.image.permute(1, 2, 0).numpy())
-        self.done += 1
-
-    def _each(
-        self,
-        phase: str,
-        indices: Sequence[int],
-        work: Callable[[Sequence[_Item]], Sequence[Tensor]],
-        write: Callable[[_Item, Tensor], None],
-    ) -> None:
-        """Work on images in groups of one size and write each result."""
-        self._report(phase, 0, len(indices))
-        seen = 0
-        for group in alike(self._items(indices), lambda item: item.image.shape, self._batch.size):
-            for item, result in self._batch.run(work, group):
-                if result is None:
-                    self._fail(item.index, "not enough memory; choose a smaller max_side")
-                else:
-                    self._try_to_write(write, item, result)
-                seen += 1
-                bad = len(self.failed) - len(self._files.problems)
-                self._report(phase, min(seen + bad, len(indices)), len(indices))
-
-    def _try_to_write(
-        self, write: Callable[[_Item, Tensor], None], item: _Item, result: Tensor
-    ) -> None:
+        method, network = self._plan.method, self._folder.network
+        if isinstance(method.refinement, SeededTraining) and network.is_file():
+            refinement = method.refinement.build(self._setting)
+            refinement.load(network)
+            self.training = self._folder.read_training()
+            maps = ensure_maps(
+                method.maps, self._setting, self._images, seed=self._plan.seed,
+                report=lambda done, total: self._report("maps", done, total),
+                indices=self.missing,
+            )  # fmt: skip
+            return Fitted(maps, refinement)
         try:
-            write(item, result)
+            fitted = fit_method(
+                method, self._setting, self._images, seed=self._plan.seed,
+                report=self._report, indices=self.wanted,
+            )  # fmt: skip
+        except NothingToTrainOnError:
+            return None
+        if isinstance(fitted.refinement, TrainedWeakCLIP):
+            trained = fitted.refinement
+            self.training = {
+                "images": trained.trained_on,
+                "batch_size": trained.batch_size,
+                "losses": trained.curve,
+            }
+            if self._processes.first:
+                self._folder.write_network(trained, self._plan, self._files, self.training)
+            self._processes.wait()
+        return fitted
+
+    def _write_masks(self, fitted: Fitted, mine: list[int]) -> None:
+        """Label the images of this process and write each mask."""
+        finishes = (self._plan.method.crf,)
+        found = class_scores(fitted, self._setting, self._images, mine, finishes, batch=self._batch)
+        self._report("masks", 0, len(mine))
+        for seen, (index, scores) in enumerate(found, start=1):
+            if scores is None:
+                self._fail(index, "not enough memory; choose a smaller max_side")
+            else:
+                self._try_to_write(index, scores[0])
+            self._report("masks", seen, len(mine))
+
+    def _try_to_write(self, index: int, scores: Tensor) -> None:
+        images = self._images
+        size = images.sizes[index]
+        labels = labels_at(scores, self._files.image_labels[index], size)
+        try:
+            picture = images.image(index).permute(1, 2, 0).numpy()
+            self._folder.write(index, labels.numpy(), picture)
+            self.done += 1
         except OSError as error:
             if error.errno in _EVERY_IMAGE:
                 raise
-            self._fail(item.index, f"cannot be written: {error}")
-
-    def _items(self, indices: Sequence[int]) -> Iterator[_Item]:
-        for index in indices:
-            if self._files.names[index] in self.failed:
-                continue
-            item = self._load(index)
-            if isinstance(item, BadImage):
-                self._fail(index, item.reason)
-            else:
-                yield item
-
-    def _load(self, index: int) -> _Item | BadImage:
-        try:
-            image = self._files.load(index)
-            if isinstance(image, BadImage):
-                return image
-            size = (int(image.shape[1]), int(image.shape[2]))
-            target = working_size(size, self._plan.max_side, self._clip.patch_size)
-            return _Item(index, size, shrink(image, target))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return BadImage(self._files.names[index], "not enough memory; make the image smaller")
-
-    def _stack(self, items: Sequence[_Item]) -> tuple[Tensor, Tensor]:
-        images = torch.stack([item.image for item in items]).to(self._device)
-        labels = self._files.image_labels[[item.index for item in items]].to(self._device)
-        return images, labels
+            self._fail(index, f"cannot be written: {error}")
 
     def _fail(self, index: int, reason: str) -> None:
-        name = self._files.names[index]
-        logger.warning("%s", one_line(f"{name}: {reason}"))
-        self.failed[name] = BadImage(name, reason)
+        self._images.bad[index] = BadImage(self._files.names[index], reason)
 
 
-def _check_execution(method: MethodSpec, execution: Execution) -> None:
-    if isinstance(method, TrainingFree) and execution.arithmetic:
+def _check_execution(plan: MaskPlan, execution: Execution) -> None:
+    if not isinstance(plan.method.refinement, SeededTraining) and execution.arithmetic:
         raise ValueError(
             f"precision {execution.precision}: is for method weakclip, whose network it computes; "
             "maps and seeds are made in float32, so clip-es has nothing else"

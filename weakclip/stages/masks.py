@@ -20,7 +20,7 @@ Example:
     >>> run.done, run.failed
     (2, ())
     >>> sorted(path.name for path in (place / "masks").iterdir())
-    ['masks', 'masks.json', 'preview', 'run.json']
+    ['classes.txt', 'masks', 'masks.json', 'preview', 'run.json', 'work']
     >>> holder.cleanup()
 """
 
@@ -38,8 +38,8 @@ import torch
 
 from weakclip.clip.load import load_clip
 from weakclip.data.read.folder import list_folder
+from weakclip.description import describe
 from weakclip.labels import IGNORE
-from weakclip.network.checkpoints import describe
 from weakclip.stages.folder import ResultFolder
 from weakclip.stages.job import MaskJob
 from weakclip.stages.plan import plan_for
@@ -94,8 +94,9 @@ def make_masks(
         clip: The frozen CLIP, on the device to work on.
         out: Folder of the results; not among the images.
         plan: How; `plan_for(clip, method)`.
-        resume: Go on with what is in `out`, which must have been made with the same images, tags,
-            CLIP and plan.
+        resume: Go on with what is in `out`, which must have been made with the same classes, CLIP
+            and plan. Images that are new, or have other tags or another file, get a new mask; a
+            network that was trained is not trained again.
         batch_size: Images worked on together; less if memory runs out. Moves nothing
             but roundings.
         report: Called with (phase, done, in all).
@@ -170,14 +171,37 @@ def _check_earlier(folder: ResultFolder, content: dict[str, Any], *, resume: boo
         )
     if earlier.get("id") != content["id"]:
         parts = [
-            name
-            for name in ("plan", "clip", "classes", "images", "arithmetic")
-            if earlier.get(name) != content.get(name)
+            difference
+            for name in ("plan", "clip", "classes", "arithmetic")
+            for difference in differences(earlier.get(name), content.get(name), name)
         ]
         raise ValueError(
-            f"{folder.root}: its masks were made with other {' and '.join(parts) or 'settings'}; "
+            f"{folder.root}: its masks were made otherwise: {'; '.join(parts) or 'settings'}; "
             "choose a new folder"
         )
+
+
+def differences(before: object, now: object, name: str) -> list[str]:
+    """What differs between two JSON values, field by field.
+
+    Example:
+        >>> differences({"plan": {"seed": 0, "side": 512}}, {"plan": {"seed": 1, "side": 512}}, "x")
+        ['x.plan.seed was 0, is 1']
+    """
+    if before == now:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for key in sorted({*before, *now})
+            for line in differences(before.get(key), now.get(key), f"{name}.{key}")
+        ]
+    return [f"{name} was {_short(before)}, is {_short(now)}"]
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _protocol(
@@ -189,19 +213,19 @@ def _protocol(
         "plan": describe(plan),
         "clip": {"name": clip.name, "sha256": clip.sha256},
         "classes": list(files.classes),
-        "images": {
-            "count": len(files),
-            "list_sha256": files.sha256,
-            "tags_sha256": hashlib.sha256(tags).hexdigest(),
-        },
     }
-    if execution.arithmetic:  # results of the reference keep the id they have always had
+    if execution.arithmetic:
         decisive["arithmetic"] = execution.arithmetic
     text = json.dumps(decisive, sort_keys=True)
     return {
         "format": FORMAT,
         "id": hashlib.sha256(text.encode()).hexdigest()[:12],
         **decisive,
+        "images": {
+            "count": len(files),
+            "list_sha256": files.sha256,
+            "tags_sha256": hashlib.sha256(tags).hexdigest(),
+        },
         "protocol": {
             "tags_used": True,
             "pixel_annotations_used": False,

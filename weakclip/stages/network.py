@@ -1,155 +1,417 @@
-"""WeakCLIP trained on seeds from disk, and read back."""
+"""WeakCLIP as a refinement: trained on seeds from anybody's maps, then asked about any image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 
-from weakclip.config import SeedAndBoundary
+from weakclip.config import PAPER, SeedAndBoundary, WeakCLIPConfig
+from weakclip.data.artifacts import code_id, content_key
+from weakclip.data.atomic import write_text
+from weakclip.description import describe
 from weakclip.network.build import build_model
 from weakclip.network.checkpoints import ModelCard, load_components, save_components
-from weakclip.network.taps import StandardisedTaps, tap_statistics
-from weakclip.training.execution import REFERENCE
+from weakclip.network.taps import set_statistics
+from weakclip.stages.images import bytes_key
+from weakclip.stages.inference import SCALES, multi_scale_probabilities
+from weakclip.stages.kept_seeds import ensure_seeds
+from weakclip.stages.refine import known_labels
+from weakclip.stages.seeds import OtsuBand, SeedRule
+from weakclip.stages.size import FEWEST_PATCHES
 from weakclip.training.loop import fit
-from weakclip.training.losses import build_supervision
+from weakclip.training.losses import (
+    build_supervision,
+    logits_on_grid,
+    seeding_loss,
+    seeds_on_grid,
+)
 from weakclip.training.memory import is_out_of_memory
-from weakclip.training.parallel import ALONE
+from weakclip.training.recipe import Recipe
 from weakclip.training.stream import ViewSpec, ViewStream
+from weakclip.training.views import Framing, normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
-    from weakclip.clip.bundle import CLIPBundle
+    from weakclip.clip.tower import Features
     from weakclip.network.model import WeakCLIP
-    from weakclip.stages.folder import ResultFolder
-    from weakclip.stages.plan import SeededTraining
-    from weakclip.training.execution import Execution
-    from weakclip.training.parallel import Processes
-    from weakclip.training.recipe import Recipe
-    from weakclip.training.stream import Seeded
+    from weakclip.stages.kept_seeds import Seeds
+    from weakclip.stages.protocols import Setting, TaggedImages
 
+BANK_BYTES = 4 << 30
+"""Views of a whole training set go to disk, for all rows of a study, if they take no more."""
 _OTHER_GRID = 32  # side of the views' small images where no loss looks at them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkSpec:
-    """What a network is, before it is trained."""
+class SeededTraining:
+    """WeakCLIP trained on seeds; a `weakclip.stages.protocols.RefinementSpec`."""
 
-    method: SeededTraining
-    class_names: tuple[str, ...]
-    """K names, background first."""
-    seed: int
-    execution: Execution = REFERENCE
-    """How it is trained."""
+    config: WeakCLIPConfig = PAPER
+    recipe: Recipe = Recipe()
+    rule: SeedRule = OtsuBand()
+    framing: Framing = Framing()
+    views: int = 4
+    """Views per image: the whole, its mirror image, the rest framed at random."""
+    view_seed: int = 0
+    """Of the random framings."""
+    scales: tuple[float, ...] = SCALES
+    flip: bool = True
+    """Whether the mirror image is asked as well."""
+    tile: int = 512
+    """Side of the windows a large image is seen through, pixels of the working size."""
 
+    def __post_init__(self) -> None:
+        if self.tile < 32:
+            raise ValueError(f"tile: expected 32 pixels or more, got {self.tile}")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales: expected one positive number or more, got {self.scales}")
 
-def train_network(
-    spec: NetworkSpec,
-    clip: CLIPBundle,
-    data: tuple[Callable[[int], Seeded], int],
-    folder: ResultFolder,
-    report: Callable[[int, int], None],
-    processes: Processes = ALONE,
-) -> tuple[WeakCLIP, list[dict[str, float]], int]:
-    """Train on seeds and save the network; an interrupted training goes on where it was.
+    def build(self, setting: Setting) -> TrainedWeakCLIP:
+        """The refinement, not fitted.
 
-    Args:
-        spec: The network.
-        clip: The frozen CLIP.
-        data: A reader of image and seeds by position, and how many there are.
-        folder: Where network and state are kept.
-        report: Called with (steps done, steps in all).
-        processes: Who trains it together; the first saves it.
-
-    Returns:
-        The network in evaluation mode, its losses, and the batch size, which is smaller than the
-        recipe's if memory ran out (the training then starts again; among several processes,
-        running out of memory ends all).
-
-    Raises:
-        ValueError: If the processes cannot share a batch equally.
-    """
-    recipe = spec.method.recipe
-    while True:
-        try:
-            model, curve = _train(spec, clip, data, recipe, (folder, report, processes))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or recipe.batch_size == 1 or processes.count > 1:
-                raise
-        else:
-            if processes.first:
-                save_components(folder.model, model, card_of(spec, clip))
-                folder.training(recipe.batch_size).unlink(missing_ok=True)
-            return model, curve, recipe.batch_size
-        folder.training(recipe.batch_size).unlink(missing_ok=True)
-        recipe = replace(recipe, batch_size=recipe.batch_size // 2)
+        Raises:
+            ValueError: If the windows are too small for the CLIP, or the processes cannot share a
+                batch.
+        """
+        whole_tile(self.tile, setting.clip.patch_size)
+        setting.processes.check_batch(self.recipe.batch_size)
+        return TrainedWeakCLIP(self, setting)
 
 
-def load_network(path: Path, spec: NetworkSpec, clip: CLIPBundle) -> WeakCLIP:
-    """A network that `train_network` saved, in evaluation mode.
+class NothingToTrainOnError(ValueError):
+    """No image has a tag, or none of those can be read."""
+
+
+def whole_tile(tile: int, patch: int) -> int:
+    """Side of the windows in whole patches.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it was saved for other classes, another config or another CLIP.
+        ValueError: If it is too small for the coarsest level of the pyramid.
     """
-    model = _build(spec, clip, torch.ones(2, 4, clip.image.width))  # overwritten
-    load_components(path, model, card_of(spec, clip))
-    return model.eval()
-
-
-def card_of(spec: NetworkSpec, clip: CLIPBundle) -> ModelCard:
-    """What has to agree for a saved network to be used."""
-    return ModelCard.of(spec.method.config, spec.class_names, clip)
-
-
-def _build(spec: NetworkSpec, clip: CLIPBundle, statistics: Tensor) -> WeakCLIP:
-    """The network with these statistics of its taps, (2, 4, D)."""
-    model = build_model(spec.method.config, clip, spec.class_names, seed=spec.seed)
-    device = clip.image.vision.proj.device
-    model.adapter = StandardisedTaps(statistics, model.adapter).to(device)
-    return model
-
-
-def _train(
-    spec: NetworkSpec,
-    clip: CLIPBundle,
-    data: tuple[Callable[[int], Seeded], int],
-    recipe: Recipe,
-    kept: tuple[ResultFolder, Callable[[int, int], None], Processes],
-) -> tuple[WeakCLIP, list[dict[str, float]]]:
-    config, (folder, report, processes) = spec.method.config, kept
-    losses = config.supervision
-    stream = ViewStream(
-        *data,
-        ViewSpec(
-            framing=spec.method.framing,
-            views=spec.method.views,
-            grid=losses.grid if isinstance(losses, SeedAndBoundary) else _OTHER_GRID,
-            crf=losses.crf if isinstance(losses, SeedAndBoundary) else None,
-            batch_size=recipe.batch_size,
-            seed=spec.seed,
-            execution=spec.execution,
-        ),
-        clip,
-        clip.image.configured(taps=config.taps, class_token=config.class_token),
-        processes=processes,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
-        model = _build(spec, clip, tap_statistics(stream.plain_features()))
-        curve = fit(
-            model,
-            build_supervision(losses, config.tau),
-            stream,
-            recipe,
-            report=report,
-            resume=folder.training(recipe.batch_size),
-            processes=processes,
-            execution=spec.execution,
+    if tile < FEWEST_PATCHES * patch:
+        raise ValueError(
+            f"tile: expected {FEWEST_PATCHES * patch} pixels or more for patches of {patch}, got "
+            f"{tile}"
         )
-    return model, curve
+    return tile // patch * patch
+
+
+class TrainedWeakCLIP:
+    """A `Refinement` that does not look at the maps once it is fitted, and a `Segmenter`."""
+
+    def __init__(self, spec: SeededTraining, setting: Setting) -> None:
+        """Hold what is known before training."""
+        self.spec, self._setting = spec, setting
+        self._model: WeakCLIP | None = None
+        self._text: Tensor | None = None
+        self.curve: list[dict[str, float]] = []
+        """Losses of the training."""
+        self.batch_size = spec.recipe.batch_size
+        """Of the training; smaller than the recipe's if memory ran out."""
+        self.trained_on = 0
+        """Images with seeds."""
+        self.files: tuple[Path, ...] = ()
+        """The network on disk; whoever needs it no longer may remove it."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What has to agree for a saved network to be used."""
+        setting = self._setting
+        names = ("background", *setting.class_names)
+        return ModelCard.of(self.spec.config, names, setting.clip)
+
+    @property
+    def model(self) -> WeakCLIP:
+        """The fitted network, in evaluation mode.
+
+        Raises:
+            ValueError: If it is not fitted.
+        """
+        if self._model is None:
+            raise ValueError("WeakCLIP: expected a fitted network; call `fit` or `load` first")
+        return self._model
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self._setting.device
+
+    def load(self, path: Path) -> None:
+        """Take a network that was saved.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it was saved for other classes, another config or another CLIP.
+        """
+        model = self._build(seed=0)
+        load_components(path, model, self.card)
+        self._take(model)
+
+    def save(self, path: Path) -> None:
+        """Write the network, atomically."""
+        save_components(path, self.model, self.card)
+
+    def fit(
+        self,
+        data: TaggedImages,
+        cams: Sequence[Tensor],
+        *,
+        seed: int,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Train on the seeds of maps; an interrupted training goes on where it was.
+
+        Raises:
+            ValueError: If no image has a tag.
+        """
+        with self._placed() as setting:
+            seeds = ensure_seeds(cams, data, self.spec.rule, setting)
+            self._fit(setting, data, seeds, seed, report)
+
+    def fit_on_seeds(
+        self,
+        data: TaggedImages,
+        seeds: Seeds,
+        *,
+        seed: int,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Train on seeds that are there already: somebody's masks, or the annotation.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        with self._placed() as setting:
+            self._fit(setting, data, seeds, seed, report)
+
+    @torch.no_grad()
+    def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
+        """Class probabilities restricted to the tags; see `Refinement`. The maps are not used."""
+        known = known_labels(image_labels)[:, :, None, None]
+        return self.probabilities(images) * known.to(images.device)
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Class probabilities without tags; see `Segmenter`."""
+        clip, crop = self._setting.clip, whole_tile(self.spec.tile, self._setting.clip.patch_size)
+        assert self._text is not None
+        return multi_scale_probabilities(
+            self.model,
+            normalise_images(images, clip.mean, clip.std),
+            crop=crop,
+            stride=2 * crop // 3,
+            scales=self.spec.scales,
+            flip=self.spec.flip,
+            text=self._text,
+            encode=self._encode,
+            execution=self._setting.execution,
+        )
+
+    @torch.no_grad()
+    def held_out_loss(self, images: Tensor, seeds: Tensor) -> float:
+        """Seeding loss on seeds that it does not learn from; also while it is trained.
+
+        Args:
+            images: (B, 3, H, W), uint8, of one size.
+            seeds: (B, H, W), uint8 or int64, 255 = undecided.
+        """
+        clip, losses = self._setting.clip, self.spec.config.supervision
+        side = losses.grid if isinstance(losses, SeedAndBoundary) else _OTHER_GRID
+        model, was_training = self.model, self.model.training
+        model.eval()
+        with self._setting.execution.autocast(images.device):
+            output = model(self._encode(normalise_images(images, clip.mean, clip.std)))
+        logits = logits_on_grid(output.logits, (side, side))
+        loss = seeding_loss(logits, seeds_on_grid(seeds.long(), (side, side)))
+        model.train(was_training)
+        return float(loss)
+
+    def parameter_counts(self) -> dict[str, dict[str, int]]:
+        """Of each component and of the frozen towers."""
+        return network_sizes(self.model)
+
+    def _take(self, model: WeakCLIP) -> None:
+        self._model = model.eval()
+        with torch.no_grad():
+            self._text = model.text()
+
+    def _encode(self, images: Tensor) -> Features:
+        """Frozen features of normalised images, remembered if the setting has a memory for them."""
+        memory, model = self._setting.memory, self.model
+        if memory is None:
+            return model.encode(images)
+        config, where = self.spec.config, self._setting.execution.precision
+        key = ("features", config.taps, config.class_token, where, bytes_key(images))
+        return memory.get(key, lambda: model.encode(images), _bytes)
+
+    @contextmanager
+    def _placed(self) -> Iterator[Setting]:
+        """The setting with a folder, which is a temporary one if it has none."""
+        if self._setting.folder is not None:
+            yield self._setting
+            return
+        with TemporaryDirectory(prefix="weakclip-") as folder:
+            yield replace(self._setting, folder=Path(folder))
+        self.files = ()
+
+    def _fit(
+        self,
+        setting: Setting,
+        data: TaggedImages,
+        seeds: Seeds,
+        seed: int,
+        report: Callable[[int, int], None],
+    ) -> None:
+        if not seeds.indices:
+            raise NothingToTrainOnError(
+                "WeakCLIP: expected an image with a tag to train on, got none"
+            )
+        self.trained_on = len(seeds.indices)
+        key = self._key(seeds, seed)
+        network = setting.place("networks") / f"{key}.safetensors"
+        notes = network.with_suffix(".json")
+        self.files = (network, notes)
+        if network.is_file() and notes.is_file() and self._reopened(network, notes):
+            return
+        recipe = self.spec.recipe
+        while True:
+            state = setting.place("training") / f"{key}-{recipe.batch_size}.pt"
+            try:
+                model, self.curve = self._train(setting, data, seeds, recipe, seed, state, report)
+            except (RuntimeError, MemoryError) as error:
+                alone = setting.processes.count == 1
+                if not is_out_of_memory(error) or recipe.batch_size == 1 or not alone:
+                    raise
+                state.unlink(missing_ok=True)
+                recipe = replace(recipe, batch_size=recipe.batch_size // 2)
+            else:
+                break
+        self.batch_size = recipe.batch_size
+        self._take(model)
+        if setting.processes.first:
+            network.parent.mkdir(parents=True, exist_ok=True)
+            write_text(notes, json.dumps({"curve": self.curve, "batch_size": self.batch_size}))
+            self.save(network)
+            state.unlink(missing_ok=True)
+        setting.processes.wait()
+
+    def _reopened(self, network: Path, notes: Path) -> bool:
+        """Take a network that was trained before; whether it could be read."""
+        try:
+            self.load(network)
+            content = json.loads(notes.read_text(encoding="utf-8"))
+        except (ValueError, SafetensorError, OSError):
+            return False
+        self.curve, self.batch_size = content["curve"], content["batch_size"]
+        return True
+
+    def _key(self, seeds: Seeds, seed: int) -> str:
+        """Hash of all that the trained network depends on."""
+        spec = self.spec
+        parts = [
+            describe(spec.config), asdict(spec.recipe), asdict(spec.framing), spec.views,
+            spec.view_seed, seed, seeds.key, self._setting.key,
+            self._setting.execution.arithmetic, code_id("weakclip.stages.network"),
+        ]  # fmt: skip
+        return content_key(*parts)
+
+    def _build(self, *, seed: int) -> WeakCLIP:
+        setting = self._setting
+        names = ("background", *setting.class_names)
+        return build_model(self.spec.config, setting.clip, names, seed=seed).to(setting.device)
+
+    def _stream(
+        self, setting: Setting, data: TaggedImages, seeds: Seeds, recipe: Recipe, seed: int
+    ) -> ViewStream:
+        spec, losses = self.spec, self.spec.config.supervision
+        guided = losses if isinstance(losses, SeedAndBoundary) else None
+        config = spec.config
+        tower = setting.clip.image.configured(
+            taps=config.taps, class_token=config.class_token, drop_path=config.drop_path
+        )
+        views = ViewSpec(
+            framing=spec.framing,
+            views=spec.views,
+            grid=_OTHER_GRID if guided is None else guided.grid,
+            crf=None if guided is None else guided.crf,
+            batch_size=recipe.batch_size,
+            seed=seed,
+            view_seed=spec.view_seed,
+            execution=setting.execution,
+        )
+        cells = (spec.framing.size // setting.clip.patch_size) ** 2
+        size = 4 * cells * (len(config.taps) * tower.width + tower.embed_dim)
+        small = len(seeds.indices) * spec.views * size <= BANK_BYTES and not config.drop_path
+        key = content_key(
+            seeds.key, setting.key, list(config.taps), config.class_token, views.grid,
+            spec.views, asdict(spec.framing), spec.view_seed,
+            setting.execution.arithmetic, code_id("weakclip.training.stream"),
+        )  # fmt: skip
+        return ViewStream(
+            lambda position: (data.image(seeds.indices[position]), seeds[position]),
+            len(seeds.indices),
+            views,
+            setting.clip,
+            tower,
+            bank=setting.place(f"views-{key}") if small else None,
+            processes=setting.processes,
+        )
+
+    def _train(
+        self,
+        setting: Setting,
+        data: TaggedImages,
+        seeds: Seeds,
+        recipe: Recipe,
+        seed: int,
+        state: Path,
+        report: Callable[[int, int], None],
+    ) -> tuple[WeakCLIP, list[dict[str, float]]]:
+        stream = self._stream(setting, data, seeds, recipe, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = self._build(seed=seed)
+            set_statistics(model.adapter, stream.plain_features())
+            self._model = model  # what is reported may look at it
+            curve = fit(
+                model,
+                build_supervision(self.spec.config.supervision, self.spec.config.tau),
+                stream,
+                recipe,
+                report=report,
+                resume=state,
+                processes=setting.processes,
+                execution=setting.execution,
+            )
+        return model, curve
+
+
+def network_sizes(model: WeakCLIP) -> dict[str, dict[str, int]]:
+    """Parameters of each component and of the frozen towers: {"total", "trainable"}."""
+    modules = {
+        **model.components,
+        "image tower": model.image_tower,
+        "text tower": model.text_tower,
+    }
+    return {
+        name: {
+            "total": sum(p.numel() for p in module.parameters()),
+            "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
+        }
+        for name, module in modules.items()
+    }
+
+
+def _bytes(features: Features) -> int:
+    taps = sum(tap.nbytes for tap in features.taps)
+    return taps + features.global_embedding.nbytes + features.dense_embedding.nbytes

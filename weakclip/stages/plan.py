@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 from weakclip.clip.tower import default_taps
-from weakclip.config import MICRO, PAPER, WeakCLIPConfig
+from weakclip.config import MICRO, PAPER
 from weakclip.crf.dense import CLIP_ES, WEAKCLIP_VOC, Bilateral, CRFConfig, Gaussian
-from weakclip.stages.inference import SCALES
-from weakclip.stages.seeds import (
-    Affinity,
-    CAMSource,
-    OtsuBand,
-    PatchSoftmax,
-    SeedRule,
-    SoftmaxGradCAM,
-)
+from weakclip.stages.maps import CLIPMaps
+from weakclip.stages.method import Method
+from weakclip.stages.network import SeededTraining
+from weakclip.stages.refine import Keep, Power
+from weakclip.stages.seeds import Affinity, CAMSource, PatchSoftmax, SoftmaxGradCAM
 from weakclip.stages.words import MICRO_BACKGROUND, Words
 from weakclip.training.recipe import Recipe
 from weakclip.training.views import Framing
@@ -30,43 +26,11 @@ PAPER_PASSES = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingFree:
-    """Class activation maps of the frozen CLIP; the background is what no map claims (CLIP-ES)."""
-
-    source: CAMSource
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeededTraining:
-    """WeakCLIP trained on seeds from such maps, then asked."""
-
-    source: CAMSource
-    rule: SeedRule
-    config: WeakCLIPConfig
-    recipe: Recipe
-    framing: Framing
-    views: int = 4
-    """Views per image: the whole, its mirror image, the rest framed at random."""
-    scales: tuple[float, ...] = SCALES
-    tile: int = 512
-    """Side of the windows a large image is seen through, pixels of the working size."""
-
-    def __post_init__(self) -> None:
-        if self.tile < 32:
-            raise ValueError(f"tile: expected 32 pixels or more, got {self.tile}")
-
-
-MethodSpec: TypeAlias = TrainingFree | SeededTraining
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MaskPlan:
     """How masks are made. `plan_for` gives one that suits a CLIP; change it with `replace`."""
 
-    method: MethodSpec
+    method: Method
     words: Words
-    crf: CRFConfig | None
-    """`None`: the scores as they are."""
     max_side: int = 512
     """Larger images are worked on at this size; masks come out at the size of the file."""
     untagged: Literal["skip", "background"] = "skip"
@@ -135,31 +99,35 @@ def passes_recipe(images: int) -> Recipe:
 
 def _micro(method: MethodName) -> MaskPlan:
     words = Words(background=MICRO_BACKGROUND)
-    free = TrainingFree(source=SoftmaxGradCAM(affinity=Affinity()))
-    trained = SeededTraining(
-        source=PatchSoftmax(),
-        rule=OtsuBand(),
-        config=MICRO,
-        recipe=MICRO_RECIPE,
-        framing=Framing(size=128, ratio=(0.75, 1.5)),
-        scales=(1.0,),
-        tile=128,
-    )
-    chosen = free if method == "clip-es" else trained
-    return MaskPlan(method=chosen, words=words, crf=MICRO_CRF, max_side=128)
+    if method == "clip-es":
+        chosen = _free(SoftmaxGradCAM(affinity=Affinity()), MICRO_CRF)
+    else:
+        training = SeededTraining(
+            config=MICRO,
+            recipe=MICRO_RECIPE,
+            framing=Framing(size=128, ratio=(0.75, 1.5)),
+            scales=(1.0,),
+            tile=128,
+        )
+        chosen = Method(maps=CLIPMaps(source=PatchSoftmax()), refinement=training, crf=MICRO_CRF)
+    return MaskPlan(method=chosen, words=words, max_side=128)
+
+
+def _free(source: CAMSource, crf: CRFConfig) -> Method:
+    """Maps of the frozen CLIP; the background is what no map claims (CLIP-ES)."""
+    background = Power(alpha=1)
+    return Method(maps=CLIPMaps(source=source), refinement=Keep(background=background), crf=crf)
 
 
 def _papers(clip: CLIPBundle, method: MethodName, images: int) -> MaskPlan:
     if method == "clip-es":
-        free = TrainingFree(source=CLIP_ES_MAPS)
-        return MaskPlan(method=free, words=CLIP_ES_WORDS, crf=CLIP_ES)
+        return MaskPlan(method=_free(CLIP_ES_MAPS, CLIP_ES), words=CLIP_ES_WORDS)
     side = 512 // clip.patch_size * clip.patch_size  # the paper's 512, in whole patches
-    trained = SeededTraining(
-        source=CLIP_ES_MAPS,
-        rule=OtsuBand(),
+    training = SeededTraining(
         config=replace(PAPER, taps=default_taps(clip.image.depth)),
         recipe=passes_recipe(images),
         framing=Framing(size=side),
         tile=side,
     )
-    return MaskPlan(method=trained, words=CLIP_ES_WORDS, crf=WEAKCLIP_VOC)
+    chosen = Method(maps=CLIPMaps(source=CLIP_ES_MAPS), refinement=training, crf=WEAKCLIP_VOC)
+    return MaskPlan(method=chosen, words=CLIP_ES_WORDS)

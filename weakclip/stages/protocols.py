@@ -10,15 +10,23 @@ configured about a part is a frozen dataclass with a `build` method; the part it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from weakclip.data.artifacts import content_key
+from weakclip.training.execution import REFERENCE
+from weakclip.training.parallel import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import torch
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.stages.images import Memory
+    from weakclip.training.execution import Execution
+    from weakclip.training.parallel import Processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +40,34 @@ class Setting:
     background_words: tuple[str, ...]
     """Words for what is not a class."""
     device: torch.device
+    phrases: tuple[tuple[str, ...], ...] = ()
+    """All phrases for each class, where a class has several; absent: its name."""
+    template: str = "a photo of a {}."
+    """Sentence for CLIP with one `{}`, where a method has none of its own."""
+    folder: Path | None = None
+    """Where products of stages are kept: maps, seeds, states of training, networks."""
+    execution: Execution = REFERENCE
+    """How a network is trained and asked."""
+    processes: Processes = ALONE
+    """Who shares the batches of a training."""
+    memory: Memory | None = None
+    """What a process keeps instead of computing it again; absent: nothing."""
+
+    @property
+    def key(self) -> str:
+        """Hash of the frozen CLIP, the words and the kind of device: what a product depends on."""
+        words = [list(self.class_names), list(self.background_words), list(self.phrases)]
+        return content_key(self.clip.sha256, words, self.template, self.device.type)
+
+    def place(self, name: str) -> Path:
+        """A path in the folder of products.
+
+        Raises:
+            ValueError: If the setting has none.
+        """
+        if self.folder is None:
+            raise ValueError(f"setting: expected a folder to keep {name} in, got none")
+        return self.folder / name
 
 
 class TaggedImages(Protocol):
@@ -123,6 +159,21 @@ class Refinement(Protocol):
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """Component -> {"total", "trainable"}; components are disjoint."""
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """What can label images without tags: a fitted WeakCLIP, a retrained network."""
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Class probabilities; no gradients.
+
+        Args:
+            images: (B, 3, H, W), uint8, of one size.
+
+        Returns:
+            (B, 1 + F, H, W), float32, background first, summing to 1 over the classes.
+        """
 
 
 class MaskerSpec(Protocol):

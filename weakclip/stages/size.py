@@ -58,7 +58,12 @@ def labels_at(scores: Tensor, image_labels: Tensor, size: tuple[int, int]) -> Te
         [[0, 2]]
     """
     known = torch.cat([image_labels.new_ones(1), image_labels]).nonzero()[:, 0]
-    chosen = scores[known.to(scores.device)]
-    if tuple(chosen.shape[1:]) != size:
-        chosen = F.interpolate(chosen[None], size, mode="bilinear", align_corners=False)[0]
+    chosen = scores_at(scores[known.to(scores.device)], size)
     return known[chosen.argmax(dim=0).cpu()].to(torch.uint8)
+
+
+def scores_at(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scores (K, h, w) at another height and width, bilinear (align_corners false)."""
+    if tuple(scores.shape[1:]) == size:
+        return scores
+    return F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]

@@ -22,20 +22,22 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import torch
-from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
-
 from weakclip.clip.names import CLIP_ES_VOC_BACKGROUND, VOC_NAMES
 from weakclip.data.read.csv_table import read_rows, split_cell, two_cells
 from weakclip.data.read.voc import VOC_CLASSES
-from weakclip.stages.seeds import TextBank, encode_texts
+from weakclip.stages.protocols import Setting
 from weakclip.suggestion import suggestion
+from weakclip.training.execution import REFERENCE
+from weakclip.training.parallel import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.stages.images import Memory
+    from weakclip.training.execution import Execution
+    from weakclip.training.parallel import Processes
 
 MICRO_BACKGROUND = (
     *(word for word in CLIP_ES_VOC_BACKGROUND if word not in {"keyboard", "helmet", "bridge"}),
@@ -140,21 +142,35 @@ def _from_toml(path: Path, default: Words) -> Words:
     )
 
 
-def encode_words(clip: CLIPBundle, classes: Sequence[str], words: Words) -> TextBank:
-    """Text embeddings of the classes (several phrases: their mean) and of the background.
+def setting_for(
+    clip: CLIPBundle,
+    classes: Sequence[str],
+    words: Words,
+    *,
+    folder: Path | None = None,
+    execution: Execution = REFERENCE,
+    processes: Processes = ALONE,
+    memory: Memory | None = None,
+) -> Setting:
+    """What a method may know, with these words for these classes.
 
     Raises:
-        ValueError: If the CLIP has a small vocabulary that lacks a word, or a phrase is too long.
+        ValueError: If a class is renamed that does not exist.
     """
     words.check_classes(classes)
-    foreground = [
-        F.normalize(
-            encode_texts(clip, words.phrases(name), (), words.template).foreground.mean(0), dim=0
-        )
-        for name in classes
-    ]
-    background = encode_texts(clip, words.background_for(classes), (), words.template)
-    return TextBank(torch.stack(foreground), background.foreground)
+    phrases = tuple(words.phrases(name) for name in classes)
+    return Setting(
+        clip=clip,
+        class_names=tuple(each[0] for each in phrases),
+        background_words=words.background_for(classes),
+        device=clip.image.vision.proj.device,
+        phrases=phrases,
+        template=words.template,
+        folder=folder,
+        execution=execution,
+        processes=processes,
+        memory=memory,
+    )
 
 
 def _texts(value: object, where: str) -> tuple[str, ...]:

@@ -28,10 +28,12 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from weakclip.data.artifacts import making
 from weakclip.ops.precision import at_least_single
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -245,3 +247,20 @@ def _share_norms(module: nn.Module, count: int) -> None:
             setattr(module, name, SharedBatchNorm2d.of(child, count))
         else:
             _share_norms(child, count)
+
+
+@contextmanager
+def together(product: Path, processes: Processes) -> Iterator[None]:
+    """The same for processes that train one network: they make it together, nobody else meanwhile.
+
+    A process on its own waits for others; of several that work together the first holds the lock.
+    """
+    if processes.first:
+        with making(product):
+            processes.wait()
+            yield
+            processes.wait()
+    else:
+        processes.wait()
+        yield
+        processes.wait()

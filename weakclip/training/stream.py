@@ -1,8 +1,8 @@
 """Training batches from images on disk: any number of images, a bounded amount of memory.
 
 Every image has a few fixed views (the whole, its mirror image, random framings), so their frozen
-features can be kept. They are, until a budget of bytes is used up; the rest is read and encoded
-again when its turn comes. What a step sees does not depend on the budget.
+features can be kept: in memory until a budget of bytes is used up, or in a `ViewBank` on disk that
+all processes and all rows of a study share. What a step sees does not depend on where they are.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from weakclip.clip.tower import Features, concatenate
 from weakclip.crf.dense import build_lattices
+from weakclip.training.bank import Encoded, ViewBank
 from weakclip.training.execution import REFERENCE
 from weakclip.training.losses import images_on_grid
 from weakclip.training.parallel import ALONE
@@ -25,19 +25,21 @@ from weakclip.training.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
-    from weakclip.clip.tower import ImageTower
+    from weakclip.clip.tower import Features, ImageTower
     from weakclip.crf.dense import CRFConfig, Lattices
     from weakclip.training.execution import Execution
     from weakclip.training.parallel import Processes
 
-BUDGET = 2 << 30  # bytes of features that are kept
-STATISTICS_IMAGES = 512  # enough for the mean of a channel
+BUDGET = 2 << 30  # bytes of views that are kept
+STATISTICS_IMAGES = 1024  # enough for the mean of a channel
 _CHUNK = 16  # views encoded at a time for the statistics
+_BANK_CHUNK = 64  # views encoded at a time for a bank
 
 Seeded = tuple["Tensor", "Tensor"]
 """An image, (3, H, W) uint8, and its seed labels, (H, W) int64."""
@@ -55,16 +57,11 @@ class ViewSpec:
     """CRF of the boundary loss, whose lattices come along; `None` if there is no such loss."""
     batch_size: int
     seed: int
+    """Of the order of images and of which view each step takes."""
+    view_seed: int = 0
+    """Of the random framings, the same for all seeds of a study."""
     execution: Execution = REFERENCE
     """Its precision is that of the frozen tower; features are kept in float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    features: Features
-    seeds: Tensor
-    grid_image: Tensor
-    lattices: Lattices | None
 
 
 class ViewStream:
@@ -78,6 +75,7 @@ class ViewStream:
         clip: CLIPBundle,
         tower: ImageTower,
         *,
+        bank: Path | None = None,
         budget: int = BUDGET,
         processes: Processes = ALONE,
     ) -> None:
@@ -89,7 +87,9 @@ class ViewStream:
             spec: The views.
             clip: The frozen CLIP, for its normalisation.
             tower: Its image tower with the taps of the model.
-            budget: Bytes of views that are kept.
+            bank: Folder where all views are kept, named by what they depend on; it is made if it
+                is not there. Absent: views are kept in memory.
+            budget: Bytes that are kept in memory of views, if there is no bank, and of lattices.
             processes: Who shares the batches; each gets its rows of every one.
 
         Raises:
@@ -99,18 +99,23 @@ class ViewStream:
         self._processes = processes
         self._read, self._count, self._spec = read, count, spec
         self._clip, self._tower, self._budget = clip, tower, budget
-        self._kept: dict[int, _View] = {}
+        self._kept: dict[int, Encoded] = {}
+        self._lattices: dict[int, Lattices] = {}
+        self._bank: ViewBank | None = None
+        if bank is not None:
+            self._bank = ViewBank.ensure(bank, self._all_views, processes)
 
     def __call__(self, step: int) -> Batch:
-        """This process's share of the batch of a step, 0-based, on the CPU."""
+        """This process's share of the batch of a step, 0-based."""
         spec = self._spec
         rows = view_rows(self._count, spec.views, spec.batch_size, spec.seed, step)
-        views = self._views(self._processes.share(rows))
+        rows = list(self._processes.share(rows))
+        views = self._views(rows)
         return Batch(
-            features=concatenate([view.features for view in views]),
-            seeds=torch.stack([view.seeds for view in views]).long(),
-            grid_images=torch.stack([view.grid_image for view in views]),
-            lattices=[view.lattices for view in views if view.lattices is not None] or None,
+            features=views.features,
+            seeds=views.seeds.long(),
+            grid_images=views.grid,
+            lattices=None if spec.crf is None else self._lattices_of(rows, views.grid, spec.crf),
         )
 
     def plain_features(self) -> Iterator[Features]:
@@ -119,24 +124,30 @@ class ViewStream:
         chosen = [position * self._count // number for position in range(number)]
         for first in range(0, number, _CHUNK):
             rows = [position * self._spec.views for position in chosen[first : first + _CHUNK]]
-            yield concatenate([view.features for view in self._views(rows)]).to(self._device)
+            yield self._views(rows).features.to(self._device)
 
     @property
     def _device(self) -> torch.device:
         device: torch.device = self._tower.vision.proj.device
         return device
 
-    def _views(self, rows: Sequence[int]) -> list[_View]:
+    def _all_views(self) -> Iterator[Encoded]:
+        total = self._count * self._spec.views
+        for first in range(0, total, _BANK_CHUNK):
+            yield self._encode(range(first, min(first + _BANK_CHUNK, total)))
+
+    def _views(self, rows: Sequence[int]) -> Encoded:
+        if self._bank is not None:
+            return self._bank[rows]
         missing = sorted({row for row in rows if row not in self._kept})
         made = dict(zip(missing, self._encode(missing), strict=True)) if missing else {}
         for row, view in made.items():
-            size = _bytes(view)
-            if size <= self._budget:
-                self._budget -= size
-                self._kept[row] = view
-        return [made[row] if row in made else self._kept[row] for row in rows]
+            if view.nbytes <= self._budget:
+                self._budget -= view.nbytes
+                self._kept[row] = view.copy()
+        return Encoded.concatenate([made.get(row) or self._kept[row] for row in rows])
 
-    def _encode(self, rows: Sequence[int]) -> list[_View]:
+    def _encode(self, rows: Sequence[int]) -> Encoded:
         framed = [self._frame(row) for row in rows]
         pixels = torch.stack([image for image, _ in framed]).to(self._device)
         normal = normalise_images(pixels, self._clip.mean, self._clip.std)
@@ -144,23 +155,27 @@ class ViewStream:
         grid = images_on_grid(normal, size, mean=self._clip.mean, std=self._clip.std)
         with self._spec.execution.autocast(self._device):
             features = self._tower(normal).to("cpu")
-        crf = self._spec.crf
-        lattices = None if crf is None else build_lattices(grid, crf).to("cpu")
-        return [
-            _View(
-                features=_copy(features, index),
-                seeds=framed[index][1].to(torch.uint8),
-                grid_image=grid[index].cpu(),
-                lattices=None if lattices is None else lattices[index],
-            )
-            for index in range(len(rows))
-        ]
+        seeds = torch.stack([labels for _, labels in framed]).to(torch.uint8)
+        return Encoded(features, seeds, grid.cpu())
+
+    def _lattices_of(self, rows: Sequence[int], grid: Tensor, crf: CRFConfig) -> list[Lattices]:
+        missing = [place for place, row in enumerate(rows) if row not in self._lattices]
+        if not missing:
+            return [self._lattices[row] for row in rows]
+        made = build_lattices(grid[missing].to(self._device), crf).to("cpu")
+        fresh = {rows[place]: made[position] for position, place in enumerate(missing)}
+        found = [fresh[row] if row in fresh else self._lattices[row] for row in rows]
+        for row, lattices in fresh.items():
+            if lattices.nbytes <= self._budget:
+                self._budget -= lattices.nbytes
+                self._lattices[row] = lattices
+        return found
 
     def _frame(self, row: int) -> Seeded:
         position, view = divmod(row, self._spec.views)
         image, seeds = self._read(position)
         if view > 1:
-            generator = np.random.default_rng([self._spec.seed, position, view])
+            generator = np.random.default_rng([self._spec.view_seed, position, view])
             return draw_view(image, seeds, self._spec.framing, generator)
         image, seeds = centre_view(image, seeds, self._spec.framing.size)
         return (image.flip(2), seeds.flip(1)) if view else (image, seeds)
@@ -216,20 +231,3 @@ def _epoch_rows(images: int, views: int, seed: int, epoch: int) -> NDArray[np.in
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(images)
     return order * views + generator.integers(0, views, images)
-
-
-def _copy(features: Features, index: int) -> Features:
-    """One image's features, without the rest of its batch behind them."""
-    one = features.select(slice(index, index + 1))
-    return Features(
-        taps=tuple(tap.clone() for tap in one.taps),
-        global_embedding=one.global_embedding.clone(),
-        dense_embedding=one.dense_embedding.clone(),
-    )
-
-
-def _bytes(view: _View) -> int:
-    features = view.features
-    tensors = (*features.taps, features.global_embedding, features.dense_embedding, view.seeds)
-    lattices = 0 if view.lattices is None else view.lattices.nbytes
-    return sum(tensor.nbytes for tensor in (*tensors, view.grid_image)) + lattices

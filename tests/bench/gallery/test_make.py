@@ -17,7 +17,7 @@ from bench.gallery.index import FOLDER, read_index
 from bench.gallery.make import GalleryRequest, make_gallery, train_masks, typical_images
 from bench.gallery.pictures import cam_picture, error_picture, image_picture, mask_picture
 from bench.studies.preset import SMOKE
-from bench.tasks.task import CartoonWorkbench
+from bench.tasks.task import ImageWorkbench, open_workbench
 from weakclip.config import WeakCLIPConfig
 from weakclip.ops.confusion import class_counts
 
@@ -57,22 +57,23 @@ def test_a_strong_activation_is_lighter_than_a_weak_one() -> None:
 
 
 @pytest.fixture(scope="module")
-def workbench(tmp_path_factory: pytest.TempPathFactory) -> CartoonWorkbench:
+def workbench(tmp_path_factory: pytest.TempPathFactory) -> ImageWorkbench:
     folder = tmp_path_factory.mktemp("artifacts")
-    return CartoonWorkbench(SMOKE, None, torch.device("cpu"), folder)
+    return open_workbench(SMOKE, None, torch.device("cpu"), folder)
 
 
-def test_masks_are_those_of_the_run(workbench: CartoonWorkbench) -> None:
+def test_masks_are_those_of_the_run(workbench: ImageWorkbench) -> None:
     config = STUDY.reference.config
     outcome = workbench.run(config, 0, report=lambda _step, _total: None)
     assert isinstance(config, WeakCLIPConfig)
     pred = train_masks(workbench, config, 0, report=lambda *_: None)
-    counts = class_counts(pred, workbench.train.gt_masks, len(workbench.class_names))
+    truth = torch.stack(workbench.truth("pseudo", range(len(pred))))
+    counts = class_counts(torch.stack(pred), truth, len(workbench.class_names))
     assert np.array_equal(counts.numpy(), outcome.counts["train-pseudo"])
 
 
 def test_a_gallery_is_complete_replaces_an_older_one_and_keeps_its_limit(
-    workbench: CartoonWorkbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workbench: ImageWorkbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = GalleryRequest(study=STUDY, variants=("full",), seed=0, worst=2)
     leftover = tmp_path / FOLDER / "old.png"

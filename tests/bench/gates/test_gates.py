@@ -7,7 +7,7 @@ import torch
 
 from bench.gates import gates
 from bench.studies.preset import SMOKE
-from bench.tasks.task import CartoonWorkbench
+from bench.tasks.task import ImageWorkbench, open_workbench
 from weakclip.clip.load import load_clip
 from weakclip.stages.seeds import PatchSoftmax
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> CartoonWorkbench:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> ImageWorkbench:
     torch.set_num_threads(1)
     folder: Path = tmp_path_factory.mktemp("gates")
-    return CartoonWorkbench(SMOKE, None, torch.device("cpu"), folder)
+    return open_workbench(SMOKE, None, torch.device("cpu"), folder)
 
 
 def test_the_embedded_clip_recognises_and_a_random_one_does_not() -> None:
@@ -31,7 +31,7 @@ def test_the_embedded_clip_recognises_and_a_random_one_does_not() -> None:
     assert random.figures["top-1"] < 0.3
 
 
-def test_the_best_threshold_is_at_least_as_good_as_any_other(bench: CartoonWorkbench) -> None:
+def test_the_best_threshold_is_at_least_as_good_as_any_other(bench: ImageWorkbench) -> None:
     score = gates.best_threshold(bench, PatchSoftmax())
     assert 0 < score < 1
 
@@ -48,7 +48,7 @@ def test_the_rival_must_work_and_its_affinity_help() -> None:
         assert gates.rival(dict(zip(names, values, strict=True))).passed is passed
 
 
-def test_training_gates_run_and_refuse_random_weights(bench: CartoonWorkbench) -> None:
+def test_training_gates_run_and_refuse_random_weights(bench: ImageWorkbench) -> None:
     ceiling = gates.ceiling(bench)
     assert not ceiling.passed
     refined = gates.refinement(bench, oracle=0.4)

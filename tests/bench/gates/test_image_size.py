@@ -17,7 +17,9 @@ def test_the_two_networks_differ_in_the_pyramid_alone_and_keep_stride_four() -> 
     different = [f.name for f in fields(full) if getattr(full, f.name) != getattr(coarse, f.name)]
     assert different == ["adapter"]
     assert getattr(full.supervision, "grid", None) == 48
-    assert preset_at(192).framing.size == preset_at(192).world.size == 192
+    preset = preset_at(192)
+    assert preset.generated is not None
+    assert preset.framing.size == preset.generated.world.size == preset.max_side == 192
 
 
 def test_the_command_trains_and_writes_a_table(

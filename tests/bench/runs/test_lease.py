@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from PIL import Image
 
-from baselines.maskclip import MaskCLIP
-from bench.runs.lease import making
-from bench.studies import method
-from bench.tasks.maps import Maps, ensure_maps
+from baselines.maskclip import MaskCLIP, _MaskCLIP
 from weakclip.clip.load import load_clip
-from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.data.artifacts import making
+from weakclip.data.read.tagged import TaggedFiles
+from weakclip.stages.images import WorkingImages
+from weakclip.stages.maps import ensure_maps
+from weakclip.stages.protocols import Setting
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from weakclip.stages.protocols import MaskerSpec
 
 
 def test_who_comes_second_waits_and_finds_the_product(tmp_path: Path) -> None:
@@ -45,33 +45,40 @@ def test_a_maker_that_fails_lets_the_next_one_in(tmp_path: Path) -> None:
         pass
 
 
-def test_two_workers_that_need_the_same_maps_make_them_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_workers_that_need_the_same_maps_make_them_once(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    files = TaggedFiles(
+        root=tmp_path,
+        names=("a.png",),
+        classes=("dog",),
+        image_labels=torch.ones(1, 1, dtype=torch.bool),
+        masks=(None,),
+    )
+    setting = Setting(
+        clip=load_clip("random-micro"),
+        class_names=("dog",),
+        background_words=(),
+        device=torch.device("cpu"),
+        folder=tmp_path / "artifacts",
+    )
     made = []
 
-    def slowly(spec: MaskerSpec, *_: object, **__: object) -> Maps:
-        made.append(spec)
-        time.sleep(0.1)
-        return Maps(cams=torch.zeros(1, 1, 2, 2), seconds=1.0, parameters={})
-
-    monkeypatch.setattr(method, "make_maps", slowly)
-    clip = load_clip("random-micro")
-    setting = Setting(
-        clip=clip, class_names=("a",), background_words=(), device=torch.device("cpu")
-    )
-    data = ImageStack(
-        torch.zeros(1, 3, 2, 2, dtype=torch.uint8), torch.ones(1, 1, dtype=torch.bool)
-    )
+    class Slow(_MaskCLIP):
+        def cams(self, images: torch.Tensor, image_labels: torch.Tensor) -> torch.Tensor:
+            made.append(len(images))
+            time.sleep(0.1)
+            return super().cams(images, image_labels)
 
     def work() -> None:
-        folder, spec = tmp_path, MaskCLIP()
-        ensure_maps(spec, setting, data, seed=0, folder=folder, report=lambda step, total: None)
+        data = WorkingImages(files, max_side=64, patch=16)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("baselines.maskclip._MaskCLIP", Slow)
+            ensure_maps(MaskCLIP(), setting, data, seed=0, report=lambda *_: None)
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 1
-    assert len(list(tmp_path.glob("maps-*.npz"))) == 1
+    assert made == [1]
+    assert len(list((tmp_path / "artifacts").glob("maps-*/*.npz"))) == 1

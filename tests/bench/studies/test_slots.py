@@ -20,7 +20,7 @@ from weakclip.config import (
     SingleScale,
     TextGuidedDecoder,
 )
-from weakclip.network.checkpoints import describe
+from weakclip.description import describe
 
 
 def test_kinds_with_equal_fields_have_different_ids() -> None:

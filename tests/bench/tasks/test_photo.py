@@ -12,20 +12,20 @@ import torch
 from PIL import Image
 
 from ablations import components
+from ablations.comparison import CAMS, REFINEMENTS
 from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import write_voc
 from bench.cli import main
 from bench.errors import BenchError
 from bench.runs.store import Store
 from bench.studies import preset as presets
-from bench.studies.method import Method
+from bench.studies.method import MethodRow
 from bench.studies.preset import COCO, SMOKE, VOC, study_for
 from bench.studies.study import load_study
-from bench.tasks.measured import TASKS
-from bench.tasks.photo import PhotoWorkbench, open_photos
+from bench.tasks.task import TASKS, ImageWorkbench, open_workbench
 from tests.bench.counts import check_alike
 from tests.elsewhere import elsewhere
-from weakclip.config import MICRO, PAPER
+from weakclip.config import MICRO, PAPER, WeakCLIPConfig
 from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.data.read.coco import COCO_CATEGORIES
 from weakclip.stages.plan import MICRO_CRF
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LISTS = "ImageSets/Segmentation"
 
 
-def small(preset: presets.PhotoPreset) -> presets.PhotoPreset:
+def small(preset: presets.Preset) -> presets.Preset:
     """The preset with networks and images of micro size."""
     return replace(
         preset, clip="random-micro", config=MICRO, recipe=SMOKE.recipe, source=SMOKE.source,
@@ -72,9 +72,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("artifacts")
 
 
-def opened(root: Path | None, artifacts: Path, execution: Execution = REFERENCE) -> PhotoWorkbench:
+def opened(root: Path | None, artifacts: Path, execution: Execution = REFERENCE) -> ImageWorkbench:
     device = torch.device("cpu")
-    return open_photos(small(VOC), root, None, device, artifacts, execution=execution)
+    return open_workbench(small(VOC), root, None, device, artifacts, execution=execution)
 
 
 def quiet(step: int, total: int) -> None:
@@ -93,7 +93,7 @@ def test_a_run_scores_images_of_any_size_at_the_size_of_the_file(
         for row, name in enumerate((voc / LISTS / f"{split}.txt").read_text().split()):
             truth = read_mask(voc / "SegmentationClass" / f"{name}.png")
             assert outcome.counts[task][row, :, 2].sum() == (truth != 255).sum()
-    known = bench.pseudo.image_labels.numpy()
+    known = bench.images["pseudo"].image_labels.numpy()
     assert not outcome.counts["train-pseudo"][:, 1:, 1][~known].any()
     assert outcome.parameters["matching"]["trainable"] > 0
 
@@ -120,7 +120,7 @@ def test_two_runs_are_equal_and_an_interrupted_one_goes_on(voc: Path, artifacts:
 def test_another_device_scores_the_same(voc: Path, artifacts: Path, tmp_path: Path) -> None:
     expected = opened(voc, artifacts).run(MICRO, 0, report=quiet)
     with elsewhere() as there:
-        found = open_photos(small(VOC), voc, None, there, tmp_path).run(MICRO, 0, report=quiet)
+        found = open_workbench(small(VOC), voc, None, there, tmp_path).run(MICRO, 0, report=quiet)
     check_alike(found, expected)
 
 
@@ -136,7 +136,7 @@ def test_another_precision_is_another_protocol(voc: Path, artifacts: Path) -> No
 
 def test_no_mask_of_the_training_split_is_looked_at(voc: Path, artifacts: Path) -> None:
     bench = opened(voc, artifacts)
-    assert [mask is None for mask in bench.train.masks] == [False] * 3 + [True] * 2
+    assert [mask is None for mask in bench.images["train"].files.masks] == [False] * 3 + [True] * 2
     assert bench.protocol["trained_on"] == "trainaug"
     assert bench.data["images"] == {"train": 5, "pseudo": 3, "val": 3}
 
@@ -144,7 +144,7 @@ def test_no_mask_of_the_training_split_is_looked_at(voc: Path, artifacts: Path) 
 def test_a_split_that_is_scored_needs_all_its_masks(voc: Path, artifacts: Path) -> None:
     preset = replace(small(VOC), splits={"train": "train", "pseudo": "trainaug", "val": "val"})
     with pytest.raises(BenchError, match="'trainaug': expected a mask of every image, got none"):
-        open_photos(preset, voc, None, torch.device("cpu"), artifacts)
+        open_workbench(preset, voc, None, torch.device("cpu"), artifacts)
 
 
 def test_without_a_data_root_there_are_no_photographs(artifacts: Path) -> None:
@@ -152,11 +152,12 @@ def test_without_a_data_root_there_are_no_photographs(artifacts: Path) -> None:
         opened(None, artifacts)
 
 
-def test_a_rival_is_refused(voc: Path, artifacts: Path) -> None:
-    config = load_study("comparison").reference.config
-    assert isinstance(config, Method)
-    with pytest.raises(BenchError, match="expected configurations of WeakCLIP"):
-        opened(voc, artifacts).run(config, 0, report=quiet)
+@pytest.mark.parametrize("name", sorted(CAMS))
+def test_every_source_of_maps_runs_on_photographs(voc: Path, artifacts: Path, name: str) -> None:
+    row = MethodRow(cam=CAMS[name], refinement=REFINEMENTS["pamr"])
+    outcome = opened(voc, artifacts).run(row, 0, report=quiet)
+    assert tuple(outcome.counts) == TASKS[:2]
+    assert outcome.counts["train-pseudo"].shape == (3, 21, 3)
 
 
 def test_coco_is_read_in_its_official_layout(tmp_path: Path) -> None:
@@ -192,9 +193,9 @@ def test_coco_is_read_in_its_official_layout(tmp_path: Path) -> None:
     known = dict.fromkeys(COCO_CATEGORIES.values(), ("dog",))  # micro-CLIP's vocabulary is small
     words = Words(background=MICRO_BACKGROUND, synonyms=known)
     preset = replace(small(COCO), words=words, config=MICRO)
-    bench = open_photos(preset, root, None, torch.device("cpu"), tmp_path / "artifacts")
+    bench = open_workbench(preset, root, None, torch.device("cpu"), tmp_path / "artifacts")
     assert len(bench.class_names) == 81
-    assert bench.train.image_labels.sum(dim=0).nonzero().tolist() == [[dog - 1]]
+    assert bench.images["train"].image_labels.sum(dim=0).nonzero().tolist() == [[dog - 1]]
     assert bench.data["images"] == {"train": 2, "pseudo": 2, "val": 1}
 
 
@@ -231,6 +232,10 @@ def test_rows_at_paper_size_depart_from_the_paper_in_their_component_alone() -> 
                                                    classifier_std=0.01))  # fmt: skip
 
 
-def test_the_comparison_has_no_counterpart() -> None:
-    with pytest.raises(BenchError, match="run it with preset cartoon"):
-        study_for(load_study("comparison"), "voc")
+def test_the_comparison_has_its_parts_at_paper_size() -> None:
+    micro, paper = load_study("comparison"), study_for(load_study("comparison"), "voc")
+    assert [row.name for row in paper.rows] == [row.name for row in micro.rows]
+    for row in paper.rows:
+        assert isinstance(row.config, MethodRow)
+        if isinstance(row.config.refinement, WeakCLIPConfig):
+            assert row.config.refinement.decoder.channels == 256

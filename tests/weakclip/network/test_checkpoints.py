@@ -22,11 +22,11 @@ from weakclip.config import (
     TextGuidedDecoder,
     WeakCLIPConfig,
 )
+from weakclip.description import describe
 from weakclip.network.build import build_model
 from weakclip.network.checkpoints import (
     ModelCard,
     config_id,
-    describe,
     from_description,
     load_components,
     read_card,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from weakclip.clip.tower import Features
-from weakclip.network.taps import StandardisedTaps, tap_statistics
+from weakclip.network.taps import StandardisedTaps, set_statistics, tap_statistics
 
 
 def features(count: int, seed: int) -> Features:
@@ -31,7 +31,8 @@ def test_statistics_are_those_of_all_cells_of_all_images() -> None:
 
 def test_the_adapter_sees_mean_0_and_deviation_1() -> None:
     batch = features(4, 2)
-    module = StandardisedTaps(tap_statistics([batch]), nn.Identity())
+    module = StandardisedTaps(4, 5, nn.Identity())
+    set_statistics(module, [batch])
     for tap in module(batch.taps):
         cells = tap.transpose(0, 1).flatten(1)
         torch.testing.assert_close(cells.mean(dim=1), torch.zeros(5), atol=1e-6, rtol=0)
@@ -41,5 +42,6 @@ def test_the_adapter_sees_mean_0_and_deviation_1() -> None:
 
 def test_a_channel_that_never_changes_stays_finite() -> None:
     batch = Features((torch.ones(1, 1, 2, 2),) * 4, torch.zeros(1, 1), torch.zeros(1, 1, 2, 2))
-    module = StandardisedTaps(tap_statistics([batch]), nn.Identity())
+    module = StandardisedTaps(4, 1, nn.Identity())
+    set_statistics(module, [batch])
     assert not torch.stack(module(batch.taps)).any()

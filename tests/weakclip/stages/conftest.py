@@ -11,7 +11,8 @@ from PIL import Image
 
 from weakclip.clip.load import load_clip
 from weakclip.config import MICRO, SeedAndBoundary
-from weakclip.stages.plan import MaskPlan, SeededTraining, plan_for
+from weakclip.stages.network import SeededTraining
+from weakclip.stages.plan import MaskPlan, plan_for
 from weakclip.training.recipe import Recipe
 from weakclip.training.views import Framing
 
@@ -56,13 +57,13 @@ def photos(tmp_path: Path) -> Path:
 def quick() -> MaskPlan:
     """WeakCLIP with three steps of two small views."""
     plan = plan_for(CLIP, "weakclip")
-    method = plan.method
-    assert isinstance(method, SeededTraining)
-    method = replace(
-        method,
+    training = plan.method.refinement
+    assert isinstance(training, SeededTraining)
+    training = replace(
+        training,
         recipe=Recipe(iterations=3, batch_size=2, learning_rate=1e-3, warmup=1),
         framing=Framing(size=64),
         config=replace(MICRO, supervision=SeedAndBoundary(grid=16)),
         tile=64,
     )
-    return replace(plan, method=method, max_side=96)
+    return replace(plan, method=replace(plan.method, refinement=training), max_side=96)

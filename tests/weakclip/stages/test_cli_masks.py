@@ -15,7 +15,7 @@ import torch
 from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import write_voc
 from bench.studies.preset import CARTOON
-from bench.tasks.task import CartoonWorkbench
+from bench.tasks.task import open_workbench
 from tests.weakclip.stages.conftest import picture
 from weakclip.cli.main import main
 from weakclip.config import MICRO
@@ -74,10 +74,10 @@ def test_cartoons_get_masks_that_fit_them(
 @pytest.mark.slow
 def test_masks_are_as_good_as_the_benchmarks(tmp_path: Path) -> None:
     """The command reaches the benchmark's own row, `train-pseudo-crf` of `MICRO`, within noise."""
-    bench = CartoonWorkbench(CARTOON, None, torch.device("cpu"), tmp_path)
+    bench = open_workbench(CARTOON, None, torch.device("cpu"), tmp_path)
     counts = bench.run(MICRO, 0, report=lambda *_: None).counts["train-pseudo-crf"]
     pooled = torch.as_tensor(np.asarray(counts).sum(axis=0))
-    data = write_folder(bench.root, tmp_path / "photos")
+    data = write_folder(bench.images["train"].files.root.parent, tmp_path / "photos")
     assert masks(tmp_path / "photos", "--method", "weakclip") == 0
     # Other random views, so another draw: seeds of the benchmark differ by a point.
     assert abs(miou(data, tmp_path / "out") - float(iou_from_counts(pooled).nanmean())) < 0.025
@@ -89,9 +89,9 @@ def test_weakclip_takes_its_flags(photos: Path, capsys: pytest.CaptureFixture[st
     more = ("--words", str(photos.parent / "words.toml"), "--no-crf", "--max-side", "96")
     assert masks(photos, *flags, *more, "--untagged", "background", "--seed", "3") == 0
     plan = json.loads((photos.parent / "out" / "run.json").read_text())["plan"]
-    assert plan["method"]["recipe"]["iterations"] == 2
-    assert plan["method"]["tile"] == 64
-    assert (plan["crf"], plan["max_side"], plan["seed"]) == (None, 96, 3)
+    assert plan["method"]["refinement"]["recipe"]["iterations"] == 2
+    assert plan["method"]["refinement"]["tile"] == 64
+    assert (plan["method"]["crf"], plan["max_side"], plan["seed"]) == (None, 96, 3)
     assert plan["words"]["background"] == ["sky", "grass"]
     capsys.readouterr()
     assert masks(photos, *flags, *more, "--untagged", "background", "--seed", "3", "--resume") == 0

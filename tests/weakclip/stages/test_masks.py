@@ -18,8 +18,9 @@ from weakclip.clip.load import load_clip
 from weakclip.data.formats.masks import read_mask
 from weakclip.data.read.folder import list_folder
 from weakclip.stages.masks import make_masks
-from weakclip.stages.methods import refined
+from weakclip.stages.method import finished
 from weakclip.stages.plan import MaskPlan, plan_for
+from weakclip.stages.predict import load
 from weakclip.stages.size import shrink
 from weakclip.training.execution import REFERENCE, Execution
 from weakclip.training.loop import fit
@@ -33,9 +34,15 @@ if TYPE_CHECKING:
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.crf.dense import CRFConfig
     from weakclip.network.model import WeakCLIP
+    from weakclip.stages.images import Memory
     from weakclip.training.losses import Supervision
     from weakclip.training.parallel import Processes
     from weakclip.training.recipe import BatchSource, Recipe
+
+
+def without_crf(plan: MaskPlan) -> MaskPlan:
+    """The plan whose scores are not refined."""
+    return replace(plan, method=replace(plan.method, crf=None))
 
 
 def masks_of(folder: Path) -> dict[str, NDArray[np.uint8]]:
@@ -149,15 +156,63 @@ def test_results_of_another_run_are_never_mixed(
     make_masks(files, clip, out, plan)
     with pytest.raises(ValueError, match="holds masks already; resume"):
         make_masks(files, clip, out, plan)
-    with pytest.raises(ValueError, match="were made with other plan; choose"):
-        make_masks(files, clip, out, replace(plan, crf=None), resume=True)
-    picture(photos / "z.png", (64, 64))
-    with pytest.raises(ValueError, match="were made with other images; choose"):
-        make_masks(list_folder(photos), clip, out, plan, resume=True)
+    with pytest.raises(ValueError, match=r"plan.method.crf was .*, is null; choose"):
+        make_masks(files, clip, out, without_crf(plan), resume=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(ValueError, match="holds other files"):
         make_masks(files, clip, tmp_path / "mine", plan)
+
+
+@pytest.mark.parametrize("method", ["clip-es", "weakclip"])
+def test_a_new_image_and_one_with_other_tags_get_masks_and_the_others_stay(
+    photos: Path, tmp_path: Path, clip: CLIPBundle, quick: MaskPlan, method: str
+) -> None:
+    plan = quick if method == "weakclip" else plan_for(clip, "clip-es")
+    out = tmp_path / "out"
+    make_masks(list_folder(photos), clip, out, plan)
+    trained = json.loads((out / "run.json").read_text())["training"]
+    before = {path: path.stat().st_mtime_ns for path in (out / "masks").rglob("*.png")}
+    picture(photos / "z.png", (64, 64))
+    labels = (photos / "labels.csv").read_text().replace("a.jpg,dog", "a.jpg,cat") + "z.png,dog\n"
+    (photos / "labels.csv").write_text(labels)
+    run = make_masks(list_folder(photos), clip, out, plan, resume=True)
+    assert (run.done, run.kept) == (2, 2)
+    assert set(np.unique(masks_of(out)["a.png"]).tolist()) <= {0, 1}
+    kept = out / "masks" / "sub" / "b c.png"
+    assert kept.stat().st_mtime_ns == before[kept]
+    assert json.loads((out / "run.json").read_text())["training"] == trained
+
+
+def test_a_damaged_mask_is_made_again(photos: Path, tmp_path: Path, clip: CLIPBundle) -> None:
+    files, plan, out = list_folder(photos), plan_for(clip, "clip-es"), tmp_path / "out"
+    make_masks(files, clip, out, plan)
+    before = masks_of(out)
+    (out / "masks" / "a.png").write_bytes(b"")
+    run = make_masks(files, clip, out, plan, resume=True)
+    assert (run.done, run.kept) == (1, 2)
+    assert same(before, masks_of(out))
+
+
+def test_a_trained_network_labels_images_without_tags(
+    photos: Path, tmp_path: Path, clip: CLIPBundle, quick: MaskPlan
+) -> None:
+    make_masks(list_folder(photos), clip, tmp_path / "out", quick)
+    for folder in (tmp_path / "out", tmp_path / "out" / "network"):
+        network = load(folder)
+        with Image.open(photos / "a.jpg") as image:
+            found = network.predict(image)
+        assert found.class_names == ("cat", "dog", "person")
+        assert found.labels.shape == found.scores.shape[1:] == (90, 130)
+        np.testing.assert_allclose(found.scores.sum(axis=0), 1, atol=1e-5)
+    array = np.asarray(Image.open(photos / "a.jpg"))
+    assert np.array_equal(network.predict(array[:, ::-1]).labels.shape, (90, 130))
+    with pytest.raises(ValueError, match=r"expected \(H, W, 3\)"):
+        network.predict(array[..., 0])
+    with pytest.raises(ValueError, match="another clip_sha256"):
+        load(tmp_path / "out", clip=replace(clip, sha256="0" * 64))
+    with pytest.raises(FileNotFoundError, match=r"no network\.json"):
+        load(photos)
 
 
 @pytest.mark.parametrize("method", ["clip-es", "weakclip"])
@@ -204,7 +259,7 @@ def test_folders_are_tags_even_without_images_and_names_may_repeat(
     (root / "cat").mkdir()  # a tag that no image has: it keeps its label
     files = list_folder(root)
     assert files.classes == ("cat", "dog", "person")
-    assert make_masks(files, clip, out, replace(plan_for(clip), crf=None)).done == 3
+    assert make_masks(files, clip, out, without_crf(plan_for(clip))).done == 3
     masks = masks_of(out)
     allowed = {"dog/x.png": {0, 2}, "person/x.jpg.png": {0, 3}, "person/x.png.png": {0, 3}}
     assert masks.keys() == allowed.keys()
@@ -230,7 +285,7 @@ def test_an_image_too_large_for_the_memory_is_that_images_problem(
             raise error
         return shrink(image, size)
 
-    monkeypatch.setattr("weakclip.stages.job.shrink", small_memory)
+    monkeypatch.setattr("weakclip.stages.images.shrink", small_memory)
     run = make_masks(list_folder(photos), clip, tmp_path / "out", plan_for(clip, "clip-es"))
     assert run.done == 2
     assert [(each.name, each.reason) for each in run.failed] == [
@@ -244,7 +299,7 @@ def test_other_errors_are_not_taken_for_bad_images(
     def broken(*_: object) -> torch.Tensor:
         raise RuntimeError("a mistake in the program")
 
-    monkeypatch.setattr("weakclip.stages.job.shrink", broken)
+    monkeypatch.setattr("weakclip.stages.images.shrink", broken)
     with pytest.raises(RuntimeError, match="a mistake"):
         make_masks(list_folder(photos), clip, tmp_path / "out", plan_for(clip, "clip-es"))
 
@@ -278,14 +333,18 @@ def test_memory_that_runs_out_makes_batches_smaller(
     sizes: list[tuple[int, ...]] = []
 
     def small_memory(
-        images: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, crf: CRFConfig | None
+        images: torch.Tensor,
+        scores: torch.Tensor,
+        labels: torch.Tensor,
+        crf: CRFConfig | None,
+        memory: Memory | None,
     ) -> torch.Tensor:
         sizes.append(tuple(images.shape))
         if len(images) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         if images.shape[3] == 80:
             raise MemoryError
-        return refined(images, scores, labels, crf)
+        return finished(images, scores, labels, crf)
 
     def small_training(
         model: WeakCLIP,
@@ -303,7 +362,7 @@ def test_memory_that_runs_out_makes_batches_smaller(
         assert (processes.count, execution) == (1, REFERENCE)
         return fit(model, losses, source, recipe, report=report, resume=resume)
 
-    monkeypatch.setattr("weakclip.stages.job.refined", small_memory)
+    monkeypatch.setattr("weakclip.stages.method.finished", small_memory)
     monkeypatch.setattr("weakclip.stages.network.fit", small_training)
     run = make_masks(list_folder(photos), clip, tmp_path / "out", quick)
     assert run.done == 2
@@ -372,8 +431,7 @@ def test_the_precision_is_told_and_decides_what_can_be_resumed(
         records.append(json.loads((tmp_path / name / "run.json").read_text()))
     assert [each["protocol"]["precision"] for each in records] == ["float32", "bfloat16"]
     assert records[0]["id"] != records[1]["id"]
-    assert "arithmetic" not in records[0]  # its id is that of earlier versions
-    with pytest.raises(ValueError, match="made with other arithmetic"):
+    with pytest.raises(ValueError, match=r"arithmetic was .*, is null"):
         make_masks(files, clip, tmp_path / "half", quick, resume=True)
     run = make_masks(files, clip, tmp_path / "half", quick, resume=True, execution=half)
     assert (run.done, run.kept) == (0, 3)

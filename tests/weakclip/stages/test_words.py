@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from weakclip.stages.maps import texts_of
 from weakclip.stages.seeds import encode_texts
-from weakclip.stages.words import MICRO_BACKGROUND, Words, encode_words, read_words
+from weakclip.stages.words import MICRO_BACKGROUND, Words, read_words, setting_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +89,7 @@ def test_a_class_is_no_background() -> None:
 
 def test_synonyms_are_averaged(clip: CLIPBundle) -> None:
     words = Words(background=("grass",), synonyms={"pet": ("dog", "cat")})
-    texts = encode_words(clip, ("pet", "person"), words)
+    texts = texts_of(setting_for(clip, ("pet", "person"), words))
     alone = encode_texts(clip, ("dog", "cat"), ("grass",), words.template)
     mean = alone.foreground.mean(dim=0)
     torch.testing.assert_close(texts.foreground[0], mean / mean.norm())
@@ -98,9 +99,9 @@ def test_synonyms_are_averaged(clip: CLIPBundle) -> None:
 
 def test_micro_knows_its_background(clip: CLIPBundle) -> None:
     assert len(MICRO_BACKGROUND) == 25
-    encode_words(clip, ("dog",), Words(background=MICRO_BACKGROUND))
+    texts_of(setting_for(clip, ("dog",), Words(background=MICRO_BACKGROUND)))
     with pytest.raises(ValueError, match=r"'keyboard' in .* is not in the voc"):
-        encode_words(clip, ("dog",), Words())
+        texts_of(setting_for(clip, ("dog",), Words()))
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,6 @@ def test_unknown_classes_and_missing_files_are_told(tmp_path: Path, clip: CLIPBu
     with pytest.raises(
         ValueError, match=r"'dgo' is no class; did you mean 'dog'\? Known: cat, dog"
     ):
-        encode_words(clip, ("cat", "dog"), words)
+        setting_for(clip, ("cat", "dog"), words)
     with pytest.raises(FileNotFoundError, match="words: no file"):
         read_words(tmp_path / "none.toml", Words())

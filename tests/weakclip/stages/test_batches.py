@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.images import check_batch, resize_images, whole_patches
+from weakclip.stages.batches import check_batch, resize_images, whole_patches
 
 
 @pytest.mark.parametrize("size", [(48, 64), (23, 31), (37, 16)])

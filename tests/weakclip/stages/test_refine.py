@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.refinement import (
+from weakclip.clip.load import load_clip
+from weakclip.crf.dense import dense_crf
+from weakclip.ops.pamr import pamr
+from weakclip.stages.protocols import Setting
+from weakclip.stages.refine import (
     CRF,
     MICRO_CRF,
     PAMR,
@@ -17,10 +21,6 @@ from baselines.refinement import (
     Power,
     with_background,
 )
-from weakclip.clip.load import load_clip
-from weakclip.crf.dense import dense_crf
-from weakclip.ops.pamr import pamr
-from weakclip.stages.protocols import Setting
 
 if TYPE_CHECKING:
     from weakclip.stages.protocols import RefinementSpec

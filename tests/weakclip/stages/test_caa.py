@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from baselines.caa import CAA
 from baselines.clip_es import MICRO
-from baselines.refinement import Constant
 from weakclip.clip.load import load_clip
+from weakclip.stages.caa import CAA
 from weakclip.stages.protocols import Setting
+from weakclip.stages.refine import Constant
 from weakclip.stages.seeds import Affinity
 
 torch.set_num_threads(1)

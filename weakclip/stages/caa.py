@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.images import check_batch, resize_images, whole_patches
-from baselines.refinement import (
+from weakclip.stages.batches import check_batch, resize_images, whole_patches
+from weakclip.stages.refine import (
     BackgroundRule,
     Power,
     check_refinement_input,

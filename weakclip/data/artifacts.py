@@ -1,0 +1,134 @@
+"""What stages leave on disk: named by all they depend on, made once, shared between processes.
+
+A product is named by a hash of its inputs and of the source code of the stage that makes it. The
+code of a stage is its modules and all modules of this project that they import, so a change in a
+table renderer leaves maps, seeds and half-finished trainings as they are.
+"""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PACKAGES = {"weakclip", "baselines", "bench"}
+
+
+def content_key(*parts: object) -> str:
+    """First 12 hex digits of the SHA-256 of JSON values.
+
+    Example:
+        >>> content_key("maps", {"b": 1, "a": 2}) == content_key("maps", {"a": 2, "b": 1})
+        True
+    """
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@cache
+def code_id(*modules: str) -> str:
+    """First 12 hex digits of the SHA-256 of the source of modules and of what they import.
+
+    Imports for types alone do not count, nor do packages of others.
+
+    Args:
+        modules: Full names, e.g. `weakclip.stages.seeds`.
+    """
+    digest = hashlib.sha256()
+    for name, source in sorted(_closure(modules).items()):
+        digest.update(name.encode() + b"\0" + source + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _closure(modules: tuple[str, ...]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        path = _source(name)
+        if path is None:
+            continue
+        found[name] = path.read_bytes()
+        waiting += _imports(ast.parse(found[name]))
+    return found
+
+
+@cache
+def _source(module: str) -> Path | None:
+    """The file of a module of ours; none for a name that is no module."""
+    if module.split(".")[0] not in _PACKAGES:
+        return None
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # a class or function of a module
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        yield from _imports(child)
+
+
+class FileLock:
+    """An exclusive lock on a file, gone when it is ended or its process is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def take(self, *, wait: bool) -> bool:
+        """Lock, and say whether that worked; with `wait` it does, sooner or later."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return False
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Unlock; the file stays."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def end(self) -> None:
+        """Remove the file and unlock."""
+        self._path.unlink(missing_ok=True)
+        self.release()
+
+
+@contextmanager
+def making(product: Path) -> Iterator[None]:
+    """Hold the lock of what takes long to make, so that others wait for it and do not make it too.
+
+    Look again inside whether it is there. The lock file stays beside the product.
+    """
+    lock = FileLock(product.with_name(f"{product.name}.lock"))
+    lock.take(wait=True)
+    try:
+        yield
+    finally:
+        lock.release()

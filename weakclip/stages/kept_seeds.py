@@ -1,0 +1,129 @@
+"""The second stage on disk: seed labels of a split, a palette PNG an image.
+
+Seeds are made from maps by a rule that looks at no pixel annotation. A file that cannot be read is
+made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, overload
+
+import torch
+
+from weakclip.data.artifacts import code_id, content_key
+from weakclip.data.formats.masks import read_mask, write_mask
+from weakclip.description import describe
+from weakclip.stages.images import Memory, bytes_key
+from weakclip.stages.maps import KeptMaps
+from weakclip.stages.seeds import SeedRule, seeds_from
+from weakclip.training.parallel import together
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from weakclip.stages.protocols import Setting, TaggedImages
+
+
+class Seeds(Protocol):
+    """Seed labels of some images of a split."""
+
+    @property
+    def key(self) -> str:
+        """Of all that the seeds depend on."""
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Image of each position."""
+
+    def __len__(self) -> int:
+        """Number of positions."""
+
+    def __getitem__(self, position: int, /) -> Tensor:
+        """Seeds at a position, (H, W), int64, 255 = undecided."""
+
+
+class KeptSeeds(Sequence["Tensor"]):
+    """Seeds of the tagged images of a split, read from disk as they are asked for."""
+
+    def __init__(self, folder: Path, indices: Sequence[int], keys: Sequence[str]) -> None:
+        """Open a folder; images may still lack their seeds.
+
+        Args:
+            folder: Named by what all seeds depend on.
+            indices: Images of a split.
+            keys: Of what the seeds of each depend on, in the same order.
+        """
+        self.folder = folder
+        self.indices = tuple(indices)
+        """Image of each position."""
+        self._keys = dict(zip(indices, keys, strict=True))
+        self._memory = Memory()
+
+    @property
+    def key(self) -> str:
+        """Of all that the seeds depend on."""
+        return content_key(self.folder.name, list(self._keys.values()))
+
+    def __len__(self) -> int:
+        """Number of tagged images."""
+        return len(self.indices)
+
+    @overload
+    def __getitem__(self, position: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Tensor]: ...
+    def __getitem__(self, position: int | slice) -> Tensor | Sequence[Tensor]:
+        """Seeds at a position, (H, W), int64, 255 = undecided."""
+        if isinstance(position, slice):
+            return [self[each] for each in range(*position.indices(len(self)))]
+        index = self.indices[position]
+        seeds = self._memory.get(index, lambda: self._read(index), lambda labels: labels.nbytes)
+        return seeds.long()
+
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        return self.folder / f"{self._keys[index]}.png"
+
+    def lacks(self, index: int) -> bool:
+        """Whether an image has no readable seeds."""
+        try:
+            self._read(index)
+        except (ValueError, OSError):
+            return True
+        return False
+
+    def _read(self, index: int) -> Tensor:
+        return torch.from_numpy(read_mask(self.path(index)))
+
+
+def ensure_seeds(
+    maps: Sequence[Tensor], data: TaggedImages, rule: SeedRule, setting: Setting
+) -> KeptSeeds:
+    """Make the seeds of the tagged images of a split that have maps, as far as they are missing.
+
+    Args:
+        maps: One (F, h, w) an image.
+        data: The images, for their sizes and tags.
+        rule: Where a map is sure enough.
+        setting: Where seeds are kept.
+    """
+    tagged: list[int] = data.image_labels.any(dim=1).nonzero()[:, 0].tolist()
+    if isinstance(maps, KeptMaps):
+        tagged = [index for index in tagged if not maps.lacks(index)]
+        origin, keys = maps.folder.name, [maps.path(index).stem for index in tagged]
+    else:
+        origin, keys = "maps", [bytes_key(maps[index]).hex() for index in tagged]
+    key = content_key(origin, describe(rule), code_id(__name__))
+    kept = KeptSeeds(setting.place(f"seeds-{key}"), tagged, keys)
+    if any(not kept.path(index).is_file() for index in tagged):
+        with together(kept.folder, setting.processes):
+            kept.folder.mkdir(parents=True, exist_ok=True)
+            for index in setting.processes.share(tagged):
+                if kept.lacks(index):
+                    _, height, width = data.image(index).shape
+                    seeds = seeds_from(maps[index][None], (height, width), rule)
+                    write_mask(kept.path(index), seeds[0].to(torch.uint8).numpy())
+    return kept

@@ -1,0 +1,254 @@
+"""The first stage: class activation maps of a split, one file an image.
+
+A source of maps is fitted on images and tags (unless it learns nothing) and asked image by image.
+Its maps are kept below `artifacts`, so a run that was killed goes on where it was, and every row
+of a study that starts from the same maps shares them. Only the maps of tagged classes are written:
+the others are zero by definition.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from weakclip.data.artifacts import code_id, content_key
+from weakclip.data.atomic import replacing, write_text
+from weakclip.description import describe
+from weakclip.stages.images import Memory
+from weakclip.stages.seeds import (
+    CAMSource,
+    PatchSoftmax,
+    TextBank,
+    class_activation_maps,
+    encode_texts,
+)
+from weakclip.training.parallel import together
+from weakclip.training.views import normalise_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from weakclip.stages.images import WorkingImages
+    from weakclip.stages.protocols import MaskerSpec, PseudoMasker, Setting, TaggedImages
+
+BATCH = 50
+"""Images asked together, unless memory holds fewer."""
+Sizes = dict[str, dict[str, int]]
+"""Component -> {"total", "trainable"} parameters."""
+NOTES = "maps.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CLIPMaps:
+    """Maps of the frozen CLIP; a `weakclip.stages.protocols.MaskerSpec`."""
+
+    source: CAMSource = PatchSoftmax()
+
+    def build(self, setting: Setting) -> FrozenCLIPMasker:
+        """The source of maps, ready.
+
+        Raises:
+            ValueError: If CLIP's tokeniser does not know a word.
+        """
+        return FrozenCLIPMasker(self, setting)
+
+
+class FrozenCLIPMasker:
+    """The `PseudoMasker` of `CLIPMaps`; it learns nothing."""
+
+    def __init__(self, spec: CLIPMaps, setting: Setting) -> None:
+        """Encode the texts, once; several phrases of a class count as their mean."""
+        self._source, self._clip, self._device = spec.source, setting.clip, setting.device
+        self._texts = texts_of(setting)
+
+    def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
+        """Learn nothing."""
+
+    def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
+        """See `weakclip.stages.protocols.PseudoMasker`."""
+        normal = normalise_images(images.to(self._device), self._clip.mean, self._clip.std)
+        return class_activation_maps(
+            self._clip, normal, image_labels.to(self._device), self._texts, self._source
+        )
+
+    def parameter_counts(self) -> Sizes:
+        """The two frozen towers."""
+        return {
+            name: {"total": sum(each.numel() for each in tower.parameters()), "trainable": 0}
+            for name, tower in (
+                ("image tower", self._clip.image),
+                ("text tower", self._clip.text),
+            )
+        }
+
+
+def texts_of(setting: Setting) -> TextBank:
+    """Text embeddings of the classes of a setting and of its background words."""
+    template = setting.template
+    names, phrases = setting.class_names, setting.phrases
+    if all(len(each) == 1 for each in phrases):
+        names = tuple(each[0] for each in phrases) if phrases else names
+        return encode_texts(setting.clip, names, setting.background_words, template)
+    foreground = [
+        F.normalize(encode_texts(setting.clip, each, (), template).foreground.mean(0), dim=0)
+        for each in phrases
+    ]
+    background = encode_texts(setting.clip, setting.background_words, (), template).foreground
+    return TextBank(torch.stack(foreground), background)
+
+
+class KeptMaps(Sequence["Tensor"]):
+    """The maps of the images of a split, read from disk as they are asked for."""
+
+    def __init__(self, folder: Path, data: WorkingImages) -> None:
+        """Open a folder; images may still lack their maps."""
+        self.folder, self._keys = folder, data.keys
+        self._classes = data.image_labels.shape[1]
+        self._memory = Memory()
+
+    @property
+    def key(self) -> str:
+        """Of all that the maps depend on."""
+        return content_key(self.folder.name, self._keys)
+
+    @property
+    def seconds(self) -> float:
+        """What making them took."""
+        return float(str(self._notes.get("seconds", 0.0)))
+
+    @property
+    def parameters(self) -> Sizes:
+        """Of the source of the maps."""
+        found: Sizes = self._notes.get("parameters", {})
+        return found
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Tensor]: ...
+    def __getitem__(self, index: int | slice) -> Tensor | Sequence[Tensor]:
+        """Maps of an image, (F, h, w), float32, on the CPU; of several, one for each."""
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        return self._memory.get(index, lambda: self._read(index), lambda maps: maps.nbytes)
+
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        return self.folder / f"{self._keys[index]}.npz"
+
+    def write(self, index: int, maps: Tensor, image_labels: Tensor) -> None:
+        """Write the maps of an image, (F, h, w); of its tagged classes (F,) only."""
+        classes = image_labels.nonzero()[:, 0]
+        with replacing(self.path(index)) as temporary, temporary.open("wb") as file:
+            shape = np.array(maps.shape[1:], dtype=np.int32)
+            np.savez(file, classes=classes.numpy(), maps=maps[classes].float().numpy(), size=shape)
+
+    def _read(self, index: int) -> Tensor:
+        with np.load(self.path(index), allow_pickle=False) as kept:
+            height, width = kept["size"].tolist()
+            maps = torch.zeros(self._classes, height, width)
+            maps[torch.from_numpy(kept["classes"])] = torch.from_numpy(kept["maps"])
+        return maps
+
+    def lacks(self, index: int) -> bool:
+        """Whether an image has no file of maps."""
+        return not self.path(index).is_file()
+
+    def is_damaged(self, index: int) -> bool:
+        """Whether an image has no readable maps; a damaged file is as good as none."""
+        try:
+            self[index]
+        except (ValueError, OSError, KeyError, EOFError, BadZipFile):
+            return True
+        return False
+
+    @property
+    def _notes(self) -> dict[str, Any]:
+        path = self.folder / NOTES
+        found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        return found
+
+    def note(self, seconds: float, parameters: Sizes) -> None:
+        """Add the time that more maps took, and write what parameters their source has."""
+        content = {"seconds": round(self.seconds + seconds, 3), "parameters": parameters}
+        write_text(self.folder / NOTES, json.dumps(content) + "\n")
+
+
+def ensure_maps(
+    spec: MaskerSpec,
+    setting: Setting,
+    data: WorkingImages,
+    *,
+    seed: int,
+    report: Callable[[int, int], None],
+    indices: Sequence[int] | None = None,
+) -> KeptMaps:
+    """Fit a source of maps on a split and make the maps of its images, as far as they are missing.
+
+    Args:
+        spec: The source.
+        setting: What it may know, and where products are kept.
+        data: Images and tags; what cannot be read is entered in its `bad`.
+        seed: Of its training; a source that learns nothing has the same maps for all seeds, and
+            those of an image do not depend on which others there are.
+        report: Called with (images or steps done, in all).
+        indices: The images that need maps; all by default.
+    """
+    masker = spec.build(setting)
+    learns = any(size["trainable"] for size in masker.parameter_counts().values())
+    key = content_key(
+        describe(spec), [seed, data.key] if learns else None, setting.key,
+        code_id(type(spec).__module__, __name__),
+    )  # fmt: skip
+    kept = KeptMaps(setting.place(f"maps-{key}"), data)
+    wanted = range(len(data)) if indices is None else indices
+    if any(kept.lacks(index) for index in wanted):
+        with together(kept.folder, setting.processes):
+            _make(kept, masker, setting, data, seed, wanted, report)
+    return kept
+
+
+def _make(
+    kept: KeptMaps,
+    masker: PseudoMasker,
+    setting: Setting,
+    data: WorkingImages,
+    seed: int,
+    wanted: Sequence[int],
+    report: Callable[[int, int], None],
+) -> None:
+    start = time.perf_counter()
+    kept.folder.mkdir(parents=True, exist_ok=True)
+    mine = setting.processes.share(wanted)
+    missing = [index for index in mine if kept.is_damaged(index)]
+    if not any(setting.processes.gather(bool(missing))):
+        return  # another process made them meanwhile
+    masker.fit(data, seed=seed, report=report)
+    done = len(mine) - len(missing)
+    report(done, len(mine))
+    for group in data.groups(missing, BATCH):
+        images, labels = data.stack(group, setting.device)
+        for index, maps in zip(group, masker.cams(images, labels).cpu(), strict=True):
+            kept.write(index, maps, data.image_labels[index])
+        done += len(group)
+        report(done, len(mine))
+    setting.processes.wait()
+    if setting.processes.first:
+        kept.note(time.perf_counter() - start, masker.parameter_counts())

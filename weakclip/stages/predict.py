@@ -1,0 +1,175 @@
+"""A trained network as people use it: opened from its folder, asked about any image.
+
+NETWORK/weights.safetensors  the four components, with the card that names config, classes and CLIP
+NETWORK/network.json         which CLIP, the classes, and the size at which images are looked at
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from weakclip.clip.load import CLIP_NAMES, load_clip
+from weakclip.data.atomic import write_text
+from weakclip.network.checkpoints import read_card
+from weakclip.stages.network import SeededTraining, TrainedWeakCLIP
+from weakclip.stages.protocols import Setting
+from weakclip.stages.size import scores_at, shrink, working_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from weakclip.clip.bundle import CLIPBundle
+    from weakclip.stages.plan import MaskPlan
+
+WEIGHTS = "weights.safetensors"
+NOTES = "network.json"
+FORMAT = "weakclip-network-1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """The labels of an image."""
+
+    labels: NDArray[np.uint8]
+    """(H, W): 0 is background, c + 1 the class at c of `class_names`."""
+    scores: NDArray[np.float32]
+    """(1 + F, H, W), background first."""
+    class_names: tuple[str, ...]
+    """Names of the F classes."""
+
+
+class Network:
+    """A trained network; `load` opens one."""
+
+    def __init__(
+        self, segmenter: TrainedWeakCLIP, class_names: tuple[str, ...], max_side: int, patch: int
+    ) -> None:
+        """Hold a fitted network.
+
+        Args:
+            segmenter: The network.
+            class_names: Names of the F classes, as the tags had them.
+            max_side: Larger images are looked at at this size, pixels.
+            patch: Side of CLIP's patches, pixels.
+        """
+        self._segmenter, self._max_side, self._patch = segmenter, max_side, patch
+        self.class_names = class_names
+
+    def predict(self, image: Image.Image | NDArray[np.uint8]) -> Labelled:
+        """Label an image; no tags are needed.
+
+        Args:
+            image: A PIL image, or an array (H, W, 3), uint8, RGB.
+
+        Raises:
+            TypeError: If it is neither.
+            ValueError: If an array has another shape.
+        """
+        pixels = pixels_of(image)
+        size = (int(pixels.shape[1]), int(pixels.shape[2]))
+        small = shrink(pixels, working_size(size, self._max_side, self._patch))
+        device = self._segmenter.device
+        probabilities = self._segmenter.probabilities(small[None].to(device))[0].cpu()
+        scores = scores_at(probabilities, size)
+        labels = scores.argmax(dim=0).to(torch.uint8)
+        return Labelled(labels.numpy(), scores.numpy(), self.class_names)
+
+
+def load(
+    folder: Path | str, *, clip: CLIPBundle | None = None, device: torch.device | str = "cpu"
+) -> Network:
+    """Open the network that a run trained.
+
+    Args:
+        folder: Of the network, or of the run whose `network/` it is.
+        clip: The frozen CLIP it was trained with; absent: it is looked for by its name.
+        device: Where to compute.
+
+    Raises:
+        FileNotFoundError: If there is no network, or the weights of its CLIP are not found.
+        ValueError: If a file is damaged, or the CLIP is another one (by checksum).
+    """
+    root = Path(folder)
+    root = root if (root / NOTES).is_file() else root / "network"
+    if not (root / NOTES).is_file():
+        raise FileNotFoundError(
+            f"{folder}: no {NOTES} in it or in its network/; give the folder that "
+            "`weakclip masks --method weakclip` wrote"
+        )
+    notes = _read(root / NOTES)
+    card = read_card(root / WEIGHTS)
+    if clip is None:
+        embedded = notes["clip"].removesuffix("-clip")
+        name = embedded if embedded in CLIP_NAMES else notes["clip"]
+        clip = load_clip(name, device=device)
+    spec = SeededTraining(
+        config=card.config, scales=tuple(notes["scales"]), flip=notes["flip"], tile=notes["tile"]
+    )
+    setting = Setting(
+        clip=clip,
+        class_names=card.class_names[1:],
+        background_words=(),
+        device=clip.image.vision.proj.device,
+    )
+    network = spec.build(setting)
+    network.load(root / WEIGHTS)
+    return Network(network, tuple(notes["classes"]), notes["max_side"], clip.patch_size)
+
+
+def write_network(
+    folder: Path, trained: TrainedWeakCLIP, plan: MaskPlan, classes: Sequence[str]
+) -> None:
+    """Write a network to a folder that `load` opens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "clip": trained.card.clip_name,
+        "classes": list(classes),
+        "max_side": plan.max_side,
+        "scales": list(trained.spec.scales),
+        "flip": trained.spec.flip,
+        "tile": trained.spec.tile,
+    }
+    write_text(folder / NOTES, json.dumps(content, indent=1) + "\n")
+    trained.save(folder / WEIGHTS)
+
+
+def pixels_of(image: Image.Image | NDArray[np.uint8]) -> torch.Tensor:
+    """An image as (3, H, W), uint8.
+
+    Raises:
+        TypeError: If it is neither a PIL image nor an array of uint8.
+        ValueError: If an array is not (H, W, 3).
+    """
+    array = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
+    if array.dtype != np.uint8:
+        raise TypeError(f"image: expected a PIL image or an array of uint8, got {array.dtype}")
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"image: expected (H, W, 3), RGB, got {array.shape}")
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    wanted = {
+        "format": str, "clip": str, "classes": list, "max_side": int, "scales": list,
+        "flip": bool, "tile": int,
+    }  # fmt: skip
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: damaged ({error}); train the network again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT!r}; was it written by a newer version?")
+    for name, kind in wanted.items():
+        if not isinstance(content.get(name), kind):
+            raise ValueError(f"{path}: expected {name} as {kind.__name__}")
+    return content
