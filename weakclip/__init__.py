@@ -1,1 +1,47 @@
-"""WeakCLIP: image-level labels to pixel masks with a frozen CLIP."""
+"""WeakCLIP: image-level labels to pixel masks with a frozen CLIP.
+
+`pseudo_mask` makes the mask of one image, `make_masks` those of a folder, `load` opens the network
+that a run trained. Names are imported when they are used, so `import weakclip` takes no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weakclip.clip.load import list_clips as list_clips
+    from weakclip.clip.load import load_clip as load_clip
+    from weakclip.crf.dense import dense_crf_inference as dense_crf_inference
+    from weakclip.data.read.folder import list_folder as list_folder
+    from weakclip.masking.make import make_masks as make_masks
+    from weakclip.masking.plan import plan_for as plan_for
+    from weakclip.masking.predict import load as load
+    from weakclip.masking.pseudo import pseudo_mask as pseudo_mask
+    from weakclip.stages.method import Method as Method
+
+_HOMES = {
+    "Method": "weakclip.stages.method",
+    "dense_crf_inference": "weakclip.crf.dense",
+    "list_clips": "weakclip.clip.load",
+    "list_folder": "weakclip.data.read.folder",
+    "load": "weakclip.masking.predict",
+    "load_clip": "weakclip.clip.load",
+    "make_masks": "weakclip.masking.make",
+    "plan_for": "weakclip.masking.plan",
+    "pseudo_mask": "weakclip.masking.pseudo",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """A public name, imported when it is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'weakclip' has no attribute {name!r}; it has {__all__}")
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

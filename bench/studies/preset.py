@@ -20,17 +20,17 @@ from bench.studies.transfer import study_at
 from weakclip.config import MICRO, PAPER, WeakCLIPConfig
 from weakclip.crf.dense import WEAKCLIP_COCO, WEAKCLIP_VOC, CRFConfig
 from weakclip.data.artifacts import content_key
-from weakclip.stages.inference import SCALES
-from weakclip.stages.maps import CLIPMaps
-from weakclip.stages.method import Method
-from weakclip.stages.network import SeededTraining
-from weakclip.stages.plan import (
+from weakclip.masking.plan import (
     CLIP_ES_MAPS,
     CLIP_ES_WORDS,
     MICRO_CRF,
     MICRO_RECIPE,
     PAPER_PASSES,
 )
+from weakclip.stages.inference import SCALES
+from weakclip.stages.maps import CLIPMaps
+from weakclip.stages.method import Method
+from weakclip.stages.network import SeededTraining
 from weakclip.stages.seeds import CAMSource, OtsuBand, PatchSoftmax, SeedRule
 from weakclip.stages.words import Words
 from weakclip.training.recipe import Recipe

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from weakclip.cli import check as cli_check
-from weakclip.cli import crf as cli_crf
-from weakclip.cli import data as cli_data
-from weakclip.cli import masks as cli_masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
-COMMANDS = (cli_masks, cli_data, cli_check, cli_crf)
-"""One module a command, in the order of the help: `add_parser(subparsers)` and `run(args)`."""
+COMMANDS = {
+    "masks": "images and tags in, masks out",
+    "predict": "label images with a network that was trained, without tags",
+    "data": "make class masks and lists of VOC or COCO from the official files",
+    "check": "say what is wrong with a data set",
+    "crf": "refine class probabilities with a dense CRF",
+}
+"""Command to what it does; `weakclip.cli.<command>` has `add_parser(subparsers)`, `run(args)`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out a command line.
+    """Carry out a command line. Only the module of the command is imported.
 
     Returns:
         0 done, 1 some files failed, 2 wrong usage, 130 stopped by Ctrl-C.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="weakclip", description="Masks from image-level tags.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.add_parser(commands).set_defaults(run=module.run)
-    args = parser.parse_args(argv)
+    for name, purpose in COMMANDS.items():
+        if words[:1] == [name]:
+            module = import_module(f"weakclip.cli.{name}")
+            module.add_parser(commands).set_defaults(run=module.run)
+        else:
+            commands.add_parser(name, help=purpose)
+    args = parser.parse_args(words)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         return run(args)

@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from weakclip.cli.console import phases
+from weakclip.cli.device import device_of
 from weakclip.clip.load import load_clip
 from weakclip.data.read.folder import list_folder
+from weakclip.masking.make import make_masks
+from weakclip.masking.plan import MaskPlan, plan_for
 from weakclip.printable import one_line
-from weakclip.stages.masks import make_masks
 from weakclip.stages.network import SeededTraining
-from weakclip.stages.plan import MaskPlan, plan_for
 from weakclip.stages.words import read_words
-from weakclip.training.execution import execution_for, full_float32
-from weakclip.training.parallel import local_rank, torchrun_processes
+from weakclip.training.execution import execution_for
+from weakclip.training.parallel import torchrun_processes
 
 if TYPE_CHECKING:
     from weakclip.clip.bundle import CLIPBundle
-    from weakclip.stages.job import Report
-    from weakclip.stages.masks import MaskRun
+    from weakclip.masking.job import Report
+    from weakclip.masking.make import MaskRun
     from weakclip.training.execution import Execution, Precision
     from weakclip.training.parallel import Processes
 
@@ -132,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
 def _make(args: argparse.Namespace, report: Report, processes: Processes) -> MaskRun:
     """What the flags ask for."""
     files = list_folder(args.images, args.tags)
-    clip = load_clip(args.clip, weights=args.weights, device=_device(args.device))
+    clip = load_clip(args.clip, weights=args.weights, device=device_of(args.device))
     if clip.name.endswith("micro-clip") and processes.first:
         sys.stderr.write(f"{MICRO_WARNING}\n")
     tagged = int(files.image_labels.any(dim=1).sum())
@@ -192,23 +193,6 @@ def _execution(
     trained = isinstance(plan.method.refinement, SeededTraining)
     device = clip.image.vision.proj.device if trained else torch.device("cpu")
     return execution_for(device, precision)
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: no CUDA device here; use --device cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        return torch.device(name)
-    if local_rank() >= torch.cuda.device_count():
-        raise ValueError(
-            f"{torch.cuda.device_count()} GPU(s) here: expected one for each process; start fewer "
-            "(--nproc-per-node), or use --device cpu"
-        )
-    full_float32()
-    torch.cuda.set_device(local_rank())
-    return torch.device("cuda", local_rank())
 
 
 def _show(done: MaskRun, out: Path) -> None:

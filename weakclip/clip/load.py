@@ -6,6 +6,7 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
+import open_clip
 import torch
 
 from weakclip.clip.architecture import build_clip
@@ -60,6 +61,20 @@ def load_clip(
     bundle.image.to(device)
     bundle.text.to(device)
     return bundle
+
+
+def list_clips() -> tuple[str, ...]:
+    """Names that `load_clip` takes: the embedded ones, then every pretrained open_clip ViT.
+
+    Weights of the latter have to be on this machine; `load_clip` says which file is missing.
+
+    Example:
+        >>> names = list_clips()
+        >>> names[0], "ViT-B-16/openai" in names
+        ('micro', True)
+    """
+    known = open_clip.list_pretrained()
+    return (*CLIP_NAMES, *sorted(f"{model}/{tag}" for model, tag in known if "ViT" in model))
 
 
 def _embedded(name: str, folder: Path) -> CLIPBundle:

@@ -28,7 +28,7 @@ from tests.elsewhere import elsewhere
 from weakclip.config import MICRO, PAPER, WeakCLIPConfig
 from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.data.read.coco import COCO_CATEGORIES
-from weakclip.stages.plan import MICRO_CRF
+from weakclip.masking.plan import MICRO_CRF
 from weakclip.stages.words import MICRO_BACKGROUND, Words
 from weakclip.training.execution import REFERENCE, Execution
 from weakclip.training.views import Framing
@@ -74,7 +74,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(root: Path | None, artifacts: Path, execution: Execution = REFERENCE) -> ImageWorkbench:
     device = torch.device("cpu")
-    return open_workbench(small(VOC), root, None, device, artifacts, execution=execution)
+    return open_workbench(small(VOC), root, device, artifacts, execution=execution)
 
 
 def quiet(step: int, total: int) -> None:
@@ -108,6 +108,8 @@ def test_two_runs_are_equal_and_an_interrupted_one_goes_on(voc: Path, artifacts:
 
     bench = opened(voc, artifacts)
     first = bench.run(MICRO, 1, report=quiet)
+    assert first.discard is not None
+    first.discard()
     with pytest.raises(StoppedError):
         bench.run(MICRO, 1, report=stop)
     second = opened(voc, artifacts).run(MICRO, 1, report=quiet)
@@ -120,7 +122,7 @@ def test_two_runs_are_equal_and_an_interrupted_one_goes_on(voc: Path, artifacts:
 def test_another_device_scores_the_same(voc: Path, artifacts: Path, tmp_path: Path) -> None:
     expected = opened(voc, artifacts).run(MICRO, 0, report=quiet)
     with elsewhere() as there:
-        found = open_workbench(small(VOC), voc, None, there, tmp_path).run(MICRO, 0, report=quiet)
+        found = open_workbench(small(VOC), voc, there, tmp_path).run(MICRO, 0, report=quiet)
     check_alike(found, expected)
 
 
@@ -144,7 +146,7 @@ def test_no_mask_of_the_training_split_is_looked_at(voc: Path, artifacts: Path) 
 def test_a_split_that_is_scored_needs_all_its_masks(voc: Path, artifacts: Path) -> None:
     preset = replace(small(VOC), splits={"train": "train", "pseudo": "trainaug", "val": "val"})
     with pytest.raises(BenchError, match="'trainaug': expected a mask of every image, got none"):
-        open_workbench(preset, voc, None, torch.device("cpu"), artifacts)
+        open_workbench(preset, voc, torch.device("cpu"), artifacts)
 
 
 def test_without_a_data_root_there_are_no_photographs(artifacts: Path) -> None:
@@ -193,7 +195,7 @@ def test_coco_is_read_in_its_official_layout(tmp_path: Path) -> None:
     known = dict.fromkeys(COCO_CATEGORIES.values(), ("dog",))  # micro-CLIP's vocabulary is small
     words = Words(background=MICRO_BACKGROUND, synonyms=known)
     preset = replace(small(COCO), words=words, config=MICRO)
-    bench = open_workbench(preset, root, None, torch.device("cpu"), tmp_path / "artifacts")
+    bench = open_workbench(preset, root, torch.device("cpu"), tmp_path / "artifacts")
     assert len(bench.class_names) == 81
     assert bench.images["train"].image_labels.sum(dim=0).nonzero().tolist() == [[dog - 1]]
     assert bench.data["images"] == {"train": 2, "pseudo": 2, "val": 1}

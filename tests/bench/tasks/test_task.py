@@ -185,7 +185,7 @@ def test_every_image_is_seen_once_per_epoch_in_an_order_of_the_seed() -> None:
 
 def test_a_data_root_that_is_not_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="VOC"):
-        ImageWorkbench(SMOKE, tmp_path, torch.device("cpu"), tmp_path).train  # noqa: B018
+        open_workbench(SMOKE, tmp_path, torch.device("cpu"), tmp_path)
 
 
 def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         main(["--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
-    for module in COMMANDS:
-        name = module.__name__.removeprefix("weakclip.cli_")
+    for name, purpose in COMMANDS.items():
         assert f"\n    {name} " in text
+        assert purpose.split()[0] in text
+        with pytest.raises(SystemExit) as stopped:
+            main([name, "--help"])
+        assert stopped.value.code == 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["mask"], ["data"], ["data", "ade20k"]])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.clip.tower import Features
     from weakclip.network.model import WeakCLIP
 
 
@@ -95,13 +96,13 @@ def test_many_classes_and_views_do_not_fill_the_memory(
     model: WeakCLIP, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    segment = model.segment
+    encode = model.encode
 
-    def watched(crops: Tensor, *, text: Tensor) -> Tensor:
+    def watched(crops: Tensor) -> Features:
         sizes.append(len(crops))
-        return segment(crops, text=text)
+        return encode(crops)
 
-    monkeypatch.setattr(model, "segment", watched)
+    monkeypatch.setattr(model, "encode", watched)
     whole = slide_logits(model, images, crop=32, stride=16)
     assert max(sizes) > 2
     sizes.clear()

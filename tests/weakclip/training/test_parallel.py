@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.weakclip.stages.conftest import LABELS, picture
+from tests.weakclip.masking.conftest import LABELS, picture
 from tests.weakclip.training.train_together import BATCH, CONFIGS, STEPS, train
 from weakclip.data.formats.masks import read_mask
 from weakclip.training.parallel import ALONE, Processes, SharedBatchNorm2d, torchrun_processes

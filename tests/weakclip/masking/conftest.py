@@ -11,8 +11,8 @@ from PIL import Image
 
 from weakclip.clip.load import load_clip
 from weakclip.config import MICRO, SeedAndBoundary
+from weakclip.masking.plan import MaskPlan, plan_for
 from weakclip.stages.network import SeededTraining
-from weakclip.stages.plan import MaskPlan, plan_for
 from weakclip.training.recipe import Recipe
 from weakclip.training.views import Framing
 

@@ -1,7 +1,7 @@
 r"""Masks for people who have images and tags: the same as `weakclip masks`, from Python.
 
 Every tagged image becomes a palette PNG, a preview and an entry of a COCO-RLE file; how it was
-made is in `run.json` (`weakclip.stages.folder` lists the files). Nothing is chosen on a pixel
+made is in `run.json` (`weakclip.masking.folder` lists the files). Nothing is chosen on a pixel
 annotation, and one bad image stops nothing.
 
 Example:
@@ -40,9 +40,9 @@ from weakclip.clip.load import load_clip
 from weakclip.data.read.folder import list_folder
 from weakclip.description import describe
 from weakclip.labels import IGNORE
-from weakclip.stages.folder import ResultFolder
-from weakclip.stages.job import MaskJob
-from weakclip.stages.plan import plan_for
+from weakclip.masking.folder import ResultFolder
+from weakclip.masking.job import MaskJob
+from weakclip.masking.plan import MaskPlan, plan_for
 from weakclip.training.execution import REFERENCE, execution_for
 from weakclip.training.parallel import ALONE
 
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.data.read.tagged import BadImage, TaggedFiles
-    from weakclip.stages.job import Report
-    from weakclip.stages.plan import MaskPlan
+    from weakclip.masking.job import Report
+    from weakclip.masking.plan import MethodName
     from weakclip.training.execution import Execution
     from weakclip.training.parallel import Processes
 
@@ -79,7 +79,7 @@ def make_masks(
     files: TaggedFiles,
     clip: CLIPBundle,
     out: Path,
-    plan: MaskPlan,
+    plan: MaskPlan | MethodName = "clip-es",
     *,
     resume: bool = False,
     batch_size: int = 8,
@@ -93,7 +93,8 @@ def make_masks(
         files: Images and tags.
         clip: The frozen CLIP, on the device to work on.
         out: Folder of the results; not among the images.
-        plan: How; `plan_for(clip, method)`.
+        plan: How: `clip-es` trains nothing, `weakclip` trains on the seeds of all images;
+            `plan_for(clip, method)` gives a value to change.
         resume: Go on with what is in `out`, which must have been made with the same classes, CLIP
             and plan. Images that are new, or have other tags or another file, get a new mask; a
             network that was trained is not trained again.
@@ -115,6 +116,8 @@ def make_masks(
         OSError: If the results cannot be written; those that were are whole.
     """
     _check_classes(files)
+    if not isinstance(plan, MaskPlan):
+        plan = plan_for(clip, plan, images=int(files.image_labels.any(dim=1).sum()))
     folder = ResultFolder(out, files)
     job = MaskJob(
         files, clip, folder, plan, batch_size=batch_size, report=report or (lambda *_: None),

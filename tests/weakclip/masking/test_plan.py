@@ -7,9 +7,9 @@ import pytest
 
 from bench.studies.preset import CARTOON
 from weakclip.config import MICRO
+from weakclip.masking.plan import passes_recipe, plan_for
 from weakclip.stages.maps import CLIPMaps
 from weakclip.stages.network import SeededTraining
-from weakclip.stages.plan import passes_recipe, plan_for
 from weakclip.stages.refine import Keep, Power
 from weakclip.stages.seeds import SoftmaxGradCAM
 from weakclip.training.recipe import Recipe

@@ -23,7 +23,7 @@ from weakclip.data.atomic import replacing, write_text
 from weakclip.data.formats.masks import VOC_PALETTE, read_mask, void_border, write_mask
 from weakclip.data.formats.rle import write_coco_rle
 from weakclip.labels import BACKGROUND
-from weakclip.stages.predict import WEIGHTS, write_network
+from weakclip.masking.predict import WEIGHTS, write_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from weakclip.data.read.tagged import TaggedFiles
+    from weakclip.masking.plan import MaskPlan
     from weakclip.stages.network import TrainedWeakCLIP
-    from weakclip.stages.plan import MaskPlan
 
 KEYS = "images.json"
 TRAINING = "training.json"
@@ -57,7 +57,7 @@ class ResultFolder:
                 "of the next run; choose a folder beside it"
             )
         self.root = root
-        self._stems = _stems(files.names)
+        self.stems = stems(files.names)
 
     @property
     def network(self) -> Path:
@@ -71,7 +71,7 @@ class ResultFolder:
 
     def mask(self, index: int) -> Path:
         """The mask of an image."""
-        return self.root / "masks" / f"{self._stems[index]}.png"
+        return self.root / "masks" / f"{self.stems[index]}.png"
 
     def lacks_mask(self, index: int) -> bool:
         """Whether an image has no readable mask."""
@@ -83,7 +83,7 @@ class ResultFolder:
 
     def preview(self, index: int) -> Path:
         """The picture for people."""
-        return self.root / "preview" / f"{self._stems[index]}.jpg"
+        return self.root / "preview" / f"{self.stems[index]}.jpg"
 
     def write(self, index: int, labels: NDArray[np.uint8], image: NDArray[np.uint8]) -> None:
         """Write preview and mask; the mask comes last, so an image that has one is done.
@@ -188,11 +188,11 @@ def write_preview(path: Path, labels: NDArray[np.uint8], image: NDArray[np.uint8
         Image.fromarray(shown).save(temporary, format="JPEG", quality=90)
 
 
-def _stems(names: Sequence[str]) -> tuple[str, ...]:
-    """Paths without suffix; with it where two images differ in nothing else.
+def stems(names: Sequence[str]) -> tuple[str, ...]:
+    """Paths of results: those of images without suffix, with it where it alone tells two apart.
 
     Example:
-        >>> _stems(("a/x.jpg", "b/x.jpg", "b/X.png"))
+        >>> stems(("a/x.jpg", "b/x.jpg", "b/X.png"))
         ('a/x', 'b/x.jpg', 'b/X.png')
     """
     bare = [PurePosixPath(name).with_suffix("").as_posix() for name in names]

@@ -16,7 +16,7 @@ from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import write_voc
 from bench.studies.preset import CARTOON
 from bench.tasks.task import open_workbench
-from tests.weakclip.stages.conftest import picture
+from tests.weakclip.masking.conftest import picture
 from weakclip.cli.main import main
 from weakclip.config import MICRO
 from weakclip.data.formats.masks import read_mask
@@ -208,7 +208,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("weakclip.stages.folder.write_mask", stop)
+        patch.setattr("weakclip.masking.folder.write_mask", stop)
         assert masks(photos, "--clip", "random-micro") == code
     assert message in capsys.readouterr().err
     assert masks(photos, "--clip", "random-micro", "--resume") == 0
@@ -220,7 +220,7 @@ def test_a_place_that_cannot_be_written_to_exits_2(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("weakclip.stages.folder.write_text", refuse)
+    monkeypatch.setattr("weakclip.masking.folder.write_text", refuse)
     assert masks(photos, "--clip", "random-micro") == 2
     assert "Permission denied; choose another --out" in capsys.readouterr().err
 

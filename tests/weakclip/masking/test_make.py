@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 
 from tests.elsewhere import elsewhere
-from tests.weakclip.stages.conftest import picture
+from tests.weakclip.masking.conftest import picture
 from weakclip.clip.load import load_clip
 from weakclip.data.formats.masks import read_mask
 from weakclip.data.read.folder import list_folder
-from weakclip.stages.masks import make_masks
+from weakclip.masking.make import make_masks
+from weakclip.masking.plan import MaskPlan, plan_for
+from weakclip.masking.predict import load
 from weakclip.stages.method import finished
-from weakclip.stages.plan import MaskPlan, plan_for
-from weakclip.stages.predict import load
 from weakclip.stages.size import shrink
 from weakclip.training.execution import REFERENCE, Execution
 from weakclip.training.loop import fit

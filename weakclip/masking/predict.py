@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from weakclip.clip.bundle import CLIPBundle
-    from weakclip.stages.plan import MaskPlan
+    from weakclip.masking.plan import MaskPlan
 
 WEIGHTS = "weights.safetensors"
 NOTES = "network.json"

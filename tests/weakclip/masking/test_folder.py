@@ -7,17 +7,17 @@ import pytest
 from PIL import Image
 
 from weakclip.data.read.folder import list_folder
-from weakclip.stages.folder import ResultFolder, _stems, write_preview
+from weakclip.masking.folder import ResultFolder, stems, write_preview
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_names_that_differ_in_the_suffix_alone_keep_it() -> None:
-    assert _stems(("a/x.jpg", "b/x.jpg")) == ("a/x", "b/x")
-    assert _stems(("x.jpg", "X.PNG", "y.jpg")) == ("x.jpg", "X.PNG", "y")
+    assert stems(("a/x.jpg", "b/x.jpg")) == ("a/x", "b/x")
+    assert stems(("x.jpg", "X.PNG", "y.jpg")) == ("x.jpg", "X.PNG", "y")
     tricky = ("x.jpg", "x.png", "x.jpg.gif")
-    assert _stems(tricky) == tricky
+    assert stems(tricky) == tricky
 
 
 def test_a_preview_tints_classes_and_outlines_them(tmp_path: Path) -> None:

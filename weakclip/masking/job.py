@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.data.read.tagged import TaggedFiles
-    from weakclip.stages.folder import ResultFolder
-    from weakclip.stages.plan import MaskPlan
+    from weakclip.masking.folder import ResultFolder
+    from weakclip.masking.plan import MaskPlan
     from weakclip.training.execution import Execution
     from weakclip.training.parallel import Processes
 

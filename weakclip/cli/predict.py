@@ -1,0 +1,86 @@
+"""`weakclip predict`: label images with a network that a run trained; no tags are needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weakclip.cli.console import phases
+from weakclip.cli.device import device_of
+from weakclip.data.read.images import image_names, read_rgb
+from weakclip.masking.folder import stems, write_labels, write_preview
+from weakclip.masking.predict import load
+from weakclip.masking.submission import VOC_IMAGES, write_submission
+from weakclip.printable import one_line
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_parser(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
+    """Add the `predict` command; `run` takes what it parses."""
+    parser = subparsers.add_parser(
+        "predict",
+        help="label images with a network that was trained, without tags",
+        description=(
+            "Label every image of a folder with the network that `weakclip masks --method "
+            "weakclip` trained: OUT/masks (palette PNG) and OUT/preview. What is there already "
+            "stays. Exit 0: all done; 1: some images failed; 2: wrong usage."
+        ),
+    )
+    parser.add_argument("--network", type=Path, required=True, help="the folder `masks` wrote")
+    parser.add_argument("--images", type=Path, required=True, help="folder of images")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--voc-submission", type=Path, metavar="FILE.tar.gz",
+        help="also pack the masks for the VOC server (comp6); --images holds JPEGImages of the "
+        "test set",
+    )  # fmt: skip
+    parser.add_argument(
+        "--list", type=Path, help=f"with --voc-submission: the {VOC_IMAGES} ids, one a line"
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Label a folder; returns 0 if all went well, 1 if some images failed, 2 for usage."""
+    try:
+        if (args.voc_submission is None) != (args.list is None):
+            raise ValueError("--voc-submission and --list: give both, or neither")
+        ids = None if args.list is None else args.list.read_text(encoding="utf-8").split()
+        network = load(args.network, device=device_of(args.device))
+        names = image_names(args.images)
+        if not names:
+            raise ValueError(f"{args.images}: no image in it")
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"weakclip predict: {error}\n")
+        return 2
+    failed = 0
+    with phases() as report:
+        for done, (name, stem) in enumerate(zip(names, stems(names), strict=True), start=1):
+            mask = args.out / "masks" / f"{stem}.png"
+            if not mask.is_file():
+                try:
+                    image = read_rgb(args.images / name)
+                    found = network.predict(image)
+                    write_preview(args.out / "preview" / f"{stem}.jpg", found.labels, image)
+                    write_labels(mask, found.labels)
+                except ValueError as error:
+                    failed += 1
+                    sys.stderr.write(one_line(str(error)) + "\n")
+            report("masks", done, len(names))
+    packed = None
+    if args.voc_submission is not None and ids is not None:
+        try:
+            packed = write_submission(args.voc_submission, args.out / "masks", ids)
+        except (ValueError, OSError) as error:
+            sys.stderr.write(f"weakclip predict: {error}\n")
+            return 1
+    result = {"images": len(names), "failed": failed, "packed": packed}
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 1 if failed else 0
