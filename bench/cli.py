@@ -224,7 +224,7 @@ def _gallery(options: argparse.Namespace, _: Sequence[str]) -> int:
         preset, data_root=options.data_root, device=flags.device_of(options.device),
         artifacts=options.artifacts,
     )  # fmt: skip
-    if not isinstance(workbench, task.CartoonWorkbench):
+    if not isinstance(workbench, task.ImageWorkbench):
         raise BenchError(f"gallery: expected a preset of a generated world, got {preset!r}")
     request = GalleryRequest(
         study=study, variants=tuple(dict.fromkeys(options.variants)), seed=options.seed,

@@ -146,7 +146,7 @@ def _is_whole(folder: Path) -> bool:
         return False
     try:
         sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-        whole = sums == {name: _checksum(folder, name) for name in ARRAYS}
+        whole = bool(sums == {name: _checksum(folder, name) for name in ARRAYS})
     except (OSError, ValueError):
         whole = False
     if not whole:

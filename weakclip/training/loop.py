@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from weakclip.training.execution import REFERENCE
+from weakclip.training.interrupt import held_interrupts
 from weakclip.training.parallel import ALONE
 from weakclip.training.prefetch import prefetched
 from weakclip.training.resume import Checkpoint
@@ -79,7 +80,8 @@ def fit(
     processes.align(model.components.values(), done.step)
     steps, device = range(done.step, recipe.iterations), parameters[0].device
     forward = execution.forward_of(model)
-    with prefetched(batches, steps, execution.prefetch, device) as source:
+    ahead = prefetched(batches, steps, execution.prefetch, device)
+    with held_interrupts() as stopped, ahead as source:
         for step in steps:
             processes.reseed(seed, step)
             batch = source(step)
@@ -111,7 +113,9 @@ def fit(
                 means = {name: total / done.since for name, total in done.sums.items()}
                 done.curve.append({"step": step + 1, **means})
                 done.sums, done.since = {}, 0
-            checkpoint.save_if_due(done)
+            checkpoint.save_if_due(done, now=stopped())
+            if stopped():
+                raise KeyboardInterrupt
             if report is not None:
                 report(step + 1, recipe.iterations)
     model.eval()

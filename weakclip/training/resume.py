@@ -100,13 +100,13 @@ class Checkpoint:
             torch.cuda.set_rng_state_all(state["random_cuda"])
         return Progress(**state["progress"])
 
-    def save_if_due(self, progress: Progress) -> None:
-        """Write the file, atomically, at the end of the training and now and then before."""
+    def save_if_due(self, progress: Progress, *, now: bool = False) -> None:
+        """Write the file, atomically, at the end of the training, now and then before, or now."""
         ended = progress.step == self._recipe["iterations"]
-        now = time.monotonic()
+        moment = time.monotonic()
         if self._path is None or not self._writes:
             return
-        if now - self._saved < self._every and not ended:
+        if moment - self._saved < self._every and not (ended or now):
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path) as temporary:

@@ -106,7 +106,7 @@ def test_pseudo_masks_respect_the_tags(bench: ImageWorkbench) -> None:
 def test_only_tagged_classes_are_seeded(bench: ImageWorkbench) -> None:
     seeds, labels = bench.seeds("train"), bench.images["train"].image_labels
     for place, index in enumerate(seeds.indices):
-        used = {int(label) for label in seeds[place].unique()} - {0, IGNORE}
+        used = set(seeds[place].flatten().tolist()) - {0, IGNORE}
         assert used <= {int(label) + 1 for label in labels[index].nonzero().flatten()}
 
 
@@ -145,7 +145,8 @@ def test_a_stopped_scoring_goes_on_where_it_was(
         MICRO, 5, report=quiet
     )
     bench = open_workbench(SMOKE, None, torch.device("cpu"), tmp_path)
-    real, done = KeptCounts.add, []
+    real = KeptCounts.add
+    done: list[object] = []
 
     def stops(self: KeptCounts, indices: object, *masks: torch.Tensor) -> None:
         if len(done) == 3:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from weakclip.clip.load import load_clip
 from weakclip.stages.maps import texts_of
 from weakclip.stages.seeds import encode_texts
 from weakclip.stages.words import MICRO_BACKGROUND, Words, read_words, setting_for
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from weakclip.clip.bundle import CLIPBundle
+
+
+@pytest.fixture
+def clip() -> CLIPBundle:
+    return load_clip("random-micro")
+
 
 TOML = """
 template = "a picture of a {}."

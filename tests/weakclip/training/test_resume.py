@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -86,6 +88,27 @@ def test_a_training_killed_twice_ends_with_the_same_bits(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("every_step")
+def test_ctrl_c_saves_the_step_that_was_done(tmp_path: Path) -> None:
+    whole, curve, _ = train(None)
+    path = tmp_path / "state.pt"
+
+    class InterruptedBatch:
+        def __call__(self, step: int) -> Batch:
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            return batch(step)
+
+    torch.manual_seed(0)
+    model = build_model(MICRO, CLIP, NAMES, seed=0)
+    supervision = build_supervision(MICRO.supervision, MICRO.tau)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, supervision, InterruptedBatch(), RECIPE, resume=path)
+    weights, resumed, steps = train(path)
+    assert steps[0] == 4
+    assert resumed == curve
+    assert all(torch.equal(weights[name], whole[name]) for name in whole)
+
+
 def test_a_training_that_had_ended_is_not_done_again(tmp_path: Path) -> None:
     whole, curve, _ = train(tmp_path / "run.pt")
     weights, again, steps = train(tmp_path / "run.pt")
