@@ -18,7 +18,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from baselines import clims, clip_es, maskclip, random_walk
+from baselines import clims, clip_es, dense_methods, random_walk
 from baselines.caa import CAA
 from baselines.classifier import MICRO_CAM
 from baselines.refinement import MICRO_PAMR, OTSU, Keep

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from baselines import clims, clip_es, maskclip, random_walk
+from baselines import clims, clip_es, dense_methods, random_walk
 from baselines.backbone import Backbone
 from baselines.caa import CAA
 from baselines.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, GradCAM

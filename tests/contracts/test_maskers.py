@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines import clims, clip_es, maskclip, random_walk
+from baselines import clims, clip_es, dense_methods, random_walk
 from baselines.backbone import Backbone
 from baselines.caa import CAA
 from baselines.classifier import CAM, Classifier, GradCAM
