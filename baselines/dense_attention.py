@@ -44,9 +44,9 @@ from baselines.dense_scores import (
 from baselines.images import check_batch
 from baselines.templates import MASKCLIP_85
 from weakclip.clip.dense import VALUE_PATH, ChangedBlocks, dense_tokens
-from weakclip.inference import windows
-from weakclip.prompts import encode_ensemble
-from weakclip.views import normalise_images
+from weakclip.stages.inference import windows
+from weakclip.network.prompts import encode_ensemble
+from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.clip.tower import ImageTower, Positions
-    from weakclip.masker import PseudoMasker, Setting, TaggedImages
+    from weakclip.stages.protocols import PseudoMasker, Setting, TaggedImages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ class _DenseAttention:
 
     @torch.no_grad()
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
-        """See `weakclip.masker.PseudoMasker`; the grid is that of the patches.
+        """See `weakclip.stages.protocols.PseudoMasker`; the grid is that of the patches.
 
         With windows, it is that of the pixels.
         """

@@ -14,7 +14,7 @@ from baselines.dense_scores import FeatureSurgery, MinMax, PresentSoftmax
 from baselines.templates import IMAGENET_80, MASKCLIP_85
 from weakclip.clip.dense import ChangedBlocks, SelfSelf, Similarity
 from weakclip.clip.names import CLIP_ES_VOC_BACKGROUND, CLIP_ES_VOC_NAMES, renamed
-from weakclip.data.voc import VOC_CLASSES
+from weakclip.data.read.voc import VOC_CLASSES
 
 MASKCLIP = DenseAttention()
 """Values only, residual path and MLP kept: the released code."""
