@@ -15,7 +15,6 @@ from baselines.backbone import Backbone
 from baselines.caa import CAA
 from baselines.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, GradCAM
 from baselines.denseclip import DENSECLIP, DENSECLIP_MICRO
-from baselines.maskclip import MaskCLIP
 from baselines.random_walk import RandomWalk
 from baselines.refinement import CRF, MICRO_CRF, MICRO_PAMR, PAMR
 from weakclip.stages.seeds import Affinity
@@ -82,7 +81,7 @@ CAMS: dict[Size, dict[str, MaskerSpec]] = {
         "clip-es-no-caa": _without_affinity(clip_es.MICRO),
         "clip-es": clip_es.MICRO,
         "clims": clims.MICRO,
-        "maskclip": maskclip.MICRO,
+        **dense_methods.MICRO,
     },
     "paper": {
         "cam": RandomWeights(spec=CAM(classifier=_CLASSIFIER), frozen_stages=3),
@@ -92,8 +91,11 @@ CAMS: dict[Size, dict[str, MaskerSpec]] = {
         "clims": RandomWeights(
             spec=replace(clims.VOC, backbone=_RANDOM, stem="trained"), frozen_stages=1
         ),
-        # One sentence of 85: texts are encoded once, before any image.
-        "maskclip": MaskCLIP(templates=_SENTENCE),
+        # One sentence of 80 or 85: texts are encoded once, before any image.
+        **{
+            name: replace(method, templates=_SENTENCE)
+            for name, method in dense_methods.METHODS.items()
+        },
     },
 }
 """Image and tags to class activation maps."""

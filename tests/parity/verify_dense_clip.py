@@ -45,7 +45,7 @@ from weakclip.clip.dense import (
 from weakclip.clip.tower import ImageTower
 from weakclip.ops.affinity import box_mask, sinkhorn_affinity
 from weakclip.ops.cam import normalise_cam
-from weakclip.ops.pamr import pamr
+from weakclip.ops.pamr import PAR_KERNEL, pamr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -148,9 +148,9 @@ class Ours:
     # --- tokens ---------------------------------------------------------------------------------
 
     def _positions(self, rest: list[str]) -> Tensor | None:
-        if rest != ["position_wide"]:
-            return None
-        return self._tower("bicubic")._positions(self._trace("wide", "bicubic").grid)[None]
+        image = rest[0].removeprefix("position_")
+        grid = self._trace(image, SCLIP.positions).grid
+        return self._tower(SCLIP.positions)._positions(grid)[None]
 
     def _plain(self, rest: list[str]) -> Tensor:
         return self._projected(self._trace(rest[0], SCLIP.positions).tokens[-1])
@@ -253,11 +253,16 @@ class Ours:
         refined = ((cam * boxes).flatten(1).double() @ affinity.T).view_as(cam)
         if what == "refined":
             return refined
+        if what not in ("scores", "label"):
+            return None
+        size = self.arrays[f"excel/{image}/{what}"].shape[-2:]
+        large = resize(normalise_cam(refined)[None], size)[0]
+        scores = torch.cat([1 - large.amax(dim=0, keepdim=True), large])
         if what == "scores":
-            size = self.arrays[f"excel/{image}/scores"].shape[1:]
-            large = resize(normalise_cam(refined)[None], size)[0]
-            return torch.cat([1 - large.amax(dim=0, keepdim=True), large])
-        return None
+            return scores
+        pixels = F.interpolate(self._image(image)[:1], size, mode="bilinear", align_corners=True)
+        best = pamr(pixels, scores[None], iterations=20, kernel=PAR_KERNEL)[0].argmax(dim=0)
+        return F.pad(tags + 1, (1, 0))[best]
 
     @cached_property
     def _excel_texts(self) -> Tensor:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from baselines.backbone import Backbone
 
 NAMES = [
-    "cam", "grad-cam", "clip-es-no-caa", "clip-es", "clims", "maskclip",
+    "cam", "grad-cam", "clip-es-no-caa", "clip-es", "clims", "maskclip", "sclip", "clearclip",
+    "naclip", "gem", "clip-surgery", "excel",
     "caa", "pamr", "dense-crf", "random-walk", "denseclip",
 ]  # fmt: skip
 

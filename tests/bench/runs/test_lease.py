@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from baselines.maskclip import MaskCLIP
+from baselines.dense_methods import MICRO
 from bench.runs.lease import making
 from bench.studies import method
 from bench.tasks.maps import Maps, ensure_maps
@@ -65,7 +65,7 @@ def test_two_workers_that_need_the_same_maps_make_them_once(
     )
 
     def work() -> None:
-        folder, spec = tmp_path, MaskCLIP()
+        folder, spec = tmp_path, MICRO["maskclip"]
         ensure_maps(spec, setting, data, seed=0, folder=folder, report=lambda step, total: None)
 
     threads = [threading.Thread(target=work) for _ in range(3)]
