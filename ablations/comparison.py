@@ -4,14 +4,14 @@ A grid: whose class activation maps (rows of a block) by what is made of them. E
 before and after the dense CRF, so the CRF is a column and not a method. CLIP-ES's maps contain its
 attention affinity (CAA) already. Methods without randomness give the same figures for all seeds.
 Of the training-free dense CLIPs MaskCLIP is in the grid; the others differ from it by what
-`baselines/dense_methods.py` says and stand alone, SCLIP with WeakCLIP as well.
+`baselines/dense_attention/methods.py` says and stand alone, SCLIP with WeakCLIP as well.
 
 Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al., MaskCLIP, ECCV
 2022; Zhou et al., CAM, CVPR 2016; Ahn and Kwak, AffinityNet, CVPR 2018; Araslanov and Roth, PAMR,
-CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025; dense CLIPs: `baselines/dense_attention.py`.
+CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025; dense CLIPs: `baselines/dense_attention/source.py`.
 Run: `nox -s ablate -- comparison`, or `python -m bench run comparison`.
 Cost: 26 cells x 3 seeds; 19 of them took 63 minutes on two CPU cores (not idle otherwise) with
-preset `cartoon`, the seven of dense CLIPs take TODO minutes more.
+preset `cartoon`, the seven of dense CLIPs should take some 12 more.
 Expect: `results/tables/comparison.md`, and what to make of it in `docs/baselines.md`. Published
 figures of the same methods on photographs stand in `results/reference.csv` and are another world.
 """
@@ -21,9 +21,10 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from baselines import clims, clip_es, dense_methods, random_walk
+from baselines import clims, clip_es, random_walk
 from baselines.caa import CAA
 from baselines.classifier import MICRO_CAM
+from baselines.dense_attention import methods
 from baselines.refinement import MICRO_PAMR, OTSU, Keep
 from bench.studies.method import Method
 from bench.studies.study import Study, Variant
@@ -37,10 +38,10 @@ CAMS: dict[str, MaskerSpec] = {
     "cam": MICRO_CAM,
     "clip-es": clip_es.MICRO,
     "clims": clims.MICRO,
-    "maskclip": dense_methods.MICRO["maskclip"],
+    "maskclip": methods.MICRO["maskclip"],
 }
 DENSE: dict[str, MaskerSpec] = {
-    name: method for name, method in dense_methods.MICRO.items() if name not in CAMS
+    name: method for name, method in methods.MICRO.items() if name not in CAMS
 }
 """Maps that stand beside the grid."""
 REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {

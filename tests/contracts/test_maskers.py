@@ -18,9 +18,9 @@ from baselines.backbone import Backbone
 from baselines.caa import CAA
 from baselines.classifier import CAM, Classifier, GradCAM
 from baselines.confidence import ConfidentCRF
-from baselines.dense_attention import Windows
-from baselines.dense_methods import MICRO
-from baselines.dense_scores import PresentSoftmax
+from baselines.dense_attention.methods import MICRO
+from baselines.dense_attention.scores import PresentSoftmax
+from baselines.dense_attention.source import Windows
 from baselines.descent import Descent
 from baselines.refinement import CRF, PAMR, Constant, Keep, Otsu, Power
 from weakclip.clip.load import load_clip

@@ -20,15 +20,15 @@ from open_clip.model import QuickGELU
 from open_clip.transformer import LayerNorm, VisionTransformer
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.dense_attention import Windows, averaged
-from baselines.dense_methods import CLIP_SURGERY, EXCEL, GEM, NACLIP, SCLIP
-from baselines.dense_scores import (
+from baselines.dense_attention.methods import CLIP_SURGERY, EXCEL, GEM, SCLIP
+from baselines.dense_attention.scores import (
     FeatureSurgery,
     Similarities,
     class_chances,
     enriched,
     similarities,
 )
+from baselines.dense_attention.source import Windows, averaged
 from tests.parity.row import Row
 from weakclip.clip.attention import split_heads
 from weakclip.clip.dense import (
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from baselines.dense_attention import DenseAttention
+    from baselines.dense_attention.source import DenseAttention
     from tests.parity.released_clip import Arrays
     from weakclip.clip.tower import Positions, TokenTrace
 
@@ -73,8 +73,6 @@ ATTENTIONS: dict[str, Attention] = {
     "kk": Similarity(pairs=("kk",)),
 }
 """Of ClearCLIP's and NACLIP's ablations, by the names of their releases."""
-
-
 
 
 def verify(path: Path) -> list[Row]:
@@ -250,7 +248,7 @@ class Ours:
         cam = torch.unflatten(maps[0, tags, 1:], 1, found.patches.shape[2:])
         boxes = box_mask(cam, threshold=self.config["excel_box"], trim_last=True)
         affinity = sinkhorn_affinity(attention.double().mean(dim=0)[:, 1:, 1:])[0]
-        refined = ((cam * boxes).flatten(1).double() @ affinity.T).view_as(cam)
+        refined: Tensor = ((cam * boxes).flatten(1).double() @ affinity.T).view_as(cam)
         if what == "refined":
             return refined
         if what not in ("scores", "label"):
@@ -311,15 +309,13 @@ class Ours:
             best = scores.amax(dim=0)
         if what == "class_scores":
             return scores
-        return scores.argmax(dim=0) * (best >= self.config["prob_thd"])
+        return scores.argmax(dim=0) * best.ge(self.config["prob_thd"])
 
     def _pamr(self, _rest: list[str]) -> Tensor:
         images, logits = self._input("pamr/image"), self._input("pamr/logits")
         chosen = self.config["pamr"]
         large = F.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=True)
-        return pamr(
-            images, large, iterations=chosen["iterations"], dilations=chosen["dilations"]
-        )
+        return pamr(images, large, iterations=chosen["iterations"], dilations=chosen["dilations"])
 
     # --- parts ----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ the feed-forward layer stay. With X the input of the first of the changed blocks
 
 in which queries, keys and values of every changed block are those of the ordinary network: what
 is changed never feeds back. The methods that have published values are listed in
-`baselines/dense_attention.py`.
+`baselines/dense_attention/methods.py`.
 
 References:
     Zhou et al., MaskCLIP, ECCV 2022 (`OwnValue`); Wang et al., SCLIP, ECCV 2024, Lan et al.,
@@ -217,10 +217,12 @@ def _attended(
 
 def _self_self(spec: SelfSelf, heads: Heads, normed: Tensor) -> Tensor:
     """Values (B, heads, N, d) mixed by the mean over the three parts of their own attention."""
-    scale = torch.full((len(normed),), spec.temperature or 0.0, device=normed.device)
+    scale: Tensor | float
     if spec.temperature is None:
-        scale = normed.norm(dim=-1).mean(dim=1) * heads[0].shape[-1] ** -0.5
-    scale = scale.view(-1, 1, 1, 1)
+        lengths = normed.norm(dim=-1).mean(dim=1)  # one number for each image
+        scale = (lengths * heads[0].shape[-1] ** -0.5).view(-1, 1, 1, 1)
+    else:
+        scale = spec.temperature
 
     def attend(part: Tensor, values: Tensor) -> Tensor:
         keys = scale * part.transpose(-1, -2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from baselines.dense_methods import MICRO
+from baselines.dense_attention.methods import MICRO
 from bench.runs.lease import making
 from bench.studies import method
 from bench.tasks.maps import Maps, ensure_maps

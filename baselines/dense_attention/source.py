@@ -1,9 +1,9 @@
 """Training-free dense CLIPs: one map source, the published methods are values of it.
 
 Patches of a frozen CLIP whose last blocks attend differently (`weakclip/clip/dense.py`) are
-compared with texts, and the comparison becomes class activation maps (`baselines/dense_scores.py`).
-As pseudo-mask methods they compare patches with the tagged classes and with background words; the
-originals have all classes of a data set.
+compared with texts, and the comparison becomes class activation maps (`scores.py`); `methods.py`
+has the published values. As pseudo-mask methods they compare patches with the tagged classes and
+with background words; the originals have all classes of a data set.
 
 This is not "DenseCLIP" of Rao et al. (CVPR 2022), which is trained and stands in
 `baselines/denseclip.py`.
@@ -33,7 +33,8 @@ import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from baselines.backbone import MEAN, STD
-from baselines.dense_scores import (
+from baselines.dense_attention.scores import (
+    CLIPS_SOFTMAX,
     FeatureSurgery,
     PresentSoftmax,
     Scores,
@@ -44,8 +45,8 @@ from baselines.dense_scores import (
 from baselines.images import check_batch
 from baselines.templates import MASKCLIP_85
 from weakclip.clip.dense import VALUE_PATH, ChangedBlocks, dense_tokens
-from weakclip.stages.inference import windows
 from weakclip.network.prompts import encode_ensemble
+from weakclip.stages.inference import windows
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
-    from weakclip.clip.tower import ImageTower, Positions
+    from weakclip.clip.tower import Positions
     from weakclip.stages.protocols import PseudoMasker, Setting, TaggedImages
 
 
@@ -96,7 +97,7 @@ class DenseAttention:
     """
 
     change: ChangedBlocks = VALUE_PATH
-    scores: Scores = PresentSoftmax()
+    scores: Scores = CLIPS_SOFTMAX
     templates: tuple[str, ...] = MASKCLIP_85
     """Sentences whose normalised embeddings are averaged for each name and background word."""
     class_phrases: tuple[tuple[str, ...], ...] | None = None
@@ -213,9 +214,7 @@ class _DenseAttention:
         return found, tower.last_keys(trace.tokens[-2])[:, 1:]
 
 
-def averaged(
-    look: Callable[[Tensor], Similarities], pixels: Tensor, view: Windows
-) -> Similarities:
+def averaged(look: Callable[[Tensor], Similarities], pixels: Tensor, view: Windows) -> Similarities:
     """Similarities in overlapping windows, averaged pixel by pixel.
 
     Args:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from baselines.dense_attention import DenseAttention, Resize
-from baselines.dense_scores import FeatureSurgery, MinMax, PresentSoftmax
+from baselines.dense_attention.scores import FeatureSurgery, MinMax, PresentSoftmax
+from baselines.dense_attention.source import DenseAttention, Resize
 from baselines.templates import IMAGENET_80, MASKCLIP_85
 from weakclip.clip.dense import ChangedBlocks, SelfSelf, Similarity
 from weakclip.clip.names import CLIP_ES_VOC_BACKGROUND, CLIP_ES_VOC_NAMES, renamed
@@ -53,9 +53,7 @@ GEM = DenseAttention(
 )
 
 CLIP_SURGERY = DenseAttention(
-    change=ChangedBlocks(
-        attention=Similarity(pairs=("vv",)), blocks=6, feed_forward="removed"
-    ),
+    change=ChangedBlocks(attention=Similarity(pairs=("vv",)), blocks=6, feed_forward="removed"),
     scores=FeatureSurgery(),
     templates=MASKCLIP_85,
     resize=Resize(short_side=512, proportions="square"),

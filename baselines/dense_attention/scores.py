@@ -48,7 +48,8 @@ class FeatureSurgery:
 
     redundancy: Literal["weighted", "mean"] = "weighted"
     """What is taken away from the cosines s of a patch. `weighted`: from w s the mean over all
-    texts of w s, w = T softmax(2 g) with the image's cosines g to T texts; `mean`: the mean of s."""
+    texts of w s, with w = T softmax(2 g) of the image's cosines g to T texts; `mean`: the mean of
+    s."""
     texts: Literal["tagged", "all"] = "tagged"
     """Texts that take part: those of the tags and the background words, or all."""
     norm: Literal["channels", "tokens"] = "channels"
@@ -58,6 +59,9 @@ class FeatureSurgery:
     """What a map is stretched by; with `tokens` the image's own value counts as well, so that the
     largest patch may be below 1."""
 
+
+CLIPS_SOFTMAX = PresentSoftmax()
+"""With CLIP's own scale, nothing repaired."""
 
 Scores: TypeAlias = PresentSoftmax | MinMax | FeatureSurgery
 
