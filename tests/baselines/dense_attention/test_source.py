@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from baselines.dense_attention.methods import METHODS, MICRO, VOC
 from baselines.dense_attention.scores import FeatureSurgery, PresentSoftmax, Similarities
 from baselines.dense_attention.source import DenseAttention, Resize, Windows, averaged, resized
+from tests.elsewhere import elsewhere
 from weakclip.clip.dense import VALUE_PATH, dense_tokens
 from weakclip.clip.load import load_clip
 from weakclip.network.prompts import encode_ensemble
@@ -164,3 +165,17 @@ def test_unusable_choices_are_refused() -> None:
         replace(MASKCLIP, class_phrases=(("dog",),)).build(SETTING)
     with pytest.raises(ValueError, match="background: expected one word or more"):
         replace(MASKCLIP, scores=FeatureSurgery(), background=()).build(SETTING)
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_another_device_gives_the_same_maps(name: str) -> None:
+    expected = MICRO[name].build(SETTING).cams(IMAGES, TAGS)
+    seen = replace(MICRO[name], windows=Windows(size=48, stride=16))
+    in_windows = seen.build(SETTING).cams(IMAGES, TAGS)
+    with elsewhere() as there:
+        setting = replace(SETTING, clip=load_clip("random-micro", device=there), device=there)
+        images, tags = IMAGES.to(there), TAGS.to(there)
+        found = MICRO[name].build(setting).cams(images, tags).cpu()
+        found_in_windows = seen.build(setting).cams(images, tags).cpu()
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found_in_windows, in_windows, atol=1e-4, rtol=1e-4)
