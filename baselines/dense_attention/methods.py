@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from baselines.dense_attention.scores import FeatureSurgery, MinMax, PresentSoftmax
 from baselines.dense_attention.source import DenseAttention, Resize
-from baselines.templates import IMAGENET_80, MASKCLIP_85
+from baselines.dense_attention.templates import IMAGENET_80, MASKCLIP_85
 from weakclip.clip.dense import ChangedBlocks, SelfSelf, Similarity
 from weakclip.clip.names import CLIP_ES_VOC_BACKGROUND, CLIP_ES_VOC_NAMES, renamed
 from weakclip.data.read.voc import VOC_CLASSES

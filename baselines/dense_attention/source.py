@@ -42,8 +42,8 @@ from baselines.dense_attention.scores import (
     activation_maps,
     similarities,
 )
+from baselines.dense_attention.templates import MASKCLIP_85
 from baselines.images import check_batch
-from baselines.templates import MASKCLIP_85
 from weakclip.clip.dense import VALUE_PATH, ChangedBlocks, dense_tokens
 from weakclip.network.prompts import encode_ensemble
 from weakclip.stages.inference import windows
