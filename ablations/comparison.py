@@ -3,12 +3,15 @@
 A grid: whose class activation maps (rows of a block) by what is made of them. Every cell is scored
 before and after the dense CRF, so the CRF is a column and not a method. CLIP-ES's maps contain its
 attention affinity (CAA) already. Methods without randomness give the same figures for all seeds.
+Of the training-free dense CLIPs MaskCLIP is in the grid; the others differ from it by what
+`baselines/dense_attention/methods.py` says and stand alone, SCLIP with WeakCLIP as well.
 
 Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al., MaskCLIP, ECCV
 2022; Zhou et al., CAM, CVPR 2016; Ahn and Kwak, AffinityNet, CVPR 2018; Araslanov and Roth, PAMR,
-CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025.
+CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025; dense CLIPs: `baselines/dense_attention/source.py`.
 Run: `nox -s ablate -- comparison`, or `python -m bench run comparison`.
-Cost: 19 cells x 3 seeds, 63 minutes on two CPU cores (not idle otherwise) with preset `cartoon`.
+Cost: 26 cells x 3 seeds; 19 of them took 63 minutes on two CPU cores (not idle otherwise) with
+preset `cartoon`, the seven of dense CLIPs should take some 12 more.
 Expect: `results/tables/comparison.md`, and what to make of it in `docs/baselines.md`. Published
 figures of the same methods on photographs stand in `results/reference.csv` and are another world.
 """
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from baselines import clims, clip_es, maskclip, random_walk
 from baselines.classifier import CAM, MICRO_CAM
+from baselines.dense_attention import methods
 from bench.studies.method import MethodRow
 from bench.studies.study import Study, Variant
 from weakclip.config import MICRO, PAPER, WeakCLIPConfig
@@ -36,6 +40,10 @@ CAMS: dict[str, MaskerSpec] = {
     "clims": clims.MICRO,
     "maskclip": maskclip.MICRO,
 }
+DENSE: dict[str, MaskerSpec] = {
+    name: method for name, method in methods.MICRO.items() if name not in CAMS
+}
+"""Maps that stand beside the grid."""
 REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {
     "alone": Keep(background=OTSU),
     "caa": CAA(affinity=Affinity(boxes="whole"), background=OTSU),
@@ -47,7 +55,7 @@ PAPER_CAMS: dict[str, MaskerSpec] = {
     "cam": CAM(),
     "clip-es": clip_es.ClipES(),
     "clims": clims.VOC,
-    "maskclip": maskclip.MaskCLIP(),
+    **methods.METHODS,
 }
 """The same sources as published, for photographs."""
 PAPER_REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {
@@ -57,6 +65,7 @@ PAPER_REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {
     "random-walk": random_walk.RandomWalk(),
     "weakclip": PAPER,
 }
+BESIDE = (*((name, "alone") for name in DENSE), ("sclip", "weakclip"))
 CONTAINED = {("clip-es", "caa")}
 """Cells that would apply a step twice."""
 
@@ -66,7 +75,7 @@ REFERENCE = ("maskclip", "weakclip")
 def _cell(cam: str, refinement: str) -> Variant:
     return Variant(
         name=f"{cam}-{refinement}",
-        config=MethodRow(cam=CAMS[cam], refinement=REFINEMENTS[refinement]),
+        config=MethodRow(cam=(CAMS | DENSE)[cam], refinement=REFINEMENTS[refinement]),
         paper=MethodRow(cam=PAPER_CAMS[cam], refinement=PAPER_REFINEMENTS[refinement]),
     )
 
@@ -77,7 +86,7 @@ STUDY = Study(
     reference=_cell(*REFERENCE),
     variants=tuple(
         _cell(*names)
-        for names in product(CAMS, REFINEMENTS)
+        for names in (*product(CAMS, REFINEMENTS), *BESIDE)
         if names not in CONTAINED and names != REFERENCE
     ),
     published=("WeakCLIP", "CLIP-ES", "CLIMS", "AffinityNet", "IRN CAM"),

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from baselines import clims, clip_es, maskclip, random_walk
+from baselines import clims, clip_es, random_walk
 from baselines.backbone import Backbone
 from baselines.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, GradCAM
+from baselines.dense_attention.methods import METHODS, MICRO
 from baselines.denseclip import DENSECLIP, DENSECLIP_MICRO
-from baselines.maskclip import MaskCLIP
 from baselines.random_walk import RandomWalk
 from weakclip.stages.caa import CAA
 from weakclip.stages.refine import CRF, MICRO_CRF, MICRO_PAMR, PAMR
@@ -82,7 +82,7 @@ CAMS: dict[Size, dict[str, MaskerSpec]] = {
         "clip-es-no-caa": _without_affinity(clip_es.MICRO),
         "clip-es": clip_es.MICRO,
         "clims": clims.MICRO,
-        "maskclip": maskclip.MICRO,
+        **MICRO,
     },
     "paper": {
         "cam": RandomWeights(spec=CAM(classifier=_CLASSIFIER), frozen_stages=3),
@@ -92,8 +92,8 @@ CAMS: dict[Size, dict[str, MaskerSpec]] = {
         "clims": RandomWeights(
             spec=replace(clims.VOC, backbone=_RANDOM, stem="trained"), frozen_stages=1
         ),
-        # One sentence of 85: texts are encoded once, before any image.
-        "maskclip": MaskCLIP(templates=_SENTENCE),
+        # One sentence of 80 or 85: texts are encoded once, before any image.
+        **{name: replace(method, templates=_SENTENCE) for name, method in METHODS.items()},
     },
 }
 """Image and tags to class activation maps."""

@@ -13,10 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines import clims, clip_es, maskclip, random_walk
+from baselines import clims, clip_es, random_walk
 from baselines.backbone import Backbone
 from baselines.classifier import CAM, Classifier, GradCAM
 from baselines.confidence import ConfidentCRF
+from baselines.dense_attention.methods import MICRO
+from baselines.dense_attention.scores import PresentSoftmax
+from baselines.dense_attention.source import Windows
 from baselines.descent import Descent
 from weakclip.clip.load import load_clip
 from weakclip.stages.caa import CAA
@@ -40,9 +43,11 @@ MASKERS: dict[str, MaskerSpec] = {
     "cam": CAM(classifier=CLASSIFIER, scales=(1.0, 0.5)),
     "grad-cam": GradCAM(classifier=CLASSIFIER),
     "grad-cam-last": GradCAM(classifier=CLASSIFIER, stage=-1, flip=False),
-    "maskclip": maskclip.MICRO,
-    "maskclip-smooth": replace(maskclip.MICRO, key_smoothing=1.0),
-    "maskclip-denoise": replace(maskclip.MICRO, prompt_denoising=0.5),
+    **MICRO,
+    "maskclip-smooth": replace(MICRO["maskclip"], scores=PresentSoftmax(key_smoothing=1.0)),
+    "maskclip-denoise": replace(MICRO["maskclip"], scores=PresentSoftmax(prompt_denoising=0.5)),
+    "sclip-windows": replace(MICRO["sclip"], windows=Windows(size=32, stride=16)),
+    "surgery-windows": replace(MICRO["clip-surgery"], windows=Windows(size=32, stride=32)),
     "clip-es": clip_es.MICRO,
     "clims": replace(clims.MICRO, backbone=TINY, classification=SHORT, critique=SHORT),
 }

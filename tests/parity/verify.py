@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VERIFIERS = {
     "clims": "verify_clims",
     "clip_es": "verify_clip_es",
+    "dense_clip": "verify_dense_clip",
     "densecrf": "verify_densecrf",
     "weakclip": "verify_weakclip",
 }

@@ -2,6 +2,7 @@
 
 open_clip hides its attention weights; seeds and affinity-based rivals are made of them. A matrix
 of weights has a value for each pair of tokens, so nothing here ever holds those of all heads.
+Other weights than CLIP's own are in `weakclip/clip/dense.py`.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def project(block: ResidualAttentionBlock, normed: Tensor) -> tuple[Tensor, Tens
 
 def attend(block: ResidualAttentionBlock, normed: Tensor) -> Tensor:
     """Output of the attention, (B, N, D), by the fused kernel."""
-    query, key, value = _split(block, normed)
-    return _join(block, F.scaled_dot_product_attention(query, key, value))
+    query, key, value = split_heads(block, normed)
+    return join_heads(block, F.scaled_dot_product_attention(query, key, value))
 
 
 @torch.no_grad()
@@ -45,7 +46,7 @@ def attend_and_add(block: ResidualAttentionBlock, normed: Tensor, total: Tensor)
         (B, N, D), without gradients. Some rows of queries are worked on at a time, so that beside
         `total` there are only `WORKING_BYTES` of weights and as many of their logits.
     """
-    query, key, value = _split(block, normed)
+    query, key, value = split_heads(block, normed)
     attended = torch.empty_like(query)
     batch, heads, tokens, width = query.shape
     rows = max(1, WORKING_BYTES // (batch * heads * tokens * query.element_size()))
@@ -54,16 +55,18 @@ def attend_and_add(block: ResidualAttentionBlock, normed: Tensor, total: Tensor)
         weights = (query[:, :, part] * width**-0.5 @ key.transpose(-1, -2)).softmax(dim=-1)
         attended[:, :, part] = weights @ value
         total[:, part] += weights.mean(dim=1)
-    return _join(block, attended)
+    return join_heads(block, attended)
 
 
-def _split(block: ResidualAttentionBlock, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def split_heads(block: ResidualAttentionBlock, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value by heads, each (B, heads, N, D / heads), from `ln_1`'s output."""
     heads = (block.attn.num_heads, -1)
     query, key, value = (
         torch.unflatten(part, -1, heads).transpose(1, 2) for part in project(block, normed)
     )
-    return query, key, value  # each (B, heads, N, D / heads)
+    return query, key, value
 
 
-def _join(block: ResidualAttentionBlock, attended: Tensor) -> Tensor:
+def join_heads(block: ResidualAttentionBlock, attended: Tensor) -> Tensor:
+    """The heads' results (B, heads, N, D / heads) through the output projection, (B, N, D)."""
     return cast("Tensor", block.attn.out_proj(attended.transpose(1, 2).flatten(2)))

@@ -9,7 +9,7 @@ that no other file knows how a vision transformer is made.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, assert_never, cast
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 ClassToken = Literal["clip", "release"]
 """`clip`: the class embedding once; `release`: added a second time with its position."""
 
-Positions = Literal["exact", "half"]
-"""`half`: position embeddings are rounded to half precision after resizing, as CLIP-ES's are."""
+Positions = Literal["exact", "half", "bicubic", "antialiased"]
+"""How position embeddings are resized to the patch grid.
+
+`exact`: bilinearly; `half`: the same, then rounded to half precision, as CLIP-ES's are. `bicubic`:
+without antialiasing, read at the inexact scale (side + 0.1) / native side, and not at all if there
+are as many patches as natively, as in DINO's code and SCLIP's. `antialiased`: bicubic with
+antialiasing, as GEM's."""
 
 Taps = tuple[int, int, int, int]
 """0-based blocks whose outputs feed the pyramid, finest level first."""
@@ -87,8 +92,8 @@ class ImageTower(nn.Module):
     """A frozen open_clip `VisionTransformer` for images of any size.
 
     The weights never get gradients and the layers are always in evaluation mode; only drop path,
-    when asked for, follows `train()`. Position embeddings are resized bilinearly (align_corners
-    false) to the patch grid of each call. An image side that is not a multiple of the patch is
+    when asked for, follows `train()`. Position embeddings are resized to the patch grid of each
+    call (see `Positions`). An image side that is not a multiple of the patch is
     cut: the patch embedding is a strided convolution, so the remainder at the right and bottom
     is not seen, as in the release.
     """
@@ -265,24 +270,6 @@ class ImageTower(nn.Module):
         tokens = tokens + block.ls_1(attend(block, normed))
         return cast("Tensor", tokens + block.ls_2(block.mlp(block.ln_2(tokens))))
 
-    def value_path(self, tokens: Tensor) -> Tensor:
-        """The last block with every token attending only to itself; residual and MLP kept.
-
-        Args:
-            tokens: Input of the block, (B, 1 + hw, D): `TokenTrace.tokens[-2]`.
-
-        Returns:
-            Output tokens, (B, 1 + hw, D).
-
-        References:
-            Zhou et al., "Extract Free Dense Labels from CLIP" (MaskCLIP), ECCV 2022; its released
-            code keeps residual and MLP of a ViT as well.
-        """
-        block = self.vision.transformer.resblocks[-1]
-        values = project(block, block.ln_1(tokens))[2]
-        tokens = tokens + block.ls_1(block.attn.out_proj(values))
-        return cast("Tensor", tokens + block.ls_2(block.mlp(block.ln_2(tokens))))
-
     def last_keys(self, tokens: Tensor) -> Tensor:
         """Keys of the last block's attention, (B, 1 + hw, D), from its input of the same shape."""
         block = self.vision.transformer.resblocks[-1]
@@ -315,8 +302,7 @@ class ImageTower(nn.Module):
             first = first + self.vision.class_embedding
         if grid != (side, side):
             square = rest.T.reshape(1, -1, side, side)
-            resized = F.interpolate(square, grid, mode="bilinear", align_corners=False)
-            rest = resized[0].flatten(1).T
+            rest = _resized(square, grid, self.positions)[0].flatten(1).T
         positions = torch.cat([first, rest])
         return positions.half().to(rest.dtype) if self.positions == "half" else positions
 
@@ -366,6 +352,25 @@ def _check_architecture(vision: VisionTransformer) -> None:
         )
     if vision.grid_size[0] != vision.grid_size[1]:
         raise ValueError(f"image tower: expected a square patch grid, got {vision.grid_size}")
+
+
+def _resized(square: Tensor, grid: tuple[int, int], positions: Positions) -> Tensor:
+    """Position embeddings (1, D, side, side) on another grid, (1, D, h, w)."""
+    side = square.shape[-1]
+    match positions:
+        case "exact" | "half":
+            return F.interpolate(square, grid, mode="bilinear", align_corners=False)
+        case "antialiased":
+            return F.interpolate(square, grid, mode="bicubic", align_corners=False, antialias=True)
+        case "bicubic" if grid[0] * grid[1] == side * side:
+            return square.reshape(1, -1, *grid)
+        case "bicubic":
+            factors = [(length + 0.1) / side for length in grid]  # the coordinates' scale too
+            return F.interpolate(
+                square, scale_factor=factors, mode="bicubic", recompute_scale_factor=False
+            )
+        case _:
+            assert_never(positions)
 
 
 def _to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
+from weakclip.clip.dense import VALUE_PATH, dense_tokens
 from weakclip.ops.affinity import box_mask, sinkhorn_affinity, spread
 from weakclip.ops.cam import grad_cam, normalise_cam, present_softmax
 from weakclip.ops.seed import otsu_band, seed_from_cam
@@ -176,7 +177,7 @@ def _patch_softmax(
     trace = clip.image.forward_tokens(images)
     last = trace.tokens[-1]
     if source.path == "value":
-        last = clip.image.value_path(trace.tokens[-2])
+        last = dense_tokens(clip.image, trace, VALUE_PATH)
     _, dense = clip.image.read_out(last, trace.grid)
     everything = torch.cat([texts.foreground, texts.background])
     cosine = torch.einsum("bdhw,kd->bkhw", F.normalize(dense, dim=1), everything)

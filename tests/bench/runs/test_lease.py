@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.maskclip import MaskCLIP, _MaskCLIP
+from baselines.dense_attention.source import _DenseAttention
+from baselines.maskclip import MaskCLIP
 from weakclip.clip.load import load_clip
 from weakclip.data.artifacts import making
 from weakclip.data.read.tagged import TaggedFiles
@@ -65,13 +66,13 @@ def test_two_workers_that_need_the_same_maps_make_them_once(
     )
     made = []
 
-    class Slow(_MaskCLIP):
+    class Slow(_DenseAttention):
         def cams(self, images: torch.Tensor, image_labels: torch.Tensor) -> torch.Tensor:
             made.append(len(images))
             time.sleep(0.1)
             return super().cams(images, image_labels)
 
-    monkeypatch.setattr("baselines.maskclip._MaskCLIP", Slow)
+    monkeypatch.setattr("baselines.dense_attention.source._DenseAttention", Slow)
 
     def work() -> None:
         data = WorkingImages(files, max_side=64, patch=16)

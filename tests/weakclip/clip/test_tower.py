@@ -151,14 +151,6 @@ def test_last_block_is_differentiable_at_its_input_and_at_its_norm(
     assert not torch.allclose(at_input, at_norm)  # the residual path is missing from one
 
 
-def test_value_path_is_the_last_block_when_every_token_sees_only_itself(
-    make_open_clip: ClipFactory,
-) -> None:
-    tower = ImageTower(make_open_clip().visual)
-    alone = torch.randn(3, 1, 32)  # with one token, attention is the identity
-    torch.testing.assert_close(tower.value_path(alone), tower.last_block(alone))
-
-
 def test_features_are_selected_and_joined(make_open_clip: ClipFactory, images: Tensor) -> None:
     tower = ImageTower(make_open_clip().visual)
     both = tower(images)
@@ -204,3 +196,50 @@ def test_half_precision_positions_are_rounded_after_resizing(make_open_clip: Cli
         positions = tower._positions(grid)
         assert torch.equal(rounded._positions(grid), positions.half().float())
         assert not torch.equal(rounded._positions(grid), positions)
+
+
+def test_bicubic_positions_are_read_at_the_inexact_scale_of_the_releases(
+    make_open_clip: ClipFactory,
+) -> None:
+    tower = ImageTower(make_open_clip().visual, positions="bicubic")
+    native = tower.vision.positional_embedding[1:].detach().T.reshape(1, -1, 4, 4)
+    found = tower._positions((3, 7))[1:].T.reshape(1, -1, 3, 7)
+    # Cubic convolution (a = -0.75) by hand: output cell (2, 5) looks at scale (side + 0.1) / 4.
+    place = [(index + 0.5) * 4 / (side + 0.1) - 0.5 for index, side in ((2, 3), (5, 7))]
+    weights = [[_cubic(each - (int(each) + step)) for step in (-1, 0, 1, 2)] for each in place]
+    rows, columns = ([min(max(int(each) + step, 0), 3) for step in (-1, 0, 1, 2)] for each in place)
+    expected = sum(
+        weights[0][i] * weights[1][j] * native[0, :, rows[i], columns[j]]
+        for i in range(4)
+        for j in range(4)
+    )
+    torch.testing.assert_close(found[0, :, 2, 5], expected)
+
+
+def test_bicubic_positions_of_as_many_patches_as_natively_are_not_resized(
+    make_open_clip: ClipFactory,
+) -> None:
+    vision = make_open_clip().visual
+    found = ImageTower(vision, positions="bicubic")._positions((2, 8))
+    torch.testing.assert_close(found, vision.positional_embedding)
+    smooth = ImageTower(vision, positions="antialiased")._positions((2, 8))
+    assert not torch.allclose(smooth, vision.positional_embedding)
+
+
+def test_antialiased_positions_average_what_a_smaller_grid_covers(
+    make_open_clip: ClipFactory,
+) -> None:
+    vision = make_open_clip().visual
+    vision.positional_embedding.data[1:] = torch.tensor([0.0, 1.0]).repeat(8)[:, None]  # stripes
+    striped = ImageTower(vision, positions="bicubic")._positions((1, 1))[1:]
+    smooth = ImageTower(vision, positions="antialiased")._positions((1, 1))[1:]
+    torch.testing.assert_close(smooth, torch.full_like(smooth, 0.5))
+    assert not torch.allclose(striped, smooth, atol=1e-3)
+
+
+def _cubic(distance: float) -> float:
+    """Weight of a sample in cubic convolution with a = -0.75."""
+    x, a = abs(distance), -0.75
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
