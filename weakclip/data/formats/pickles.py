@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import pickle
 import pickletools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -50,11 +49,17 @@ class Call:
         self.state = state
 
 
-@dataclass(frozen=True, slots=True)
 class Name:
-    """A global that the pickle named; frozen, since a pickle may set attributes of anything."""
+    """A global that the pickle named; a pickle may set attributes of anything, but not of this."""
 
+    __slots__ = ("name",)
     name: str
+
+    def __init__(self, name: str) -> None:
+        object.__setattr__(self, "name", name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise Refused(f"the pickle changes {self.name}")
 
     def __call__(self, *arguments: object) -> Call:
         """Nothing but a record."""
