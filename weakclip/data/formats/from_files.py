@@ -67,13 +67,14 @@ class FromFiles:
             FileNotFoundError: If there is no such folder, or no file for a tagged image.
             ValueError: If the file is not what `check` wants.
         """
-        path = self._files().find(image_id)
+        path = self.files().find(image_id)
         if path is None:
             if image_labels.any():
                 raise FileNotFoundError(f"{self.folder}: no maps of {image_id}; {MISSING.fix}")
             height, width = (-(-side // _EMPTY_STRIDE) for side in size)
             return torch.zeros(len(image_labels), height, width)
-        labels, maps = self._load(path)
+        labels, maps = self.load(path)
+        maps = maps.as_probabilities()
         for kind, text in problems(labels, maps, image_labels, size):
             if kind.severity == "breaks":
                 raise ValueError(f"{path}: {kind.what}: {text}; {kind.fix}")
@@ -102,7 +103,7 @@ class FromFiles:
             FileNotFoundError: If there is no such folder.
             ValueError: If no file in it can hold maps.
         """
-        files = self._files()
+        files = self.files()
         affected: dict[Kind, list[str]] = defaultdict(list)
         affected[SURPLUS] = list(files.surplus(names))
         owners: dict[Path, str] = {}
@@ -119,25 +120,39 @@ class FromFiles:
                     affected[MISSING].append(name)
                 continue
             try:
-                labels, maps = self._load(path)
+                labels, maps = self.load(path)
             except ValueError as error:
                 affected[UNREADABLE].append(str(error))
                 continue
-            for kind, text in problems(labels, maps, tags, size):
+            for kind, text in problems(labels, maps.as_probabilities(), tags, size):
                 affected[kind].append(f"{name}: {text}")
         return [
             Finding(kind=kind, affected=tuple(affected[kind])) for kind in KINDS if affected[kind]
         ]
 
-    def _files(self) -> NamedFiles:
+    def files(self) -> NamedFiles:
+        """The files of the folder; listed once, until it changes.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            ValueError: If no file in it can hold maps.
+        """
         if not self.folder.is_dir():
             raise FileNotFoundError(f"{self.folder}: no such folder of maps")
         return _listed(self.folder, self.folder.stat().st_mtime_ns)
 
-    def _load(self, path: Path) -> tuple[tuple[int, ...], ImageMaps]:
-        """Labels as the data set counts them, 0 for none of its own, and the maps of a file."""
-        layout = _layout(self._files()) if self.format == "auto" else self.format
-        maps = read_maps(path, layout, grid=self.grid).as_probabilities()
+    def load(self, path: Path) -> tuple[tuple[int, ...], ImageMaps]:
+        """What one of the files holds, unchecked.
+
+        Returns:
+            K labels as the data set counts them, 0 for a category that it does not have, and the
+            K maps.
+
+        Raises:
+            ValueError: If the file is damaged, unsafe or of another format.
+        """
+        layout = _layout(self.files()) if self.format == "auto" else self.format
+        maps = read_maps(path, layout, grid=self.grid)
         if self.scale == "max":
             maps = replace(maps, maps=_scaled(maps.maps))
         if self.numbering == "contiguous":
@@ -167,5 +182,5 @@ def _scaled(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Without negative values, each with a maximum of 1; without a positive value all 0."""
     positive = np.maximum(maps, 0)
     highest = positive.max(axis=(1, 2), keepdims=True)
-    scaled = np.divide(positive, highest, out=np.zeros_like(positive), where=highest > 0)
+    scaled: NDArray[np.float32] = np.divide(positive, highest, out=np.zeros_like(positive), where=highest > 0)
     return scaled
