@@ -7,16 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-from rich.table import Table
-
 from weakclip.cli.console import console, progress
+from weakclip.cli.findings import findings_json, findings_table
 from weakclip.clip.micro import load_micro
 from weakclip.clip.tokens import BytePairTokenizer
 from weakclip.data.check.checks import harmful, run_checks
 from weakclip.data.check.survey import survey
 from weakclip.data.read.layouts import Place, open_place
-from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from weakclip.data.read.tagged import TaggedFiles
 
 CONTEXT = 77  # tokens of every OpenAI and open_clip text tower of this kind
-COLOURS = {"breaks": "bold red", "biases": "yellow", "note": "dim"}
 
 
 def add_parser(
@@ -86,12 +82,17 @@ def _place(args: argparse.Namespace) -> Place:
         split=args.split,
         tags=args.tags,
         masks=args.masks,
-        classes=_read_classes(args.classes) if args.classes else None,
+        classes=read_classes(args.classes) if args.classes else None,
     )
 
 
-def _read_classes(path: Path) -> tuple[str, ...]:
-    """Names of a file, one a line; blank lines are skipped."""
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Names of a file, one a line; blank lines are skipped.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no name, or one twice.
+    """
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
     if not names or len(set(names)) < len(names):
@@ -110,31 +111,12 @@ def _check_usage(args: argparse.Namespace, files: TaggedFiles) -> None:
 
 def _show(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> None:
     """The table for people."""
-    screen = console()
     masks = sum(mask is not None for mask in files.masks)
     counts = f"{len(files)} images, {len(files.classes)} classes, {masks} masks"
-    if not findings:
-        screen.print(f"{counts}: nothing found")
-        return
-    table = Table(title=counts, title_justify="left", show_lines=True)
-    for column in ("finding", "count", "what, and first examples", "fix"):
-        table.add_column(column, justify="right" if column == "count" else "left")
-    for finding in findings:
-        kind, colour = finding.kind, COLOURS[finding.kind.severity]
-        shown = "".join(f"\n· {escape(_short(one))}" for one in finding.affected[:examples])
-        table.add_row(
-            f"[{colour}]{kind.severity}[/]\n{kind.name}",
-            str(len(finding.affected)),
-            f"{kind.what}[dim]{shown}[/]",
-            kind.fix,
-        )
-    screen.print(table)
-
-
-def _short(text: str, longest: int = 200) -> str:
-    """One line that a table can hold; control characters are written out."""
-    line = one_line(text)
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+    if findings:
+        console().print(findings_table(counts, findings, examples))
+    else:
+        console().print(f"{counts}: nothing found")
 
 
 def _summary(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> dict[str, object]:
@@ -144,13 +126,5 @@ def _summary(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> 
         "classes": len(files.classes),
         "masks": sum(mask is not None for mask in files.masks),
         "sha256": files.sha256,
-        "findings": [
-            {
-                "kind": finding.kind.name,
-                "severity": finding.kind.severity,
-                "count": len(finding.affected),
-                "examples": list(finding.affected[:examples]),
-            }
-            for finding in findings
-        ],
+        "findings": findings_json(findings, examples),
     }

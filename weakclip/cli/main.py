@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from weakclip.cli import check as cli_check
 from weakclip.cli import crf as cli_crf
 from weakclip.cli import data as cli_data
+from weakclip.cli import eval as cli_eval
 from weakclip.cli import masks as cli_masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
-COMMANDS = (cli_masks, cli_data, cli_check, cli_crf)
+COMMANDS = (cli_masks, cli_eval, cli_data, cli_check, cli_crf)
 """One module a command, in the order of the help: `add_parser(subparsers)` and `run(args)`."""
 
 

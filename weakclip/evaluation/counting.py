@@ -23,6 +23,7 @@ from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.context import BaseContext
 
     from numpy.typing import NDArray
 
@@ -130,15 +131,23 @@ def each(
             yield work(job, name)
             report(done, len(names))
         return
-    context = multiprocessing.get_context("spawn")  # a fork copies locks of torch's threads
     with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+        processes, mp_context=_context(), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
         piece = max(1, min(64, len(names) // (4 * processes)))
         results = pool.map(partial(work, job), names, chunksize=piece)
         for done, result in enumerate(results, start=1):
             yield result
             report(done, len(names))
+
+
+def _context() -> BaseContext:
+    """How processes start: a fork of this one would copy the locks of torch's threads."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["weakclip.evaluation.sweep"])  # torch is imported once
+    return context
 
 
 def truth_of(job: Job, name: str) -> tuple[NDArray[np.uint8], bytes]:

@@ -182,5 +182,7 @@ def _scaled(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Without negative values, each with a maximum of 1; without a positive value all 0."""
     positive = np.maximum(maps, 0)
     highest = positive.max(axis=(1, 2), keepdims=True)
-    scaled: NDArray[np.float32] = np.divide(positive, highest, out=np.zeros_like(positive), where=highest > 0)
+    scaled: NDArray[np.float32] = np.divide(
+        positive, highest, out=np.zeros_like(positive), where=highest > 0
+    )
     return scaled
