@@ -83,7 +83,7 @@ def _summary(evaluation: Evaluation, result: Result) -> str:
     if result.sweep is not None:
         at = result.sweep.thresholds
         lines.append(
-            f"best at {at[result.sweep.best]:g}, first peak {at[result.sweep.first_peak]:g}"
+            f"best threshold {at[result.sweep.best]:g}, first peak {at[result.sweep.first_peak]:g}"
         )
     return "\n".join(lines)
 
