@@ -39,10 +39,8 @@ def expected() -> Mapping[str, Any]:
 def test_maps_are_scored_and_the_last_line_is_json(
     capsys: pytest.CaptureFixture[str], expected: Mapping[str, Any]
 ) -> None:
-    assert (
-        run("--maps", str(TOY / "cam_irn"), "--background", "0.3", "--list", str(TOY / "ids.txt"))
-        == 0
-    )  # noqa: E501
+    flags = ("--background", "0.3", "--list", str(TOY / "ids.txt"))
+    assert run("--maps", str(TOY / "cam_irn"), *flags) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert "mIoU 37.49, pixel accuracy 70.70, coverage 100.00" in captured.out
@@ -76,8 +74,8 @@ def test_a_sweep_says_oracle_and_can_be_drawn(
 
 def test_two_results_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--against", str(TOY / "cam_irn"), "--background", "0.3")
-    flags += ("--figure", str(tmp_path / "classes.svg"))
-    assert run("--masks", str(TOY / "gt"), *flags) == 0
+    figure = ("--figure", str(tmp_path / "classes.svg"))
+    assert run("--masks", str(TOY / "gt"), *flags, *figure) == 0
     captured = capsys.readouterr()
     assert "difference of mIoU +62.51 [" in captured.out
     assert "3 images, paired" in captured.out
