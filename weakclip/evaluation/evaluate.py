@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.formats.ids import NamedFiles
 from weakclip.data.read.tagged import list_sha256
@@ -123,30 +121,29 @@ class _How:
     def evaluation(self, sides: Sequence[tuple[Predictions, Curve | None]]) -> Evaluation:
         """Count all images, for one or two results, and score them."""
         job = self._job(*(predictions for predictions, _ in sides))
-        total = Total(job)
+        total = Total(job, len(self.names))
         work = each(count_image, job, self.names, processes=self.processes, report=self.report)
         for name, outcome in zip(self.names, work, strict=True):
             total.add(name, outcome)
         for predictions, _ in sides:
             total.affected[kinds.SURPLUS] += predictions.surplus(self.names)
         findings = total.findings()
-        if not total.counts:
+        if not total.images:
             first = findings[0]
             raise ValueError(
                 f"none of {len(self.names)} images can be scored: {first.kind.what}: "
                 f"{first.affected[0]}; {first.kind.fix}"
             )
-        counts = np.stack(total.counts)  # (N, R, K, 3)
         results = [
-            Result(what=predictions.describe(), scores=total.scores(counts, row), sweep=swept)
+            Result(what=predictions.describe(), scores=total.scores(row), sweep=swept)
             for row, (predictions, swept) in enumerate(sides)
         ]
-        pair = len(results) == 2
+        pair, counts = len(results) == 2, total.counts
         return Evaluation(
             classes=("background", *self.classes),
             measure=self.measure,
             absent=self.absent,
-            images=len(counts),
+            images=total.images,
             listed=len(self.names),
             list_sha256=list_sha256(self.names),
             truth_sha256=total.digest.hexdigest(),

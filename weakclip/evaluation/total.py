@@ -20,22 +20,29 @@ if TYPE_CHECKING:
 class Total:
     """Sums over images; of each image only its counts stay."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, images: int) -> None:
         results, widths = len(job.predictions), job.measure.boundary
         self.widths = widths
-        self.counts: list[NDArray[np.int32]] = []
+        self.images = 0
+        self._counts = np.zeros((images, results, job.num_classes, 3), dtype=np.int32)
         self.boundary = np.zeros((results, len(widths), job.num_classes, 3), dtype=np.int64)
         self.decided = np.zeros(results, dtype=np.int64)
         self.annotated = 0
         self.digest = hashlib.sha256()
         self.affected: dict[Kind, list[str]] = defaultdict(list)
 
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """Of the images that were counted, in order, (N, R, K, 3)."""
+        return self._counts[: self.images]
+
     def add(self, name: str, outcome: Counted | Trouble) -> None:
         """An image's counts or trouble."""
         if isinstance(outcome, Trouble):
             self.affected[outcome.kind].append(outcome.text)
             return
-        self.counts.append(outcome.counts)
+        self._counts[self.images] = outcome.counts
+        self.images += 1
         self.boundary += outcome.boundary
         self.decided += outcome.decided
         self.annotated += outcome.annotated
@@ -43,11 +50,11 @@ class Total:
         if outcome.as_background:
             self.affected[kinds.AS_BACKGROUND].append(name)
 
-    def scores(self, counts: NDArray[np.int32], row: int) -> Scores:
+    def scores(self, row: int) -> Scores:
         """Of one of the results."""
         boundary = dict(zip(self.widths, self.boundary[row], strict=True))
         decided = int(self.decided[row])
-        return scores_of(counts[:, row], boundary, decided=decided, annotated=self.annotated)
+        return scores_of(self.counts[:, row], boundary, decided=decided, annotated=self.annotated)
 
     def findings(self) -> tuple[Finding, ...]:
         """One a kind, the worst first."""
