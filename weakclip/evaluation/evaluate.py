@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weakclip.data.formats.from_files import FromFiles
+from weakclip.data.formats.from_files import FromFiles, holds_arrays
 from weakclip.data.formats.ids import NamedFiles
 from weakclip.data.read.tagged import list_sha256
 from weakclip.evaluation import kinds
@@ -75,8 +75,10 @@ def evaluate(
     if (masks is None) == (maps is None):
         raise ValueError("expected masks or maps, one of the two")
     places = [_place(masks, maps=False) if maps is None else _place(maps, maps=True)]
-    if against is not None:
-        places.append(_place(against, maps=_holds_maps(against)))
+    if isinstance(against, FromFiles):
+        places.append(against)
+    elif against is not None:
+        places.append(_place(against, maps=holds_arrays(Path(against))))
     if rule is not None and not any(isinstance(place, FromFiles) for place in places):
         raise ValueError("a rule puts the background of maps; masks have theirs")
     measure = measure or Measure()
@@ -168,13 +170,6 @@ def _place(place: Path | str | FromFiles | None, *, maps: bool) -> Path | FromFi
         return place
     path = Path(place or "")
     return FromFiles(folder=path) if maps else path
-
-
-def _holds_maps(place: Path | str | FromFiles) -> bool:
-    """Whether a folder holds maps: it is said so, or there are arrays in it."""
-    if isinstance(place, FromFiles):
-        return True
-    return any(path.suffix.lower() in (".npy", ".npz") for path in Path(place).rglob("*"))
 
 
 def _check(measure: Measure, classes: Sequence[str], processes: int) -> None:

@@ -13,7 +13,15 @@ import torch
 
 from weakclip.data.check.finding import Finding, Kind
 from weakclip.data.formats.ids import NamedFiles
-from weakclip.data.formats.maps import FORMATS, SUFFIXES, Grid, layout_of, read_content, read_maps
+from weakclip.data.formats.maps import (
+    ARRAYS,
+    FORMATS,
+    SUFFIXES,
+    Grid,
+    layout_of,
+    read_content,
+    read_maps,
+)
 from weakclip.data.formats.problems import KINDS, MISSING, SEVERAL, SURPLUS, UNREADABLE, problems
 from weakclip.data.read.coco import COCO_CATEGORIES, Numbering
 from weakclip.suggestion import suggestion
@@ -164,7 +172,12 @@ class FromFiles:
 def _listed(folder: Path, changed: int) -> NamedFiles:
     """The files of a folder; listed again when the folder has changed."""
     del changed
-    return NamedFiles.of(folder, SUFFIXES)
+    return NamedFiles.of(folder, ARRAYS if holds_arrays(folder) else SUFFIXES)
+
+
+def holds_arrays(folder: Path) -> bool:
+    """Whether a folder has arrays; PNGs among them are pictures of maps and no seeds."""
+    return any(path.suffix.lower() in ARRAYS for path in folder.rglob("*"))
 
 
 @lru_cache(maxsize=4)

@@ -96,7 +96,7 @@ class NamedFiles:
         """
         found = self.by_name.get(without_suffix(name)) or self.by_key.get(image_key(name), ())
         if len(found) > 1:
-            names = ", ".join(path.name for path in found)
+            names = ", ".join(path.relative_to(self.folder).as_posix() for path in found)
             raise ValueError(f"{self.folder}: expected one file for {name!r}, got {names}")
         return found[0] if found else None
 

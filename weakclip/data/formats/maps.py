@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
     from weakclip.data.formats.arrays import Plain
 
-SUFFIXES = (".npy", ".npz", ".png")
-"""Of files that can hold maps; a PNG holds labels, whose maps are 0 and 1."""
+ARRAYS = (".npy", ".npz")
+"""Suffixes of files with maps."""
+SUFFIXES = (*ARRAYS, ".png")
+"""Suffixes of files that can be read as maps; those of a PNG, which holds labels, are 0 and 1."""
 
 Grid = Literal["image", "coarse"]
 """Which array of a file that has both: that of the image's size (`high_res`), or `cam`."""

@@ -195,3 +195,9 @@ def test_unknown_formats_and_folders_are_named(tmp_path: Path, tags: Tensor) -> 
         FromFiles(folder=tmp_path, format="inr")
     with pytest.raises(FileNotFoundError, match="no such folder of maps"):
         FromFiles(folder=tmp_path / "nowhere").check(NAMES, tags, SIZES)
+
+
+def test_pictures_beside_the_maps_are_no_maps(source: FromFiles, tags: Tensor) -> None:
+    for name in NAMES:
+        shutil.copy(TOY / "gt" / f"{name}.png", source.folder / f"{name}.png")
+    assert source.check(NAMES, tags, SIZES) == []
