@@ -11,8 +11,11 @@ from weakclip.cli.console import console, progress
 from weakclip.cli.findings import findings_json, findings_table
 from weakclip.clip.micro import load_micro
 from weakclip.clip.tokens import BytePairTokenizer
-from weakclip.data.check.checks import harmful, run_checks
+from weakclip.data.check.checks import harmful, run_checks, worst_first
 from weakclip.data.check.survey import survey
+from weakclip.data.formats.from_files import FromFiles
+from weakclip.data.formats.maps import FORMATS
+from weakclip.data.read.images import ImageFacts
 from weakclip.data.read.layouts import Place, open_place
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from weakclip.data.check.finding import Finding
+    from weakclip.data.check.survey import Survey
     from weakclip.data.read.tagged import TaggedFiles
 
 CONTEXT = 77  # tokens of every OpenAI and open_clip text tower of this kind
@@ -48,6 +52,10 @@ def add_parser(
         "--tags", type=Path, help="labels.csv (file,labels) or a COCO JSON; default: DIR/labels.csv"
     )
     parser.add_argument("--masks", type=Path, help="folder of annotated masks (PNG)")
+    parser.add_argument("--maps", type=Path, help="folder of maps that others made, one an image")
+    parser.add_argument(
+        "--format", choices=("auto", *FORMATS), default="auto", help="who wrote the maps"
+    )
     parser.add_argument("--classes", type=Path, help="file of class names, one a line, by label")
     parser.add_argument(
         "--clip",
@@ -69,7 +77,12 @@ def run(args: argparse.Namespace) -> int:
         return 2
     words = load_micro()[1] if args.clip == "micro" else BytePairTokenizer(CONTEXT)
     with progress("images and masks") as report:
-        findings = run_checks(survey(files, words, report=report))
+        found = survey(files, words, report=report)
+    try:
+        findings = worst_first((*run_checks(found), *_check_maps(args, found)))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"weakclip check: {error}\n")
+        return 2
     _show(findings, files, args.examples)
     code = 1 if harmful(findings) else 0
     sys.stdout.write(json.dumps(_summary(findings, files, args.examples)) + "\n")
@@ -84,6 +97,21 @@ def _place(args: argparse.Namespace) -> Place:
         masks=args.masks,
         classes=read_classes(args.classes) if args.classes else None,
     )
+
+
+def _check_maps(args: argparse.Namespace, found: Survey) -> Sequence[Finding]:
+    """What is wrong with the maps of the images that decode; nothing without `--maps`."""
+    if args.maps is None:
+        return ()
+    files = found.files
+    sizes = {
+        index: facts.size
+        for index, facts in enumerate(found.images)
+        if isinstance(facts, ImageFacts)
+    }
+    source = FromFiles(folder=args.maps, format=args.format)
+    names = [files.names[index] for index in sizes]
+    return source.check(names, files.image_labels[list(sizes)], list(sizes.values()))
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
