@@ -38,4 +38,4 @@ def test_every_session_that_is_named_exists(session: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"`?weakclip ([a-z]+) ", README))))
 def test_every_command_that_is_named_exists(command: str) -> None:
-    assert command in {module.__name__.removeprefix("weakclip.cli_") for module in COMMANDS}
+    assert command in {module.__name__.removeprefix("weakclip.cli.") for module in COMMANDS}

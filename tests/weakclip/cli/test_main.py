@@ -12,7 +12,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
     assert stopped.value.code == 0
     text = capsys.readouterr().out
     for module in COMMANDS:
-        name = module.__name__.removeprefix("weakclip.cli_")
+        name = module.__name__.removeprefix("weakclip.cli.")
         assert f"\n    {name} " in text
 
 
