@@ -10,6 +10,7 @@ import weakclip
 PUBLIC = (
     "Method",
     "dense_crf_inference",
+    "evaluate",
     "list_clips",
     "list_folder",
     "load",

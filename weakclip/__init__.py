@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from weakclip.clip.load import load_clip as load_clip
     from weakclip.crf.dense import dense_crf_inference as dense_crf_inference
     from weakclip.data.read.folder import list_folder as list_folder
+    from weakclip.evaluation.evaluate import evaluate as evaluate
     from weakclip.masking.make import make_masks as make_masks
     from weakclip.masking.plan import plan_for as plan_for
     from weakclip.masking.predict import load as load
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Method": "weakclip.stages.method",
     "dense_crf_inference": "weakclip.crf.dense",
+    "evaluate": "weakclip.evaluation.evaluate",
     "list_clips": "weakclip.clip.load",
     "list_folder": "weakclip.data.read.folder",
     "load": "weakclip.masking.predict",

@@ -7,26 +7,26 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-from rich.table import Table
-
 from weakclip.cli.console import console, progress
+from weakclip.cli.findings import findings_json, findings_table
 from weakclip.clip.micro import load_micro
 from weakclip.clip.tokens import BytePairTokenizer
-from weakclip.data.check.checks import harmful, run_checks
+from weakclip.data.check.checks import harmful, run_checks, worst_first
 from weakclip.data.check.survey import survey
+from weakclip.data.formats.from_files import FromFiles
+from weakclip.data.formats.maps import FORMATS
+from weakclip.data.read.images import ImageFacts
 from weakclip.data.read.layouts import Place, open_place
-from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from weakclip.data.check.finding import Finding
+    from weakclip.data.check.survey import Survey
     from weakclip.data.read.tagged import TaggedFiles
 
 CONTEXT = 77  # tokens of every OpenAI and open_clip text tower of this kind
-COLOURS = {"breaks": "bold red", "biases": "yellow", "note": "dim"}
 
 
 def add_parser(
@@ -52,6 +52,10 @@ def add_parser(
         "--tags", type=Path, help="labels.csv (file,labels) or a COCO JSON; default: DIR/labels.csv"
     )
     parser.add_argument("--masks", type=Path, help="folder of annotated masks (PNG)")
+    parser.add_argument("--maps", type=Path, help="folder of maps that others made, one an image")
+    parser.add_argument(
+        "--format", choices=("auto", *FORMATS), default="auto", help="who wrote the maps"
+    )
     parser.add_argument("--classes", type=Path, help="file of class names, one a line, by label")
     parser.add_argument(
         "--clip",
@@ -73,7 +77,12 @@ def run(args: argparse.Namespace) -> int:
         return 2
     words = load_micro()[1] if args.clip == "micro" else BytePairTokenizer(CONTEXT)
     with progress("images and masks") as report:
-        findings = run_checks(survey(files, words, report=report))
+        found = survey(files, words, report=report)
+    try:
+        findings = worst_first((*run_checks(found), *_check_maps(args, found)))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"weakclip check: {error}\n")
+        return 2
     _show(findings, files, args.examples)
     code = 1 if harmful(findings) else 0
     sys.stdout.write(json.dumps(_summary(findings, files, args.examples)) + "\n")
@@ -86,12 +95,32 @@ def _place(args: argparse.Namespace) -> Place:
         split=args.split,
         tags=args.tags,
         masks=args.masks,
-        classes=_read_classes(args.classes) if args.classes else None,
+        classes=read_classes(args.classes) if args.classes else None,
     )
 
 
-def _read_classes(path: Path) -> tuple[str, ...]:
-    """Names of a file, one a line; blank lines are skipped."""
+def _check_maps(args: argparse.Namespace, found: Survey) -> Sequence[Finding]:
+    """What is wrong with the maps of the images that decode; nothing without `--maps`."""
+    if args.maps is None:
+        return ()
+    files = found.files
+    sizes = {
+        index: facts.size
+        for index, facts in enumerate(found.images)
+        if isinstance(facts, ImageFacts)
+    }
+    source = FromFiles(folder=args.maps, format=args.format)
+    names = [files.names[index] for index in sizes]
+    return source.check(names, files.image_labels[list(sizes)], list(sizes.values()))
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Names of a file, one a line; blank lines are skipped.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no name, or one twice.
+    """
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
     if not names or len(set(names)) < len(names):
@@ -110,31 +139,12 @@ def _check_usage(args: argparse.Namespace, files: TaggedFiles) -> None:
 
 def _show(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> None:
     """The table for people."""
-    screen = console()
     masks = sum(mask is not None for mask in files.masks)
     counts = f"{len(files)} images, {len(files.classes)} classes, {masks} masks"
-    if not findings:
-        screen.print(f"{counts}: nothing found")
-        return
-    table = Table(title=counts, title_justify="left", show_lines=True)
-    for column in ("finding", "count", "what, and first examples", "fix"):
-        table.add_column(column, justify="right" if column == "count" else "left")
-    for finding in findings:
-        kind, colour = finding.kind, COLOURS[finding.kind.severity]
-        shown = "".join(f"\n· {escape(_short(one))}" for one in finding.affected[:examples])
-        table.add_row(
-            f"[{colour}]{kind.severity}[/]\n{kind.name}",
-            str(len(finding.affected)),
-            f"{kind.what}[dim]{shown}[/]",
-            kind.fix,
-        )
-    screen.print(table)
-
-
-def _short(text: str, longest: int = 200) -> str:
-    """One line that a table can hold; control characters are written out."""
-    line = one_line(text)
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+    if findings:
+        console().print(findings_table(counts, findings, examples))
+    else:
+        console().print(f"{counts}: nothing found")
 
 
 def _summary(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> dict[str, object]:
@@ -144,13 +154,5 @@ def _summary(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> 
         "classes": len(files.classes),
         "masks": sum(mask is not None for mask in files.masks),
         "sha256": files.sha256,
-        "findings": [
-            {
-                "kind": finding.kind.name,
-                "severity": finding.kind.severity,
-                "count": len(finding.affected),
-                "examples": list(finding.affected[:examples]),
-            }
-            for finding in findings
-        ],
+        "findings": findings_json(findings, examples),
     }

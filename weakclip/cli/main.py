@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "label images with a network that was trained, without tags",
     "data": "make class masks and lists of VOC or COCO from the official files",
     "check": "say what is wrong with a data set",
+    "eval": "score masks or maps against ground truth, and compare two results",
     "crf": "refine class probabilities with a dense CRF",
 }
 """Command to what it does; `weakclip.cli.<command>` has `add_parser(subparsers)`, `run(args)`."""

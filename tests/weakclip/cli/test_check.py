@@ -127,6 +127,23 @@ def test_wrong_usage_exits_2(
     assert captured.out == ""
 
 
+def test_maps_of_others_are_checked_with_the_images(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "maps").mkdir()
+    for name, size in (("a", (3, 4)), ("b", (5, 5))):
+        one = {int(name == "b"): np.ones(size, np.float32), 2: np.ones(size, np.float32)}
+        np.save(root / "maps" / f"{name}.npy", one)  # type: ignore[arg-type]
+    assert check(root, "--maps", str(root / "maps"), "--format", "seam") == 1
+    found = {one["kind"]: one["examples"] for one in summary(capsys)["findings"]}
+    assert found == {
+        "maps-size": ["dog/b.png: maps (5, 5), image (3, 4)"],
+        "maps-labels": ["cat/a.png: label 3 of 1 to 2", "dog/b.png: label 3 of 1 to 2"],
+    }
+    assert check(root, "--maps", str(root / "nowhere")) == 2
+    assert "no such folder of maps" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["", "cat\ncat\n"])
 def test_a_useless_list_of_classes_exits_2(root: Path, text: str) -> None:
     (root / "classes.txt").write_text(text)

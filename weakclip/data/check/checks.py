@@ -24,6 +24,11 @@ def run_checks(survey: Survey) -> tuple[Finding, ...]:
     """What every check found, the worst first, then as in `CHECKS`; empty if all is well."""
     found = ((check.kind, tuple(check.find(survey))) for check in CHECKS)
     findings = [Finding(kind=kind, affected=affected) for kind, affected in found if affected]
+    return worst_first(findings)
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What breaks a run, then what biases its numbers, then notes; else in the order given."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.kind.severity)))
 
 

@@ -1,0 +1,224 @@
+"""`weakclip eval`: masks or maps against ground truth, one result or two."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weakclip.cli.check import read_classes
+from weakclip.cli.console import progress
+from weakclip.cli.eval_tables import show
+from weakclip.cli.findings import findings_json
+from weakclip.data.atomic import replacing, write_text
+from weakclip.data.check.checks import harmful
+from weakclip.data.formats.from_files import FromFiles
+from weakclip.data.formats.ids import read_ids
+from weakclip.data.formats.maps import FORMATS
+from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes
+from weakclip.data.read.voc import VOC_CLASSES
+from weakclip.evaluation.counting import Measure
+from weakclip.evaluation.evaluate import evaluate
+from weakclip.evaluation.report import to_csv, to_json
+from weakclip.evaluation.rules import parse_rule
+from weakclip.evaluation.scores import ABSENT
+from weakclip.evaluation.sweep import parse_sweep
+
+if TYPE_CHECKING:
+    import argparse
+
+    from weakclip.evaluation.result import Evaluation
+    from weakclip.evaluation.rules import MapRule
+    from weakclip.evaluation.sweep import Sweep
+
+CLASSES_NAME = "classes.txt"
+SEAMS_SWEEP = "0:0.59:0.01"
+
+
+def add_parser(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
+    """Add the `eval` command; `run` takes what it parses."""
+    parser = subparsers.add_parser(
+        "eval",
+        help="score masks or class activation maps against ground truth",
+        description=(
+            "Pooled mIoU, scores of each class, boundary IoU and more, of masks or of maps that "
+            "anybody made; with --against the difference of two results, its 95 %% interval and "
+            "p-value. Exit 0: all listed images are scored; 1: some are not; 2: wrong usage."
+        ),
+    )
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--masks", type=Path, help="folder of label PNGs, or a COCO JSON")
+    place.add_argument("--maps", type=Path, help="folder of .npy, .npz or .png, one an image")
+    parser.add_argument("--truth", type=Path, required=True, help="folder of label PNGs")
+    parser.add_argument("--against", type=Path, help="a second result, of masks or maps")
+    parser.add_argument("--list", type=Path, help="the images, one a line; default: all of --truth")
+    parser.add_argument(
+        "--classes",
+        help=f"voc, coco, coco-original, or a file of names; default: {CLASSES_NAME} in --truth or "
+        "above it",
+    )
+    maps = parser.add_argument_group("maps")
+    maps.add_argument("--format", choices=("auto", *FORMATS), default="auto", help="who wrote them")
+    maps.add_argument("--grid", choices=("image", "coarse"), default="image", help="of irn's files")
+    maps.add_argument("--scale", choices=("keep", "max"), default="keep", help="max: divide by it")
+    maps.add_argument(
+        "--ids",
+        choices=("contiguous", "original"),
+        default="contiguous",
+        help="original: the maps' labels are COCO's category ids, the ground truth's are 1 to 80",
+    )
+    rules = maps.add_mutually_exclusive_group()
+    rules.add_argument(
+        "--background",
+        metavar="RULE",
+        help="own (of the files), 0.3 (a constant), power:4, otsu, otsu:1 or band:0.2:0.6 (between "
+        "which pixels are undecided)",
+    )
+    rules.add_argument(
+        "--sweep",
+        nargs="?",
+        const=SEAMS_SWEEP,
+        metavar="START:STOP:STEP",
+        help=f"oracle: the constant that scores best on --truth (default: {SEAMS_SWEEP})",
+    )
+    count = parser.add_argument_group("counting")
+    count.add_argument("--ignore", type=int, default=255, help="void (default: 255)")
+    count.add_argument(
+        "--undecided",
+        choices=("miss", "background", "drop"),
+        default="miss",
+        help="a predicted void pixel is missed (default), background, or not counted",
+    )
+    count.add_argument(
+        "--missing",
+        choices=("report", "background"),
+        default="report",
+        help="images without a prediction are reported (default) or scored as all background",
+    )
+    count.add_argument(
+        "--absent", choices=ABSENT, default="union", help="classes without pixels in the mean"
+    )
+    count.add_argument(
+        "--boundary",
+        type=float,
+        nargs="*",
+        default=[0.02],
+        metavar="SHARE",
+        help="widths of boundary IoU, shares of the diagonal (default: 0.02; none: leave it out)",
+    )
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="all numbers, one a row")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers, as on stdout")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="the sweep, or IoU by class")
+    parser.add_argument("--examples", type=int, default=3, help="shown per finding (default: 3)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate; returns 0 if all listed images are scored, 1 if some are not, 2 for usage."""
+    try:
+        _check_outputs(args)
+        evaluation = _evaluate(args)
+        content = {
+            **to_json(evaluation),
+            "findings": findings_json(evaluation.findings, args.examples),
+        }
+        show(evaluation, args.examples)
+        if args.csv:
+            write_text(args.csv, to_csv(evaluation))
+        if args.json:
+            write_text(args.json, json.dumps(content, indent=1) + "\n")
+        if args.figure:
+            _draw(evaluation, args.figure)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"weakclip eval: {error}\n")
+        return 2
+    sys.stdout.write(json.dumps(content) + "\n")
+    return 1 if harmful(evaluation.findings) else 0
+
+
+def _evaluate(args: argparse.Namespace) -> Evaluation:
+    """What the flags ask for."""
+    rule: MapRule | Sweep | None = None
+    if args.background is not None:
+        rule = parse_rule(args.background)
+    if args.sweep is not None:
+        rule = parse_sweep(args.sweep)
+    maps = None
+    if args.maps is not None:
+        maps = FromFiles(
+            folder=args.maps, format=args.format, grid=args.grid, scale=args.scale,
+            numbering=args.ids,
+        )  # fmt: skip
+    measure = Measure(
+        undecided=args.undecided, missing=args.missing, ignore=args.ignore,
+        boundary=tuple(args.boundary),
+    )  # fmt: skip
+    with progress("images") as report:
+        return evaluate(
+            masks=args.masks, maps=maps, truth=args.truth, classes=_classes(args), rule=rule,
+            against=args.against, names=read_ids(args.list) if args.list else None,
+            measure=measure, absent=args.absent, processes=args.processes, report=report,
+        )  # fmt: skip
+
+
+def _classes(args: argparse.Namespace) -> tuple[str, ...]:
+    """Names in label order, without the background that many lists begin with."""
+    if args.classes == "voc":
+        return VOC_CLASSES
+    if args.classes == "coco":
+        return coco_classes(COCO_CATEGORIES, "contiguous")
+    if args.classes == "coco-original":
+        return coco_classes(COCO_CATEGORIES, "original")
+    places = [args.truth / CLASSES_NAME, args.truth.parent / CLASSES_NAME]
+    path = Path(args.classes) if args.classes else next(filter(Path.is_file, places), None)
+    if path is None:
+        raise ValueError(
+            f"--classes: no {places[1]}; give voc, coco or a file of names, one a line"
+        )
+    names = read_classes(path)
+    return names[1:] if names[0].strip("_").lower() == "background" else names
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Before an hour of counting: can what is asked for be written?"""
+    for flag, path in (("--csv", args.csv), ("--json", args.json), ("--figure", args.figure)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ValueError(f"{flag} {path}: no such folder {path.parent}; make it first")
+    if args.figure and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("--figure: needs matplotlib, which is not here; pip install matplotlib")
+
+
+def _draw(evaluation: Evaluation, path: Path) -> None:
+    """The curve of a sweep, or bars of IoU by class."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    sides = [(evaluation.result, "result"), (evaluation.against, "against")]
+    shown = [(result, name) for result, name in sides if result is not None]
+    swept = [(result.sweep, name) for result, name in shown if result.sweep is not None]
+    for curve, name in swept:
+        axes.plot(curve.thresholds, [100 * one for one in curve.miou], label=name)
+        axes.axvline(curve.thresholds[curve.best], linestyle=":", color="grey")
+    if swept:
+        axes.set(xlabel="threshold, chosen on this ground truth (oracle)", ylabel="mIoU, %")
+    else:
+        rows = [
+            row for row in range(len(evaluation.classes)) if shown[0][0].scores.counts[row].any()
+        ]
+        for offset, (result, name) in enumerate(shown):
+            places = [place + 0.4 * offset for place in range(len(rows))]
+            heights = [100 * result.scores.per_class["iou"][row] for row in rows]
+            axes.bar(places, heights, width=0.4, label=name)
+        labels = [evaluation.classes[row] for row in rows]
+        axes.set_xticks(range(len(rows)), labels, rotation=90)
+        axes.set(ylabel="IoU, %")
+    if len(shown) > 1:
+        axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix(".") or "png", dpi=150)

@@ -1,0 +1,201 @@
+"""Maps that others made, as a source of maps: read from a folder, checked against the images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from weakclip.data.check.finding import Finding, Kind
+from weakclip.data.formats.ids import NamedFiles
+from weakclip.data.formats.maps import (
+    ARRAYS,
+    FORMATS,
+    SUFFIXES,
+    Grid,
+    layout_of,
+    read_content,
+    read_maps,
+)
+from weakclip.data.formats.problems import KINDS, MISSING, SEVERAL, SURPLUS, UNREADABLE, problems
+from weakclip.data.read.coco import COCO_CATEGORIES, Numbering
+from weakclip.suggestion import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from weakclip.data.formats.image_maps import ImageMaps
+
+_EMPTY_STRIDE = 16  # grid of the maps of an image without tags, which needs no file
+_CONTIGUOUS = {category: rank for rank, category in enumerate(sorted(COCO_CATEGORIES), start=1)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromFiles:
+    """A folder of maps, one file an image."""
+
+    folder: Path
+    format: str = "auto"
+    """One of `weakclip.data.formats.maps.FORMATS`, or what the files say."""
+    grid: Grid = "image"
+    """`coarse`: irn's `cam` instead of `high_res`, a sixteenth of the memory."""
+    scale: Literal["keep", "max"] = "keep"
+    """`max`: negative values become 0 and each map is divided by its maximum."""
+    numbering: Numbering = "contiguous"
+    """`original`: labels in the files are COCO's category ids (WeakTr), classes here are not."""
+
+    def __post_init__(self) -> None:
+        if self.format not in (*FORMATS, "auto"):
+            raise ValueError(
+                f"unknown format {self.format!r}; {suggestion(self.format, [*FORMATS, 'auto'])}"
+            )
+
+    def read(self, image_id: str, image_labels: Tensor, size: tuple[int, int]) -> Tensor:
+        """The maps of one image, on the grid of its file.
+
+        Args:
+            image_id: Path of the image below its folder; the suffix does not count, and COCO's
+                names may have any of their forms.
+            image_labels: Image-level tags, (F,), bool.
+            size: (H, W) of the image.
+
+        Returns:
+            (F, h, w), float32, in [0, 1]; 0 for classes that are not tagged or have no map.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, or no file for a tagged image.
+            ValueError: If the file is not what `check` wants.
+        """
+        path = self.files().find(image_id)
+        if path is None:
+            if image_labels.any():
+                raise FileNotFoundError(f"{self.folder}: no maps of {image_id}; {MISSING.fix}")
+            height, width = (-(-side // _EMPTY_STRIDE) for side in size)
+            return torch.zeros(len(image_labels), height, width)
+        labels, maps = self.load(path)
+        maps = maps.as_probabilities()
+        for kind, text in problems(labels, maps, image_labels, size):
+            if kind.severity == "breaks":
+                raise ValueError(f"{path}: {kind.what}: {text}; {kind.fix}")
+        cams = torch.zeros(len(image_labels), *maps.shape)
+        for label, one in zip(labels, maps.maps, strict=True):
+            if bool(image_labels[label - 1]):
+                cams[label - 1] = torch.from_numpy(one).clamp(0, 1)
+        return cams
+
+    def check(
+        self, names: Sequence[str], image_labels: Tensor, sizes: Sequence[tuple[int, int]]
+    ) -> list[Finding]:
+        """What is wrong with the maps of a data set, before anything is made of them.
+
+        Every file is read once, one at a time.
+
+        Args:
+            names: Paths of the N images below their folder.
+            image_labels: Image-level tags, (N, F), bool.
+            sizes: (H, W) of each image.
+
+        Returns:
+            One finding a kind, the worst first; empty if all is well.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            ValueError: If no file in it can hold maps.
+        """
+        files = self.files()
+        affected: dict[Kind, list[str]] = defaultdict(list)
+        affected[SURPLUS] = list(files.surplus(names))
+        owners: dict[Path, str] = {}
+        for name, tags, size in zip(names, image_labels, sizes, strict=True):
+            try:
+                path = files.find(name)
+                if path is not None and owners.setdefault(path, name) != name:
+                    raise ValueError(f"{path.name} is also that of {owners[path]}")
+            except ValueError as error:
+                affected[SEVERAL].append(f"{name}: {error}")
+                continue
+            if path is None:
+                if tags.any():
+                    affected[MISSING].append(name)
+                continue
+            try:
+                labels, maps = self.load(path)
+            except ValueError as error:
+                affected[UNREADABLE].append(str(error))
+                continue
+            for kind, text in problems(labels, maps.as_probabilities(), tags, size):
+                affected[kind].append(f"{name}: {text}")
+        return [
+            Finding(kind=kind, affected=tuple(affected[kind])) for kind in KINDS if affected[kind]
+        ]
+
+    def files(self) -> NamedFiles:
+        """The files of the folder; listed once, until it changes.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            ValueError: If no file in it can hold maps.
+        """
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"{self.folder}: no such folder of maps")
+        return _listed(self.folder, self.folder.stat().st_mtime_ns)
+
+    def load(self, path: Path) -> tuple[tuple[int, ...], ImageMaps]:
+        """What one of the files holds, unchecked.
+
+        Returns:
+            K labels as the data set counts them, 0 for a category that it does not have, and the
+            K maps.
+
+        Raises:
+            ValueError: If the file is damaged, unsafe or of another format.
+        """
+        layout = _layout(self.files()) if self.format == "auto" else self.format
+        maps = read_maps(path, layout, grid=self.grid)
+        if self.scale == "max":
+            maps = replace(maps, maps=_scaled(maps.maps))
+        if self.numbering == "contiguous":
+            return maps.labels, maps
+        return tuple(_CONTIGUOUS.get(label, 0) for label in maps.labels), maps
+
+
+@lru_cache(maxsize=4)
+def _listed(folder: Path, changed: int) -> NamedFiles:
+    """The files of a folder; listed again when the folder has changed."""
+    del changed
+    return NamedFiles.of(folder, ARRAYS if holds_arrays(folder) else SUFFIXES)
+
+
+def holds_arrays(folder: Path) -> bool:
+    """Whether a folder has arrays; PNGs among them are pictures of maps and no seeds."""
+    return any(path.suffix.lower() in ARRAYS for path in folder.rglob("*"))
+
+
+@lru_cache(maxsize=4)
+def _layout(files: NamedFiles) -> str:
+    """The format of a folder: that of the first file which can be of one only, else `auto`."""
+    for paths in files.by_name.values():
+        with suppress(ValueError):
+            layout = layout_of(read_content(paths[0]))
+            if layout is not None:
+                return layout
+    return "auto"
+
+
+def _scaled(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without negative values, each with a maximum of 1; without a positive value all 0."""
+    positive = np.maximum(maps, 0)
+    highest = positive.max(axis=(1, 2), keepdims=True)
+    scaled: NDArray[np.float32] = np.divide(
+        positive, highest, out=np.zeros_like(positive), where=highest > 0
+    )
+    return scaled

@@ -1,0 +1,116 @@
+"""What can be wrong with files of maps: the kinds of finding, each with its fix."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from weakclip.data.check.finding import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from weakclip.data.formats.image_maps import ImageMaps
+
+TOLERANCE = 1e-3
+"""How far rounding may lead out of [0, 1]: SEAM's minimum is a little below 0."""
+
+MISSING = Kind(
+    name="maps-missing",
+    severity="breaks",
+    what="tagged images without a file of maps",
+    fix="make the maps, or leave these images out of the list; names must agree but for the suffix",
+)
+SEVERAL = Kind(
+    name="maps-ambiguous",
+    severity="breaks",
+    what="images whose file cannot be told from that of another",
+    fix="give each image one file, of the same path but for the suffix",
+)
+UNREADABLE = Kind(
+    name="maps-unreadable",
+    severity="breaks",
+    what="files that are damaged, unsafe or of another format",
+    fix="see the message of each; name the format if it was not detected",
+)
+SIZE = Kind(
+    name="maps-size",
+    severity="breaks",
+    what="maps of another image's size",
+    fix="make them from these images; files and images may be of different versions",
+)
+NOT_FINITE = Kind(
+    name="maps-not-finite",
+    severity="breaks",
+    what="maps with NaN or infinity",
+    fix="make them again: a map without a positive value must not be divided by its maximum of 0",
+)
+RANGE = Kind(
+    name="maps-range",
+    severity="breaks",
+    what="maps with values outside [0, 1]",
+    fix="divide each map by its maximum, as scale='max' does on reading",
+)
+LABELS = Kind(
+    name="maps-labels",
+    severity="breaks",
+    what="maps of classes that the data set does not have",
+    fix="give all classes; COCO's own ids, 1 to 90, are numbering='original'",
+)
+UNTAGGED = Kind(
+    name="maps-untagged-class",
+    severity="biases",
+    what="maps of classes that the image is not tagged with; they are not used",
+    fix="compare the tags: they may be of different versions, or classes counted from 1 here",
+)
+CLASS_MISSING = Kind(
+    name="maps-class-missing",
+    severity="biases",
+    what="tags without a map; the class gets no pixel",
+    fix="compare the tags: they may be of different versions",
+)
+SURPLUS = Kind(
+    name="maps-surplus",
+    severity="note",
+    what="files of maps that belong to no image of the list",
+    fix="none needed, if the list is a part of the data set on purpose",
+)
+KINDS = (
+    MISSING, SEVERAL, UNREADABLE, SIZE, NOT_FINITE, RANGE, LABELS, UNTAGGED, CLASS_MISSING, SURPLUS,
+)  # fmt: skip
+"""In the order of a report: what breaks a run before what biases its numbers."""
+
+
+def problems(
+    labels: Sequence[int], maps: ImageMaps, tags: Tensor, size: tuple[int, int]
+) -> Iterator[tuple[Kind, str]]:
+    """What is wrong with the maps of one image, and where.
+
+    Args:
+        labels: Of the K maps as the data set counts them.
+        maps: The maps.
+        tags: Image-level tags, (F,), bool.
+        size: (H, W) of the image.
+    """
+    misfit = maps.misfit(size)
+    if misfit:
+        yield SIZE, misfit
+    foreign = [label for label in labels if not 1 <= label <= len(tags)]
+    if foreign:
+        yield LABELS, f"label {maps.labels[labels.index(foreign[0])]} of 1 to {len(tags)}"
+    for label, one in zip(maps.labels, maps.maps, strict=True):
+        low, high = float(one.min()), float(one.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            yield NOT_FINITE, f"label {label}"
+        elif low < -TOLERANCE or high > 1 + TOLERANCE:
+            yield RANGE, f"label {label} has {low:.4g} to {high:.4g}"
+    if maps.kind == "map":  # a network's probabilities do not know the tags
+        tagged = {index + 1 for index, tag in enumerate(tags.tolist()) if tag}
+        for kind, several in (
+            (UNTAGGED, set(labels) - tagged - set(foreign)),
+            (CLASS_MISSING, tagged - set(labels)),
+        ):
+            if several:
+                yield kind, f"label {', '.join(map(str, sorted(several)))}"

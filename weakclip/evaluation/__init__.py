@@ -1,0 +1,1 @@
+"""Masks or maps against ground truth: pixels counted, scores formed, two results compared."""

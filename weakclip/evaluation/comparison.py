@@ -1,0 +1,99 @@
+"""Is one result better than another, on images like these?
+
+Both are scored on the same images, so what is hard for both cancels. Images are drawn with
+replacement, the same ones for both; the variance of the difference over the draws gives a
+t-interval with one degree of freedom less than there are images. This is what the benchmark says of
+two variants with one seed each (docs/statistics.md, where the coverage of such intervals is
+measured): it speaks about other images, not about training again.
+
+References:
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from weakclip.evaluation.scores import Absent, mean_iou
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RESAMPLES = 1000
+LEVEL = 0.95
+_AT_A_TIME = 50  # resamples, so that memory stays small with many images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Difference of two pooled mIoU, as fractions."""
+
+    difference: float
+    low: float
+    high: float
+    """Ends of the 95 % interval."""
+    p_value: float
+    """Two-sided, of no difference; NaN with one image."""
+    images: int
+
+
+def compare(
+    counts: NDArray[np.integer],
+    against: NDArray[np.integer],
+    *,
+    absent: Absent = "union",
+    resamples: int = RESAMPLES,
+    rng_seed: int = 0,
+) -> Comparison:
+    """The first result minus the second.
+
+    Args:
+        counts: (N, K, 3) of N images.
+        against: The same images in the same order.
+        absent: See `Absent`.
+        resamples: Draws of N images.
+        rng_seed: Of the draws.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if counts.shape != against.shape or counts.ndim != 3:
+        raise ValueError(
+            f"counts: expected one shape (N, K, 3), got {counts.shape}, {against.shape}"
+        )
+    images, classes, _ = counts.shape
+    flat = [one.reshape(images, classes * 3).astype(np.float64) for one in (counts, against)]
+    generator = np.random.default_rng(rng_seed)
+    chances = np.full(images, 1 / images)
+    drawn: list[NDArray[np.float64]] = []
+    for start in range(0, resamples, _AT_A_TIME):
+        weights = generator.multinomial(images, chances, size=min(_AT_A_TIME, resamples - start))
+        one, two = (
+            mean_iou((weights.astype(np.float64) @ rows).reshape(-1, classes, 3), absent)
+            for rows in flat
+        )
+        drawn.append(one - two)
+    difference = float(
+        mean_iou(counts.sum(axis=0, dtype=np.int64), absent)
+        - mean_iou(against.sum(axis=0, dtype=np.int64), absent)
+    )
+    error = float(np.concatenate(drawn).std(ddof=1))
+    return _interval(difference, error, images)
+
+
+def _interval(difference: float, error: float, images: int) -> Comparison:
+    if images == 1 or math.isnan(error):
+        low = high = p_value = math.nan
+    elif error == 0:
+        low = high = difference
+        p_value = 1.0 if difference == 0 else 0.0
+    else:
+        half = float(special.stdtrit(images - 1, (1 + LEVEL) / 2)) * error
+        low, high = difference - half, difference + half
+        p_value = 2 * float(special.stdtr(images - 1, -abs(difference) / error))
+    return Comparison(difference=difference, low=low, high=high, p_value=p_value, images=images)

@@ -1,0 +1,62 @@
+"""The pixels of all images together, and what could not be counted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from weakclip.data.check.finding import Finding, Kind
+from weakclip.evaluation import kinds
+from weakclip.evaluation.counting import Counted, Job, Trouble
+from weakclip.evaluation.scores import Scores, scores_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Total:
+    """Sums over images; of each image only its counts stay."""
+
+    def __init__(self, job: Job, images: int) -> None:
+        results, widths = len(job.predictions), job.measure.boundary
+        self.widths = widths
+        self.images = 0
+        self._counts = np.zeros((images, results, job.num_classes, 3), dtype=np.int32)
+        self.boundary = np.zeros((results, len(widths), job.num_classes, 3), dtype=np.int64)
+        self.decided = np.zeros(results, dtype=np.int64)
+        self.annotated = 0
+        self.digest = hashlib.sha256()
+        self.affected: dict[Kind, list[str]] = defaultdict(list)
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """Of the images that were counted, in order, (N, R, K, 3)."""
+        return self._counts[: self.images]
+
+    def add(self, name: str, outcome: Counted | Trouble) -> None:
+        """An image's counts or trouble."""
+        if isinstance(outcome, Trouble):
+            self.affected[outcome.kind].append(outcome.text)
+            return
+        self._counts[self.images] = outcome.counts
+        self.images += 1
+        self.boundary += outcome.boundary
+        self.decided += outcome.decided
+        self.annotated += outcome.annotated
+        self.digest.update(outcome.digest)
+        if outcome.as_background:
+            self.affected[kinds.AS_BACKGROUND].append(name)
+
+    def scores(self, row: int) -> Scores:
+        """Of one of the results."""
+        boundary = dict(zip(self.widths, self.boundary[row], strict=True))
+        decided = int(self.decided[row])
+        return scores_of(self.counts[:, row], boundary, decided=decided, annotated=self.annotated)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """One a kind, the worst first."""
+        found = ((kind, tuple(self.affected[kind])) for kind in kinds.KINDS)
+        return tuple(Finding(kind=kind, affected=affected) for kind, affected in found if affected)
