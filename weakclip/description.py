@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields, is_dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def describe(value: object) -> Any:  # noqa: ANN401 (a JSON value)
         return [describe(item) for item in value]
     if isinstance(value, dict):
         return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, PurePath):  # what a folder is called, not where it is
+        return value.name
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"configuration value: expected a JSON type, got {type(value).__name__}")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from weakclip.config import WeakCLIPConfig
-    from weakclip.stages.protocols import MaskerSpec, RefinementSpec
+    from weakclip.stages.maps import MapSource
+    from weakclip.stages.protocols import RefinementSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,5 +22,5 @@ class MethodRow:
     described_as: ClassVar[str] = "Method"
     """Records called it so before the library had a value of that name."""
 
-    cam: MaskerSpec
+    cam: MapSource
     refinement: RefinementSpec | WeakCLIPConfig

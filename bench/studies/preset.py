@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from bench.studies.study import Study
     from bench.studies.workbench import Config
-    from weakclip.stages.protocols import MaskerSpec
+    from weakclip.stages.maps import MapSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class Preset:
         """The method of a row: WeakCLIP on the preset's maps, or what the row says."""
         match config:
             case WeakCLIPConfig():
-                maps: MaskerSpec = CLIPMaps(source=self.source)
+                maps: MapSource = CLIPMaps(source=self.source)
                 return Method(maps=maps, refinement=self.training(config), crf=self.crf)
             case MethodRow():
                 refinement = config.refinement

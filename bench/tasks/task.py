@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from weakclip.crf.dense import CRFConfig
     from weakclip.data.read.tagged import TaggedFiles
     from weakclip.stages.kept_seeds import KeptSeeds
-    from weakclip.stages.maps import KeptMaps
+    from weakclip.stages.maps import SplitMaps
     from weakclip.training.execution import Execution, Precision
     from weakclip.training.recipe import Recipe
 
@@ -327,7 +327,7 @@ class ImageWorkbench:
         """Parameters of the parts of a method by component."""
         return {**fitted.maps.parameters, **fitted.refinement.parameter_counts()}
 
-    def clip_maps(self, role: str) -> KeptMaps:
+    def clip_maps(self, role: str) -> SplitMaps:
         """The maps of the frozen CLIP that WeakCLIP's seeds are made from."""
         maps = self.preset.method(self.preset.config).maps
         return ensure_maps(maps, self.setting, self.images[role], seed=0, report=_silent)
@@ -465,7 +465,7 @@ class ImageWorkbench:
 class _Chosen(Sequence["Tensor"]):
     """Some of the maps of a split, in an order of their own."""
 
-    def __init__(self, maps: Sequence[Tensor], places: Sequence[int]) -> None:
+    def __init__(self, maps: SplitMaps, places: Sequence[int]) -> None:
         self._maps, self._places = maps, places
 
     def __len__(self) -> int:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 COMMANDS = {
     "masks": "images and tags in, masks out",
+    "maps": "images and tags in, class activation maps out",
+    "refine": "anybody's class activation maps in, masks out",
     "predict": "label images with a network that was trained, without tags",
     "data": "make class masks and lists of VOC or COCO from the official files",
     "check": "say what is wrong with a data set",

@@ -8,7 +8,7 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
@@ -25,11 +25,15 @@ from weakclip.training.execution import execution_for
 from weakclip.training.parallel import torchrun_processes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.masking.job import Report
     from weakclip.masking.make import MaskRun
     from weakclip.training.execution import Execution, Precision
     from weakclip.training.parallel import Processes
+
+Planned: TypeAlias = "Callable[[argparse.Namespace, CLIPBundle, int], MaskPlan]"
 
 MICRO_WARNING = (
     "warning: micro-CLIP knows nothing but cartoons; its masks of photographs mean nothing. "
@@ -52,77 +56,81 @@ def add_parser(
             "Exit 0: all done; 1: finished, but some images failed; 2: wrong usage."
         ),
     )
-    parser.add_argument("--images", type=Path, required=True, help="folder of images")
-    parser.add_argument(
-        "--tags",
-        type=Path,
-        help="labels.csv (file,labels; several labels: 'cat;dog') or a COCO JSON; default: "
-        "IMAGES/labels.csv, or else the sub-folders are the tags",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument(
-        "--clip",
-        default="micro",
-        help="micro (default), an open_clip ViT such as ViT-B-16/openai, or the folder of one",
-    )
-    parser.add_argument("--weights", type=Path, help="file of the CLIP's weights")
+    add_input_flags(parser)
+    add_training_flags(parser)
     parser.add_argument(
         "--method",
         choices=("clip-es", "weakclip"),
         default="clip-es",
         help="clip-es trains nothing; weakclip trains on clip's seeds: better masks, more time",
     )
-    parser.add_argument(
-        "--words", type=Path, help="TOML or CSV of background words and class synonyms"
-    )
-    parser.add_argument(
-        "--crf", action=argparse.BooleanOptionalAction, default=True, help="dense CRF at the end"
-    )
-    parser.add_argument("--max-side", type=int, help="larger images are worked on at this size")
-    parser.add_argument("--tile", type=int, help="weakclip: window for large images, in pixels")
-    parser.add_argument("--iterations", type=int, help="weakclip: training steps")
-    parser.add_argument("--training-batch", type=int, help="weakclip: images of a training step")
-    parser.add_argument(
-        "--scales", type=float, nargs="+", help="weakclip: image sizes that are averaged, e.g. 1.0"
-    )
-    parser.add_argument(
-        "--untagged",
-        choices=("skip", "background"),
-        default="skip",
-        help="images without tags get no mask (default), or one that is all background",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the training")
-    parser.add_argument("--batch", type=int, default=8, help="images at a time, if memory allows")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="weakclip: of the network; auto: bfloat16 on a GPU that has it, else float32",
-    )
-    parser.add_argument("--resume", action="store_true", help="make what is missing in OUT")
     return parser
 
 
+def add_input_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what every command needs that looks at images and tags with a CLIP."""
+    add = parser.add_argument
+    add("--images", type=Path, required=True, help="folder of images")
+    add("--tags", type=Path, help="labels.csv (file,labels; several labels: 'cat;dog') or a COCO "
+        "JSON; default: IMAGES/labels.csv, or else the sub-folders are the tags")  # fmt: skip
+    add("--out", type=Path, required=True, help="folder to write to")
+    add("--clip", default="micro", help="micro (default), an open_clip ViT such as "
+        "ViT-B-16/openai, or the folder of one")  # fmt: skip
+    add("--weights", type=Path, help="file of the CLIP's weights")
+    add("--max-side", type=int, help="larger images are worked on at this size")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what the commands need that make masks."""
+    add, switch = parser.add_argument, argparse.BooleanOptionalAction
+    add("--words", type=Path, help="TOML or CSV of background words and class synonyms")
+    add("--crf", action=switch, default=True, help="dense CRF at the end")
+    add("--tile", type=int, help="weakclip: window for large images, in pixels")
+    add("--iterations", type=int, help="weakclip: training steps")
+    add("--training-batch", type=int, help="weakclip: images of a training step")
+    add("--scales", type=float, nargs="+",
+        help="weakclip: image sizes that are averaged, e.g. 1.0")  # fmt: skip
+    add("--untagged", choices=("skip", "background"), default="skip",
+        help="images without tags get no mask (default), or one of background")  # fmt: skip
+    add("--seed", type=int, default=0, help="of the training")
+    add("--batch", type=int, default=8, help="images at a time, if memory allows")
+    add("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
+        help="weakclip: of the network; auto: bfloat16 on a GPU that has it")  # fmt: skip
+    add("--resume", action="store_true", help="make what is missing in OUT")
+
+
 def run(args: argparse.Namespace) -> int:
-    """Make masks; returns 0 if all went well, 1 if some images failed, 2 for usage.
+    """Make masks; returns 0 if all went well, 1 if some images failed, 2 for usage."""
+    return carry_out(
+        args, lambda args, clip, images: plan_for(clip, args.method, images=images), "masks"
+    )
+
+
+def carry_out(args: argparse.Namespace, planned: Planned, command: str) -> int:
+    """Make the masks of a plan; returns 0 if all went well, 1 if some images failed, 2 for usage.
 
     Under torchrun the processes share the work, and the first one alone speaks for them.
+
+    Args:
+        args: Of `add_input_flags` and `add_training_flags`.
+        planned: From flags, CLIP and number of tagged images to the plan.
+        command: Name of the command, for messages.
     """
     logging.getLogger("weakclip").addHandler(logging.NullHandler())  # failures are shown below
     try:
         with torchrun_processes() as processes, phases() as report:
-            done = _make(args, report if processes.first else _silent, processes)
+            done = _make(args, planned, report if processes.first else _silent, processes)
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
-        sys.stderr.write(f"weakclip masks: {error}\n")
+        sys.stderr.write(f"weakclip {command}: {error}\n")
         return 2
     except OSError as error:
         begun = (args.out / "run.json").is_file()
         advice = "the masks so far are whole: --resume goes on" if begun else "choose another --out"
-        sys.stderr.write(f"weakclip masks: {error}; {advice}\n")
+        sys.stderr.write(f"weakclip {command}: {error}; {advice}\n")
         return 1 if begun else 2
     except KeyboardInterrupt:
-        sys.stderr.write("weakclip masks: interrupted; --resume goes on\n")
+        sys.stderr.write(f"weakclip {command}: interrupted; --resume goes on\n")
         return INTERRUPTED
     if not processes.first:
         return 0  # 1 would make torchrun end the first while it writes
@@ -130,14 +138,16 @@ def run(args: argparse.Namespace) -> int:
     return 1 if done.failed else 0
 
 
-def _make(args: argparse.Namespace, report: Report, processes: Processes) -> MaskRun:
+def _make(
+    args: argparse.Namespace, planned: Planned, report: Report, processes: Processes
+) -> MaskRun:
     """What the flags ask for."""
     files = list_folder(args.images, args.tags)
     clip = load_clip(args.clip, weights=args.weights, device=device_of(args.device))
     if clip.name.endswith("micro-clip") and processes.first:
         sys.stderr.write(f"{MICRO_WARNING}\n")
     tagged = int(files.image_labels.any(dim=1).sum())
-    plan = _changed(plan_for(clip, args.method, images=tagged), args)
+    plan = _changed(planned(args, clip, tagged), args)
     return make_masks(
         files, clip, args.out, plan, resume=args.resume, batch_size=args.batch, report=report,
         processes=processes, execution=_execution(plan, clip, args.precision),

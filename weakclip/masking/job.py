@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.read.tagged import BadImage
 from weakclip.printable import one_line
 from weakclip.stages.images import WorkingImages
@@ -77,7 +78,8 @@ class MaskJob:
             clip, files.classes, plan.words,
             folder=folder.work, execution=execution, processes=processes,
         )  # fmt: skip
-        plan.method.maps.build(self._setting)  # unknown words, before anything long
+        if not isinstance(plan.method.maps, FromFiles):
+            plan.method.maps.build(self._setting)  # unknown words, before anything long
         plan.method.refinement.build(self._setting)
         self._images = WorkingImages(files, max_side=plan.max_side, patch=clip.patch_size)
         self._made = folder.read_keys()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 
 from weakclip.data.artifacts import content_key
+from weakclip.data.read.images import image_size
 from weakclip.data.read.tagged import BadImage
 from weakclip.stages.size import shrink, working_size
 from weakclip.training.memory import alike, is_out_of_memory
@@ -128,6 +129,15 @@ class WorkingImages:
     def __len__(self) -> int:
         """N."""
         return len(self.files)
+
+    def file_size(self, index: int) -> tuple[int, int] | None:
+        """Height and width of a file; none if it cannot be read, which `bad` then says."""
+        if index not in self.sizes and index not in self.bad:
+            try:
+                self.sizes[index] = image_size(self.files.path(index))
+            except ValueError as error:
+                self.bad[index] = self.files.bad(index, error)
+        return None if index in self.bad else self.sizes[index]
 
     def image(self, index: int) -> Tensor:
         """An image at its working size, (3, h, w), uint8.

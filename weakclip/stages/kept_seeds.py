@@ -15,7 +15,7 @@ from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.description import describe
 from weakclip.stages.images import Memory, bytes_key
-from weakclip.stages.maps import KeptMaps
+from weakclip.stages.maps import SplitMaps
 from weakclip.stages.seeds import SeedRule, seeds_from
 from weakclip.training.parallel import together
 
@@ -111,9 +111,9 @@ def ensure_seeds(
         setting: Where seeds are kept.
     """
     tagged: list[int] = data.image_labels.any(dim=1).nonzero()[:, 0].tolist()
-    if isinstance(maps, KeptMaps):
+    if isinstance(maps, SplitMaps):
         tagged = [index for index in tagged if not maps.lacks(index)]
-        origin, keys = maps.folder.name, [maps.path(index).stem for index in tagged]
+        origin, keys = maps.origin, [maps.item_key(index) for index in tagged]
     else:
         origin, keys = "maps", [bytes_key(maps[index]).hex() for index in tagged]
     key = content_key(origin, describe(rule), code_id(__name__))

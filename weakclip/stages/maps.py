@@ -9,10 +9,11 @@ the others are zero by definition.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.atomic import replacing, write_text
+from weakclip.data.formats.from_files import FromFiles
 from weakclip.description import describe
 from weakclip.stages.images import Memory
 from weakclip.stages.seeds import (
@@ -30,6 +32,7 @@ from weakclip.stages.seeds import (
     class_activation_maps,
     encode_texts,
 )
+from weakclip.stages.size import scores_at
 from weakclip.training.parallel import together
 from weakclip.training.views import normalise_images
 
@@ -48,6 +51,8 @@ Sizes = dict[str, dict[str, int]]
 """Component -> {"total", "trainable"} parameters."""
 NOTES = "maps.json"
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CLIPMaps:
@@ -62,6 +67,10 @@ class CLIPMaps:
             ValueError: If CLIP's tokeniser does not know a word.
         """
         return FrozenCLIPMasker(self, setting)
+
+
+MapSource: TypeAlias = "MaskerSpec | FromFiles"
+"""What makes maps, or has them."""
 
 
 class FrozenCLIPMasker:
@@ -108,6 +117,111 @@ def texts_of(setting: Setting) -> TextBank:
     return TextBank(torch.stack(foreground), background)
 
 
+@runtime_checkable
+class SplitMaps(Protocol):
+    """The maps of the images of a split, wherever they are."""
+
+    @property
+    def origin(self) -> str:
+        """Of all that the maps of every image depend on."""
+
+    @property
+    def seconds(self) -> float:
+        """What making them took."""
+
+    @property
+    def parameters(self) -> Sizes:
+        """Of the source of the maps."""
+
+    def item_key(self, index: int) -> str:
+        """Of what the maps of an image depend on beside `origin`."""
+
+    def lacks(self, index: int) -> bool:
+        """Whether an image has no maps."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        """Maps of an image, (F, h, w), float32, on the CPU."""
+
+
+class FileMaps(Sequence["Tensor"]):
+    """Maps that others made, brought to the working size of their images."""
+
+    def __init__(self, source: FromFiles, data: WorkingImages) -> None:
+        """Check all files, each of them once.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            ValueError: If maps are missing or are not what they should be: lists what and where.
+        """
+        self._source, self._data = source, data
+        names = data.files.names
+        readable = [index for index in range(len(data)) if data.file_size(index) is not None]
+        sizes = [size for index in readable if (size := data.file_size(index)) is not None]
+        found = source.check(
+            [names[index] for index in readable], data.image_labels[readable], sizes
+        )
+        broken = [finding for finding in found if finding.kind.severity == "breaks"]
+        if broken:
+            lines = [
+                f"{finding.kind.what}: {len(finding.affected)}, first {finding.affected[0]}; "
+                f"{finding.kind.fix}"
+                for finding in broken
+            ]
+            raise ValueError(f"maps {source.folder}: " + "\n".join(lines))
+        for finding in found:
+            logger.warning("maps: %s: %d", finding.kind.what, len(finding.affected))
+
+    @property
+    def seconds(self) -> float:
+        """Others spent the time."""
+        return 0.0
+
+    @property
+    def parameters(self) -> Sizes:
+        """Nothing is known."""
+        return {}
+
+    @property
+    def origin(self) -> str:
+        """Hash of how the files are read."""
+        return content_key(describe(self._source), code_id(type(self._source).__module__))
+
+    def item_key(self, index: int) -> str:
+        """Of an image and of the file of its maps."""
+        path = self._source.files().find(self._data.files.names[index])
+        stat = None if path is None else path.stat()
+        file = None if stat is None else [stat.st_size, stat.st_mtime_ns]
+        return f"{self._data.keys[index]}-{content_key(file)}"
+
+    def lacks(self, index: int) -> bool:
+        """Whether a tagged image has no file."""
+        name = self._data.files.names[index]
+        missing = self._source.files().find(name) is None
+        return missing and bool(self._data.image_labels[index].any())
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._data)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Tensor]: ...
+    def __getitem__(self, index: int | slice) -> Tensor | Sequence[Tensor]:
+        """Maps of an image, (F, h, w), at its working size; of several, one for each."""
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        size = self._data.file_size(index)
+        if size is None:
+            raise ValueError(f"{self._data.files.names[index]}: cannot be read")
+        name, labels = self._data.files.names[index], self._data.image_labels[index]
+        _, height, width = self._data.image(index).shape
+        return scores_at(self._source.read(name, labels, size), (height, width))
+
+
 class KeptMaps(Sequence["Tensor"]):
     """The maps of the images of a split, read from disk as they are asked for."""
 
@@ -118,9 +232,13 @@ class KeptMaps(Sequence["Tensor"]):
         self._memory = Memory()
 
     @property
-    def key(self) -> str:
-        """Of all that the maps depend on."""
-        return content_key(self.folder.name, self._keys)
+    def origin(self) -> str:
+        """Of all that the maps of every image depend on."""
+        return self.folder.name
+
+    def item_key(self, index: int) -> str:
+        """Of an image."""
+        return self._keys[index]
 
     @property
     def seconds(self) -> float:
@@ -192,14 +310,14 @@ class KeptMaps(Sequence["Tensor"]):
 
 
 def ensure_maps(
-    spec: MaskerSpec,
+    spec: MapSource,
     setting: Setting,
     data: WorkingImages,
     *,
     seed: int,
     report: Callable[[int, int], None],
     indices: Sequence[int] | None = None,
-) -> KeptMaps:
+) -> SplitMaps:
     """Fit a source of maps on a split and make the maps of its images, as far as they are missing.
 
     Args:
@@ -211,6 +329,8 @@ def ensure_maps(
         report: Called with (images or steps done, in all).
         indices: The images that need maps; all by default.
     """
+    if isinstance(spec, FromFiles):
+        return FileMaps(spec, data)
     masker = spec.build(setting)
     learns = any(size["trainable"] for size in masker.parameter_counts().values())
     key = content_key(

@@ -17,7 +17,7 @@ import torch
 
 from weakclip.crf.dense import CRFConfig, build_lattices, dense_crf
 from weakclip.stages.images import bytes_key
-from weakclip.stages.maps import KeptMaps, ensure_maps
+from weakclip.stages.maps import MapSource, SplitMaps, ensure_maps
 from weakclip.stages.refine import known_labels
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from weakclip.crf.dense import Lattices
     from weakclip.stages.images import Memory, WorkingImages
-    from weakclip.stages.protocols import MaskerSpec, Refinement, RefinementSpec, Setting
+    from weakclip.stages.protocols import Refinement, RefinementSpec, Setting
     from weakclip.training.memory import BatchSize
 
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class Method:
     """Whose class activation maps, what is made of them, and how scores are finished."""
 
-    maps: MaskerSpec
+    maps: MapSource
     refinement: RefinementSpec
     crf: CRFConfig | None = None
     """Dense CRF on the scores of the tagged classes; absent: the scores as they are."""
@@ -45,7 +45,7 @@ class Method:
 class Fitted:
     """A method that can be asked about images."""
 
-    maps: KeptMaps
+    maps: SplitMaps
     refinement: Refinement
 
 
@@ -90,7 +90,7 @@ def class_scores(
     finishes: Sequence[CRFConfig | None],
     *,
     batch: BatchSize,
-    maps: Sequence[Tensor] | None = None,
+    maps: Sequence[Tensor] | SplitMaps | None = None,
 ) -> Iterator[tuple[int, tuple[Tensor, ...] | None]]:
     """Class scores of images, images of one size together.
 
