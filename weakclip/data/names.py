@@ -1,0 +1,113 @@
+"""File names as people and file systems confuse them: case, Unicode form, suffix, slashes, folders.
+
+Two names are twins if some file system in use takes them for one: Windows and macOS ignore case,
+macOS also stores "é" as one or two characters as it likes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+PAIRS = 20_000
+"""Up to so many pairs of names are compared letter by letter; more would take minutes."""
+
+
+def name_key(name: str) -> str:
+    r"""What twins have in common.
+
+    Example:
+        >>> name_key("Cafe\u0301.JPG") == name_key("caf\u00e9.jpg")
+        True
+    """
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def without_suffix(name: str) -> str:
+    """The path without the suffix of its file.
+
+    Example:
+        >>> without_suffix("a.b/x.y.jpg")
+        'a.b/x.y'
+    """
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def output_stems(names: Sequence[str]) -> tuple[str, ...]:
+    """A path without suffix for the result of each file, so that no two results are one file.
+
+    The path of the file without its suffix; with it where others differ in the suffix only; and
+    with a hash of the name where twins would be one file on some systems. What a name becomes
+    does not depend on the order.
+
+    Example:
+        >>> output_stems(("a/x.jpg", "b/x.jpg", "b/X.png"))
+        ('a/x', 'b/x.jpg', 'b/X.png')
+        >>> output_stems(("x.jpg", "X.jpg"))
+        ('x.jpg-8f3c0b', 'X.jpg-fb6d96')
+    """
+    bare = [without_suffix(name) for name in names]
+    stems = _apart(bare, names)
+    digests = [f"{name}-{hashlib.sha256(name.encode()).hexdigest()[:6]}" for name in names]
+    return _apart(stems, digests)
+
+
+def _apart(names: Sequence[str], longer: Sequence[str]) -> tuple[str, ...]:
+    """`names`, but the longer one where several have one key."""
+    count = Counter(map(name_key, names))
+    return tuple(
+        more if count[name_key(name)] > 1 else name
+        for name, more in zip(names, longer, strict=True)
+    )
+
+
+def meant_names(missing: Collection[str], on_disk: Collection[str]) -> dict[str, str]:
+    r"""Which file each missing name probably means; names without a good guess are left out.
+
+    Args:
+        missing: Paths that somebody wrote and that are not there.
+        on_disk: Paths that are there, relative to the same folder.
+
+    Example:
+        >>> found = meant_names(["a", "img\\a.jpg", "B.JPG", "x/b.jpeg"], ["a.jpg", "b.jpg"])
+        >>> list(found.values())
+        ['a.jpg', 'a.jpg', 'b.jpg', 'b.jpg']
+    """
+    if not missing or not on_disk:
+        return {}
+    forms = {name: _forms(name) for name in on_disk}
+    tables = [_unique(column) for column in zip(*forms.values(), strict=True)]
+    compare = on_disk if len(missing) * len(on_disk) <= PAIRS else ()
+    near: dict[str, str] = {}
+    names = list(on_disk)
+    for name in missing:
+        rows = (table.get(form) for table, form in zip(tables, _forms(name), strict=True))
+        row = next((row for row in rows if row is not None), None)
+        alike = difflib.get_close_matches(name, compare, n=1, cutoff=0.8)
+        if row is not None or alike:
+            near[name] = names[row] if row is not None else alike[0]
+    return near
+
+
+def _forms(name: str) -> tuple[str, ...]:
+    """A path reduced more and more: without case, suffix, folders, both, and leading zeros."""
+    path = name_key(unquote(name).replace("\\", "/").strip(" '\"\t"))
+    path = PurePosixPath(path).as_posix()
+    bare = re.sub(r"\.[a-z]\w{1,4}$", "", path)
+    base, stem = path.rsplit("/", 1)[-1], bare.rsplit("/", 1)[-1]
+    return path, bare, base, stem, stem.lstrip("0")
+
+
+def _unique(forms: Sequence[str]) -> dict[str, int]:
+    """The row of each form that only one row has."""
+    count = Counter(forms)
+    return {form: row for row, form in enumerate(forms) if form and count[form] == 1}
