@@ -51,7 +51,9 @@ def add_parser(
     parser.add_argument(
         "--tags", type=Path, help="labels.csv (file,labels) or a COCO JSON; default: DIR/labels.csv"
     )
-    parser.add_argument("--masks", type=Path, help="folder of annotated masks (PNG)")
+    parser.add_argument(
+        "--masks", type=Path, help="folder of annotated masks: PNG, or TIFF, BMP, GIF, .npy"
+    )
     parser.add_argument("--classes", type=Path, help="file of class names, one a line, by label")
     parser.add_argument(
         "--clip",

@@ -24,6 +24,7 @@ from weakclip.training.parallel import local_rank, torchrun_processes
 
 if TYPE_CHECKING:
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.data.read.tagged import TaggedFiles
     from weakclip.stages.job import Report
     from weakclip.stages.masks import MaskRun
     from weakclip.training.execution import Execution, Precision
@@ -127,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
 def _make(args: argparse.Namespace, report: Report, processes: Processes) -> MaskRun:
     """What the flags ask for."""
     files = list_folder(args.images, args.tags)
+    if processes.first:
+        _say(files)
     clip = load_clip(args.clip, weights=args.weights, device=_device(args.device))
     if clip.name.endswith("micro-clip") and processes.first:
         sys.stderr.write(f"{MICRO_WARNING}\n")
@@ -136,6 +139,15 @@ def _make(args: argparse.Namespace, report: Report, processes: Processes) -> Mas
         files, clip, args.out, plan, resume=args.resume, batch_size=args.batch, report=report,
         processes=processes, execution=_execution(plan, clip, args.precision),
     )  # fmt: skip
+
+
+def _say(files: TaggedFiles) -> None:
+    """How the tags were understood, and which pictures are not read."""
+    aside = [f"{bad.name}: {bad.reason}" for bad in files.left_out]
+    for line in (*files.reading, *aside[:SHOWN]):
+        sys.stderr.write(one_line(line) + "\n")
+    if aside:
+        sys.stderr.write(f"{len(aside)} pictures are not listed as images and get no mask\n")
 
 
 def _silent(phase: str, done: int, total: int) -> None:

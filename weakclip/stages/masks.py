@@ -38,7 +38,7 @@ import torch
 
 from weakclip.clip.load import load_clip
 from weakclip.data.read.folder import list_folder
-from weakclip.labels import IGNORE
+from weakclip.labels import MOST_CLASSES
 from weakclip.network.checkpoints import describe
 from weakclip.stages.folder import ResultFolder
 from weakclip.stages.job import MaskJob
@@ -149,10 +149,10 @@ def _check_classes(files: TaggedFiles) -> None:
             f"{files.root}: no image has a tag; name them in labels.csv (file,labels), or put the "
             "images of a class into a folder of its name"
         )
-    if len(files.classes) >= IGNORE:
+    if len(files.classes) > MOST_CLASSES:
         raise ValueError(
-            f"classes: expected 1 to {IGNORE - 1} tags, got {len(files.classes)}; labels of a PNG "
-            f"end at {IGNORE - 1}"
+            f"classes: expected 1 to {MOST_CLASSES} tags, got {len(files.classes)}; labels of a "
+            f"PNG end at {MOST_CLASSES}"
         )
 
 

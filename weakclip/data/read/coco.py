@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from weakclip.data.read.images import readable
+from weakclip.data.read.mask_names import find_masks
 from weakclip.data.read.tagged import (
     BadImage,
     TaggedFiles,
     check_known,
     labels_tensor,
-    mask_of,
     relative_name,
 )
 from weakclip.labels import BACKGROUND, IGNORE
@@ -189,7 +189,8 @@ def list_coco(
         names=tuple(names),
         classes=order,
         image_labels=labels_tensor(tags, order),
-        masks=tuple(mask_of(masks, name) for name in names),
+        masks=find_masks(masks, names).paths,
+        mask_root=masks,
         problems=tuple(problems),
     )
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from weakclip.data.read.signatures import IMAGE_SUFFIXES, TEXT_SUFFIXES, by_suffix, sniff
+from weakclip.data.read.signatures import IMAGE_SUFFIXES, by_suffix, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,8 +91,10 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
         raise ValueError(f"{path}: no such {what}; copy it, or remove what names it") from error
     except damage as error:
         if isinstance(error, UnidentifiedImageError) and (kind := sniff(path)) and kind.advice:
-            message = f"{path}: is {kind.name}, not {what}; {kind.advise(path.name)}"
-            raise ValueError(message) from error
+            said = (
+                f"{kind.name} that is not read here" if kind.picture else f"{kind.name}, no {what}"
+            )
+            raise ValueError(f"{path}: is {said}; {kind.advise(path.name)}") from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(f"{path}: damaged {what} ({reason}); copy or generate it again") from error
 
@@ -142,7 +144,7 @@ def with_image(path: Path, work: Callable[[ImageFile.ImageFile], T]) -> T:
         OSError: And what else Pillow raises.
     """
     if raw := by_suffix(path):
-        raise UnfitError(f"is {raw.name}, not an image; {raw.advise(path.name)}")
+        raise UnfitError(f"is {raw.name} that is not read here; {raw.advise(path.name)}")
     try:
         with Image.open(path) as image:
             return work(image)
@@ -168,16 +170,27 @@ def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
         root: The folder.
         skip: A folder below it to leave out, e.g. that of the masks.
     """
+    return tuple(
+        sorted(
+            path.relative_to(root).as_posix()
+            for path in walk(root, skip=skip)
+            if path.name.lower().endswith(IMAGE_SUFFIXES)
+        )
+    )
+
+
+def walk(root: Path, *, skip: Path | None = None) -> Iterator[Path]:
+    """Files below a folder that are not hidden, and folders that are called like an image.
+
+    Args:
+        root: The folder.
+        skip: A folder below it to leave out.
+    """
     left_out = skip and skip.resolve()
-    names: list[str] = []
     for folder, folders, files in os.walk(root):
         here = Path(folder)
         false_images = [name for name in folders if name.lower().endswith(IMAGE_SUFFIXES)]
-        names += [
-            (here / name).relative_to(root).as_posix()
-            for name in [*files, *false_images]
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-        ]
+        yield from (here / name for name in [*files, *false_images] if not name.startswith("."))
         folders[:] = [
             name
             for name in folders
@@ -185,7 +198,6 @@ def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
             and name not in false_images
             and (here / name).resolve() != left_out
         ]
-    return tuple(sorted(names))
 
 
 @lru_cache(maxsize=1)
@@ -239,8 +251,8 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("F"):
         low, high = image.getextrema()
         raise UnfitError(
-            f"expected 8 or 16 bits a channel, got floats from {low:g} to {high:g}, of which nobody "
-            f"says what is white; {_SCALE}"
+            f"expected 8 or 16 bits a channel, got floats from {low:g} to {high:g}, which do not "
+            f"say what is white; {_SCALE}"
         )
     if image.mode.startswith("I"):
         return _from_deep_grey(np.asarray(image))

@@ -98,6 +98,18 @@ def meant_names(missing: Collection[str], on_disk: Collection[str]) -> dict[str,
     return near
 
 
+def did_you_mean(name: str, meant: str) -> str:
+    """The question for a name that is not there; twins look alike, so it says how they differ.
+
+    Example:
+        >>> did_you_mean("A.jpg", "a.jpg"), did_you_mean("e\u0301", "\u00e9")
+        ("did you mean 'a.jpg'?", "did you mean '\u00e9', as Unicode form NFC?")
+    """
+    alike = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", meant)
+    form = next((form for form in ("NFC", "NFD") if unicodedata.is_normalized(form, meant)), "")
+    return f"did you mean {meant!r}{f', as Unicode form {form}' if alike and form else ''}?"
+
+
 def _forms(name: str) -> tuple[str, ...]:
     """A path reduced more and more: without case, suffix, folders, both, and leading zeros."""
     path = name_key(unquote(name).replace("\\", "/").strip(" '\"\t"))

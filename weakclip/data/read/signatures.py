@@ -25,6 +25,7 @@ _HEIC = (
 _TIFF = (
     f"it is damaged, or of a kind such as several channels of floats: copy it again, or {_CONVERT}"
 )
+_DRAW = "draw it, e.g. with `rsvg-convert {name} -o {stem}.png`"
 _RAW = "develop it, e.g. with darktable, or `dcraw -w -T {name}` for {stem}.tiff"
 
 
@@ -67,7 +68,7 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (rb"\xff\x0a|\0\0\0\x0cJXL ", _picture("a JPEG XL image", "run `djxl {name} {stem}.png`")),
     (rb"8BPS", _picture("a Photoshop file", _CONVERT)),
     (rb"v/1\x01", _picture("an OpenEXR image", _CONVERT)),
-    (rb"(<\?xml.{0,200})?\s*<svg", _picture("an SVG drawing", "run `rsvg-convert {name} -o {stem}.png`")),
+    (rb"(<\?xml.{0,200})?\s*<svg", _picture("an SVG drawing", _DRAW)),
     (rb"%PDF-", _other("a PDF", "run `pdftoppm -png {name} {stem}`")),
     (rb"....ftyp", _other("a film", "run `ffmpeg -i {name} {stem}-%d.jpg`")),
     (rb"\x93NUMPY", _other("a NumPy array", "save it as PNG, e.g. with PIL.Image.fromarray")),
