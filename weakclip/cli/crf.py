@@ -22,10 +22,12 @@ from PIL import Image
 
 from weakclip.crf import dense as crf
 from weakclip.data.formats.masks import write_mask
+from weakclip.data.read.images import UnfitError, walk
+from weakclip.data.read.names import did_you_mean, meant_names, output_stems, without_suffix
 from weakclip.labels import IGNORE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from weakclip.crf.dense import Bilateral, CRFConfig, Gaussian
 
@@ -43,6 +45,10 @@ PRESETS = {
 }
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 PROBS_SUFFIXES = (".npy", ".npz")
+MAPS = (
+    "holds Python objects, not an array: such a file has class activation maps, e.g. the dict of "
+    "maps that irn writes; `weakclip refine --maps` reads it"
+)
 BAD_FILE = (OSError, ValueError, TypeError, SyntaxError, EOFError, MemoryError, RuntimeError)
 """What a damaged or unfitting file can raise while it is read, refined or written."""
 
@@ -58,7 +64,7 @@ def add_parser(
         help="dense CRF on a folder of class probabilities",
         description=(
             "Refine class probabilities with a dense CRF. Files belong together by name: "
-            "PROBS/cat.npy (L, H, W) and IMAGES/cat.jpg give OUT/cat.png."
+            "PROBS/x/cat.npy (L, H, W) and IMAGES/x/cat.jpg give OUT/x/cat.png."
         ),
     )
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
@@ -117,14 +123,17 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     suffix = ".png" if args.save == "labels" else ".npy"
     done = kept = failed = 0
-    for stem in sorted(probs):
-        target = args.out / f"{stem}{suffix}"
+    stems = sorted(probs)
+    for stem, target_stem in zip(
+        stems, output_stems([f"{stem}.npy" for stem in stems]), strict=True
+    ):
+        target = args.out / f"{target_stem}{suffix}"
         if args.on_existing == "keep" and target.exists():
             kept += 1
             continue
         try:
-            array = _read_probs(_only(probs[stem], args.probs))
-            image = _read_image(_only(images.get(stem, []), args.images))
+            array = _read_probs(_only(stem, probs, args.probs))
+            image = _read_image(_only(stem, images, args.images))
             _refine(array, image, target, args, config, device)
             done += 1
         except (*BAD_FILE, zipfile.BadZipFile, Image.DecompressionBombError) as error:
@@ -171,26 +180,35 @@ def _inputs(args: argparse.Namespace) -> tuple[dict[str, list[Path]], dict[str, 
             raise ValueError(f"--out {args.out}: is the folder of {flag}, nothing would be safe")
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out}: is a file")
-    probs = _by_stem(args.probs, PROBS_SUFFIXES)
+    probs = _by_stem(args.probs, PROBS_SUFFIXES, args.out)
     if not probs:
         raise ValueError(f"--probs {args.probs}: no .npy or .npz file in it")
-    return probs, _by_stem(args.images, IMAGE_SUFFIXES)
+    return probs, _by_stem(args.images, IMAGE_SUFFIXES, args.out)
 
 
-def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
-    """Files of a folder with one of the suffixes, by name without suffix."""
+def _by_stem(folder: Path, suffixes: Sequence[str], skip: Path) -> dict[str, list[Path]]:
+    """Files below a folder with one of the suffixes, by path without suffix.
+
+    Args:
+        folder: Where they lie.
+        suffixes: What their names may end in.
+        skip: A folder below it to leave out.
+    """
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(walk(folder, skip=skip)):
         if path.suffix.lower() in suffixes:
-            found.setdefault(path.stem, []).append(path)
+            found.setdefault(without_suffix(path.relative_to(folder).as_posix()), []).append(path)
     return found
 
 
-def _only(paths: Sequence[Path], folder: Path) -> Path:
-    """The one path, which lies in `folder` also after links are followed."""
+def _only(stem: str, found: Mapping[str, Sequence[Path]], folder: Path) -> Path:
+    """The one path of that name, which lies in `folder` also after links are followed."""
+    paths = found.get(stem, ())
     if len(paths) != 1:
         names = ", ".join(path.name for path in paths) or "none"
-        raise ValueError(f"expected one file of that name in {folder}, got {names}")
+        meant = {} if paths else meant_names([stem], found.keys())
+        hint = f"; {did_you_mean(stem, meant[stem])}" if meant else ""
+        raise ValueError(f"expected one file of that name in {folder}, got {names}{hint}")
     if not paths[0].resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{paths[0]} leads out of {folder}")
     return paths[0]
@@ -205,6 +223,7 @@ def _refine(
     device: torch.device,
 ) -> None:
     """Refine one image (H, W, 3) with probabilities (L, H, W) and write the result."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     if args.save == "labels" and len(probs) > IGNORE:
         raise ValueError(f"{len(probs)} labels do not fit into a PNG; use --save marginals")
     batch = torch.from_numpy(probs)[None].to(device)
@@ -221,7 +240,12 @@ def _refine(
 
 def _read_probs(path: Path) -> Array:
     """Probabilities (L, H, W) of an .npy, or of an .npz with one array or one called `probs`."""
-    loaded = np.load(path, allow_pickle=False)
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except ValueError as error:
+        if "Object arrays" in str(error) or "pickle" in str(error):
+            raise UnfitError(MAPS) from error
+        raise
     if isinstance(loaded, np.lib.npyio.NpzFile):
         with loaded:
             name = loaded.files[0] if len(loaded.files) == 1 else "probs"

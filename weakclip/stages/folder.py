@@ -11,8 +11,6 @@ OUT/run.json           how the masks were made, and what failed
 from __future__ import annotations
 
 import json
-from collections import Counter
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +19,12 @@ from PIL import Image
 from weakclip.data.atomic import replacing, write_text
 from weakclip.data.formats.masks import VOC_PALETTE, read_mask, void_border, write_mask
 from weakclip.data.formats.rle import write_coco_rle
+from weakclip.data.read.names import output_stems
 from weakclip.labels import BACKGROUND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -51,7 +51,7 @@ class ResultFolder:
                 "of the next run; choose a folder beside it"
             )
         self.root = root
-        self._stems = _stems(files.names)
+        self._stems = output_stems(files.names)
 
     @property
     def model(self) -> Path:
@@ -136,18 +136,3 @@ def write_preview(path: Path, labels: NDArray[np.uint8], image: NDArray[np.uint8
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         Image.fromarray(shown).save(temporary, format="JPEG", quality=90)
-
-
-def _stems(names: Sequence[str]) -> tuple[str, ...]:
-    """Paths without suffix; with it where two images differ in nothing else.
-
-    Example:
-        >>> _stems(("a/x.jpg", "b/x.jpg", "b/X.png"))
-        ('a/x', 'b/x.jpg', 'b/X.png')
-    """
-    bare = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
-    count = Counter(stem.casefold() for stem in bare)
-    stems = tuple(
-        name if count[stem.casefold()] > 1 else stem for name, stem in zip(names, bare, strict=True)
-    )
-    return stems if len(set(stems)) == len(stems) else tuple(names)

@@ -58,7 +58,7 @@ def test_what_breaks_a_run_exits_1_with_the_fix(
     assert check(root) == 1
     captured = capsys.readouterr()
     assert "images that do not decode" in captured.out
-    assert "copy them again" in captured.out
+    assert "do what each line says" in captured.out
     (finding,) = json.loads(captured.out.splitlines()[-1])["findings"]
     assert finding["kind"] == "image-unreadable"
     assert finding["severity"] == "breaks"

@@ -84,17 +84,17 @@ def meant_names(missing: Collection[str], on_disk: Collection[str]) -> dict[str,
     """
     if not missing or not on_disk:
         return {}
-    forms = {name: _forms(name) for name in on_disk}
-    tables = [_unique(column) for column in zip(*forms.values(), strict=True)]
+    tables = [_rows(column) for column in zip(*map(_forms, on_disk), strict=True)]
     compare = on_disk if len(missing) * len(on_disk) <= PAIRS else ()
     near: dict[str, str] = {}
     names = list(on_disk)
     for name in missing:
-        rows = (table.get(form) for table, form in zip(tables, _forms(name), strict=True))
-        row = next((row for row in rows if row is not None), None)
-        alike = difflib.get_close_matches(name, compare, n=1, cutoff=0.8)
-        if row is not None or alike:
-            near[name] = names[row] if row is not None else alike[0]
+        forms = zip(tables, _forms(name), strict=True)
+        rows = [table[form] for table, form in forms if form in table]
+        alike = [] if rows else difflib.get_close_matches(name, compare, n=1, cutoff=0.8)
+        guesses = [*(names[row] for row in rows if row is not None), *alike]
+        if guesses:
+            near[name] = guesses[0]
     return near
 
 
@@ -119,7 +119,7 @@ def _forms(name: str) -> tuple[str, ...]:
     return path, bare, base, stem, stem.lstrip("0")
 
 
-def _unique(forms: Sequence[str]) -> dict[str, int]:
-    """The row of each form that only one row has."""
+def _rows(forms: Sequence[str]) -> dict[str, int | None]:
+    """The row of each form; None if several have it."""
     count = Counter(forms)
-    return {form: row for row, form in enumerate(forms) if form and count[form] == 1}
+    return {form: row if count[form] == 1 else None for row, form in enumerate(forms) if form}

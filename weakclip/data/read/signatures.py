@@ -76,7 +76,6 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (rb"version https://git-lfs", _other("a pointer of Git LFS", "run `git lfs pull`")),
     (rb"\s*<(!doctype html|html|head)", _other("a web page", "fetch the picture itself")),
     (rb"\s*[{\[<]", _other("text", "fetch the picture itself")),
-    (rb"$", _other("empty", "copy it again, or remove it")),
 )  # fmt: skip
 """Patterns of the first bytes, the particular before the general."""
 

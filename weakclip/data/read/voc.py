@@ -155,19 +155,15 @@ def list_voc(
 
     Raises:
         FileNotFoundError: If the root does not look like VOC.
-        ValueError: If the split is unknown or a list is malformed.
+        ValueError: If the split is unknown, a list is malformed, or images of different folders
+            have one name.
     """
     _check_root(root)
     every = sorted((root / _LISTS).glob("*.txt"))
     lists = [_list_path(root, split)] if split is not None else every
     read = [entry for path in lists for entry in _read_list(root, path)]
-    entries = (
-        read
-        if split is not None
-        else sorted(
-            {entry.image_id: entry for entry in read}.values(), key=lambda entry: entry.image_id
-        )
-    )
+    by_id = _by_id(read, str(root / _LISTS))
+    entries = read if split is not None else [by_id[image_id] for image_id in sorted(by_id)]
     images = root / "JPEGImages"
     flat = all(entry.image.parent == images for entry in entries)
     tags, problems = _tags_of(entries, classes)
@@ -239,12 +235,28 @@ def _read_list(root: Path, path: Path) -> tuple[_Entry, ...]:
     ]
     if not entries:
         raise ValueError(f"{path}: expected one image id a line, got an empty list")
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.image_id in seen:
-            raise ValueError(f"{path}: {entry.image_id} is listed twice; remove one of the lines")
-        seen.add(entry.image_id)
+    if len(_by_id(entries, str(path))) < len(entries):
+        ids = [entry.image_id for entry in entries]
+        twice = next(image_id for image_id in ids if ids.count(image_id) > 1)
+        raise ValueError(f"{path}: {twice} is listed twice; remove one of the lines")
     return tuple(entries)
+
+
+def _by_id(entries: Sequence[_Entry], where: str) -> dict[str, _Entry]:
+    """Entries by id; lists may agree about an image, but two images cannot have one id.
+
+    Raises:
+        ValueError: If images of different folders have one name, and so one annotation.
+    """
+    found: dict[str, _Entry] = {}
+    for entry in entries:
+        other = found.setdefault(entry.image_id, entry)
+        if other.image != entry.image:
+            raise ValueError(
+                f"{where}: {other.image} and {entry.image} are both called {entry.image_id} and "
+                f"would have one annotation ({entry.annotation.name}); rename one"
+            )
+    return found
 
 
 def _parse_line(root: Path, words: Sequence[str], where: str) -> _Entry:
