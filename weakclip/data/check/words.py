@@ -40,7 +40,7 @@ IRREGULAR = {
     "foot": "feet", "tooth": "teeth", "ox": "oxen", "cactus": "cacti", "calf": "calves",
 }  # fmt: skip
 
-_LIST = re.compile(r"""[][{}<>]|^\(?['"`\u201c\u2018]|['"`\u201d]$""")
+_LIST = re.compile(r"""[][{}]|^<|^\(?['"`\u201c\u2018]|['"`\u201d]$""")
 _SIGN = re.compile(r"\s*[/\\+&:~><=*^\u3001\uff0c\uff1b\uff0f\uff5c]+\s*")
 _WEAK = re.compile(r"(?:\s+(?:and|or|und|et|y)\s+|[\s_-]+)")
 _CODE = re.compile(
