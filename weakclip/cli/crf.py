@@ -241,23 +241,27 @@ def _refine(
 def _read_probs(path: Path) -> Array:
     """Probabilities (L, H, W) of an .npy, or of an .npz with one array or one called `probs`."""
     try:
-        loaded = np.load(path, allow_pickle=False)
+        array = _load(path)
     except ValueError as error:
         if "Object arrays" in str(error) or "pickle" in str(error):
             raise UnfitError(MAPS) from error
         raise
-    if isinstance(loaded, np.lib.npyio.NpzFile):
-        with loaded:
-            name = loaded.files[0] if len(loaded.files) == 1 else "probs"
-            if name not in loaded.files:
-                raise ValueError(f"{path.name}: expected one array or 'probs', got {loaded.files}")
-            loaded = loaded[name]
-    array: Array = np.asarray(loaded)
     if array.ndim != 3 or array.dtype.kind != "f":
         raise ValueError(
             f"{path.name}: expected floats of shape (L, H, W), got {array.dtype} {array.shape}"
         )
     return array.astype(np.float32)
+
+
+def _load(path: Path) -> Array:
+    loaded = np.load(path, allow_pickle=False)
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        return np.asarray(loaded)
+    with loaded:
+        name = loaded.files[0] if len(loaded.files) == 1 else "probs"
+        if name not in loaded.files:
+            raise ValueError(f"{path.name}: expected one array or 'probs', got {loaded.files}")
+        return np.asarray(loaded[name])
 
 
 def _read_image(path: Path) -> Array:

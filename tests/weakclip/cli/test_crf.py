@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -162,3 +163,62 @@ def test_wrong_usage_exits_2(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 def test_a_missing_device_exits_2(folders: Path) -> None:
     assert crf(folders, "--device", "cuda") == 2
+
+
+def test_images_of_one_base_name_in_different_folders_are_refined_apart(folders: Path) -> None:
+    for place in ("images", "probs"):
+        for name in ("x", "y"):
+            (folders / place / name).mkdir()
+    for name, stem in (("x", "a"), ("y", "b")):
+        pixels = (folders / "images" / f"{stem}.png").read_bytes()
+        (folders / "images" / name / "a.png").write_bytes(pixels)
+    probs = np.load(folders / "probs" / "a.npy")
+    np.save(folders / "probs" / "x" / "a.npy", probs)
+    np.save(folders / "probs" / "y" / "a.npy", probs[::-1])
+    assert crf(folders) == 0
+    written = sorted(path.relative_to(folders / "out") for path in (folders / "out").rglob("*.png"))
+    assert [path.as_posix() for path in written] == ["a.png", "b.png", "x/a.png", "y/a.png"]
+    first, second = (read_mask(folders / "out" / name / "a.png") for name in "xy")
+    assert not np.array_equal(first, second)
+
+
+def test_names_that_differ_in_case_have_results_of_their_own_on_any_file_system(
+    folders: Path,
+) -> None:
+    for place, name in (("images", "A.png"), ("probs", "A.npy")):
+        source = folders / place / name.lower()
+        (folders / place / name).write_bytes(source.read_bytes())
+    assert crf(folders) == 0
+    names = [path.name for path in (folders / "out").iterdir()]
+    assert len({name.casefold() for name in names}) == 3
+
+
+def test_an_image_of_another_case_is_asked_for(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders / "images" / "a.png").rename(folders / "images" / "A.png")
+    assert crf(folders) == 1
+    assert "got none; did you mean 'A'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["dict", "objects", "pickle", "npz"])
+def test_a_file_of_maps_is_called_one(
+    folders: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    maps = {"keys": np.array([1, 2]), "cam": np.zeros((2, 3, 4), dtype=np.float32)}
+    for old in (folders / "probs").iterdir():
+        old.unlink()
+    path = folders / "probs" / "a.npy"
+    match kind:
+        case "dict":
+            np.save(path, maps, allow_pickle=True)  # type: ignore[arg-type]
+        case "objects":
+            np.save(path, np.array([maps, maps]), allow_pickle=True)
+        case "pickle":
+            path.write_bytes(pickle.dumps(maps))
+        case _:
+            np.savez(path.with_suffix(".npz"), probs=np.array([maps], dtype=object))
+    assert crf(folders) == 1
+    error = capsys.readouterr().err
+    assert "such a file has class activation maps" in error
+    assert "`weakclip refine --maps` reads it" in error

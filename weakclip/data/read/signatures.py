@@ -19,8 +19,8 @@ IMAGE_SUFFIXES = (
 
 _CONVERT = "convert it, e.g. with `magick {name} {stem}.png`"
 _HEIC = (
-    "install what reads it (pip install 'weakclip[heif]'), or convert it, e.g. with "
-    "`heif-convert {name} {stem}.jpg`"
+    "install what reads it (pip install 'weakclip[heif]'; where that is, the file is damaged), or "
+    "convert it, e.g. with `heif-convert {name} {stem}.jpg`"
 )
 _TIFF = (
     f"it is damaged, or of a kind such as several channels of floats: copy it again, or {_CONVERT}"

@@ -122,7 +122,7 @@ def test_nouns_of_several_words_are_a_note_at_most() -> None:
     ("one", "many"),
     [
         ("dog", "dogs"), ("bus", "Buses"), ("city", "cities"), ("knife", "knives"),
-        ("person", "people"), ("woman", "women"), ("mouse", "mice"), ("traffic light", "traffic_lights"),
+        ("person", "people"), ("woman", "women"), ("mouse", "mice"), ("red fox", "red_foxes"),
     ],
 )  # fmt: skip
 def test_singular_and_plural_are_one_word(one: str, many: str) -> None:
