@@ -15,6 +15,7 @@ from weakclip.clip.micro import load_micro
 from weakclip.clip.tokens import BytePairTokenizer
 from weakclip.data.check.checks import harmful, run_checks
 from weakclip.data.check.survey import survey
+from weakclip.data.read.csv_text import decoded
 from weakclip.data.read.layouts import Place, open_place
 from weakclip.printable import one_line
 
@@ -94,7 +95,7 @@ def _place(args: argparse.Namespace) -> Place:
 
 def _read_classes(path: Path) -> tuple[str, ...]:
     """Names of a file, one a line; blank lines are skipped."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = decoded(path, "classes")[0].splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{path}: expected different class names, one a line, got {len(names)}")

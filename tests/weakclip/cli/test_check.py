@@ -165,3 +165,10 @@ def test_masks_of_which_none_matches_exit_1(root: Path, capsys: pytest.CaptureFi
     (root / "other").mkdir()
     assert check(root, "--masks", str(root / "other")) == 1
     assert summary(capsys)["findings"][0]["kind"] == "masks-unmatched"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_of_classes_is_read_in_the_usual_encodings(root: Path, encoding: str) -> None:
+    (root / "classes.txt").write_bytes("cat\r\ndog\r\n".encode(encoding))
+    flags = ("--masks", str(root / "masks"), "--classes", str(root / "classes.txt"))
+    assert check(root, *flags) == 0

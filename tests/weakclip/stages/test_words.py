@@ -58,7 +58,7 @@ def test_a_csv_says_the_same_as_toml(tmp_path: Path) -> None:
         ("class,phrases\ndog,hound,cat\n", r"words\.csv:2: expected 2 cells, got 3"),
         ("class,phrases\n\ndog, ;\n", r"words\.csv:3: dog: expected a phrase"),
         ("class,phrases\n,dog\n", r"words\.csv:2: expected a class, or 'background', got 'dog'"),
-        ("class,phrases\ndog,\x81\n", "not a CSV"),
+        ("class,phrases\ndog,\x81\n", "not text"),
         ('class,phrases\n"dog,cat\n', r"words\.csv:2: a quote is opened on line 2 and never"),
     ],
 )

@@ -68,7 +68,7 @@ def orphaned(survey: Survey) -> Iterator[str]:
         masks = sorted(path for folder in folders for path in folder.glob("*.png"))
         yield from (f"{path.parent.name}/{path.name}" for path in masks if path.stem not in stems)
         return
-    used |= set(find_masks(files.mask_root, on_disk).paths)
+    used.update(filter(None, find_masks(files.mask_root, on_disk).paths))
     found = sorted(files.mask_root / name for name in mask_files(files.mask_root))
     for path in found:
         if path not in used:

@@ -152,9 +152,9 @@ def _by_colour(indices: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uin
     palette[: len(colours) // 3] = colours.reshape(-1, 3)
     used = np.unique(indices)
     label_of = {tuple(colour): label for label, colour in enumerate(VOC_PALETTE.tolist())}
-    found = [label_of.get(tuple(colour)) for colour in palette[used].tolist()]
+    found = [label_of.get(tuple(colour), -1) for colour in palette[used].tolist()]
     labels = np.zeros(256, dtype=np.uint8)
-    if None not in found:
+    if min(found) >= 0:
         labels[used] = found
     elif (palette[used] == palette[used, :1]).all():
         labels[used] = palette[used, 0]

@@ -29,7 +29,7 @@ _PACKED = {
     b"PK\x03\x04": "an Excel workbook or another archive",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
 }
-_SAVE = "save it as CSV (UTF-8)"
+_SAVE = "save it as text (CSV, UTF-8)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def read_records(path: Path, *, what: str, rate: Callable[[Sequence[str]], int])
         FileNotFoundError: If there is no such file.
         ValueError: If it is no text, or a quote is opened and not closed.
     """
-    text, encoding = _decoded(path, what)
+    text, encoding = decoded(path, what)
     first, _, rest = text.partition("\n")
     if named := re.fullmatch(r'"?sep=(.)"?\r?', first):  # Excel's way to say it
         return Records(rows=_parsed(rest, named[1], path, 2), delimiter=named[1], encoding=encoding)
@@ -65,16 +65,21 @@ def read_records(path: Path, *, what: str, rate: Callable[[Sequence[str]], int])
     return Records(rows=_parsed(text, delimiter, path, 1), delimiter=delimiter, encoding=encoding)
 
 
-def _decoded(path: Path, what: str) -> tuple[str, str]:
-    """Text of a file and its encoding."""
+def decoded(path: Path, what: str) -> tuple[str, str]:
+    """Text of a file and Python's name of its encoding, without a byte order mark.
+
+    Raises:
+        FileNotFoundError: If there is no such file of `what`.
+        ValueError: If it is no text.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file of {what}") from None
     except OSError as error:
-        raise ValueError(f"{path}: not a CSV ({error.strerror}); give a file") from error
+        raise ValueError(f"{path}: not a file of text ({error.strerror})") from error
     if packed := next((kind for start, kind in _PACKED.items() if content.startswith(start)), None):
-        raise ValueError(f"{path}: is {packed}, not a CSV; {_SAVE}")
+        raise ValueError(f"{path}: is {packed}, not text; {_SAVE}")
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
     guesses = ("utf-8", *_wide(content), "cp1252") if encoding is None else (encoding,)
     for guess in guesses:
@@ -84,7 +89,7 @@ def _decoded(path: Path, what: str) -> tuple[str, str]:
             continue
         if "\0" not in text:
             return text, guess
-    raise ValueError(f"{path}: not a CSV (no text in {' or '.join(guesses)}); {_SAVE}")
+    raise ValueError(f"{path}: not text ({' or '.join(guesses)}); {_SAVE}")
 
 
 def _wide(content: bytes) -> tuple[str, ...]:

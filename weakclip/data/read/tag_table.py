@@ -23,7 +23,7 @@ from weakclip.data.read.csv_table import (
     read_table,
     split_cell,
 )
-from weakclip.data.read.images import IMAGE_SUFFIXES
+from weakclip.data.read.signatures import IMAGE_SUFFIXES
 from weakclip.data.read.tagged import BadImage, relative_name
 
 if TYPE_CHECKING:

@@ -227,7 +227,7 @@ def _list_path(root: Path, split: str) -> Path:
 
 def _read_list(root: Path, path: Path) -> tuple[_Entry, ...]:
     """Parse a list of ids or of image-mask pairs; blank lines are skipped."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     entries = [
         _parse_line(root, line.split(), f"{path}:{number}")
         for number, line in enumerate(lines, start=1)

@@ -69,7 +69,7 @@ def test_columns_may_be_called_otherwise_and_have_empty_ones_behind(tmp_path: Pa
         (b"class\nphrases\n", "got 'class'"),
         (b"class,other\na,b\n", "got 'class,other'"),
         (b"class,phrases\n \n", "no line below the header; write 'cat,kitten'"),
-        (b"class,phrases\n\x81,b\n", r"not a CSV \(no text in utf-8 or cp1252\)"),
+        (b"class,phrases\n\x81,b\n", r"not text \(utf-8 or cp1252\)"),
         (b"PK\x03\x04class,phrases\n", "is an Excel workbook or another archive"),
         (b"class,phrases\na,b,c\n", r"a\.csv:2: expected 2 cells, got 3; .* with ';', .* a comma"),
         (b"class;phrases\na;b;c\n", r"a\.csv:2: expected 2 cells, got 3; .* with '\|', .* ';'"),
@@ -88,7 +88,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file of words"):
         read_pairs(tmp_path / "a.csv", COLUMNS, what="words", advice="")
     (tmp_path / "a.csv").mkdir()
-    with pytest.raises(ValueError, match="not a CSV"):
+    with pytest.raises(ValueError, match="not a file of text"):
         read_pairs(tmp_path / "a.csv", COLUMNS, what="words", advice="")
 
 

@@ -116,7 +116,7 @@ def test_an_unquoted_comma_is_a_problem(root: Path) -> None:
         (b"", "expected the header 'file,labels', got ''"),
         (b"file,labels\n", "no line below the header"),
         (b"file labels\na.jpg dog\n", "got 'file labels'"),
-        (b"file,labels\n\x00\xff\xfe,dog\n", "not a CSV"),
+        (b"file,labels\n\x00\xff\xfe,dog\n", "not text"),
         (
             b'file,labels\n"a.jpg,dog\n',
             r"labels\.csv:2: a quote is opened on line 2 and",

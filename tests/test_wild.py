@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.wild import command_of
+
+CASES, OUT = Path("cases"), Path("out")
+
+
+def test_the_letter_of_a_case_is_that_of_its_command() -> None:
+    verbs = {name: command_of(CASES / name, OUT)[0] for name in ("c1", "i2", "m3", "j4", "f5")}
+    assert verbs == {"c1": "check", "i2": "check", "m3": "check", "j4": "data", "f5": "crf"}
+    with pytest.raises(ValueError, match="expected a name that begins with"):
+        command_of(CASES / "x", OUT)
+
+
+def test_tags_are_those_of_the_case_or_of_its_sub_folders() -> None:
+    assert command_of(CASES / "c1", OUT)[2:] == ["--tags", str(CASES / "c1" / "labels.csv")]
+    assert command_of(CASES / "i1_folder", OUT)[2:] == []
+    assert command_of(CASES / "m1", OUT)[-2] == "--classes"
