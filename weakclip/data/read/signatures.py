@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = (
 
 _CONVERT = "convert it, e.g. with `magick {name} {stem}.png`"
 _HEIC = (
-    "install what reads it (pip install 'weakclip[heif]'; where that is, the file is damaged), or "
+    "install what reads it (pip install pillow-heif; where that is, the file is damaged), or "
     "convert it, e.g. with `heif-convert {name} {stem}.jpg`"
 )
 _TIFF = (

@@ -117,7 +117,7 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
         (
             "a.heic",
             HEIC,
-            r"is a HEIC image that is not read here; .*clip\[heif\].*heif-convert",
+            r"is a HEIC image that is not read here; .*pip install pillow-heif.*heif-convert",
         ),
         ("a.jpg", HEIC, "is a HEIC image that is not read here"),
         (
