@@ -54,7 +54,8 @@ def alike(survey: Survey) -> Iterator[str]:
     """Tags that differ in case, blanks, hyphens or underscores only."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in survey.files.classes:
-        groups[plain(name)].append(name)
+        letters = "".join(one for one in plain(name) if one.isalnum())
+        groups[letters or name].append(name)
     return (" = ".join(names) for names in groups.values() if len(names) > 1)
 
 

@@ -41,7 +41,7 @@ IRREGULAR = {
 }  # fmt: skip
 
 _LIST = re.compile(r"""[][{}]|^<|^\(?['"`\u201c\u2018]|['"`\u201d]$""")
-_SIGN = re.compile(r"\s*[/\\+&:~><=*^\u3001\uff0c\uff1b\uff0f\uff5c]+\s*")
+_SIGN = re.compile(r"\s*[/\\+&:#~><=*^\u3001\uff0c\uff1b\uff0f\uff5c]+\s*")
 _WEAK = re.compile(r"(?:\s+(?:and|or|und|et|y)\s+|[\s_-]+)")
 _CODE = re.compile(
     r"n\d{8}|/m/\w+|(?:class|label|category|cls|tag|unused)[\s_-]*\d+", re.IGNORECASE

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from weakclip.data.read.csv_text import read_records
+from weakclip.data.read.csv_text import TOP, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,8 +47,10 @@ class Table:
     """A header and the rows below it."""
 
     path: Path
+    line: int
+    """On which the header is, from 1."""
     header: tuple[str, ...]
-    """Cells of the first record."""
+    """Its cells."""
     rows: tuple[tuple[int, tuple[str, ...]], ...]
     """Line number and cells of the others."""
     delimiter: str
@@ -92,9 +94,15 @@ def read_table(path: Path, columns: Sequence[Column], *, what: str, advice: str)
     records = read_records(path, what=what, rate=rate)
     if not records.rows:
         raise ValueError(header_error(path, columns, (), advice))
-    (_, header), *rows = records.rows
+    named = (
+        at
+        for at, (_, cells) in enumerate(records.rows[:TOP])
+        if all(any(column.matches(cell) for cell in cells) for column in columns)
+    )
+    (line, header), *rows = records.rows[next(named, 0) :]  # a title or comments may be above
     return Table(
         path=path,
+        line=line,
         header=header,
         rows=tuple(rows),
         delimiter=records.delimiter,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DELIMITERS = (",", ";", "\t", "|")
+TOP = 5  # lines among which a header is, below a title or a comment
+HEAD = 100_000  # characters among which they are
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -49,8 +51,8 @@ def read_records(path: Path, *, what: str, rate: Callable[[Sequence[str]], int])
     Args:
         path: The file.
         what: What it is of, for the error, e.g. "tags".
-        rate: How much the cells of a first line look as they should; the delimiter under which
-            they do most is taken, of equal ones the first of `DELIMITERS`.
+        rate: How much the cells of a line look as they should; the delimiter under which one of
+            the first lines does most is taken, of equal ones the first of `DELIMITERS`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -60,8 +62,10 @@ def read_records(path: Path, *, what: str, rate: Callable[[Sequence[str]], int])
     first, _, rest = text.partition("\n")
     if named := re.fullmatch(r'"?sep=(.)"?\r?', first):  # Excel's way to say it
         return Records(rows=_parsed(rest, named[1], path, 2), delimiter=named[1], encoding=encoding)
-    line = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(DELIMITERS, key=lambda one: rate(_cells(line, one)))
+    if re.match(r"\s*[{\[]", text):
+        raise ValueError(f"{path}: is JSON or another list, not a CSV; {_SAVE}")
+    lines = [line for line in text[:HEAD].splitlines() if line.strip()][:TOP] or [""]
+    delimiter = max(DELIMITERS, key=lambda one: max(rate(_cells(line, one)) for line in lines))
     return Records(rows=_parsed(text, delimiter, path, 1), delimiter=delimiter, encoding=encoding)
 
 
@@ -88,7 +92,7 @@ def decoded(path: Path, what: str) -> tuple[str, str]:
         except UnicodeDecodeError:
             continue
         if "\0" not in text:
-            return text, guess
+            return text.lstrip("\ufeff"), guess
     raise ValueError(f"{path}: not text ({' or '.join(guesses)}); {_SAVE}")
 
 
@@ -104,7 +108,8 @@ def _wide(content: bytes) -> tuple[str, ...]:
 def _cells(line: str, delimiter: str) -> list[str]:
     """The cells of one line, whatever is wrong with it."""
     try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+        reader = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+        return [cell.strip() for cell in next(reader, [])]
     except csv.Error:
         return [line]
 
@@ -113,7 +118,9 @@ def _parsed(
     text: str, delimiter: str, path: Path, start: int
 ) -> tuple[tuple[int, tuple[str, ...]], ...]:
     """The records that are not blank, with the lines on which they begin."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
     rows: list[tuple[int, tuple[str, ...]]] = []
     line = start
     try:

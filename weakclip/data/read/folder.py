@@ -95,4 +95,4 @@ def _from_folders(root: Path, masks: Path | None, on_disk: Sequence[str]) -> Tag
         if path.is_dir() and path.resolve() != left_out and not path.name.startswith(".")
     )
     tags = {name: set(PurePosixPath(name).parts[:-1][:1]) for name in on_disk}
-    return TagTable(tags=tags, classes=tuple(folders), problems=(), reading="")
+    return TagTable(tags=tags, classes=tuple(folders), problems=())

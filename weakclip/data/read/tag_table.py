@@ -11,7 +11,7 @@ What has one meaning is read, and said; what could have two is refused with the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from weakclip.data.read.csv_table import (
@@ -23,6 +23,7 @@ from weakclip.data.read.csv_table import (
     read_table,
     split_cell,
 )
+from weakclip.data.read.names import did_you_mean, meant_names
 from weakclip.data.read.signatures import IMAGE_SUFFIXES
 from weakclip.data.read.tagged import BadImage, relative_name
 
@@ -52,8 +53,8 @@ ADVICE = "one line per image, e.g. 'a.jpg,cat;dog'"
 META = frozenset({
     "", "id", "index", "idx", "no", "nr", "number", "row", "width", "height", "size", "channels",
     "split", "fold", "set", "subset", "istrain", "isval", "istest", "isvalid", "unnamed",
-    "imageid", "classid", "labelid", "categoryid", "x", "y", "w", "h", "xmin", "ymin", "xmax",
-    "ymax", "score", "confidence", "count", "area",
+    "imageid", "filesize", "classid", "labelid", "categoryid", "x", "y", "w", "h", "xmin", "ymin",
+    "xmax", "ymax", "score", "confidence", "count", "area",
 })  # fmt: skip
 """Columns of numbers that are no class, without blanks, signs and digits at the end."""
 SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
@@ -72,7 +73,9 @@ class TagTable:
     """All tags, sorted; with those of one-hot columns that no image has."""
     problems: tuple[BadImage, ...]
     """Lines that say nothing usable."""
-    reading: str
+    unfit: dict[str, str] = field(default_factory=dict)
+    """What they call their file, by file and line."""
+    reading: str = ""
     """How the file was understood, if it is not plain `file,labels` in UTF-8; else empty."""
 
 
@@ -87,14 +90,26 @@ def read_tag_table(path: Path, on_disk: Collection[str]) -> TagTable:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no text, or what it means is not plain; says what to write.
     """
-    table = read_table(path, COLUMNS, what="tags", advice=ADVICE)
-    known = set(on_disk)
+    known = frozenset(on_disk)
+    read = _read(read_table(path, COLUMNS, what="tags", advice=ADVICE), known)
+    meant = meant_names(set(read.unfit.values()) - known, on_disk)
+    problems = [
+        BadImage(bad.name, f"{bad.reason}; {did_you_mean(name, meant[name])}")
+        if (name := read.unfit.get(bad.name)) in meant
+        else bad
+        for bad in read.problems
+    ]
+    return replace(read, problems=tuple(problems))
+
+
+def _read(table: Table, known: frozenset[str]) -> TagTable:
+    """The tags of a table, by the form that it has."""
     headless = _headless(table, known)
     if headless is not None:
         return _from_column(headless, *_two_columns(headless, known), "without a header")
     file = _file_column(table, known)
     if file is None:
-        raise ValueError(header_error(path, COLUMNS, table.header, ADVICE))
+        raise ValueError(header_error(table.path, COLUMNS, table.header, ADVICE))
     check_rows(table, ADVICE)
     labels = _label_columns(table, file)
     if labels:
@@ -103,9 +118,9 @@ def read_tag_table(path: Path, on_disk: Collection[str]) -> TagTable:
     if classes:
         return _from_one_hot(table, file, classes)
     rest = [at for at in range(len(table.header)) if at != file]
-    if len(rest) == 1 and _has_words(table, rest[0]):
+    if len(rest) == 1 and table.header[rest[0]] and _has_words(table, rest[0]):
         return _from_column(table, file, rest, "")
-    raise ValueError(header_error(path, COLUMNS, table.header, ADVICE))
+    raise ValueError(header_error(table.path, COLUMNS, table.header, ADVICE))
 
 
 def _headless(table: Table, known: Collection[str]) -> Table | None:
@@ -113,7 +128,7 @@ def _headless(table: Table, known: Collection[str]) -> Table | None:
     if not any(_is_file(cell, known) for cell in table.header):
         return None
     blank = ("",) * len(table.header)
-    return replace(table, header=blank, rows=((1, table.header), *table.rows))
+    return replace(table, header=blank, rows=((table.line, table.header), *table.rows))
 
 
 def _two_columns(table: Table, known: Collection[str]) -> tuple[int, list[int]]:
@@ -246,6 +261,7 @@ def _collect(
     """The tags of every row."""
     tags: dict[str, set[str]] = {}
     problems: list[BadImage] = []
+    unfit: dict[str, str] = {}
     for line, row in table.rows:
         where = f"{table.path.name}:{line}"
         try:
@@ -254,12 +270,15 @@ def _collect(
             name = relative_name(cells[file], where)
         except ValueError as error:
             problems.append(BadImage(where, str(error).removeprefix(f"{where}: ")))
+            if file < len(row):
+                unfit[where] = row[file]
         else:
             tags.setdefault(name, set()).update(words(cells))
     return TagTable(
         tags=tags,
         classes=tuple(sorted(set().union(*tags.values()))),
         problems=tuple(problems),
+        unfit=unfit,
         reading=f"{table.path.name}: read {', '.join(parts)}" if parts else "",
     )
 

@@ -79,6 +79,7 @@ def test_the_classes_of_voc_and_coco_are_all_right(classes: tuple[str, ...]) -> 
         ("tag-unseen", "\x1b[31mdog"),
         ("tag-several", "dog/cow"),
         ("tag-several", "dog+cow"),
+        ("tag-several", "#dog #cow"),
         ("tag-several", "dog & cow"),
         ("tag-several", "dog:cow"),
         ("tag-several", "animal > dog"),
@@ -139,6 +140,7 @@ def test_train_is_a_class_unless_the_tags_are_splits() -> None:
 def test_unicode_forms_and_unseen_letters_make_tags_alike() -> None:
     found = check("caf\u00e9", "cafe\u0301", "dog", "dog\u200b")
     assert len(found["tags-alike"].affected) == 2
+    assert check("dog", "dog.")["tags-alike"].affected == ("dog = dog.",)
 
 
 @pytest.mark.parametrize(("count", "breaks"), [(254, False), (255, True)])

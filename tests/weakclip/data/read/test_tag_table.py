@@ -45,6 +45,9 @@ def test_the_plain_form_is_read_without_a_word(tmp_path: Path) -> None:
         ("a.jpg,dog\nb.jpg,cow\n", "without a header"),
         ("dog;a.jpg\ncow;b.jpg\n", "with semicolons, without a header"),
         ("sep=;\nfile;labels\na.jpg;dog\nb.jpg;cow\n", "with semicolons"),
+        ("# by me\n\nimage;class\na.jpg;dog\nb.jpg;cow\n", "files from 'image'"),
+        ("Tags;\nof June;\nimage;class\na.jpg;dog\nb.jpg;cow\n", "files from 'image'"),
+        ('file; "class"\na.jpg; "dog"\nb.jpg; "cow"\n', "labels from 'class'"),
     ],
 )
 def test_tables_of_one_meaning_are_read_and_it_is_said_how(
@@ -111,6 +114,8 @@ def test_latin_letters_of_windows_are_read(tmp_path: Path) -> None:
         ("a.jpg,dog,train\nb.jpg,cow,val\n", "no header.*'file,labels,column3'"),
         ("1,a.jpg,dog\n2,b.jpg,cow\n", "no header.*'column1,file,labels'"),
         ("x,y\n1,2\n", "expected the header"),
+        ("file,\na.jpg,dog\n", "expected the header"),
+        ('{"file": "a.jpg", "labels": ["dog"]}\n', "is JSON or another list, not a CSV"),
         ("file,labels\n", "no line below the header; write one line per image"),
     ],
 )
@@ -133,3 +138,15 @@ def test_lines_of_another_number_of_cells_are_problems(tmp_path: Path) -> None:
     table = read(tmp_path, "file,labels\na.jpg\nb.jpg,dog,cow\na.jpg,dog,,\n")
     assert [problem.name for problem in table.problems] == ["labels.csv:2", "labels.csv:3"]
     assert table.tags == {"a.jpg": {"dog"}}
+
+
+@pytest.mark.parametrize("name", ["/data/img/a.jpg", "../img/a.jpg", "/A.JPG"])
+def test_a_path_that_leads_out_is_asked_for_below(tmp_path: Path, name: str) -> None:
+    (problem,) = read(tmp_path, f"file,labels\n{name},dog\nb.jpg,cow\n").problems
+    assert problem.reason.startswith("expected a path below the folder of the images")
+    assert problem.reason.endswith("; did you mean 'a.jpg'?")
+
+
+def test_lines_of_a_table_without_header_are_counted_as_they_stand(tmp_path: Path) -> None:
+    table = read(tmp_path, "\n\n/a.jpg,dog\nb.jpg,cow\n")
+    assert [problem.name for problem in table.problems] == ["labels.csv:3"]
