@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,10 +11,10 @@ from weakclip.data.check.finding import Check, Kind
 from weakclip.data.formats.masks import MASK_SUFFIXES
 from weakclip.data.read.images import image_names, walk
 from weakclip.data.read.mask_names import find_masks, mask_files
-from weakclip.data.read.names import meant_names
+from weakclip.data.read.names import meant_names, without_suffix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from weakclip.data.check.survey import Survey
@@ -25,7 +26,7 @@ def unmatched(survey: Survey) -> Iterator[str]:
     if folder is None or any(facts is not None for facts in survey.masks):
         return
     files = mask_files(folder)
-    near = meant_names(files, survey.files.names)
+    near = _beginning(files, survey.files.names) | meant_names(files, survey.files.names)
     for one in files:
         hint = f"; is it that of {near[one]!r}?" if one in near else ""
         yield f"{folder.name}/{one}: no image of that name{hint}"
@@ -73,6 +74,17 @@ def orphaned(survey: Survey) -> Iterator[str]:
     for path in found:
         if path not in used:
             yield (files.mask_root.name / path.relative_to(files.mask_root)).as_posix()
+
+
+def _beginning(files: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """The image with whose name that of a mask begins, before a sign: `a_0.png` and `a.jpg`."""
+    image_of = {without_suffix(name): name for name in names}
+    return {
+        one: image_of[one[: sign.start()]]
+        for one in files
+        for sign in re.finditer(r"[\W_]", one)
+        if one[: sign.start()] in image_of
+    }
 
 
 CHECKS = (

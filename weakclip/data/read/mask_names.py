@@ -119,11 +119,11 @@ def _plain(name: str) -> str:
     """The path without case and without the words that only say what the file is.
 
     Example:
-        >>> _plain("x/gt_A_mask"), _plain("a.jpg_Mask"), _plain("mask")
-        ('x/a', 'a', 'mask')
+        >>> _plain("x/gt_A_mask"), _plain("a.jpg_Mask"), _plain("mask"), _plain("a (mask)")
+        ('x/a', 'a', 'mask', 'a')
     """
-    path = PurePosixPath(name_key(name))
-    words = re.split(r"[_.\s-]+", path.name)
+    path = PurePosixPath(name_key(re.sub(r"(?<=[a-z0-9])(?=(Mask|Seg|Gt|GT|Label)s?$)", "_", name)))
+    words = [word for word in re.split(r"[_.()\s-]+", path.name) if word]
     while len(words) > 1 and words[-1] in AFFIXES:
         words.pop()
     while len(words) > 1 and words[0] in AFFIXES:

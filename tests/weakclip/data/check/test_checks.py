@@ -320,6 +320,7 @@ def test_masks_of_lossy_formats_are_named(root: Path, suffix: str) -> None:
     ("pattern", "line"),
     [
         ("scan{}x.png", "masks/scan0x.png: no image of that name"),
+        ("{}_v2.png", "masks/0_v2.png: no image of that name; is it that of '0.png'?"),
         ("{}.mat", "masks: expected masks (.png, .npy, ...), found 9 x .mat"),
         ("{}", "masks: expected masks (.png, .npy, ...), found 1 x "),
     ],
