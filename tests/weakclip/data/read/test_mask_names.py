@@ -40,7 +40,8 @@ def test_a_mask_has_the_path_of_its_image_or_all_of_its_name(tmp_path: Path, pat
     "pattern",
     [
         "{}_mask.png", "{}-seg.tif", "{}_gt.png", "{}_MASK.PNG", "{}.label.png", "{} mask.png",
-        "{}_gtFine_labelIds.png", "{}.jpg_mask.png", "{}Mask.png", "{} (mask).png", "{}_segmentation_mask.npy",
+        "{}_gtFine_labelIds.png", "{}.jpg_mask.png", "{}Mask.png", "{} (mask).png",
+        "{}_segmentation_mask.npy",
     ],
 )  # fmt: skip
 def test_words_around_a_name_are_looked_past_if_nothing_matches_otherwise(
