@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from weakclip.data.coco import read_instances
+from weakclip.data.coco_json import read_instances
 from weakclip.data.coco_masks import class_mask
 from weakclip.data.rle import write_coco_rle
 
