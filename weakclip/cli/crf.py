@@ -22,7 +22,8 @@ from PIL import Image
 
 from weakclip.crf import dense as crf
 from weakclip.data.formats.masks import write_mask
-from weakclip.data.read.images import UnfitError, walk
+from weakclip.data.formats.scores import ROUNDING, read_scores, sums_of
+from weakclip.data.read.images import walk
 from weakclip.data.read.names import did_you_mean, meant_names, output_stems, without_suffix
 from weakclip.labels import IGNORE
 
@@ -45,10 +46,6 @@ PRESETS = {
 }
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 PROBS_SUFFIXES = (".npy", ".npz")
-MAPS = (
-    "holds Python objects, not an array: such a file has class activation maps, e.g. the dict of "
-    "maps that irn writes; `weakclip refine --maps` reads it"
-)
 BAD_FILE = (OSError, ValueError, TypeError, SyntaxError, EOFError, MemoryError, RuntimeError)
 """What a damaged or unfitting file can raise while it is read, refined or written."""
 
@@ -69,7 +66,7 @@ def add_parser(
     )
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument(
-        "--probs", type=Path, required=True, help="folder of .npy or .npz, floats (L, H, W)"
+        "--probs", type=Path, required=True, help="folder of .npy or .npz, (L, H, W) in [0, 1]"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument(
@@ -103,11 +100,26 @@ def add_parser(
         default=False,
         help="leave out labels of an image whose map is 0 everywhere: faster, and they stay 0",
     )
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument(
+        "--softmax",
+        dest="given",
+        action="store_const",
+        const="logits",
+        help="the files hold logits: take their softmax over the labels",
+    )
+    given.add_argument(
+        "--normalise",
+        dest="given",
+        action="store_const",
+        const="positive",
+        help="the files hold positive values (percent, 0 to 255): divide by their sum",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--on-existing", choices=("keep", "replace"), default="replace", help="of output files"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, given="probabilities")
     return parser
 
 
@@ -123,25 +135,39 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     suffix = ".png" if args.save == "labels" else ".npy"
     done = kept = failed = 0
+    sums: list[tuple[float, float]] = []
     stems = sorted(probs)
-    for stem, target_stem in zip(
-        stems, output_stems([f"{stem}.npy" for stem in stems]), strict=True
-    ):
+    targets = output_stems([f"{stem}.npy" for stem in stems])
+    for stem, target_stem in zip(stems, targets, strict=True):
         target = args.out / f"{target_stem}{suffix}"
         if args.on_existing == "keep" and target.exists():
             kept += 1
             continue
         try:
-            array = _read_probs(_only(stem, probs, args.probs))
+            array = read_scores(_only(stem, probs, args.probs), args.given)
             image = _read_image(_only(stem, images, args.images))
             _refine(array, image, target, args, config, device)
             done += 1
+            sums.append(sums_of(array))
         except (*BAD_FILE, zipfile.BadZipFile, Image.DecompressionBombError) as error:
             failed += 1
             sys.stderr.write(f"{stem}: {error or type(error).__name__}\n")
+    sys.stderr.write(_about_sums(sums))
     logger.info("%d refined, %d kept, %d failed", done, kept, failed)
     sys.stdout.write(json.dumps({"done": done, "kept": kept, "failed": failed}) + "\n")
     return 1 if failed else 0
+
+
+def _about_sums(sums: Sequence[tuple[float, float]]) -> str:
+    """A line if the probabilities of some pixels do not add up to 1, which may be meant."""
+    off = [one for one in sums if one[0] < 1 - ROUNDING or one[1] > 1 + ROUNDING]
+    if not off:
+        return ""
+    low, high = min(one[0] for one in off), max(one[1] for one in off)
+    return (
+        f"{len(off)} of {len(sums)} files: labels of a pixel add up to {low:.3g} to {high:.3g}, "
+        "not to 1; taken as they are (--normalise divides by the sum)\n"
+    )
 
 
 def _config(args: argparse.Namespace) -> CRFConfig:
@@ -236,32 +262,6 @@ def _refine(
         write_mask(target, marginals.argmax(0).to(torch.uint8).numpy())
     else:
         _write_array(target, marginals.numpy())
-
-
-def _read_probs(path: Path) -> Array:
-    """Probabilities (L, H, W) of an .npy, or of an .npz with one array or one called `probs`."""
-    try:
-        array = _load(path)
-    except ValueError as error:
-        if "Object arrays" in str(error) or "pickle" in str(error):
-            raise UnfitError(MAPS) from error
-        raise
-    if array.ndim != 3 or array.dtype.kind != "f":
-        raise ValueError(
-            f"{path.name}: expected floats of shape (L, H, W), got {array.dtype} {array.shape}"
-        )
-    return array.astype(np.float32)
-
-
-def _load(path: Path) -> Array:
-    loaded = np.load(path, allow_pickle=False)
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        return np.asarray(loaded)
-    with loaded:
-        name = loaded.files[0] if len(loaded.files) == 1 else "probs"
-        if name not in loaded.files:
-            raise ValueError(f"{path.name}: expected one array or 'probs', got {loaded.files}")
-        return np.asarray(loaded[name])
 
 
 def _read_image(path: Path) -> Array:

@@ -119,6 +119,26 @@ def test_bad_files_are_reported_and_counted(
     assert sorted(path.name for path in (folders / "out").iterdir()) == ["a.png", "b.png"]
 
 
+def test_scores_that_are_no_probabilities_fail_and_can_be_asked_for(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probs = np.load(folders / "probs" / "a.npy")
+    np.save(folders / "probs" / "a.npy", probs * 255)
+    (folders / "probs" / "b.npz").unlink()
+    assert crf(folders) == 1
+    assert "a: a.npy: values" in capsys.readouterr().err
+    assert not list((folders / "out").iterdir())
+    assert crf(folders, "--normalise", "--iterations", "1") == 0
+    assert capsys.readouterr().err == ""
+    np.save(folders / "probs" / "a.npy", probs)
+    assert crf(folders, "--iterations", "1") == 0
+    assert "1 of 1 files: labels of a pixel add up to" in capsys.readouterr().err
+    np.save(folders / "probs" / "a.npy", probs * 9 - 4)
+    assert crf(folders, "--softmax", "--iterations", "1") == 0
+    with pytest.raises(SystemExit):
+        crf(folders, "--softmax", "--normalise")
+
+
 def test_links_out_of_the_folder_are_not_followed(
     folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,6 +160,18 @@ def with_image(path: Path, work: Callable[[ImageFile.ImageFile], T]) -> T:
             return work(image)
 
 
+def seen_size(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(H, W) as stored and of the upright image; where the header tells, no pixel is decoded.
+
+    Raises:
+        ValueError: If the file is missing or damaged.
+    """
+    with readable(path, "image"), Image.open(path) as image:
+        stored = (image.height, image.width)
+        turned = image.getexif().get(_ORIENTATION, 1) in range(5, 9)
+    return stored, stored[::-1] if turned else stored
+
+
 def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
     """Paths of the images below a folder, relative to it, with slashes, sorted.
 
