@@ -240,5 +240,5 @@ def test_a_file_of_maps_is_called_one(
             np.savez(path.with_suffix(".npz"), probs=np.array([maps], dtype=object))
     assert crf(folders) == 1
     error = capsys.readouterr().err
-    assert "such a file has class activation maps" in error
-    assert "`weakclip refine --maps` reads it" in error
+    assert "Python objects" in error
+    assert "`weakclip refine --maps` reads" in error
