@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 import zipfile
 from dataclasses import replace
@@ -18,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
+from weakclip.data.atomic import replacing
+from weakclip.data.images import IMAGE_SUFFIXES, read_rgb, readable
 from weakclip.data.masks import write_mask
 from weakclip.labels import IGNORE
 from weakclip.ops import crf
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +42,8 @@ PRESETS = {
     "weakclip-train": crf.WEAKCLIP_TRAIN,
     "weakclip-voc": crf.WEAKCLIP_VOC,
 }
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 PROBS_SUFFIXES = (".npy", ".npz")
-BAD_FILE = (OSError, ValueError, TypeError, SyntaxError, EOFError, MemoryError, RuntimeError)
+BAD_FILE = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
 """What a damaged or unfitting file can raise while it is read, refined or written."""
 
 Array = np.ndarray[Any, Any]
@@ -124,12 +124,12 @@ def run(args: argparse.Namespace) -> int:
             continue
         try:
             array = _read_probs(_only(probs[stem], args.probs))
-            image = _read_image(_only(images.get(stem, []), args.images))
+            image = read_rgb(_only(images.get(stem, []), args.images))
             _refine(array, image, target, args, config, device)
             done += 1
-        except (*BAD_FILE, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+        except BAD_FILE as error:
             failed += 1
-            sys.stderr.write(f"{stem}: {error or type(error).__name__}\n")
+            sys.stderr.write(one_line(f"{stem}: {str(error) or type(error).__name__}") + "\n")
     logger.info("%d refined, %d kept, %d failed", done, kept, failed)
     sys.stdout.write(json.dumps({"done": done, "kept": kept, "failed": failed}) + "\n")
     return 1 if failed else 0
@@ -221,14 +221,15 @@ def _refine(
 
 def _read_probs(path: Path) -> Array:
     """Probabilities (L, H, W) of an .npy, or of an .npz with one array or one called `probs`."""
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.lib.npyio.NpzFile):
-        with loaded:
-            name = loaded.files[0] if len(loaded.files) == 1 else "probs"
-            if name not in loaded.files:
-                raise ValueError(f"{path.name}: expected one array or 'probs', got {loaded.files}")
-            loaded = loaded[name]
-    array: Array = np.asarray(loaded)
+    with readable(path, "file of probabilities", zipfile.BadZipFile):
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                name = loaded.files[0] if len(loaded.files) == 1 else "probs"
+                if name not in loaded.files:
+                    raise ValueError(f"expected one array or 'probs', got {loaded.files}")
+                loaded = loaded[name]
+        array: Array = np.asarray(loaded)
     if array.ndim != 3 or array.dtype.kind != "f":
         raise ValueError(
             f"{path.name}: expected floats of shape (L, H, W), got {array.dtype} {array.shape}"
@@ -236,18 +237,7 @@ def _read_probs(path: Path) -> Array:
     return array.astype(np.float32)
 
 
-def _read_image(path: Path) -> Array:
-    """RGB values (H, W, 3), uint8."""
-    with Image.open(path) as image:
-        return np.array(image.convert("RGB"))
-
-
 def _write_array(path: Path, array: Array) -> None:
     """Write an .npy file, atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, array)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)

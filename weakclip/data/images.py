@@ -7,7 +7,9 @@ CMYK is converted without its colour profile; of an animation the first frame is
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
 import warnings
 import zlib
@@ -66,6 +68,7 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
     """
     damage: tuple[type[Exception], ...] = (*_DAMAGE, *also)
     try:
+        _refuse_pipes(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # decoders warn of oddities that they have solved
             yield
@@ -78,7 +81,23 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
         raise ValueError(f"{path}: no such {what}; copy it, or remove what names it") from error
     except damage as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise ValueError(f"{path}: {reason}; give the {what} a shorter name") from error
         raise ValueError(f"{path}: damaged {what} ({reason}); copy or generate it again") from error
+
+
+def _refuse_pipes(path: Path) -> None:
+    """Raise if reading might never end: at a pipe, a socket or a device.
+
+    Raises:
+        OSError: If it is one, or its name is too long; nothing if there is no such file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError("a pipe or a device, no file")
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

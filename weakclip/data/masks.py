@@ -6,6 +6,7 @@ The palette only makes the file viewable; readers take the indices and never the
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,7 +75,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, or is a colour picture of a mask.
     """
-    if not path.exists():
+    if not exists(path):
         raise FileNotFoundError(f"{path}: no such mask")
     with readable(path, "mask"), Image.open(path) as image:
         mode = image.mode
@@ -85,6 +86,25 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
             "a colour picture of a mask has lost its labels, use the original file"
         )
     return labels
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something of that name; nothing has a name that is too long."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a mask is there and can be read to its end."""
+    try:
+        read_mask(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def void_border(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from weakclip.data.images import read_rgb, readable
-from weakclip.data.masks import read_mask
+from weakclip.data.masks import exists, read_mask
 from weakclip.suggestion import suggestion
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def list_sha256(names: Iterable[str]) -> str:
         >>> list_sha256(["a", "b"])[:12]
         '911169ddaaf1'
     """
-    return hashlib.sha256("".join(f"{name}\n" for name in names).encode()).hexdigest()
+    text = "".join(f"{name}\n" for name in names)  # of names that are no UTF-8, their bytes
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def relative_name(name: str, where: str) -> str:
@@ -172,4 +173,4 @@ def mask_of(masks: Path | None, name: str) -> Path | None:
     if masks is None:
         return None
     path = masks / PurePosixPath(name).with_suffix(".png")
-    return path if path.is_file() else None
+    return path if exists(path) and path.is_file() else None
