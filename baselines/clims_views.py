@@ -1,6 +1,7 @@
 """Training views of CLIMS and of the classifier it starts from: resized, mirrored, cropped.
 
-Unlike `weakclip.views`, what lies outside the image is 0 *after* normalisation (the mean colour),
+Unlike `weakclip.training.views`, what lies outside the image is 0 *after* normalisation (the mean
+colour),
 and an image that is smaller than the view is put somewhere in it, not at its corner.
 
 References:
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from baselines.backbone import MEAN, STD
 from baselines.images import resize_images
 from weakclip.ops.shapes import dims
-from weakclip.views import normalise_images
+from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from weakclip.tensors import check_bytes, check_packed
+from weakclip.clip.tensors import check_bytes, check_packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tests.weakclip.clip.conftest import Small, write_transformers
 from weakclip.clip.archive import read_archive
 from weakclip.clip.load import load_clip
-from weakclip.tensors import read_tensors
+from weakclip.clip.tensors import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,7 +220,7 @@ def test_tensors_that_claim_more_than_the_file_holds_are_refused(
     tmp_path: Path, value: object
 ) -> None:
     torch.save({"weight": value}, tmp_path / "claims.pt")
-    with pytest.raises(ValueError, match="not a readable PyTorch file .*they claim"):
+    with pytest.raises(ValueError, match=r"not a readable PyTorch file .*they claim"):
         read_tensors(tmp_path / "claims.pt")
 
 
