@@ -36,7 +36,7 @@ _ARRAYS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 full of them, and making one runs no code of the file."""
 
 
-_DAMAGE = (
+DAMAGE = (
     OSError, ValueError, EOFError, TypeError, LookupError, AttributeError, RuntimeError,
     AssertionError, ArithmeticError, MemoryError, RecursionError, struct.error,
     pickle.UnpicklingError, zipfile.BadZipFile,
@@ -157,7 +157,7 @@ def _read_pickle(path: Path) -> object:
         check_packed(path)
         with torch.serialization.safe_globals(_ARRAYS):
             content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         if foreign := re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error)):
             raise ValueError(
                 f"{path}: holds objects of {foreign[1]}, and making them could run code, so the "

@@ -82,7 +82,7 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
     except damage as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
-            raise ValueError(f"{path}: {reason}; give the {what} a shorter name") from error
+            raise ValueError(f"{path}: {reason}; shorten the name") from error
         raise ValueError(f"{path}: damaged {what} ({reason}); copy or generate it again") from error
 
 
