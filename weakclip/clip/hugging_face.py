@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from weakclip.clip.architecture import Architecture, channels, mapping_in, read_json
+from weakclip.clip.tensors import renamed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,24 +89,24 @@ def open_clip_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of a `CLIPModel` by open_clip's names; what has no counterpart keeps its name.
 
     Raises:
-        ValueError: If query, key and value of a block do not fit together.
+        ValueError: If query, key and value of a block do not fit together, or two names are one.
     """
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if not name.endswith("position_ids"):
-            ours = _our_name(name)
-            renamed[ours] = tensor.T if ours in _TRANSPOSED and tensor.ndim == 2 else tensor
-    for query in [name for name in renamed if ".attn.in_proj_" in name and name.endswith(".q")]:
+    kept = ((name, each) for name, each in tensors.items() if not name.endswith("position_ids"))
+    found = renamed(kept, _our_name, source="checkpoint of transformers")
+    for name in _TRANSPOSED:
+        if name in found and found[name].ndim == 2:
+            found[name] = found[name].T
+    for query in [name for name in found if ".attn.in_proj_" in name and name.endswith(".q")]:
         stem = query.removesuffix(".q")
-        parts = [renamed.pop(f"{stem}.{letter}", None) for letter in "qkv"]
+        parts = [found.pop(f"{stem}.{letter}", None) for letter in "qkv"]
         try:
-            renamed[stem] = torch.cat([part for part in parts if part is not None])
+            found[stem] = torch.cat([part for part in parts if part is not None])
         except RuntimeError as error:
             shapes = [tuple(part.shape) for part in parts if part is not None]
             raise ValueError(
                 f"{stem}: expected query, key and value of equal sizes, got {shapes}"
             ) from error
-    return renamed
+    return found
 
 
 def _our_name(name: str) -> str:

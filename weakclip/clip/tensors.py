@@ -116,7 +116,8 @@ def unwrap(content: object, *, source: str = "checkpoint") -> dict[str, Tensor]:
         source: What to call it in errors.
 
     Raises:
-        ValueError: If it is no mapping, or a value is neither an array nor a tensor.
+        ValueError: If it is no mapping, a value is neither an array nor a tensor, or two names
+            differ in `module.` only.
 
     Example:
         >>> list(unwrap({"state_dict": {"module.weight": torch.zeros(2)}, "epoch": 3}))
@@ -125,10 +126,37 @@ def unwrap(content: object, *, source: str = "checkpoint") -> dict[str, Tensor]:
     inner = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(inner, dict):
         raise ValueError(f"{source}: expected named tensors, got {type(inner).__name__}")
-    return {
-        str(name).removeprefix("module."): _tensor(name, value, source)
-        for name, value in inner.items()
-    }
+    return renamed(
+        ((str(name), _tensor(name, value, source)) for name, value in inner.items()),
+        lambda name: name.removeprefix("module."),
+        source=source,
+    )
+
+
+def renamed(
+    tensors: Iterable[tuple[str, Tensor]], rename: Callable[[str], str], *, source: str
+) -> dict[str, Tensor]:
+    """Tensors by other names.
+
+    Args:
+        tensors: Names and tensors of a file.
+        rename: Name of the file to ours.
+        source: What to call the file in errors.
+
+    Raises:
+        ValueError: If two names become one, as `x` and `module.x` do: either may be the one meant.
+    """
+    found: dict[str, Tensor] = {}
+    theirs: dict[str, str] = {}
+    for name, tensor in tensors:
+        ours = rename(name)
+        if ours in found:
+            raise ValueError(
+                f"{source}: has {theirs[ours]!r} and {name!r}, which are the same weights; "
+                "keep the one that is meant"
+            )
+        found[ours], theirs[ours] = tensor, name
+    return found
 
 
 def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, source: str) -> None:
