@@ -23,7 +23,9 @@ import torch
 
 from bench.errors import BenchError
 from bench.runs.provenance import code_id
+from bench.runs.record import CONTENT
 from bench.studies.method import Method
+from bench.tasks.identity import Digests, content_sha256
 from bench.tasks.measured import TASKS, Measured, parameter_counts, timed
 from weakclip.clip.load import load_clip
 from weakclip.config import SeedAndBoundary
@@ -189,6 +191,14 @@ class PhotoWorkbench:
             **self.execution.arithmetic,
         }
 
+    @cached_property
+    def _content(self) -> dict[str, str]:
+        """Hashes of what the files hold; nothing looks at the masks of `train`."""
+        bare = replace(self.train, masks=(None,) * len(self.train))
+        splits = {"train": bare, "pseudo": self.pseudo, "val": self.val}
+        digests = Digests(self.artifacts)
+        return {name: content_sha256(files, digests) for name, files in splits.items()}
+
     @property
     def data(self) -> dict[str, object]:
         """Data set, image counts and hashes of the image lists."""
@@ -197,6 +207,7 @@ class PhotoWorkbench:
             "name": self.preset.data,
             "images": {name: len(files) for name, files in splits.items()},
             "list_sha256": {name: files.sha256 for name, files in splits.items()},
+            CONTENT: self._content,
         }
 
     @property
