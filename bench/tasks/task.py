@@ -278,6 +278,7 @@ class CartoonWorkbench:
             views=self.preset.views,
             framing=self.preset.framing,
             seed=self.preset.world_seed,
+            code=code_id(),
         )
 
     def _train(
