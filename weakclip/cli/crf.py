@@ -114,7 +114,11 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         sys.stderr.write(f"weakclip crf: {error}\n")
         return 2
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.stderr.write(f"weakclip crf: {one_line(str(error))}; choose another --out\n")
+        return 2
     suffix = ".png" if args.save == "labels" else ".npy"
     done = kept = failed = 0
     for stem in sorted(probs):

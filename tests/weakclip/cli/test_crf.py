@@ -187,6 +187,7 @@ def test_too_many_labels_need_marginals(folders: Path) -> None:
         ((), {"images": "nowhere"}, "no such folder"),
         ((), {"out": "probs"}, "nothing would be safe"),
         ((), {"out": "secret.npy"}, "is a file"),
+        ((), {"out": "dangling"}, "choose another --out"),
         ((), {"probs": "images"}, "no .npy or .npz"),
         (("--clip", "2"), {}, "--clip"),
         (("--iterations", "-1"), {}, "iterations"),
@@ -201,6 +202,7 @@ def test_wrong_usage_exits_2(
     message: str,
 ) -> None:
     (folders / "secret.npy").write_bytes(b"")
+    (folders / "dangling").symlink_to("nowhere")
     assert crf(folders, *flags, **places) == 2
     assert message in capsys.readouterr().err
 
