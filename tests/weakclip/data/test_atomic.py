@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from weakclip.data import atomic
 from weakclip.data.atomic import replacing, write_text
 
 
@@ -43,7 +42,7 @@ def test_the_content_is_on_the_disk_before_the_name_and_then_the_folder(
         there = (tmp_path / "a.txt").exists()
         steps.append(f"{'folder' if path == tmp_path else 'file'}, named: {there}")
 
-    monkeypatch.setattr(atomic.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     write_text(tmp_path / "a.txt", "content")
     assert steps == ["file, named: False", "folder, named: True"]
 

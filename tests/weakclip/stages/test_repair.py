@@ -122,7 +122,7 @@ def test_names_too_long_or_of_no_utf8_and_pipes_are_those_images_problem(
     reasons = {each.name: each.reason for each in run.failed}
     assert reasons.keys() == {"y" * 300 + ".jpg", "pipe.png"}
     assert "File name too long; shorten the name" in reasons["y" * 300 + ".jpg"]
-    assert "a pipe or a device, no file" in reasons["pipe.png"]
+    assert "is a pipe or a device, not a file" in reasons["pipe.png"]
     assert run.done == 5
     assert read_mask(out / "masks" / odd).shape == (64, 64)
     assert len(files.sha256) == 64

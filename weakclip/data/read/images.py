@@ -67,8 +67,8 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
         ValueError: If the block fails as it does on a damaged file.
     """
     damage: tuple[type[Exception], ...] = (*_DAMAGE, *also)
+    _refuse_pipes(path)
     try:
-        _refuse_pipes(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # decoders warn of oddities that they have solved
             yield
@@ -90,14 +90,14 @@ def _refuse_pipes(path: Path) -> None:
     """Raise if reading might never end: at a pipe, a socket or a device.
 
     Raises:
-        OSError: If it is one, or its name is too long; nothing if there is no such file.
+        ValueError: If it is one. What cannot be looked at is left to whoever reads it.
     """
     try:
         mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    except (OSError, ValueError):
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise OSError("a pipe or a device, no file")
+        raise ValueError(f"{path}: is a pipe or a device, not a file; remove it, or what names it")
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

@@ -137,7 +137,7 @@ def test_a_pipe_called_like_an_image_is_not_waited_for(
     tmp_path: Path, read: Callable[[Path], object]
 ) -> None:
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="a pipe or a device, no file"):
+    with pytest.raises(ValueError, match="is a pipe or a device, not a file"):
         read(tmp_path / "a.png")
 
 
