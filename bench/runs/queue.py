@@ -19,7 +19,7 @@ import os
 import platform
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -83,6 +83,8 @@ class Claim:
 
     entry: Entry
     lease: Lease
+    start: float = field(default_factory=time.monotonic)
+    """When it was taken, by this process's own clock."""
 
 
 class Queue:
@@ -166,6 +168,7 @@ class Queue:
         counts = None if packed.counts is None else base64.b85encode(packed.counts).decode()
         result = {
             "record": packed.record, "counts": counts, "details": details, "ended": time.time(),
+            "seconds": time.monotonic() - claim.start,
         }  # fmt: skip
         self._set(claim.entry, _RESULT, result)
         self._end(claim.entry, TrialState.COMPLETE, [1.0])
@@ -260,6 +263,25 @@ class Queue:
     def _end(self, entry: Entry, state: TrialState, values: list[float] | None = None) -> None:
         change = partial(self.storage.set_trial_state_values, entry.trial_id, state, values)
         _unless_ended(change)
+
+
+def check_there(storage: str) -> None:
+    """Raise unless there is a queue in a storage; nothing is made, as `open_queue` would.
+
+    A database on a server is only asked when it is opened.
+
+    Raises:
+        BenchError: If the journal, or the file of an SQLite database, is not there.
+    """
+    kind, _, name = storage.rpartition("://")
+    if kind and not kind.startswith("sqlite"):
+        return
+    path = Path(name.removeprefix("/") if kind else name)
+    if not path.is_file():
+        raise BenchError(
+            f"--storage: no queue {path}; `python -m bench run` makes one, and `status` takes the "
+            "same --artifacts and --storage"
+        )
 
 
 def open_queue(storage: str, *, heartbeat: int = HEARTBEAT) -> Queue:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from weakclip.clip.tower import ImageTower
     from weakclip.crf.dense import CRFConfig, Lattices
 
+logger = logging.getLogger(__name__)
+
+ARRAYS = ("taps", "global", "dense", "seeds", "grid", "statistics")
+"""Files of a bank, without their suffix."""
+DIGESTS = "digests.json"
+"""File name -> SHA-256 of the others, written last."""
 _CHUNK = 64  # views encoded at a time
 
 
@@ -54,6 +61,8 @@ class BankSpec:
     """Views per image; view 0 is the image itself, view 1 its mirror image."""
     framing: Framing
     seed: int
+    code: str
+    """Id of the source code."""
 
     @property
     def key(self) -> str:
@@ -70,8 +79,7 @@ class Bank:
         self.key = folder.name
         """Hash of what the bank was made from."""
         self._arrays: dict[str, NDArray[np.generic]] = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r")
-            for name in ("taps", "global", "dense", "seeds", "grid", "statistics")
+            name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
         }
         self._statistics = torch.from_numpy(np.array(self._arrays["statistics"])).to(device)
         self._lattices: dict[tuple[int, CRFConfig], Lattices] = {}
@@ -157,14 +165,32 @@ def ensure_bank(
         clip: The frozen CLIP, for its normalisation.
         tower: Its image tower with the taps of `spec`.
 
-    A bank is written into a temporary sibling and renamed, so a folder that exists is whole.
+    A bank is written into a temporary sibling and renamed. Its files are compared with their
+    checksums when it is opened; one that is damaged is said and made again.
     """
     folder = root / f"bank-{spec.key}"
-    if not folder.exists():
+    if not _is_whole(folder):
         with making(folder):
-            if not folder.exists():
+            if not _is_whole(folder):
+                if folder.exists():
+                    logger.warning("%s: damaged, made again", folder.name)
+                    shutil.rmtree(folder)
                 _make(folder, lambda part: _compute(part, spec, images, seeds, clip, tower))
     return Bank(folder, spec.views, tower.vision.proj.device)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether all files of a bank are there with the content they were written with."""
+    try:
+        wanted = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        return bool(wanted == {f"{name}.npy": _digest(folder / f"{name}.npy") for name in ARRAYS})
+    except (OSError, ValueError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -213,6 +239,8 @@ def _compute(
     np.save(folder / "global.npy", features.global_embedding.numpy())
     np.save(folder / "dense.npy", features.dense_embedding.numpy())
     np.save(folder / "grid.npy", torch.cat(grids).numpy())
+    digests = {f"{name}.npy": _digest(folder / f"{name}.npy") for name in ARRAYS}
+    (folder / DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
 
 
 def draw_row(image: Tensor, seeds: Tensor, row: int, spec: BankSpec) -> tuple[Tensor, Tensor]:

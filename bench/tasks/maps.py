@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
         Setting,
     )
 
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 50  # images at a time
 
@@ -72,9 +77,9 @@ def ensure_maps(
     parts = [describe(spec), seed, digest, setting.clip.sha256, code_id(), str(setting.device)]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
     path = folder / f"maps-{key}.npz"
-    if not path.exists():
+    if not _is_whole(path):
         with making(path):
-            if not path.exists():
+            if not _is_whole(path):
                 _write(path, make_maps(spec, setting, data, seed=seed, report=report))
     with np.load(path, allow_pickle=False) as kept:
         return Maps(
@@ -132,6 +137,20 @@ def refined_scores(
         rows = slice(start, start + CHUNK)
         batch = (data.images[rows], data.image_labels[rows], cams[rows])
         yield refinement.scores(*(part.to(setting.device) for part in batch)).cpu()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether maps are there and have their checksums; damaged ones are said."""
+    if not path.exists():
+        return False
+    try:
+        with zipfile.ZipFile(path) as file:
+            whole = file.testzip() is None
+    except (OSError, zipfile.BadZipFile, zlib.error):
+        whole = False
+    if not whole:
+        logger.warning("%s: damaged, made again", path.name)
+    return whole
 
 
 def _write(path: Path, maps: Maps) -> None:

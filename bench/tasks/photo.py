@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,12 +24,14 @@ import torch
 
 from bench.errors import BenchError
 from bench.runs.provenance import code_id
+from bench.runs.record import CONTENT
 from bench.studies.method import Method
+from bench.tasks.identity import Digests, content_sha256
 from bench.tasks.measured import TASKS, Measured, parameter_counts, timed
 from weakclip.clip.load import load_clip
 from weakclip.config import SeedAndBoundary
 from weakclip.data.build.coco import MASKS
-from weakclip.data.formats.masks import read_mask
+from weakclip.data.formats.masks import is_whole, read_mask
 from weakclip.data.read.coco import list_coco
 from weakclip.data.read.voc import list_voc
 from weakclip.network.build import build_model
@@ -58,6 +61,8 @@ if TYPE_CHECKING:
     from weakclip.network.model import WeakCLIP
     from weakclip.training.execution import Execution
     from weakclip.training.stream import Seeded
+
+logger = logging.getLogger(__name__)
 
 WAY_OUT = "docs/data.md says where the files are published and how the folder is made"
 
@@ -147,6 +152,7 @@ class PhotoWorkbench:
         """
         self.preset, self.clip, self.artifacts = preset, clip, artifacts
         self.execution = execution
+        self._seeded_all = False
         self.train, self.pseudo, self.val = (splits[name] for name in ("train", "pseudo", "val"))
         for name, files in (("pseudo", self.pseudo), ("val", self.val)):
             bare = [image for image, mask in zip(files.names, files.masks, strict=True) if not mask]
@@ -189,6 +195,14 @@ class PhotoWorkbench:
             **self.execution.arithmetic,
         }
 
+    @cached_property
+    def _content(self) -> dict[str, str]:
+        """Hashes of what the files hold; nothing looks at the masks of `train`."""
+        bare = replace(self.train, masks=(None,) * len(self.train))
+        splits = {"train": bare, "pseudo": self.pseudo, "val": self.val}
+        digests = Digests(self.artifacts)
+        return {name: content_sha256(files, digests) for name, files in splits.items()}
+
     @property
     def data(self) -> dict[str, object]:
         """Data set, image counts and hashes of the image lists."""
@@ -197,6 +211,7 @@ class PhotoWorkbench:
             "name": self.preset.data,
             "images": {name: len(files) for name, files in splits.items()},
             "list_sha256": {name: files.sha256 for name, files in splits.items()},
+            CONTENT: self._content,
         }
 
     @property
@@ -243,13 +258,19 @@ class PhotoWorkbench:
         return self._seeds_folder / f"{index}.png"
 
     def _make_seeds(self) -> None:
-        """Write the seeds that are missing; each file is whole or not there."""
-        spec = (self.preset.source, self.preset.rule)
+        """Write the seeds that are missing or cannot be read, once in a process."""
+        if self._seeded_all:
+            return
+        spec, damaged = (self.preset.source, self.preset.rule), 0
         for index in self._tagged:
-            if not self._seed_path(index).exists():
+            if not is_whole(self._seed_path(index)):
+                damaged += self._seed_path(index).exists()
                 image, labels = self._working(self.train, index)
                 seeds = seeds_of(self.clip, image, labels, self._texts, spec)
                 write_labels(self._seed_path(index), seeds[0].numpy())
+        self._seeded_all = True
+        if damaged:
+            logger.warning("%d seeds could not be read and were made again", damaged)
 
     def _working(self, files: TaggedFiles, index: int) -> tuple[Tensor, Tensor]:
         """An image at its working size, (1, 3, h, w) uint8, and its tags (1, F)."""

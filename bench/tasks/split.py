@@ -32,6 +32,11 @@ class Split:
     list_sha256: str
 
     @property
+    def content_sha256(self) -> str:
+        """Hash of the pixels of images and masks and of the tags."""
+        return tensors_sha256(self.images, self.gt_masks.to(torch.uint8), self.image_labels)
+
+    @property
     def tagged(self) -> ImageStack:
         """Images and tags without the pixel annotation: what a method is given."""
         return ImageStack(self.images, self.image_labels)

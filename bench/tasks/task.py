@@ -24,6 +24,7 @@ from bench.cartoon.vocabulary import BACKGROUND_WORDS, DISPLAY_NAMES
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
 from bench.runs.provenance import code_id
+from bench.runs.record import CONTENT
 from bench.studies.method import Method
 from bench.studies.preset import PhotoPreset, load_preset
 from bench.studies.workbench import Tuned
@@ -142,6 +143,10 @@ class CartoonWorkbench:
             **self.execution.arithmetic,
         }
 
+    @cached_property
+    def _content(self) -> dict[str, str]:
+        return {"train": self.train.content_sha256, "val": self.val.content_sha256}
+
     @property
     def data(self) -> dict[str, object]:
         """Data set, splits, image counts and hashes of the image lists."""
@@ -151,6 +156,7 @@ class CartoonWorkbench:
             "size_px": self.preset.world.size,
             "images": {"train": len(self.train.images), "val": len(self.val.images)},
             "list_sha256": {"train": self.train.list_sha256, "val": self.val.list_sha256},
+            CONTENT: self._content,
         }
 
     @property
@@ -272,6 +278,7 @@ class CartoonWorkbench:
             views=self.preset.views,
             framing=self.preset.framing,
             seed=self.preset.world_seed,
+            code=code_id(),
         )
 
     def _train(

@@ -9,23 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from weakclip.crf import dense as crf
+from weakclip.data.atomic import replacing
 from weakclip.data.formats.masks import write_mask
 from weakclip.data.formats.scores import ROUNDING, read_scores, sums_of
-from weakclip.data.read.images import walk
+from weakclip.data.read.images import read_rgb, walk
 from weakclip.data.read.names import did_you_mean, meant_names, output_stems, without_suffix
+from weakclip.data.read.signatures import IMAGE_SUFFIXES
 from weakclip.labels import IGNORE
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,9 +44,8 @@ PRESETS = {
     "weakclip-train": crf.WEAKCLIP_TRAIN,
     "weakclip-voc": crf.WEAKCLIP_VOC,
 }
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 PROBS_SUFFIXES = (".npy", ".npz")
-BAD_FILE = (OSError, ValueError, TypeError, SyntaxError, EOFError, MemoryError, RuntimeError)
+BAD_FILE = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
 """What a damaged or unfitting file can raise while it is read, refined or written."""
 
 Array = np.ndarray[Any, Any]
@@ -132,7 +131,11 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         sys.stderr.write(f"weakclip crf: {error}\n")
         return 2
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.stderr.write(f"weakclip crf: {one_line(str(error))}; choose another --out\n")
+        return 2
     suffix = ".png" if args.save == "labels" else ".npy"
     done = kept = failed = 0
     sums: list[tuple[float, float]] = []
@@ -145,13 +148,13 @@ def run(args: argparse.Namespace) -> int:
             continue
         try:
             array = read_scores(_only(stem, probs, args.probs), args.given)
-            image = _read_image(_only(stem, images, args.images))
+            image = read_rgb(_only(stem, images, args.images))
             _refine(array, image, target, args, config, device)
             done += 1
             sums.append(sums_of(array))
-        except (*BAD_FILE, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+        except BAD_FILE as error:
             failed += 1
-            sys.stderr.write(f"{stem}: {error or type(error).__name__}\n")
+            sys.stderr.write(one_line(f"{stem}: {str(error) or type(error).__name__}") + "\n")
     sys.stderr.write(_about_sums(sums))
     logger.info("%d refined, %d kept, %d failed", done, kept, failed)
     sys.stdout.write(json.dumps({"done": done, "kept": kept, "failed": failed}) + "\n")
@@ -264,18 +267,7 @@ def _refine(
         _write_array(target, marginals.numpy())
 
 
-def _read_image(path: Path) -> Array:
-    """RGB values (H, W, 3), uint8."""
-    with Image.open(path) as image:
-        return np.array(image.convert("RGB"))
-
-
 def _write_array(path: Path, array: Array) -> None:
     """Write an .npy file, atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, array)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)

@@ -219,6 +219,11 @@ def _show(done: MaskRun, out: Path) -> None:
     if len(done.failed) > SHOWN:
         more = len(done.failed) - SHOWN
         sys.stderr.write(f"... and {more} more failures in {out / 'run.json'}\n")
+    for name in done.repaired[:SHOWN]:
+        sys.stderr.write(one_line(f"{name}: could not be read and was made again") + "\n")
+    if len(done.repaired) > SHOWN:
+        more = len(done.repaired) - SHOWN
+        sys.stderr.write(f"... and {more} more files made again, in {out / 'run.json'}\n")
     if done.skipped:
         sys.stderr.write(f"{done.skipped} images without tags were skipped (--untagged)\n")
     counts = {

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from weakclip.data.atomic import replacing, write_text
-from weakclip.data.formats.masks import VOC_PALETTE, read_mask, void_border, write_mask
+from weakclip.data.formats.masks import VOC_PALETTE, exists, read_mask, void_border, write_mask
 from weakclip.data.formats.rle import write_coco_rle
 from weakclip.data.read.names import output_stems
 from weakclip.labels import BACKGROUND
@@ -62,6 +62,10 @@ class ResultFolder:
         """State of a training with batches of this size that was interrupted."""
         return self.root / f"training-{batch_size}.state"
 
+    def training_states(self) -> tuple[Path, ...]:
+        """States of interrupted trainings that are there."""
+        return tuple(sorted(self.root.glob("training-*.state")))
+
     def mask(self, index: int) -> Path:
         """The mask of an image."""
         return self.root / "masks" / f"{self._stems[index]}.png"
@@ -90,7 +94,7 @@ class ResultFolder:
 
         def masks() -> Iterator[tuple[str, NDArray[np.uint8]]]:
             for index, name in enumerate(files.names):
-                if self.mask(index).is_file():
+                if exists(self.mask(index)):
                     yield name, read_mask(self.mask(index))
 
         return write_coco_rle(self.root / "masks.json", masks(), files.classes)
@@ -105,9 +109,14 @@ class ResultFolder:
         if not path.is_file():
             return None
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{path}: damaged ({error}); choose another folder") from error
+        if not isinstance(content, dict):
+            raise ValueError(
+                f"{path}: damaged (expected a JSON object, got {type(content).__name__}); choose "
+                "another folder"
+            )
         return content
 
     def write_run(self, content: dict[str, Any]) -> None:

@@ -6,13 +6,15 @@ import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weakclip.data.formats.masks import read_mask
+from weakclip.data.formats.masks import exists, is_whole, read_mask
 from weakclip.data.read.tagged import BadImage
 from weakclip.labels import IGNORE
+from weakclip.network.checkpoints import DamagedError
 from weakclip.printable import one_line
 from weakclip.stages.folder import write_labels
 from weakclip.stages.methods import CAMScorer, NetworkScorer, Scorer, refined, seeds_of, whole_tile
@@ -23,14 +25,17 @@ from weakclip.stages.words import encode_words
 from weakclip.training.execution import REFERENCE
 from weakclip.training.memory import BatchSize, alike, is_out_of_memory
 from weakclip.training.parallel import ALONE
+from weakclip.training.resume import is_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.data.read.tagged import TaggedFiles
+    from weakclip.network.model import WeakCLIP
     from weakclip.stages.folder import ResultFolder
     from weakclip.stages.plan import MaskPlan, MethodSpec
     from weakclip.training.execution import Execution
@@ -97,6 +102,7 @@ class MaskJob:
             whole_tile(plan.method, clip.patch_size)  # before hours of training
             processes.check_batch(plan.method.recipe.batch_size)
         self.failed: dict[str, BadImage] = {bad.name: bad for bad in files.problems}
+        self.repaired: list[str] = []
         self.done = 0
         self.training: dict[str, Any] | None = None
 
@@ -112,31 +118,39 @@ class MaskJob:
             return list(range(len(self._files)))
         return self._tagged
 
-    @property
+    @cached_property
     def missing(self) -> list[int]:
-        """Those of them that have none yet."""
-        return [index for index in self.wanted if self._lacks_mask(index)]
+        """Those of them that have none yet, or one that cannot be read, as it was at first."""
+        return [index for index in self.wanted if not is_whole(self._folder.mask(index))]
 
     def run(self) -> None:
         """Make every mask that is missing, together with the other processes.
 
-        Afterwards `done` and `failed` are those of all processes.
+        Afterwards `done`, `failed` and `repaired` are those of all processes.
 
         Raises:
             OSError: If results cannot be written at all, e.g. on a full disk.
         """
-        mine = [index for index in self._processes.share(self.wanted) if self._lacks_mask(index)]
+        mine = sorted({*self._processes.share(self.wanted)} & {*self.missing})
+        for index in mine:
+            self._remove_damaged(self._folder.mask(index))
         if not any(self._processes.gather(bool(mine))):
             return
         scorer = self._scorer()
         if scorer is not None:
             self._each("masks", mine, self._labels_by(scorer), self._write)
-        outcomes = self._processes.gather((self.done, self.failed))
-        self.done = sum(done for done, _ in outcomes)
-        self.failed = {name: bad for _, failed in outcomes for name, bad in failed.items()}
+        outcomes = self._processes.gather((self.done, self.failed, self.repaired))
+        self.done = sum(done for done, _, _ in outcomes)
+        self.failed = {name: bad for _, failed, _ in outcomes for name, bad in failed.items()}
+        self.repaired = [name for _, _, repaired in outcomes for name in repaired]
 
-    def _lacks_mask(self, index: int) -> bool:
-        return not self._folder.mask(index).is_file()
+    def _remove_damaged(self, path: Path) -> None:
+        """Remove a file that an earlier run left and that cannot be read; it is made again."""
+        if exists(path) and path.is_file():
+            path.unlink()
+            name = path.relative_to(self._folder.root).as_posix()
+            logger.warning("%s: cannot be read and is made again", one_line(name))
+            self.repaired.append(name)
 
     @property
     def _tagged(self) -> list[int]:
@@ -162,9 +176,9 @@ class MaskJob:
         spec = NetworkSpec(
             method=method, class_names=names, seed=self._plan.seed, execution=self._execution
         )
-        if self._folder.model.is_file():
-            model = load_network(self._folder.model, spec, self._clip)
-            return NetworkScorer(method, self._clip, model, self._execution)
+        kept = self._kept_network(spec)
+        if kept is not None:
+            return NetworkScorer(method, self._clip, kept, self._execution)
         known = self._make_seeds(method)
         if not known:
             return None
@@ -180,6 +194,21 @@ class MaskJob:
         self.training = {"images": len(known), "batch_size": batch, "losses": curve}
         return NetworkScorer(method, self._clip, model, self._execution)
 
+    def _kept_network(self, spec: NetworkSpec) -> WeakCLIP | None:
+        """The network of an earlier run, if there is one that can be read."""
+        damaged = [path for path in self._folder.training_states() if is_damaged(path)]
+        model = None
+        if self._folder.model.is_file():
+            try:
+                model = load_network(self._folder.model, spec, self._clip)
+            except DamagedError:
+                damaged.append(self._folder.model)
+        self._processes.wait()  # all have seen the files as they were
+        for path in damaged if self._processes.first else ():
+            self._remove_damaged(path)
+        self._processes.wait()
+        return model
+
     def _make_seeds(self, method: SeededTraining) -> list[int]:
         """Write the seeds that are missing; returns the images that have some."""
 
@@ -192,10 +221,12 @@ class MaskJob:
             write_labels(self._folder.seeds(item.index), seeds.numpy())
 
         mine = self._processes.share(self._tagged)
-        todo = [index for index in mine if not self._folder.seeds(index).is_file()]
+        todo = [index for index in mine if not is_whole(self._folder.seeds(index))]
+        for index in todo:
+            self._remove_damaged(self._folder.seeds(index))
         self._each("seeds", todo, work, write)
         self._processes.wait()
-        return [index for index in self._tagged if self._folder.seeds(index).is_file()]
+        return [index for index in self._tagged if exists(self._folder.seeds(index))]
 
     def _seeded(self, index: int) -> Seeded:
         seeds = torch.from_numpy(read_mask(self._folder.seeds(index))).long()

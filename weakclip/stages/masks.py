@@ -73,6 +73,8 @@ class MaskRun:
     """Images without tags, which get no mask."""
     failed: tuple[BadImage, ...]
     """Images, and lines of the tags, that could not be used."""
+    repaired: tuple[str, ...] = ()
+    """Files of an earlier run that could not be read and were made again, below `out`."""
 
 
 def make_masks(
@@ -95,7 +97,7 @@ def make_masks(
         out: Folder of the results; not among the images.
         plan: How; `plan_for(clip, method)`.
         resume: Go on with what is in `out`, which must have been made with the same images, tags,
-            CLIP and plan.
+            CLIP and plan. What cannot be read is made again.
         batch_size: Images worked on together; less if memory runs out. Moves nothing
             but roundings.
         report: Called with (phase, done, in all).
@@ -135,6 +137,7 @@ def make_masks(
             kept=kept,
             skipped=len(files) - len(job.wanted),
             failed=tuple(job.failed.values()),
+            repaired=tuple(job.repaired),
         )
         if status == "done":
             content["regions"] = regions
@@ -223,6 +226,7 @@ def _outcome(run: MaskRun, job: MaskJob, start: float) -> dict[str, Any]:
         "seconds": round(time.monotonic() - start, 1),
         "masks": {"done": run.done, "kept": run.kept, "skipped": run.skipped},
         "failed": [{"name": bad.name, "reason": bad.reason} for bad in run.failed],
+        "repaired": list(run.repaired),
         "batch_size": job.batch_size,
         "training": job.training,
     }

@@ -14,6 +14,7 @@ from bench.studies.method import Method
 from bench.studies.preset import SMOKE
 from bench.tasks import task
 from bench.tasks.bank import BankBatches
+from bench.tasks.maps import ensure_maps
 from bench.tasks.measured import TASKS
 from bench.tasks.task import CartoonWorkbench, prepare
 from tests.bench.counts import check_alike
@@ -127,6 +128,64 @@ def test_the_bank_holds_what_the_tower_says(bench: CartoonWorkbench) -> None:
     assert torch.allclose(
         mirrored.dense_embedding, bank.features([3 * bank.views + 1]).dense_embedding, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "cut", "missing", "no digests"])
+def test_a_damaged_bank_is_made_again_and_said(
+    bench: CartoonWorkbench, artifacts: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    folder = artifacts / bench.features(MICRO)[0].key
+    taps = folder / "taps.npy"
+    content = taps.read_bytes()
+    if damage == "missing":
+        taps.unlink()
+    elif damage == "no digests":
+        (folder / "digests.json").write_text("[]")
+    else:
+        changed = content[:-64] + bytes(64) if damage == "zeroed" else content[:1000]
+        taps.unlink()  # `bench` has it in its memory
+        taps.write_bytes(changed)
+    fresh = CartoonWorkbench(SMOKE, None, torch.device("cpu"), artifacts)
+    fresh.features(MICRO)
+    assert f"{folder.name}: damaged, made again" in caplog.text
+    assert taps.read_bytes() == content
+
+
+def test_a_bank_of_other_code_is_another_bank(
+    bench: CartoonWorkbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = bench._bank_spec(MICRO, bench.seeds).key
+    monkeypatch.setattr(task, "code_id", lambda: "other")
+    assert bench._bank_spec(MICRO, bench.seeds).key != ours
+
+
+def test_the_data_are_told_by_their_pixels(bench: CartoonWorkbench) -> None:
+    first = bench.data["content_sha256"]
+    assert set(first) == {"train", "val"}  # type: ignore[call-overload]
+    val = bench.val
+    for other in (
+        replace(val, images=val.images.flip(0)),
+        replace(val, gt_masks=val.gt_masks.flip(0)),
+        replace(val, image_labels=~val.image_labels),
+    ):
+        assert other.content_sha256 != val.content_sha256
+        assert other.list_sha256 == val.list_sha256
+
+
+@pytest.mark.parametrize("damage", [0, -64])
+def test_damaged_maps_are_made_again_and_said(
+    bench: CartoonWorkbench, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: int
+) -> None:
+    def maps() -> torch.Tensor:
+        spec, data = FlatMaps(), bench.train.tagged
+        found = ensure_maps(spec, bench.setting, data, seed=0, folder=tmp_path, report=quiet)
+        return found.cams
+
+    expected = maps()
+    (path,) = tmp_path.glob("maps-*.npz")
+    path.write_bytes(path.read_bytes()[:damage])
+    assert torch.equal(maps(), expected)
+    assert f"{path.name}: damaged, made again" in caplog.text
 
 
 def test_standardised_taps_have_mean_0_and_deviation_1(bench: CartoonWorkbench) -> None:

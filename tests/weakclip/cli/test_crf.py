@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import pickle
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,51 @@ def test_labels_that_are_zero_everywhere_can_be_left_out(folders: Path) -> None:
     np.save(folders / "probs" / "a.npy", probs)
     assert crf(folders, "--save", "marginals", "--skip-zero-labels") == 0
     assert not np.load(folders / "out" / "a.npy")[1].any()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_images_are_read_as_everywhere_else(folders: Path) -> None:
+    """16 bits are scaled, EXIF turns, what is transparent is white: the labels do not change."""
+    flags = ("--iterations", "2", "--device", "cpu")
+    grey = np.random.default_rng(1).integers(0, 256, (12, 15), dtype=np.uint8)
+    grey[:, :5] = 255
+    Image.fromarray(grey).save(folders / "images" / "a.png")
+    np.save(folders / "probs" / "b.npy", np.load(folders / "probs" / "a.npy"))
+    (folders / "probs" / "b.npz").unlink()
+    alpha = np.stack([grey] * 4, axis=2)
+    alpha[:, 5:, 3] = 255
+    alpha[:, :5] = 0  # black and transparent
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    images = {
+        "deep": Image.fromarray(grey.astype(np.uint16) * 257),
+        "clear": Image.fromarray(alpha),
+        "turned": Image.fromarray(np.ascontiguousarray(grey[::-1, ::-1])),
+    }
+    for name, image in images.items():
+        image.save(folders / "images" / "b.png", exif=exif if name == "turned" else None)
+        assert crf(folders, *flags, out=name) == 0
+        assert len(set(files_of(folders / name).values())) == 1, name
+
+
+def test_a_shape_that_no_file_can_have_is_one_line(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders / "probs" / "b.npz").unlink()
+    for stem, shape in (("huge", f"({1 << 70}, 2, 2)"), ("large", f"(1, {1 << 30}, {1 << 30})")):
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        magic = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        (folders / "probs" / f"{stem}.npy").write_bytes(magic + header)
+    os.mkfifo(folders / "probs" / "pipe.npy")
+    assert crf(folders, "--iterations", "1") == 1
+    out = capsys.readouterr()
+    assert json.loads(out.out) == {"done": 1, "kept": 0, "failed": 3}
+    for stem in ("huge", "large", "pipe"):
+        (line,) = [each for each in out.err.splitlines() if each.startswith(f"{stem}: ")]
+        assert ("is a pipe" if stem == "pipe" else "damaged file of probabilities") in line
 
 
 def test_existing_files_can_be_kept(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +208,7 @@ def test_too_many_labels_need_marginals(folders: Path) -> None:
         ((), {"images": "nowhere"}, "no such folder"),
         ((), {"out": "probs"}, "nothing would be safe"),
         ((), {"out": "secret.npy"}, "is a file"),
+        ((), {"out": "dangling"}, "choose another --out"),
         ((), {"probs": "images"}, "no .npy or .npz"),
         (("--clip", "2"), {}, "--clip"),
         (("--iterations", "-1"), {}, "iterations"),
@@ -176,6 +223,7 @@ def test_wrong_usage_exits_2(
     message: str,
 ) -> None:
     (folders / "secret.npy").write_bytes(b"")
+    (folders / "dangling").symlink_to("nowhere")
     assert crf(folders, *flags, **places) == 2
     assert message in capsys.readouterr().err
 

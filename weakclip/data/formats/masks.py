@@ -6,6 +6,7 @@ The palette only makes the file viewable; readers take the indices and never the
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, a colour picture of a mask, or in a lossy format.
     """
-    if not path.exists():
+    if not exists(path):
         raise FileNotFoundError(f"{path}: no such mask")
     stored = decode_mask(path)
     if stored.lossy:
@@ -174,6 +175,25 @@ def _from_array(array: NDArray[np.generic]) -> StoredMask:
         )
     labels = np.array(array, dtype=np.uint8)
     return StoredMask(size=labels.shape, kind=kind, labels=labels, lossy=False)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something of that name; nothing has a name that is too long."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a mask is there and can be read to its end."""
+    try:
+        read_mask(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def void_border(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -8,8 +8,10 @@ if pillow-heif is installed (the extra `heif`).
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import stat
 import struct
 import warnings
 import zlib
@@ -76,6 +78,7 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
         ValueError: If the block fails as it does on a damaged file.
     """
     damage: tuple[type[Exception], ...] = (*_DAMAGE, *also)
+    _refuse_pipes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # decoders warn of oddities that they have solved
@@ -96,7 +99,23 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
             )
             raise ValueError(f"{path}: is {said}; {kind.advise(path.name)}") from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise ValueError(f"{path}: {reason}; shorten the name") from error
         raise ValueError(f"{path}: damaged {what} ({reason}); copy or generate it again") from error
+
+
+def _refuse_pipes(path: Path) -> None:
+    """Raise if reading might never end: at a pipe, a socket or a device.
+
+    Raises:
+        ValueError: If it is one. What cannot be looked at is left to whoever reads it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError(f"{path}: is a pipe or a device, not a file; remove it, or what names it")
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

@@ -122,7 +122,8 @@ def list_sha256(names: Iterable[str]) -> str:
         >>> list_sha256(["a", "b"])[:12]
         '911169ddaaf1'
     """
-    return hashlib.sha256("".join(f"{name}\n" for name in names).encode()).hexdigest()
+    text = "".join(f"{name}\n" for name in names)  # of names that are no UTF-8, their bytes
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def relative_name(name: str, where: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin, features
 
+from weakclip.data.check.survey import probe_mask
+from weakclip.data.formats.masks import read_mask
 from weakclip.data.read import images
 from weakclip.data.read.images import image_names, image_size, probe, read_rgb
 
@@ -240,3 +243,18 @@ def test_images_are_found_below_a_folder_and_links_end(
     (root / "notes.txt").write_bytes(b"")
     assert image_names(root) == tuple(sorted([*bad, "good.jpg", "ünï cödé/a b.png"]))
     assert "ünï cödé/a b.png" not in image_names(root, skip=root / "ünï cödé")
+
+
+@pytest.mark.parametrize("read", [read_rgb, probe, image_size, read_mask, probe_mask])
+def test_a_pipe_called_like_an_image_is_not_waited_for(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="is a pipe or a device, not a file"):
+        read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("read", [read_rgb, probe, image_size, probe_mask])
+def test_a_name_that_is_too_long_is_said(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with pytest.raises(ValueError, match="File name too long; shorten the name"):
+        read(tmp_path / ("x" * 300 + ".png"))
