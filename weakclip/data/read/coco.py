@@ -184,13 +184,15 @@ def list_coco(
             problems.append(BadImage(image.file_name, str(error)))
     order = coco_classes(read.categories, "contiguous") if classes is None else tuple(classes)
     check_known(sorted(frozenset().union(*tags)), order)
+    found = find_masks(masks, names)
     return TaggedFiles(
         root=images,
         names=tuple(names),
         classes=order,
         image_labels=labels_tensor(tags, order),
-        masks=find_masks(masks, names).paths,
+        masks=found.paths,
         mask_root=masks,
+        reading=found.reading,
         problems=tuple(problems),
     )
 
