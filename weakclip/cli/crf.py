@@ -22,8 +22,9 @@ from PIL import Image
 
 from weakclip.crf import dense as crf
 from weakclip.data.formats.masks import write_mask
-from weakclip.data.read.images import UnfitError, walk
+from weakclip.data.read.images import walk
 from weakclip.data.read.names import did_you_mean, meant_names, output_stems, without_suffix
+from weakclip.data.read.opened import UnfitError
 from weakclip.labels import IGNORE
 
 if TYPE_CHECKING:
