@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wild import command_of
+from tests.wild import command_of, section
 
 CASES, OUT = Path("cases"), Path("out")
 
@@ -20,3 +20,11 @@ def test_tags_are_those_of_the_case_or_of_its_sub_folders() -> None:
     assert command_of(CASES / "c1", OUT)[2:] == ["--tags", str(CASES / "c1" / "labels.csv")]
     assert command_of(CASES / "i1_folder", OUT)[2:] == []
     assert command_of(CASES / "m1", OUT)[-2] == "--classes"
+
+
+def test_a_section_has_the_command_its_exit_code_and_what_it_said(tmp_path: Path) -> None:
+    (tmp_path / "c1" / "img").mkdir(parents=True)
+    text = section(tmp_path / "c1")
+    command = "`weakclip check CASES/c1/img --tags CASES/c1/labels.csv`"
+    assert text.startswith(f"## c1\n{command}: exit 2\n```\nweakclip check: ")
+    assert "CASES/c1/labels.csv: no such file of tags" in text

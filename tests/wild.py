@@ -13,10 +13,14 @@ Printed is a Markdown section a case, with the command, its exit code and all th
 from __future__ import annotations
 
 import argparse
-import subprocess
+import io
 import sys
 import tempfile
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+
+from weakclip.cli.main import main as weakclip
 
 
 def command_of(case: Path, out: Path) -> list[str]:
@@ -44,23 +48,23 @@ def command_of(case: Path, out: Path) -> list[str]:
 
 def section(case: Path) -> str:
     """What the command says of a case, as Markdown."""
+    said = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         arguments = command_of(case, out)
-        done = subprocess.run(
-            [sys.executable, "-m", "weakclip", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with redirect_stdout(said), redirect_stderr(said):
+            try:
+                code: object = weakclip(arguments)
+            except Exception:
+                traceback.print_exc()
+                code = "none"
         written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
-    said = (done.stderr + done.stdout).replace(str(case.parent), "CASES").replace(folder, "OUT")
-    line = " ".join(arguments).replace(str(case.parent), "CASES").replace(folder, "OUT")
     files = f"\nwritten: {', '.join(written)}\n" if written else ""
-    return (
-        f"## {case.name}\n`weakclip {line}`: exit {done.returncode}\n"
-        f"```\n{said.rstrip()}\n```\n{files}"
+    text = (
+        f"## {case.name}\n`weakclip {' '.join(arguments)}`: exit {code}\n"
+        f"```\n{said.getvalue().rstrip()}\n```\n{files}"
     )
+    return text.replace(str(case.parent), "CASES").replace(folder, "OUT")
 
 
 def main() -> None:

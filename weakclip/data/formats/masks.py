@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from weakclip.data.atomic import replacing
-from weakclip.data.read.images import UnfitError, readable, with_image
+from weakclip.data.read.images import readable
+from weakclip.data.read.opened import UnfitError, with_image
 from weakclip.data.read.signatures import IMAGE_SUFFIXES
 from weakclip.labels import IGNORE
 

@@ -13,7 +13,6 @@ References:
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from weakclip.data.read.coco_json import read_instances
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from weakclip.data.read.instances import Numbering
-
-logger = logging.getLogger(__name__)
 
 COCO_CATEGORIES: dict[int, str] = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train",
@@ -84,18 +81,18 @@ def list_coco(
     if not images.is_dir():
         raise FileNotFoundError(f"{images}: no such folder of images")
     read = read_instances(annotations)
-    for note in read.notes:
-        logger.warning("%s: %s", annotations.name, note)
     names = [image.file_name for image in read.images]
     tags = [read.tags(image.id) for image in read.images]
     order = coco_classes(read.categories, "contiguous") if classes is None else tuple(classes)
     check_known(sorted(frozenset().union(*tags)), order)
+    found = find_masks(masks, names)
     return TaggedFiles(
         root=images,
         names=tuple(names),
         classes=order,
         image_labels=labels_tensor(tags, order),
-        masks=find_masks(masks, names).paths,
+        masks=found.paths,
         mask_root=masks,
+        reading=(*(f"{annotations.name}: {note}" for note in read.notes), *found.reading),
         problems=read.problems,
     )

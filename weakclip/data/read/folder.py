@@ -82,7 +82,7 @@ def list_folder(
         mask_root=masks,
         left_out=aside,
         meant=meant_names(tagged.keys() - set(on_disk), on_disk),
-        reading=tuple(filter(None, (table.reading, found.reading))),
+        reading=(*filter(None, (table.reading,)), *found.reading),
     )
 
 

@@ -9,7 +9,6 @@ if pillow-heif is installed (the extra `heif`).
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 import struct
@@ -17,23 +16,20 @@ import warnings
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from weakclip.data.read.signatures import IMAGE_SUFFIXES, by_suffix, sniff
+from weakclip.data.read.opened import UnfitError, with_image
+from weakclip.data.read.signatures import IMAGE_SUFFIXES, sniff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
     from PIL import ImageFile
-
-T = TypeVar("T")
 
 _DAMAGE = (
     OSError, ValueError, SyntaxError, EOFError, TypeError, ArithmeticError, LookupError,
@@ -59,10 +55,6 @@ class ImageFacts:
     """Whether some pixel can be transparent."""
     deep: bool
     """Whether a channel has more than 8 bits."""
-
-
-class UnfitError(ValueError):
-    """A file that is whole, and still no image that can be used here; says the way out."""
 
 
 @contextmanager
@@ -152,43 +144,20 @@ def image_size(path: Path) -> tuple[int, int]:
         return with_image(path, lambda image: (image.height, image.width))
 
 
-def with_image(path: Path, work: Callable[[ImageFile.ImageFile], T]) -> T:
-    """What `work` makes of an opened image; also of HEIC, and of PNG with much text in it.
-
-    Pillow refuses a PNG whose text would unpack to more than a megabyte, although the pixels are
-    apart from it: such a file is read without its text.
-
-    Raises:
-        UnfitError: If the file is a camera's raw file, of which Pillow would read the thumbnail.
-        OSError: And what else Pillow raises.
-    """
-    if raw := by_suffix(path):
-        raise UnfitError(f"is {raw.name} that is not read here; {raw.advise(path.name)}")
-    try:
-        with Image.open(path) as image:
-            return work(image)
-    except UnidentifiedImageError:
-        if not _reads_heif():
-            raise
-        with Image.open(path) as image:
-            return work(image)
-    except ValueError as error:
-        if "TEXT_CHUNK" not in str(error) and "text chunks" not in str(error):
-            raise
-        with Image.open(_without_text(path)) as image:
-            return work(image)
-
-
 def seen_size(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
     """(H, W) as stored and of the upright image; where the header tells, no pixel is decoded.
 
     Raises:
         ValueError: If the file is missing or damaged.
     """
-    with readable(path, "image"), Image.open(path) as image:
+
+    def sizes(image: ImageFile.ImageFile) -> tuple[tuple[int, int], tuple[int, int]]:
         stored = (image.height, image.width)
         turned = image.getexif().get(_ORIENTATION, 1) in range(5, 9)
-    return stored, stored[::-1] if turned else stored
+        return stored, stored[::-1] if turned else stored
+
+    with readable(path, "image"):
+        return with_image(path, sizes)
 
 
 def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
@@ -229,32 +198,6 @@ def walk(root: Path, *, skip: Path | None = None) -> Iterator[Path]:
             and name not in false_images
             and (here / name).resolve() != left_out
         ]
-
-
-@lru_cache(maxsize=1)
-def _reads_heif() -> bool:
-    """Teach Pillow to read HEIC, if pillow-heif is installed."""
-    try:
-        plugin = import_module("pillow_heif")
-    except ImportError:
-        return False
-    plugin.register_heif_opener()
-    return True
-
-
-_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-
-
-def _without_text(path: Path) -> io.BytesIO:
-    """A PNG without the chunks that can hold megabytes of something else than pixels."""
-    content = path.read_bytes()
-    kept, at = [content[:8]], 8
-    while at < len(content):
-        end = at + 12 + int.from_bytes(content[at : at + 4])
-        if content[at + 4 : at + 8] not in _TEXT:
-            kept.append(content[at:end])
-        at = end
-    return io.BytesIO(b"".join(kept))
 
 
 def _facts(image: ImageFile.ImageFile) -> ImageFacts:

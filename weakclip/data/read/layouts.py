@@ -75,8 +75,7 @@ def _open_voc(place: Place) -> TaggedFiles:
     if place.masks is None:
         return files
     found = find_masks(place.masks, files.names)
-    reading = (found.reading,) if found.reading else ()
-    return replace(files, masks=found.paths, mask_root=place.masks, reading=reading)
+    return replace(files, masks=found.paths, mask_root=place.masks, reading=found.reading)
 
 
 def _open_coco(place: Place) -> TaggedFiles:

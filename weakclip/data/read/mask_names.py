@@ -40,8 +40,8 @@ class FoundMasks:
     """Masks that images without one may mean: path of the mask by that of the image."""
     unused: tuple[str, ...]
     """Paths, below the folder, of files that may be masks and belong to no image, sorted."""
-    reading: str
-    """By which rule they were found, if it is not the usual one; else empty."""
+    reading: tuple[str, ...]
+    """By which rule they were found, in words, if it is not the usual one; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def find_masks(folder: Path | None, names: Sequence[str]) -> FoundMasks:
         paths=tuple(folder / found[name] if folder and name in found else None for name in names),
         near=near,
         unused=tuple(unused),
-        reading=f"masks: found by {what}" if what else "",
+        reading=(f"masks: found by {what}",) if what else (),
     )
 
 

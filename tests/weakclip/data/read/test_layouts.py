@@ -129,3 +129,13 @@ def test_an_image_of_another_case_or_suffix_is_asked_for_in_every_layout(
     assert bad.reason.endswith("did you mean 'a.JPG'?")
     (coco / "train2014" / "a.jpg").rename(coco / "train2014" / "A.jpeg")
     assert open_place(Place(root=coco, split="train2014")).meant == {"a.jpg": "A.jpeg"}
+
+
+def test_masks_of_coco_that_are_called_otherwise_are_found_and_it_is_said(
+    coco: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "masks").mkdir()
+    write_mask(tmp_path / "masks" / "a_gt.png", np.zeros((6, 8), dtype=np.uint8))
+    files = open_place(Place(root=coco, split="train2014", masks=tmp_path / "masks"))
+    assert files.masks == (tmp_path / "masks" / "a_gt.png",)
+    assert files.reading == ("masks: found by names without words such as _mask or _gt",)

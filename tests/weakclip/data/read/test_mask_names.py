@@ -33,7 +33,7 @@ def found(root: Path, files: Sequence[str], names: Sequence[str] = IMAGES) -> li
 def test_a_mask_has_the_path_of_its_image_or_all_of_its_name(tmp_path: Path, pattern: str) -> None:
     masks = [pattern.format("a"), pattern.format("x/b")]
     assert found(tmp_path, masks) == masks
-    assert find_masks(tmp_path, IMAGES).reading == ""
+    assert find_masks(tmp_path, IMAGES).reading == ()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_words_around_a_name_are_looked_past_if_nothing_matches_otherwise(
 ) -> None:
     masks = [pattern.format("a"), pattern.format("x/b")]
     assert found(tmp_path, masks) == masks
-    assert "words such as _mask" in find_masks(tmp_path, IMAGES).reading
+    assert "words such as _mask" in find_masks(tmp_path, IMAGES).reading[0]
 
 
 def test_words_may_stand_before_the_name_and_in_that_of_the_image(tmp_path: Path) -> None:
@@ -59,12 +59,12 @@ def test_words_may_stand_before_the_name_and_in_that_of_the_image(tmp_path: Path
 def test_other_folders_and_other_case_are_looked_past(tmp_path: Path) -> None:
     deep = ("x/a.jpg", "y/b.jpg")
     assert found(tmp_path / "flat", ["a.png", "b.png"], deep) == ["a.png", "b.png"]
-    assert "other folders" in find_masks(tmp_path / "flat", deep).reading
+    assert "other folders" in find_masks(tmp_path / "flat", deep).reading[0]
     assert found(tmp_path / "deep", ["p/a.png", "q/b_gt.png"]) == ["p/a.png", "q/b_gt.png"]
     assert found(tmp_path / "case", ["A.png", "X/B.png"]) == ["A.png", "X/B.png"]
     nfd = unicodedata.normalize("NFD", "é.png")
     assert found(tmp_path / "form", [nfd], ["é.jpg"]) == [nfd]
-    assert "case or Unicode form" in find_masks(tmp_path / "form", ["é.jpg"]).reading
+    assert "case or Unicode form" in find_masks(tmp_path / "form", ["é.jpg"]).reading[0]
 
 
 def test_one_mask_is_never_that_of_two_images_of_different_folders(tmp_path: Path) -> None:
