@@ -245,5 +245,5 @@ def _npz(counts: Mapping[str, NDArray[np.integer]]) -> bytes:
         name: np.asarray(counts[name], np.int64 if name.endswith(CONFUSION_SUFFIX) else np.int32)
         for name in sorted(counts)
     }
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, **arrays)  # `allow_pickle` would be an array in NumPy 1.26
     return buffer.getvalue()

@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from weakclip.data.build.archive import Archive, Member, shortfall
 from weakclip.data.atomic import write_text
+from weakclip.data.build.archive import Archive, Member, shortfall
+from weakclip.data.build.coco_fit import fitted
+from weakclip.data.build.coco_masks import class_mask
 from weakclip.data.build.job import MaskJob
 from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes
-from weakclip.data.build.coco_fit import fitted
 from weakclip.data.read.coco_json import read_instances
-from weakclip.data.build.coco_masks import class_mask
 from weakclip.data.read.csv_table import split_cell
 from weakclip.data.read.tagged import BadImage
 
