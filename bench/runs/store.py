@@ -13,7 +13,7 @@ import secrets
 import time
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -241,7 +241,7 @@ def _way_out(study: str) -> str:
 def _npz(counts: Mapping[str, NDArray[np.integer]]) -> bytes:
     """Return the bytes of an .npz file; they depend on nothing but the numbers."""
     buffer = BytesIO()
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.asarray(counts[name], np.int64 if name.endswith(CONFUSION_SUFFIX) else np.int32)
         for name in sorted(counts)
     }

@@ -7,7 +7,7 @@ import json
 import zipfile
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,8 @@ from weakclip.stages.words import Words, read_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 SIZE = (12, 16)
 RUN = (RECORD.study, RECORD.variant, RECORD.seed)
@@ -72,7 +74,7 @@ def readers() -> tuple[Reader, ...]:
                lambda at: list_voc(at / "voc"), True),
         *(
             Reader(f"image {suffix}", f"x.{suffix}", tuple(_images(suffix)),
-                   lambda at, suffix=suffix: probe(at / f"x.{suffix}"))
+                   partial(_probe, suffix=suffix))
             for suffix in ("png", "jpg", "gif", "bmp", "tif", "webp")
         ),
         Reader("mask", "m.png", (_image("P", "png"), _image("L", "png")),
@@ -174,6 +176,10 @@ def _build_coco(folder: Path) -> None:
     build_coco.write_tags(folder / "out", sources, "contiguous")
 
 
+def _probe(folder: Path, suffix: str) -> object:
+    return probe(folder / f"x.{suffix}")
+
+
 def _read_record(folder: Path) -> None:
     store = Store(folder)
     record = store.read(*RUN)
@@ -200,7 +206,7 @@ def _images(suffix: str) -> Iterator[bytes]:
         yield _image(mode, suffix)
 
 
-def _npy(values: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def _npy(values: NDArray[np.float32]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, values)
     return buffer.getvalue()
@@ -216,7 +222,7 @@ def _mats() -> Iterator[bytes]:
     for compressed in (False, True):
         buffer = io.BytesIO()
         values = {"GTcls": {"Segmentation": np.ones(SIZE, np.uint8), "Boundaries": [1, 2]}}
-        savemat(buffer, values, do_compression=compressed)
+        savemat(buffer, values, do_compression=compressed)  # type: ignore[arg-type]
         yield buffer.getvalue()
 
 
