@@ -14,7 +14,7 @@ import secrets
 import time
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -299,9 +299,9 @@ def _way_out(study: str) -> str:
 def _npz(counts: Mapping[str, NDArray[np.integer]]) -> bytes:
     """Return the bytes of an .npz file; they depend on nothing but the numbers."""
     buffer = BytesIO()
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.asarray(counts[name], np.int64 if name.endswith(CONFUSION_SUFFIX) else np.int32)
         for name in sorted(counts)
     }
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, **arrays)  # `allow_pickle` would be an array in NumPy 1.26
     return buffer.getvalue()

@@ -149,7 +149,8 @@ def _unpacked(text: str) -> list[int]:
 def _inside(ring: NDArray[np.float64], size: tuple[int, int], margin: float) -> NDArray[np.bool_]:
     """Which corners lie in an image of (H, W) or at most `margin` pixels outside, (n,)."""
     height, width = size
-    return ((ring >= -margin) & (ring <= (width + margin, height + margin))).all(1)
+    inside: NDArray[np.bool_] = (ring >= -margin) & (ring <= (width + margin, height + margin))
+    return np.asarray(inside.all(1))
 
 
 def _meets(ring: NDArray[np.float64], size: tuple[int, int]) -> bool:

@@ -8,6 +8,7 @@ to be asked for.
 from __future__ import annotations
 
 import zipfile
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -82,15 +83,18 @@ _EXPECTED: dict[Given, str] = {
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        with readable(path, "file of scores", zipfile.BadZipFile):
-            with path.open("rb") as file:  # NumPy leaves its own open if the archive is damaged
-                loaded = np.load(file, allow_pickle=False)
-                if isinstance(loaded, np.lib.npyio.NpzFile):
-                    name = loaded.files[0] if len(loaded.files) == 1 else "probs"
-                    if name not in loaded.files:
-                        raise ValueError(f"expected one array or 'probs', got {loaded.files}")
-                    loaded = loaded[name]
-                return np.asarray(loaded)
+        # NumPy leaves a file that it has opened itself open if the archive in it is damaged
+        with (
+            readable(path, "file of scores", zipfile.BadZipFile, TokenError),
+            path.open("rb") as file,
+        ):
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):
+                name = loaded.files[0] if len(loaded.files) == 1 else "probs"
+                if name not in loaded.files:
+                    raise ValueError(f"expected one array or 'probs', got {loaded.files}")
+                loaded = loaded[name]
+            return np.asarray(loaded)
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise

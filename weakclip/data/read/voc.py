@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from weakclip.data.formats.masks import read_mask
-from weakclip.data.read.images import read_rgb
+from weakclip.data.read.images import read_rgb, readable
 from weakclip.data.read.tagged import BadImage, TaggedFiles, labels_tensor, list_sha256
 from weakclip.labels import IGNORE
 from weakclip.suggestion import suggestion
@@ -227,7 +227,8 @@ def _list_path(root: Path, split: str) -> Path:
 
 def _read_list(root: Path, path: Path) -> tuple[_Entry, ...]:
     """Parse a list of ids or of image-mask pairs; blank lines are skipped."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    with readable(path, "list"):
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     entries = [
         _parse_line(root, line.split(), f"{path}:{number}")
         for number, line in enumerate(lines, start=1)
@@ -315,7 +316,7 @@ def _read_tags(path: Path, classes: tuple[str, ...]) -> frozenset[str]:
     """The classes of the objects of an annotation, by name."""
     try:
         names = [node.findtext("name") for node in ElementTree.parse(path).iterfind("object")]
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an unknown encoding, too
         raise ValueError(f"{path}: damaged annotation ({error}); copy it again") from error
     unknown = [name for name in names if name not in classes]
     if unknown:

@@ -104,7 +104,7 @@ def test_an_annotation_that_cannot_be_drawn_is_named() -> None:
 def test_equal_objects_of_one_id_are_painted_alike_in_any_order() -> None:
     one, two = thing(0, 1, polygon(0, 0, 2, 2)), thing(0, 90, polygon(0, 0, 2, 2))
     masks = [class_mask(objects, SIZE, LABELS) for objects in ((one, two), (two, one))]
-    assert np.array_equal(*masks)
+    assert np.array_equal(masks[0], masks[1])
 
 
 def test_objects_are_unpacked_one_at_a_time() -> None:
