@@ -70,10 +70,11 @@ def from_hugging_face(path: Path) -> Architecture:
         raise ValueError(f"{path}: expected hidden_act 'quick_gelu' or 'gelu', got {activations}")
     for part, defaults in ((vision, _VISION), (text, _TEXT)):
         for name in defaults.keys() - {"hidden_act"}:
-            if type(part[name]) is not int or part[name] < 1:
+            size = part[name]
+            if not isinstance(size, int) or size < 1:
                 raise ValueError(
                     f"{path}: {name}: expected a whole number of 1 or more, got "
-                    f"{str(part[name])[:40]}; the description is damaged"
+                    f"{str(size)[:40]}; the description is damaged"
                 )
     images = path.with_name("preprocessor_config.json")
     normalisation = read_json(images) if images.is_file() else {}

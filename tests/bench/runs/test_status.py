@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.runs import queue as module
 from bench.runs.queue import open_queue
 from bench.runs.status import running_rows, status_of
 from bench.runs.store import pack
@@ -30,7 +30,7 @@ def test_seconds_of_a_run_do_not_follow_the_clock(
     queue = open_queue(str(tmp_path / "queue.journal"))
     queue.enqueue(TICKET)
     now = iter([2e9, 1e9])  # taken, then ended a long time before
-    monkeypatch.setattr(module.time, "time", lambda: next(now))
+    monkeypatch.setattr(time, "time", lambda: next(now))
     claim = queue.take("code")
     assert claim is not None
     queue.finish(claim, pack(RECORD, None))

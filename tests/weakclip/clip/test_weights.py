@@ -52,7 +52,7 @@ def write(
 
 
 def one_bad(value: float) -> Tensor:
-    projection = STATE["visual.proj"].clone()
+    projection: Tensor = STATE["visual.proj"].clone()
     projection[3, 4] = value
     return projection
 
@@ -204,7 +204,7 @@ class Hollow:
     """An array with a shape and without numbers."""
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return np.empty(0).__reduce__()[0], (np.ndarray, (8 << 30,), b"b")  # type: ignore[return-value]
+        return np.empty(0).__reduce__()[0], (np.ndarray, (8 << 30,), b"b")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ class _View:
         self.arguments = arguments
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return torch._utils._rebuild_tensor_v2, self.arguments  # type: ignore[attr-defined]
+        return torch._utils._rebuild_tensor_v2, self.arguments
 
 
 class _Pickler(pickle.Pickler):

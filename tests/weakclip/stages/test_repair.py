@@ -22,12 +22,13 @@ from weakclip.stages.plan import MaskPlan, plan_for
 from weakclip.training.resume import is_damaged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from weakclip.clip.bundle import CLIPBundle
 
-DAMAGES = {
-    "empty": lambda content: b"",
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
     "cut": lambda content: content[: len(content) // 2],
     "zeroed": lambda content: bytes(len(content)),
 }
