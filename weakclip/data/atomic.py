@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_LONGEST = 255
+"""Bytes of a name, on most file systems."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; it takes the place of `path` at the end.
@@ -26,8 +30,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Args:
         path: Target; its folder must exist. Its name may be as long as a name can be.
     """
-    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    temporary = path.with_name(f".{digest}.{os.getpid()}.tmp")
+    end, label = f".{os.getpid()}.tmp", path.name
+    if len(os.fsencode(f".{label}{end}")) > _LONGEST:
+        label = hashlib.sha256(os.fsencode(label)).hexdigest()[:16]
+    temporary = path.with_name(f".{label}{end}")
     try:
         yield temporary
         put(temporary, path)
