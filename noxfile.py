@@ -49,6 +49,39 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session(default=False, venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest release of everything that pyproject.toml allows.
+
+    What these releases stand on is the newest there is, and warns of them: warnings are no errors.
+    `-- tests/weakclip/data` runs a part.
+    """
+    oldest = ["--resolution", "lowest-direct"]
+    project = PROJECT["project"]
+    bounds = [*project["dependencies"], *project["optional-dependencies"]["fast"]]
+    groups = nox.project.dependency_groups(PROJECT, "test", "suite", "trackers")
+    torch = next(one for one in bounds if one.startswith("torch>=")).replace(">=", "==")
+    session.install(*oldest, *bounds, *groups, torch)  # else torchvision's newest asks for its own
+    session.install("--no-deps", "-e", ".")
+    quiet = ["-o", "filterwarnings=default"]
+    session.run("python", "-m", "pytest", *quiet, *session.posargs)
+
+
+@nox.session(default=False)
+def latest(session: nox.Session) -> None:
+    """Run the tests with the newest release of everything."""
+    groups = nox.project.dependency_groups(PROJECT, "test", "suite", "trackers")
+    session.install("--upgrade", "-e", ".", *groups)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Read damaged files for a minute with every reader; `-- --seconds 600` takes longer."""
+    install(session, "test", "suite")
+    session.run("python", "-m", "tests.fuzz.sweep", *session.posargs)
+
+
 @nox.session(default=False)
 def ablate(session: nox.Session) -> None:
     """Run studies and write their tables: the component study on the embedded default.

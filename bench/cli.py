@@ -6,6 +6,7 @@ one JSON object.
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
@@ -25,7 +26,7 @@ from bench.runs import status
 from bench.runs.console import Lines, show_plan
 from bench.runs.plan import OnExisting, Request, plan_runs
 from bench.runs.provenance import code_id, command_line
-from bench.runs.queue import open_queue
+from bench.runs.queue import check_there, open_queue
 from bench.runs.session import Session, run_study, usable_cores
 from bench.runs.store import Store
 from bench.runs.worker import Site, Worker
@@ -36,6 +37,7 @@ from bench.studies.preset import load_preset, study_for
 from bench.studies.study import known_studies, load_study
 from bench.tasks import task
 from weakclip.config import MICRO
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from bench.studies.study import Study
     from bench.studies.workbench import Workbench
     from weakclip.training.execution import Precision
+
+
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return commands[options.command](options, words)
     except BenchError as error:
         console.say(f"error: {error}")
+        return 2
+    except OSError as error:  # a full disk, a place that cannot be written to, a folder for a file
+        logger.debug("", exc_info=error)
+        console.say(
+            f"error: {one_line(str(error))}; finished runs are kept, the same command goes on from "
+            "there once the place can be written to"
+        )
         return 2
     except KeyboardInterrupt:
         console.say("interrupted; finished runs are kept, the same command goes on from there")
@@ -144,6 +156,7 @@ def _work(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _status(options: argparse.Namespace, _: Sequence[str]) -> int:
     now = time.time()
+    check_there(flags.storage_of(options))
     with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
         found = status.status_of(queue.entries(), now)
     headers = ("run", "worker", "step", "minutes", "attempt")

@@ -7,3 +7,6 @@ BACKGROUND = 0
 
 IGNORE = 255
 """Label of undecided or void pixels: excluded from losses and from scores."""
+
+MOST_CLASSES = IGNORE - 1
+"""Foreground classes that fit between background and void."""

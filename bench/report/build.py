@@ -167,15 +167,22 @@ def _check_fair(study: Study, records: Sequence[RunRecord]) -> None:
             f"`python -m bench run {study.name}` makes them"
         )
     configs = {row.name: config_id(plain_config(row.config)) for row in study.rows}
-    first = records[0]
+    first = next((one for one in records if one.conditions.content), records[0])
     way_out = f"`python -m bench run {study.name} --preset {first.preset}` runs what is missing"
+    tasks: dict[str, set[str]] = {}
     for record in records:
+        found = set(record.metrics)
+        if record.status == "ok" and found != tasks.setdefault(record.variant, found):
+            raise BenchError(
+                f"{record.run_id}: has scores of the tasks {sorted(found)}, another seed of its "
+                f"row of {sorted(tasks[record.variant])}; remove what lacks a task, then {way_out}"
+            )
         if record.config_id != configs[record.variant]:
             raise BenchError(
                 f"{record.run_id}: expected config {configs[record.variant]}, "
                 f"got {record.config_id} of an older study; {way_out}"
             )
-        if (record.preset, record.conditions) != (first.preset, first.conditions):
+        if record.preset != first.preset or not record.conditions.fit(first.conditions):
             raise BenchError(
                 f"{record.run_id}: preset {record.preset}, conditions {record.conditions}; "
                 f"{first.run_id}: preset {first.preset}, conditions {first.conditions}; "

@@ -92,8 +92,9 @@ def _task_columns(
     columns.append(
         _column(f"{task}\nΔ [95 %]", [_delta(study, row, found, task) for row in study.rows])
     )
-    measured = [record.metrics.get(task, {}) for row in rows for record in row]
-    metrics = dict.fromkeys(metric for scores in measured for metric in scores)
+    metrics = {
+        metric: None for row in rows for record in row for metric in record.metrics.get(task, {})
+    }
     for metric in metrics:
         if metric == "boundary_miou":
             columns.append(_score_column(f"{task}\nboundary IoU %", rows, task, metric))

@@ -1,20 +1,44 @@
-"""Keeps a journal file whole when processes that write it are killed.
+"""Keeps a journal file whole when processes that write it are killed, and saves what others leave.
 
 Optuna's own lock files outlive a killed process, and half a line at the end of a journal makes
-it unreadable once another line follows.
+it unreadable once another line follows. Networked file systems leave more: lines glued together,
+half a line before a whole one, zero bytes, lines of somebody else.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING
+import re
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
+from bench.runs.record import RecordError, from_json
+from bench.runs.ticket import Ticket
 from weakclip.data.artifacts import FileLock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _BLOCK = 65536
+_OPERATION = re.compile(r'\{"op_code":([0-9]+)?')
+CREATE_STUDY, CREATE_TRIAL = 0, 4
+"""Optuna's codes; those up to the second are of studies. Trials are numbered as created."""
+TICKET, RESULT = "ticket", "result"
+"""Attributes of a trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """What can be read of a damaged journal."""
+
+    operations: tuple[dict[str, Any], ...]
+    complete: bool
+    """Whether no creation can be lost, so that the numbers of studies and trials are right."""
 
 
 class JournalLock:
@@ -33,6 +57,63 @@ class JournalLock:
     def release(self) -> None:
         """Unlock."""
         self._lock.release()
+
+
+def salvage(content: bytes) -> Salvage:
+    """The whole operations of a journal, wherever they stand in it."""
+    text = content.decode("utf-8", errors="replace")
+    decoder = json.JSONDecoder()
+    operations: list[dict[str, Any]] = []
+    complete, position = True, 0
+    while True:
+        found = _OPERATION.search(text, position)
+        between = text[position : found.start() if found else len(text)]
+        complete &= "\0" not in between and "\ufffd" not in between  # may be operations that were
+        if found is None:
+            complete &= not operations or operations[0]["op_code"] == CREATE_STUDY
+            return Salvage(tuple(operations), complete)
+        try:
+            operation, position = decoder.raw_decode(text, found.start())
+            operations.append(operation)
+        except ValueError:  # half of one
+            changes = found[1] is not None and int(found[1]) > CREATE_TRIAL
+            complete, position = complete and changes, found.end()
+
+
+def finished_runs(operations: Sequence[dict[str, Any]]) -> Iterator[tuple[Ticket, dict[str, Any]]]:
+    """Ticket and result of the runs that are finished for sure.
+
+    Trials are numbered by their creations, of which some may be lost. So a result is given to a
+    ticket only if no other ticket of the journal is for a run of the same name.
+    """
+    tickets: dict[tuple[str, str], set[Ticket]] = defaultdict(set)
+    results: dict[tuple[str, str], dict[str, Any]] = {}
+    for operation in operations:
+        attributes = operation.get("user_attrs") or operation.get("user_attr") or {}
+        with suppress(TypeError, ValueError, KeyError, AttributeError, RecordError):
+            if TICKET in attributes:
+                ticket = Ticket(**attributes[TICKET])
+                tickets[ticket.label, ticket.preset].add(ticket)
+            if RESULT in attributes:
+                record = from_json(attributes[RESULT]["record"], where="a damaged queue")
+                float(attributes[RESULT]["ended"])
+                name = run_name(attributes[RESULT]["record"])
+                results[name, record.preset] = attributes[RESULT]
+    for run, result in results.items():
+        if len(tickets[run]) == 1:
+            yield next(iter(tickets[run])), result
+
+
+def run_name(record: str) -> str:
+    """`study/variant/seed<k>` of a record's text."""
+    values = json.loads(record)
+    return f"{values['study']}/{values['variant']}/seed{values['seed']}"
+
+
+def free_name(journal: Path) -> Path:
+    """Where a damaged journal can be set aside."""
+    names = (journal.with_name(f"{journal.name}.damaged-{number}") for number in count(1))
+    return next(path for path in names if not path.exists())
 
 
 def cut_half_line(journal: Path) -> None:

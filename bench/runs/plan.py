@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bench.errors import BenchError
-from bench.runs.provenance import unchanged_files
+from bench.runs.provenance import commit, unchanged_files
 from bench.runs.record import RecordError
 from bench.studies.slots import config_id, plain_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.runs.record import RunRecord
+    from bench.runs.record import Conditions, RunRecord
     from bench.runs.store import Store
     from bench.studies.study import Study, Variant
 
 OnExisting: TypeAlias = Literal["missing", "renew", "keep", "replace"]
 INHERITED = "came with the checkout"
+OTHER_CODE = "of commit"
+"""In what is said of a done run whose code was another."""
 
 SMOKE = "smoke"
 """The preset that proves the pipeline and supports no claim."""
@@ -58,8 +60,8 @@ class Request:
     """`missing` runs again what failed, is broken or was made otherwise; `renew` also what came
     with the checkout, which is somebody else's run; `keep` leaves every file; `replace` runs
     everything."""
-    conditions: str | None = None
-    """Id of protocol, data and weights; none leaves them uncompared."""
+    conditions: Conditions | None = None
+    """Protocol, data and weights; none leaves them uncompared."""
 
 
 def plan_runs(request: Request, store: Store) -> Plan:
@@ -76,13 +78,21 @@ def plan_runs(request: Request, store: Store) -> Plan:
     inherited = inherited_files(request, store)
     for seed in request.seeds:
         for variant in request.variants:
-            reason = _reason(request, store, variant, seed)
+            reason, record = _judged(request, store, variant, seed)
             path = store.record_path(request.study.name, variant.name, seed).resolve()
             if not reason and path in inherited:
                 reason = INHERITED
-            run = PlannedRun(variant=variant, seed=seed, reason=reason or "already there")
+            run = PlannedRun(variant=variant, seed=seed, reason=reason or _origin(record))
             (todo if reason else done).append(run)
     return Plan(todo=tuple(todo), done=tuple(done))
+
+
+def _origin(record: RunRecord | None) -> str:
+    """What is said of a record that stays: also whether other code made it."""
+    made_by = None if record is None else record.provenance.commit
+    if made_by is None or made_by == commit():
+        return "already there"
+    return f"already there, {OTHER_CODE} {made_by[:8]}"
 
 
 def inherited_files(request: Request, store: Store) -> frozenset[Path]:
@@ -90,21 +100,23 @@ def inherited_files(request: Request, store: Store) -> frozenset[Path]:
     return unchanged_files(store.root) if request.on_existing == "renew" else frozenset()
 
 
-def _reason(request: Request, store: Store, variant: Variant, seed: int) -> str:
-    """Why a run is to be done; empty if it is not."""
+def _judged(
+    request: Request, store: Store, variant: Variant, seed: int
+) -> tuple[str, RunRecord | None]:
+    """Why a run is to be done, empty if it is not, and the record that makes it unnecessary."""
     if not store.record_path(request.study.name, variant.name, seed).exists():
-        return "new"
+        return "new", None
     if request.on_existing == "replace":
-        return "replaces the record that is there"
+        return "replaces the record that is there", None
     try:
         record = store.read(request.study.name, variant.name, seed)
     except RecordError as error:
         if request.on_existing == "keep":
             raise
-        return f"broken record: {error}"
+        return f"broken record: {error}", None
     if request.on_existing == "keep" or record is None:
-        return ""
-    return _staleness(record, variant, request)
+        return "", record
+    return _staleness(record, variant, request), record
 
 
 def _staleness(record: RunRecord, variant: Variant, request: Request) -> str:
@@ -121,6 +133,6 @@ def _staleness(record: RunRecord, variant: Variant, request: Request) -> str:
     wanted = config_id(plain_config(variant.config))
     if record.config_id != wanted:
         return f"was made with config {record.config_id}, now {wanted}"
-    if request.conditions is not None and record.conditions != request.conditions:
+    if request.conditions is not None and not record.conditions.fit(request.conditions):
         return f"was made under conditions {record.conditions}, now {request.conditions}"
     return ""

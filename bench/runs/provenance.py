@@ -71,6 +71,11 @@ def checkout_state() -> tuple[str | None, bool | None]:
     return commit.strip(), None if changed is None else bool(changed.strip())
 
 
+def commit() -> str | None:
+    """Return the commit of the checkout; none outside one."""
+    return checkout_state()[0]
+
+
 def unchanged_files(folder: Path) -> frozenset[Path]:
     """Return the files of a folder that are as they were committed, as resolved paths.
 

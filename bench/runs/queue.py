@@ -14,11 +14,12 @@ Every change is one step of the storage, and what a killed process did not get t
 from __future__ import annotations
 
 import base64
+import json
 import os
 import platform
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -29,9 +30,11 @@ from optuna.storages import JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
+from bench.console import say
 from bench.errors import BenchError
-from bench.runs.journal import JournalLock
+from bench.runs.journal import JournalLock, finished_runs, free_name, run_name, salvage
 from bench.runs.lease import Pulse
+from bench.runs.store import write_atomically
 from bench.runs.ticket import Entry, Ticket, deaths_of, given_up, is_duplicate, latest_of
 from weakclip.data.artifacts import FileLock
 
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from optuna.storages.journal._file import BaseJournalFileLock
     from optuna.trial import FrozenTrial
 
+    from bench.runs.journal import Salvage
     from bench.runs.lease import Lease
     from bench.runs.store import PackedRun
     from bench.runs.ticket import State
@@ -66,12 +70,22 @@ _TICKET, _ORDER, _CLAIM, _STEP, _RETURNED, _RESULT = (
 """Names of the user attributes of a trial."""
 
 
+_DAMAGE = (ValueError, TypeError, LookupError, AttributeError, AssertionError, NotImplementedError)
+"""What Optuna raises when it reads what it did not write."""
+
+
+class DamagedQueue(BenchError):  # noqa: N818 (it is the queue that is damaged)
+    """The storage holds what no queue has written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A run that this process has taken."""
 
     entry: Entry
     lease: Lease
+    start: float = field(default_factory=time.monotonic)
+    """When it was taken, by this process's own clock."""
 
 
 class Queue:
@@ -83,6 +97,7 @@ class Queue:
         locks: Path | None,
         heartbeat: int,
         *,
+        journal: Path | None = None,
         close: Callable[[], object] = lambda: None,
     ) -> None:
         """Open a queue; `open_queue` finds out the arguments.
@@ -91,9 +106,10 @@ class Queue:
             storage: Where the trials are.
             locks: Folder of the locks of running trials; none: the storage has heartbeats.
             heartbeat: Seconds between two of them.
+            journal: The file of the storage, if it is one.
             close: Closes the connections of this process.
         """
-        self._close = close
+        self._close, self._journal = close, journal
         self.storage, self._locks, self._heartbeat = storage, locks, heartbeat
         self._study = _patiently(
             partial(
@@ -105,6 +121,7 @@ class Queue:
             )
         )
         self._study_id = _patiently(partial(storage.get_study_id_from_name, NAME))
+        self._file = None if journal is None else journal.stat().st_ino
 
     def close(self) -> None:
         """Close the connections of this process; the queue stays."""
@@ -112,9 +129,18 @@ class Queue:
         self._close()
 
     def entries(self) -> list[Entry]:
-        """All trials, oldest first."""
-        trials = _patiently(partial(self.storage.get_all_trials, self._study_id, deepcopy=False))
-        return [_entry(trial) for trial in trials]
+        """All trials, oldest first.
+
+        Raises:
+            DamagedQueue: If they cannot be read, or another process has set the journal aside.
+        """
+        if self._journal is not None and _number_of(self._journal) != self._file:
+            raise DamagedQueue(
+                f"queue {self._journal}: another process took it for damaged and set it aside; "
+                "start the same command again"
+            )
+        trials = partial(self.storage.get_all_trials, self._study_id, deepcopy=False)
+        return cast("list[Entry]", _patiently(lambda: [_entry(trial) for trial in trials()]))
 
     def enqueue(self, ticket: Ticket, *, after: int = -1) -> None:
         """Ask for a run; asking twice at the same time gives one run and one duplicate."""
@@ -143,6 +169,7 @@ class Queue:
         counts = None if packed.counts is None else base64.b85encode(packed.counts).decode()
         result = {
             "record": packed.record, "counts": counts, "details": details, "ended": time.time(),
+            "seconds": time.monotonic() - claim.start,
         }  # fmt: skip
         self._set(claim.entry, _RESULT, result)
         self._end(claim.entry, TrialState.COMPLETE, [1.0])
@@ -170,6 +197,12 @@ class Queue:
             ended = entry.result is not None  # it died between its two last steps
             state = TrialState.COMPLETE if ended else TrialState.WAITING
             self._add(entry.ticket, state, entry.after, deaths_of(entry), entry)
+
+    def restore(self, ticket: Ticket, result: dict[str, Any]) -> None:
+        """Enter a run that was finished in another queue."""
+        entry = Entry(number=-1, trial_id=-1, ticket=ticket, state="done", after=-1, deaths=0,
+                      since=float(result["ended"]), result=result)  # fmt: skip
+        self._add(ticket, TrialState.COMPLETE, -1, 0, entry)
 
     def _claim(self, entry: Entry) -> Claim | None:
         """The lease comes first, so that no run is without one when its worker dies."""
@@ -233,6 +266,25 @@ class Queue:
         _unless_ended(change)
 
 
+def check_there(storage: str) -> None:
+    """Raise unless there is a queue in a storage; nothing is made, as `open_queue` would.
+
+    A database on a server is only asked when it is opened.
+
+    Raises:
+        BenchError: If the journal, or the file of an SQLite database, is not there.
+    """
+    kind, _, name = storage.rpartition("://")
+    if kind and not kind.startswith("sqlite"):
+        return
+    path = Path(name.removeprefix("/") if kind else name)
+    if not path.is_file():
+        raise BenchError(
+            f"--storage: no queue {path}; `python -m bench run` makes one, and `status` takes the "
+            "same --artifacts and --storage"
+        )
+
+
 def open_queue(storage: str, *, heartbeat: int = HEARTBEAT) -> Queue:
     """Open the queue in a storage, making it if it is not there.
 
@@ -246,13 +298,103 @@ def open_queue(storage: str, *, heartbeat: int = HEARTBEAT) -> Queue:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if "://" not in storage:
-        path = Path(storage)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = cast("BaseJournalFileLock", JournalLock(path))  # has its two methods
-        backend = JournalFileBackend(str(path), lock_obj=lock)
-        return Queue(JournalStorage(backend), path.with_name(path.name + ".locks"), heartbeat)
+        return _open_journal(Path(storage), heartbeat)
     database = _database(storage, heartbeat)
     return Queue(get_storage(database), None, heartbeat, close=database.engine.dispose)
+
+
+def _open_journal(path: Path, heartbeat: int) -> Queue:
+    """Open a journal; one that cannot be read is set aside, and what it says of runs is kept."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _journal(path, heartbeat)
+    except DamagedQueue as error:
+        problem = error.__cause__
+    except OSError as error:
+        raise BenchError(
+            f"--storage {path}: expected a journal file that can be written, got {error.strerror}; "
+            "choose another path"
+        ) from error
+    lock = FileLock(path.with_name(f"{path.name}.repair"))
+    lock.take(wait=True)
+    try:
+        try:
+            return _journal(path, heartbeat)  # another process may have been faster
+        except DamagedQueue:
+            aside, runs = _set_aside(path)
+    finally:
+        lock.end()
+    say(
+        f"queue {path}: damaged ({type(problem).__name__}: {problem}); set aside as {aside.name}. "
+        f"The records are what counts; {runs} finished runs were found in it. A search begins anew "
+        "if its trials are gone"
+    )
+    return _journal(path, heartbeat)
+
+
+def _journal(path: Path, heartbeat: int) -> Queue:
+    """A journal whose entries can be read."""
+    lock = cast("BaseJournalFileLock", JournalLock(path))  # has its two methods
+    backend = JournalFileBackend(str(path), lock_obj=lock)
+    locks = path.with_name(path.name + ".locks")
+    storage = _patiently(partial(JournalStorage, backend))
+    with path.open("rb") as file:
+        first = file.readline()
+    queue = Queue(storage, locks, heartbeat, journal=path)
+    done = [entry for entry in queue.entries() if entry.state == "done"]
+    names = _patiently(lambda: [run_name(entry.packed.record) for entry in done])
+    if names != [entry.ticket.label for entry in done]:
+        first = b"a run has the result of another"
+    if first and not first.startswith(b'{"op_code":0,'):
+        problem = ValueError(f"a record is missing: {first[:40]!r}")
+        raise DamagedQueue(f"queue {path}: {problem}") from problem
+    return queue
+
+
+def _set_aside(path: Path) -> tuple[Path, int]:
+    """Keep a damaged journal under another name and put a readable one in its place.
+
+    Returns:
+        The other name, and how many finished runs the readable one has.
+    """
+    guard = JournalLock(path)
+    guard.acquire()
+    try:
+        content = path.read_bytes()
+        aside = free_name(path)
+        write_atomically(aside, content)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+        found = salvage(content)
+        queue = _rewritten(temporary, found) if found.complete else None
+        if queue is None:
+            temporary.unlink(missing_ok=True)
+            queue = _journal(temporary, HEARTBEAT)
+            for ticket, result in finished_runs(found.operations):
+                queue.restore(ticket, result)
+        runs = sum(entry.state == "done" for entry in queue.entries())
+        queue.close()
+        temporary.replace(path)
+        temporary.with_name(f"{temporary.name}.lock").unlink(missing_ok=True)
+    finally:
+        guard.release()
+    return aside, runs
+
+
+def _rewritten(path: Path, found: Salvage) -> Queue | None:
+    """A journal of the operations that are whole; none if they make no sense together."""
+    lines = (json.dumps(operation, separators=(",", ":")) for operation in found.operations)
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
+    try:
+        return _journal(path, HEARTBEAT)
+    except DamagedQueue:
+        return None
+
+
+def _number_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _database(url: str, heartbeat: int) -> RDBStorage:
@@ -294,6 +436,11 @@ def _patiently(call: Callable[[], Any]) -> Any:  # noqa: ANN401 (what the call r
                     "when the database is up"
                 ) from error
             time.sleep(_RETRY)
+        except _DAMAGE as error:
+            raise DamagedQueue(
+                f"queue: cannot be read ({type(error).__name__}: {error}); start the same command "
+                "again, which sets a damaged journal aside"
+            ) from error
 
 
 def _unless_ended(change: Callable[[], object]) -> None:

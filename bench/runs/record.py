@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.studies.slots import config_id
 
 SCHEMA_VERSION = 1
+_LARGEST = 1 << 53  # whole numbers below it are exact in every reader of JSON
 Status: TypeAlias = Literal["ok", "failed"]
 Scores: TypeAlias = dict[str, float]
 
@@ -36,6 +37,41 @@ class Provenance:
     data: dict[str, object]
     started_utc: str
     command: str
+
+
+CONTENT = "content_sha256"
+"""Under `data`: split -> hash of the bytes of its images, tags and masks; not in older records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What two scores must share to be compared: protocol, data and weights."""
+
+    id: str
+    """First 12 hex digits of the SHA-256 of protocol, data (names of the images) and weights."""
+    content: str | None
+    """The same of what the files hold; none in records that were made before it was hashed."""
+
+    @classmethod
+    def of(
+        cls, protocol: dict[str, object], data: dict[str, object], weights: dict[str, object]
+    ) -> Conditions:
+        """The conditions of a record or a workbench."""
+        named = {name: value for name, value in data.items() if name != CONTENT}
+        content = data.get(CONTENT)
+        return cls(
+            config_id({"protocol": protocol, "data": named, "weights": weights}),
+            None if content is None else config_id({CONTENT: content}),
+        )
+
+    def fit(self, other: Conditions) -> bool:
+        """Whether they are the same as far as both are known."""
+        known = self.content is not None and other.content is not None
+        return self.id == other.id and (not known or self.content == other.content)
+
+    def __str__(self) -> str:
+        """For messages and tickets."""
+        return self.id if self.content is None else f"{self.id}/{self.content}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +102,14 @@ class RunRecord:
     provenance: Provenance
 
     @property
-    def conditions(self) -> str:
-        """Id of everything but the variant that a score depends on; equal in a fair table."""
-        return conditions_id(self.protocol, self.provenance.data, self.provenance.weights)
+    def conditions(self) -> Conditions:
+        """Everything but the variant that a score depends on; they fit in a fair table."""
+        return Conditions.of(self.protocol, self.provenance.data, self.provenance.weights)
 
     @property
     def run_id(self) -> str:
         """`study/variant/seed<k>`, as the file is called."""
         return f"{self.study}/{self.variant}/seed{self.seed}"
-
-
-def conditions_id(
-    protocol: dict[str, object], data: dict[str, object], weights: dict[str, object]
-) -> str:
-    """First 12 hex digits of the SHA-256 of protocol, data and weights together."""
-    return config_id({"protocol": protocol, "data": data, "weights": weights})
 
 
 def to_json(record: RunRecord) -> str:
@@ -100,7 +129,7 @@ def from_json(text: str, *, where: str) -> RunRecord:
     """
     try:
         raw = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # the former also for integers without end
         raise RecordError(f"{where}: expected JSON, got a truncated or broken file") from error
     _check(isinstance(raw, dict), where, "expected a JSON object")
     version = raw.get("schema_version")
@@ -118,7 +147,7 @@ def from_json(text: str, *, where: str) -> RunRecord:
     )
     try:
         return _decode(raw)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RecordError(f"{where}: expected numbers as scores, got {error}") from error
 
 
@@ -131,12 +160,22 @@ def _decode(raw: dict[str, Any]) -> RunRecord:
     }
     values["seconds"] = _numbers(raw["seconds"])
     values["curve"] = [_numbers(point) for point in raw["curve"]]
+    values["parameters"] = {part: _sizes(sizes) for part, sizes in raw["parameters"].items()}
+    if raw["peak_memory_mib"] is not None:
+        values["peak_memory_mib"] = float(raw["peak_memory_mib"])
     values["provenance"] = Provenance(**raw["provenance"])
     return RunRecord(**values)
 
 
 def _numbers(scores: dict[str, float | None]) -> Scores:
     return {key: math.nan if value is None else float(value) for key, value in scores.items()}
+
+
+def _sizes(sizes: dict[str, int]) -> dict[str, int]:
+    for name, size in sizes.items():
+        if type(size) is not int or not 0 <= size < _LARGEST:
+            raise ValueError(f"{str(size)[:20]!r} {name} parameters")
+    return sizes
 
 
 def _encode(value: object) -> object:

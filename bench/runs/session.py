@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.console import say
 from bench.runs.console import run_progress
-from bench.runs.plan import INHERITED, Plan, Request, inherited_files, plan_runs
+from bench.runs.plan import INHERITED, OTHER_CODE, Plan, Request, inherited_files, plan_runs
 from bench.runs.provenance import utc_now
 from bench.runs.queue import HEARTBEAT, open_queue
 from bench.runs.run import Finished, failed, summary
@@ -100,6 +100,12 @@ def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]
     for run in plan.todo:
         if run.reason not in ("new", INHERITED):
             say(f"{run.label}: {run.reason}; runs again")
+    older = sum(OTHER_CODE in run.reason for run in plan.done)
+    if older:
+        say(
+            f"{request.study.name}: {older} records were made by the code of other commits and "
+            "count as done; --on-existing replace runs them again"
+        )
     if not plan.todo:
         return plan, []
     name = request.study.name
@@ -139,7 +145,7 @@ def _ask(session: Session, request: Request, bench: Bench, plan: Plan, queue: Qu
             seed=run.seed,
             preset=request.preset,
             config_id=config_id(plain_config(run.variant.config)),
-            conditions=bench.conditions,
+            conditions=str(bench.conditions),
             code=session.site.code,
             command=session.command,
         )

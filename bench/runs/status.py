@@ -45,7 +45,7 @@ def status_of(entries: Sequence[Entry], now: float) -> Status:
     seconds = [entry.seconds for entry in done if entry.packed.counts is not None]
     per_run = sum(seconds) / len(seconds) if seconds else None
     busy = None if per_run is None or not running else len(running) / max(per_run, 1e-9)
-    spent = sum(min(now - entry.since, per_run or 0.0) for entry in running)
+    spent = sum(min(_age(entry, now), per_run or 0.0) for entry in running)
     to_do = None if per_run is None else per_run * (waiting + len(running)) - spent
     return Status(
         waiting=waiting,
@@ -64,7 +64,7 @@ def running_rows(status: Status, now: float) -> list[tuple[str, ...]]:
             entry.ticket.label,
             entry.worker or NONE,
             f"{entry.step[0]}/{entry.step[1]}" if entry.step[1] else NONE,
-            f"{(now - entry.since) / 60:.1f}" if entry.since else NONE,
+            f"{_age(entry, now) / 60:.1f}" if entry.since else NONE,
             str(entry.deaths + 1),
         )
         for entry in status.running
@@ -80,6 +80,11 @@ def summary_line(status: Status) -> str:
     if status.runs_per_hour is None or status.seconds_left is None:
         return counts
     return f"{counts}; {status.runs_per_hour:.1f} runs/h, {status.seconds_left / 60:.0f} min left"
+
+
+def _age(entry: Entry, now: float) -> float:
+    """Seconds since a run was taken, maybe on another machine; never negative."""
+    return max(now - entry.since, 0.0)
 
 
 def _errors(done: Sequence[Entry]) -> list[str]:

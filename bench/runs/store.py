@@ -8,22 +8,27 @@ write the same run: its bytes are those it has in the queue, and equal files are
 from __future__ import annotations
 
 import hashlib
-import os
+import math
+import re
 import secrets
 import time
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from bench.runs.record import RecordError, RunRecord, from_json, to_json
+from bench.runs.scores import score
+from weakclip.data.atomic import put
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from bench.runs.record import Conditions
 
     RunId: TypeAlias = tuple[str, str, int]
     """Study, variant, seed."""
@@ -33,6 +38,9 @@ BOUNDARY_SUFFIX = ".boundary"
 
 CONFUSION_SUFFIX = ".confusion"
 """`<task>.confusion` is the confusion matrix of a task over all its images, (K, K + 1)."""
+
+_RECORD = re.compile(r"seed(0|[1-9][0-9]{0,18})\.json")
+"""Names that `record_path` gives; `seed00.json` is somebody's copy and no second seed 0."""
 
 LEFTOVER_AGE = 3600.0
 """Seconds after which a temporary file is taken for one that a killed process left."""
@@ -54,7 +62,12 @@ class Likeness:
 
     preset: str
     config_id: str
-    conditions: str
+    conditions: Conditions
+
+    def fits(self, other: Likeness) -> bool:
+        """Whether the two measure the same, as far as that is known."""
+        same = (self.preset, self.config_id) == (other.preset, other.config_id)
+        return same and self.conditions.fit(other.conditions)
 
 
 class Store:
@@ -80,6 +93,8 @@ class Store:
             return None
         except UnicodeDecodeError as error:
             raise self._error(path, "not a text file", study) from error
+        except OSError as error:
+            raise self._error(path, f"cannot be read ({error.strerror})", study) from error
         try:
             record = from_json(text, where=self._name(path))
         except RecordError as error:
@@ -87,7 +102,7 @@ class Store:
         if (record.study, record.variant, record.seed) != (study, variant, seed):
             raise self._error(path, f"holds the run {record.run_id}", study)
         if record.status == "ok":
-            self._counts_bytes(record)
+            self._check_scores(record)
         return record
 
     def read_all(
@@ -103,8 +118,8 @@ class Store:
         records = []
         for variant in variants:
             folder = self.record_path(study, variant, 0).parent
-            names = (path.stem.removeprefix("seed") for path in folder.glob("seed*.json"))
-            found = sorted(int(name) for name in names if name.isdecimal())
+            names = (_RECORD.fullmatch(path.name) for path in folder.glob("seed*.json"))
+            found = sorted(int(name[1]) for name in names if name)
             for seed in found:
                 if seeds is None or seed in seeds:
                     record = self.read(study, variant, seed)
@@ -134,7 +149,7 @@ class Store:
                 continue  # its own study says so
             if record is None or record.status != "ok":
                 continue
-            if like == Likeness(record.preset, record.config_id, record.conditions):
+            if like.fits(Likeness(record.preset, record.config_id, record.conditions)):
                 counts = self._counts_bytes(record)
                 copy = replace(record, study=study, variant=variant)
                 return self.put(PackedRun(to_json(copy), counts))
@@ -170,12 +185,42 @@ class Store:
             write_atomically(path, packed.record.encode())
         return record
 
+    def _check_scores(self, record: RunRecord) -> None:
+        """Compare every score that follows from the counts with them.
+
+        Raises:
+            RecordError: If one is missing or another number.
+        """
+        path = self.record_path(record.study, record.variant, record.seed)
+        counts = self.counts(record)
+        tasks = [name for name in counts if not name.endswith((BOUNDARY_SUFFIX, CONFUSION_SUFFIX))]
+        if not set(tasks) == set(record.metrics) == set(record.per_class):
+            got = f"counts of {sorted(tasks)}, scores of {sorted(record.metrics)}"
+            raise self._error(path, f"expected scores and counts of the same tasks, got {got}",
+                              record.study)  # fmt: skip
+        for task in tasks:
+            names, boundary = list(record.per_class[task]), counts.get(task + BOUNDARY_SUFFIX)
+            try:
+                means, classes = score(counts[task], boundary, names)
+            except ValueError as error:
+                raise self._error(path, f"{task}: {error}", record.study) from error
+            wanted = {**means, **_flat(classes)}
+            found = {**record.metrics[task], **_flat(record.per_class[task])}
+            for name, value in wanted.items():
+                if not _equal(found.get(name), value):
+                    raise self._error(
+                        path, f"{task}: {name} is {found.get(name)}, its counts say {value}",
+                        record.study,
+                    )  # fmt: skip
+
     def _counts_bytes(self, record: RunRecord) -> bytes:
         path = self.record_path(record.study, record.variant, record.seed).with_suffix(".npz")
         try:
             content = path.read_bytes()
         except FileNotFoundError as error:
             raise self._error(path, "missing beside its record", record.study) from error
+        except OSError as error:
+            raise self._error(path, f"cannot be read ({error.strerror})", record.study) from error
         if hashlib.sha256(content).hexdigest() != record.counts_sha256:
             raise self._error(path, "not the file its record was written with", record.study)
         return content
@@ -211,11 +256,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
         _remove_if_old(leftover)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        put(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _remove_if_old(leftover: Path) -> None:
@@ -224,6 +270,18 @@ def _remove_if_old(leftover: Path) -> None:
             leftover.unlink()
     except FileNotFoundError:
         pass  # its writer, or another process, was faster
+
+
+def _flat(classes: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {f"{metric} of {name}": value for name, scores in classes.items()
+            for metric, value in scores.items()}  # fmt: skip
+
+
+def _equal(found: float | None, value: float) -> bool:
+    """Apart from what another order of sums rounds; NaN is the score of a class that is nowhere."""
+    if found is None or math.isnan(found) or math.isnan(value):
+        return found is not None and math.isnan(found) and math.isnan(value)
+    return math.isclose(found, value, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _content(path: Path) -> bytes | None:
@@ -241,9 +299,9 @@ def _way_out(study: str) -> str:
 def _npz(counts: Mapping[str, NDArray[np.integer]]) -> bytes:
     """Return the bytes of an .npz file; they depend on nothing but the numbers."""
     buffer = BytesIO()
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.asarray(counts[name], np.int64 if name.endswith(CONFUSION_SUFFIX) else np.int32)
         for name in sorted(counts)
     }
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, **arrays)  # `allow_pickle` would be an array in NumPy 1.26
     return buffer.getvalue()

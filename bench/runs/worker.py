@@ -21,7 +21,7 @@ from bench.errors import BenchError
 from bench.runs.plan import PlannedRun
 from bench.runs.provenance import collect
 from bench.runs.queue import Claim, Queue, open_queue, worker_name
-from bench.runs.record import conditions_id, from_json
+from bench.runs.record import Conditions, from_json
 from bench.runs.run import Finished, Job, Monitor, carry_out, summary
 from bench.studies.preset import study_for
 from bench.studies.slots import config_id, plain_config
@@ -66,9 +66,9 @@ class Bench:
     weights: dict[str, object]
 
     @property
-    def conditions(self) -> str:
-        """Id of protocol, data and weights."""
-        return conditions_id(self.protocol, self.data, self.weights)
+    def conditions(self) -> Conditions:
+        """Protocol, data and weights."""
+        return Conditions.of(self.protocol, self.data, self.weights)
 
 
 def set_up(site: Site, preset: str) -> Bench:
@@ -160,7 +160,7 @@ class Worker:
         if ticket.preset not in self._benches:
             self._benches[ticket.preset] = set_up(self._site, ticket.preset)
         bench = self._benches[ticket.preset]
-        if bench.conditions != ticket.conditions:
+        if str(bench.conditions) != ticket.conditions:
             raise BenchError(
                 f"{ticket.label}: expected protocol, data and weights {ticket.conditions}, this "
                 f"machine has {bench.conditions}; give it the --data-root, --weights and "
@@ -263,7 +263,7 @@ def _serve(storage: str, heartbeat: int, site: Site, parent: int) -> None:
     try:
         worker = Worker(open_queue(storage, heartbeat=heartbeat), site, Silent())
         worker.work(on=lambda: os.getppid() == parent)
-    except BenchError as error:
+    except (BenchError, OSError) as error:  # the latter: a full disk, a journal of somebody else's
         raise SystemExit(f"worker: {error}") from error
 
 

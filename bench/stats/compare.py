@@ -26,7 +26,7 @@ def compare(store: Store, first: str, second: str) -> dict[str, Difference]:
     """
     rows = [_finished(store, name) for name in (first, second)]
     (one, *_), (two, *_) = rows
-    if (one.preset, one.conditions) != (two.preset, two.conditions):
+    if one.preset != two.preset or not one.conditions.fit(two.conditions):
         raise BenchError(
             f"compare: expected the same preset, protocol, data and weights, got {one.preset} "
             f"({one.conditions}) and {two.preset} ({two.conditions}); run one of them again"

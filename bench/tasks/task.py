@@ -17,15 +17,18 @@ import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
 import torch
 
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
+from bench.runs.record import CONTENT
 from bench.studies.preset import load_preset
 from bench.studies.workbench import Outcome, Tuned
 from bench.tasks.counts import KeptCounts, remove
+from bench.tasks.identity import Digests, content_sha256
 from weakclip.clip.load import load_clip
 from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.build.coco import MASKS
@@ -250,6 +253,14 @@ class ImageWorkbench:
             found["boundary_width_px"] = boundary_width(side, side)
         return found
 
+    @cached_property
+    def _content(self) -> dict[str, str]:
+        """Hashes of what the files hold; nothing looks at the masks of `train`."""
+        files = {role: self.images[role].files for role in ("train", "pseudo", "val")}
+        files["train"] = replace(files["train"], masks=(None,) * len(files["train"]))
+        digests = Digests(self.artifacts)
+        return {role: content_sha256(each, digests) for role, each in files.items()}
+
     @property
     def data(self) -> dict[str, object]:
         """Data set, image counts and hashes of the image lists."""
@@ -261,6 +272,7 @@ class ImageWorkbench:
             **world,
             "images": {role: len(each) for role, each in files.items()},
             "list_sha256": {role: each.sha256 for role, each in files.items()},
+            CONTENT: self._content,
         }
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.errors import unknown
 from bench.runs.plan import Request, plan_runs
+from bench.runs.record import CONTENT
 from bench.runs.run import carry_out
 from bench.runs.worker import Site, job_of, set_up
 from bench.studies.slots import COMPONENTS, OFF_KINDS, config_id, plain_config
@@ -60,8 +61,10 @@ class FakeWorkbench:
         version: int = 1,
         log: Path | None = None,
         pause: float = 0.0,
+        content: str | None = None,
     ) -> None:
         self.fail, self.marker, self.version = fail, marker, version
+        self.content = content
         self.log, self.pause = log, pause
 
     tasks = TASKS
@@ -74,7 +77,8 @@ class FakeWorkbench:
 
     @property
     def data(self) -> Mapping[str, object]:
-        return {"name": "Fake", "images": {"train": IMAGES, "val": IMAGES}}
+        data = {"name": "Fake", "images": {"train": IMAGES, "val": IMAGES}}
+        return data if self.content is None else {**data, CONTENT: {"train": self.content}}
 
     @property
     def weights(self) -> Mapping[str, object]:

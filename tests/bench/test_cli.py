@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from bench.cli import main
+from bench.runs import provenance
 from bench.runs.queue import open_queue
 from bench.runs.store import Likeness, Store
 from bench.tasks import task
@@ -178,6 +180,80 @@ def test_a_run_under_another_protocol_is_run_again(
     captured = capsys.readouterr()
     assert "full seed0: was made under conditions" in captured.err
     assert json.loads(captured.out.splitlines()[-1])["runs"] == 2
+
+
+@pytest.mark.usefixtures("checkout")
+def test_images_of_the_same_names_with_another_content_are_another_data_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on(content: str | None) -> None:
+        monkeypatch.setattr(task, "prepare", lambda *_, **__: fake.FakeWorkbench(content=content))
+
+    one = ("--variants", "full", "--seeds")
+    on(None)
+    assert run(*one, "0") == 0
+    on("a" * 64)
+    capsys.readouterr()
+    assert run(*one, "0", "1") == 0
+    assert last_line(capsys)["runs"] == 1  # the older record does not say what it saw
+    on("b" * 64)
+    shutil.copytree("results", "older")
+    assert run(*one, "0", "1") == 0
+    captured = capsys.readouterr()
+    assert "full seed1: was made under conditions" in captured.err
+    assert json.loads(captured.out.splitlines()[-1])["runs"] == 1
+    assert run(*one, "2") == 0
+    for suffix in (".json", ".npz"):  # one record of a, one of b, by hand
+        shutil.copy(f"older/runs/fake/full/seed1{suffix}", "results/runs/fake/full/")
+    assert main(["report", "fake"]) == 2
+    assert "runs of one table share protocol, data and weights" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("checkout")
+def test_records_of_other_code_count_as_done_and_are_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--seeds", "0")
+    assert "other commits" not in capsys.readouterr().err
+    monkeypatch.setattr(provenance, "checkout_state", lambda: ("another", False))
+    assert run("--seeds", "0") == 0
+    captured = capsys.readouterr()
+    assert "5 records were made by the code of other commits and count as done" in captured.err
+    assert json.loads(captured.out.splitlines()[-1])["runs"] == 0
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize("place", ["results", "artifacts"])
+def test_a_place_that_cannot_be_written_to_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    Path(place).symlink_to("nowhere/at/all")  # as a folder on a disk that is gone
+    assert run() == 2
+    error = capsys.readouterr().err
+    assert "error: [Errno" in error
+    assert "the same command goes on from there" in error
+    assert "Traceback" not in error
+    Path(place).unlink()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bench.runs.store.put", full)
+    assert run() == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(Path.cwd().rglob("*.tmp"))
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize("flag", ["--storage", "--artifacts"])
+def test_status_of_a_mistyped_path_makes_nothing(
+    capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    places = ["artefacts/queue.journal", "sqlite:///artefacts/queue.db"]
+    for place in places if flag == "--storage" else ["artefacts"]:
+        assert main(["status", flag, place]) == 2
+        assert "--storage: no queue artefacts/queue" in capsys.readouterr().err
+    assert not Path("artefacts").exists()
 
 
 @pytest.mark.usefixtures("checkout")
@@ -345,6 +421,12 @@ def test_a_run_with_another_seed_or_config_is_no_run_of_another_study() -> None:
     like = Likeness(ours.preset, ours.config_id, ours.conditions)
     assert store.copy_equal(("new", "x", 0), like) is not None
     assert store.copy_equal(("new", "x", 7), like) is None
-    for other in ("preset", "config_id", "conditions"):
-        assert store.copy_equal(("new", "y", 0), replace(like, **{other: "another"})) is None
+    content = replace(like, conditions=replace(like.conditions, content="of other files"))
+    assert store.copy_equal(("new", "z", 0), content) is not None  # the record does not say
+    for other in (
+        replace(like, preset="another"),
+        replace(like, config_id="another"),
+        replace(like, conditions=replace(like.conditions, id="another")),
+    ):
+        assert store.copy_equal(("new", "y", 0), other) is None
     assert store.read("new", "y", 0) is None

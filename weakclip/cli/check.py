@@ -15,6 +15,7 @@ from weakclip.data.check.checks import harmful, run_checks, worst_first
 from weakclip.data.check.survey import survey
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.formats.maps import FORMATS
+from weakclip.data.read.csv_text import decoded
 from weakclip.data.read.images import ImageFacts
 from weakclip.data.read.layouts import Place, open_place
 
@@ -51,7 +52,9 @@ def add_parser(
     parser.add_argument(
         "--tags", type=Path, help="labels.csv (file,labels) or a COCO JSON; default: DIR/labels.csv"
     )
-    parser.add_argument("--masks", type=Path, help="folder of annotated masks (PNG)")
+    parser.add_argument(
+        "--masks", type=Path, help="folder of annotated masks: PNG, or TIFF, BMP, GIF, .npy"
+    )
     parser.add_argument("--maps", type=Path, help="folder of maps that others made, one an image")
     parser.add_argument(
         "--format", choices=("auto", *FORMATS), default="auto", help="who wrote the maps"
@@ -121,7 +124,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
         FileNotFoundError: If there is no such file.
         ValueError: If it has no name, or one twice.
     """
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = decoded(path, "classes")[0].splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{path}: expected different class names, one a line, got {len(names)}")

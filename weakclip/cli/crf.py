@@ -9,23 +9,26 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from weakclip.crf import dense as crf
+from weakclip.data.atomic import replacing
 from weakclip.data.formats.masks import write_mask
+from weakclip.data.formats.scores import ROUNDING, read_scores, sums_of
+from weakclip.data.read.images import read_rgb, walk
+from weakclip.data.read.names import did_you_mean, meant_names, output_stems, without_suffix
+from weakclip.data.read.signatures import IMAGE_SUFFIXES
 from weakclip.labels import IGNORE
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from weakclip.crf.dense import Bilateral, CRFConfig, Gaussian
 
@@ -41,9 +44,8 @@ PRESETS = {
     "weakclip-train": crf.WEAKCLIP_TRAIN,
     "weakclip-voc": crf.WEAKCLIP_VOC,
 }
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 PROBS_SUFFIXES = (".npy", ".npz")
-BAD_FILE = (OSError, ValueError, TypeError, SyntaxError, EOFError, MemoryError, RuntimeError)
+BAD_FILE = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
 """What a damaged or unfitting file can raise while it is read, refined or written."""
 
 Array = np.ndarray[Any, Any]
@@ -58,12 +60,12 @@ def add_parser(
         help="dense CRF on a folder of class probabilities",
         description=(
             "Refine class probabilities with a dense CRF. Files belong together by name: "
-            "PROBS/cat.npy (L, H, W) and IMAGES/cat.jpg give OUT/cat.png."
+            "PROBS/x/cat.npy (L, H, W) and IMAGES/x/cat.jpg give OUT/x/cat.png."
         ),
     )
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument(
-        "--probs", type=Path, required=True, help="folder of .npy or .npz, floats (L, H, W)"
+        "--probs", type=Path, required=True, help="folder of .npy or .npz, (L, H, W) in [0, 1]"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument(
@@ -97,11 +99,26 @@ def add_parser(
         default=False,
         help="leave out labels of an image whose map is 0 everywhere: faster, and they stay 0",
     )
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument(
+        "--softmax",
+        dest="given",
+        action="store_const",
+        const="logits",
+        help="the files hold logits: take their softmax over the labels",
+    )
+    given.add_argument(
+        "--normalise",
+        dest="given",
+        action="store_const",
+        const="positive",
+        help="the files hold positive values (percent, 0 to 255): divide by their sum",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--on-existing", choices=("keep", "replace"), default="replace", help="of output files"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, given="probabilities")
     return parser
 
 
@@ -114,25 +131,46 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         sys.stderr.write(f"weakclip crf: {error}\n")
         return 2
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.stderr.write(f"weakclip crf: {one_line(str(error))}; choose another --out\n")
+        return 2
     suffix = ".png" if args.save == "labels" else ".npy"
     done = kept = failed = 0
-    for stem in sorted(probs):
-        target = args.out / f"{stem}{suffix}"
+    sums: list[tuple[float, float]] = []
+    stems = sorted(probs)
+    targets = output_stems([f"{stem}.npy" for stem in stems])
+    for stem, target_stem in zip(stems, targets, strict=True):
+        target = args.out / f"{target_stem}{suffix}"
         if args.on_existing == "keep" and target.exists():
             kept += 1
             continue
         try:
-            array = _read_probs(_only(probs[stem], args.probs))
-            image = _read_image(_only(images.get(stem, []), args.images))
+            array = read_scores(_only(stem, probs, args.probs), args.given)
+            image = read_rgb(_only(stem, images, args.images))
             _refine(array, image, target, args, config, device)
             done += 1
-        except (*BAD_FILE, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+            sums.append(sums_of(array))
+        except BAD_FILE as error:
             failed += 1
-            sys.stderr.write(f"{stem}: {error or type(error).__name__}\n")
+            sys.stderr.write(one_line(f"{stem}: {str(error) or type(error).__name__}") + "\n")
+    sys.stderr.write(_about_sums(sums))
     logger.info("%d refined, %d kept, %d failed", done, kept, failed)
     sys.stdout.write(json.dumps({"done": done, "kept": kept, "failed": failed}) + "\n")
     return 1 if failed else 0
+
+
+def _about_sums(sums: Sequence[tuple[float, float]]) -> str:
+    """A line if the probabilities of some pixels do not add up to 1, which may be meant."""
+    off = [one for one in sums if one[0] < 1 - ROUNDING or one[1] > 1 + ROUNDING]
+    if not off:
+        return ""
+    low, high = min(one[0] for one in off), max(one[1] for one in off)
+    return (
+        f"{len(off)} of {len(sums)} files: labels of a pixel add up to {low:.3g} to {high:.3g}, "
+        "not to 1; taken as they are (--normalise divides by the sum)\n"
+    )
 
 
 def _config(args: argparse.Namespace) -> CRFConfig:
@@ -171,26 +209,35 @@ def _inputs(args: argparse.Namespace) -> tuple[dict[str, list[Path]], dict[str, 
             raise ValueError(f"--out {args.out}: is the folder of {flag}, nothing would be safe")
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out}: is a file")
-    probs = _by_stem(args.probs, PROBS_SUFFIXES)
+    probs = _by_stem(args.probs, PROBS_SUFFIXES, args.out)
     if not probs:
         raise ValueError(f"--probs {args.probs}: no .npy or .npz file in it")
-    return probs, _by_stem(args.images, IMAGE_SUFFIXES)
+    return probs, _by_stem(args.images, IMAGE_SUFFIXES, args.out)
 
 
-def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
-    """Files of a folder with one of the suffixes, by name without suffix."""
+def _by_stem(folder: Path, suffixes: Sequence[str], skip: Path) -> dict[str, list[Path]]:
+    """Files below a folder with one of the suffixes, by path without suffix.
+
+    Args:
+        folder: Where they lie.
+        suffixes: What their names may end in.
+        skip: A folder below it to leave out.
+    """
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(walk(folder, skip=skip)):
         if path.suffix.lower() in suffixes:
-            found.setdefault(path.stem, []).append(path)
+            found.setdefault(without_suffix(path.relative_to(folder).as_posix()), []).append(path)
     return found
 
 
-def _only(paths: Sequence[Path], folder: Path) -> Path:
-    """The one path, which lies in `folder` also after links are followed."""
+def _only(stem: str, found: Mapping[str, Sequence[Path]], folder: Path) -> Path:
+    """The one path of that name, which lies in `folder` also after links are followed."""
+    paths = found.get(stem, ())
     if len(paths) != 1:
         names = ", ".join(path.name for path in paths) or "none"
-        raise ValueError(f"expected one file of that name in {folder}, got {names}")
+        meant = {} if paths else meant_names([stem], found.keys())
+        hint = f"; {did_you_mean(stem, meant[stem])}" if meant else ""
+        raise ValueError(f"expected one file of that name in {folder}, got {names}{hint}")
     if not paths[0].resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{paths[0]} leads out of {folder}")
     return paths[0]
@@ -205,6 +252,7 @@ def _refine(
     device: torch.device,
 ) -> None:
     """Refine one image (H, W, 3) with probabilities (L, H, W) and write the result."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     if args.save == "labels" and len(probs) > IGNORE:
         raise ValueError(f"{len(probs)} labels do not fit into a PNG; use --save marginals")
     batch = torch.from_numpy(probs)[None].to(device)
@@ -219,35 +267,7 @@ def _refine(
         _write_array(target, marginals.numpy())
 
 
-def _read_probs(path: Path) -> Array:
-    """Probabilities (L, H, W) of an .npy, or of an .npz with one array or one called `probs`."""
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.lib.npyio.NpzFile):
-        with loaded:
-            name = loaded.files[0] if len(loaded.files) == 1 else "probs"
-            if name not in loaded.files:
-                raise ValueError(f"{path.name}: expected one array or 'probs', got {loaded.files}")
-            loaded = loaded[name]
-    array: Array = np.asarray(loaded)
-    if array.ndim != 3 or array.dtype.kind != "f":
-        raise ValueError(
-            f"{path.name}: expected floats of shape (L, H, W), got {array.dtype} {array.shape}"
-        )
-    return array.astype(np.float32)
-
-
-def _read_image(path: Path) -> Array:
-    """RGB values (H, W, 3), uint8."""
-    with Image.open(path) as image:
-        return np.array(image.convert("RGB"))
-
-
 def _write_array(path: Path, array: Array) -> None:
     """Write an .npy file, atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, array)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)

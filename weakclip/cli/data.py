@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from weakclip.data.build import coco as build_coco
 from weakclip.data.build import voc as build_voc
 from weakclip.data.build.archive import verify
 from weakclip.data.build.job import build_masks, check_lists, claim, differing_lists, write_lists
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from weakclip.data.build.archive import Archive, Member
     from weakclip.data.build.job import Built, ListRecord, MaskJob
+    from weakclip.data.read.tagged import BadImage
+
+SHOWN = 20
+"""Lines of one kind on stderr; the JSON object has all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,10 @@ class _Plan:
     """What it is published as."""
     members: Sequence[Member]
     """Files on disk that decide the lists, as they lie in the archives."""
+    problems: Sequence[BadImage] = ()
+    """What is left out of masks and lists, or makes them doubtful."""
+    notes: Sequence[str] = ()
+    """How what is unusual was read."""
 
 
 def add_parser(
@@ -106,29 +115,32 @@ def add_parser(
             "have the published size and MD5, and what makes the lists is as in them",
         )
         one.add_argument(
-            "--on-existing", choices=("keep", "replace"), default="keep", help="of whole masks"
+            "--on-existing",
+            choices=("keep", "replace"),
+            default="keep",
+            help="of masks that are there and are not those of this build",
         )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Build; returns 0 if all went well, 1 if pieces are missing or fail, 2 for usage."""
-    replace = args.on_existing == "replace"
+    renew = args.on_existing == "replace"
     try:
         plan: _Plan = args.plan(args)
         differing = _differing(args, plan)
         if differing or (args.counts == "official" and plan.missing):
-            return _report((*differing, *plan.missing), None, {})
+            return _report(replace(plan, missing=(*differing, *plan.missing)), None, {})
         _check_out(args.out)
-        check_lists(args.out, plan.lists, replace=replace)
-        claim(args.out, plan.settings, replace=replace)
+        check_lists(args.out, plan.lists, replace=renew)
+        claim(args.out, plan.settings, replace=renew)
     except (FileNotFoundError, ValueError) as error:
-        sys.stderr.write(f"weakclip data {args.set}: {error}\n")
+        sys.stderr.write(f"weakclip data {args.set}: {one_line(str(error))}\n")
         return 2
     except OSError as error:
         _stopped(args, error)
         return 2
-    return _build(args, plan, replace=replace)
+    return _build(args, plan, replace=renew)
 
 
 def _differing(args: argparse.Namespace, plan: _Plan) -> tuple[str, ...]:
@@ -157,7 +169,7 @@ def _build(args: argparse.Namespace, plan: _Plan, *, replace: bool) -> int:
     except OSError as error:
         _stopped(args, error)
         return 1
-    return _report(plan.missing, built, lists)
+    return _report(plan, built, lists)
 
 
 def _voc(args: argparse.Namespace) -> _Plan:
@@ -175,7 +187,9 @@ def _voc(args: argparse.Namespace) -> _Plan:
 
 
 def _coco(args: argparse.Namespace) -> _Plan:
-    sources = build_coco.read_sources(args.annotations, args.images)
+    with progress("images") as report:
+        sources = build_coco.read_sources(args.annotations, args.images, report=report)
+    instances = sources.instances
     return _Plan(
         settings={"data": "coco", "ids": args.ids, "crowd": args.crowd},
         masks=build_coco.MASKS,
@@ -185,6 +199,8 @@ def _coco(args: argparse.Namespace) -> _Plan:
         extras=partial(build_coco.write_tags, sources=sources, numbering=args.ids),
         archives=sources.archives,
         members=build_coco.archive_members(sources),
+        problems=(*instances.problems, *build_coco.doubts(sources, args.crowd)),
+        notes=(*instances.notes, *build_coco.twins(instances)),
     )
 
 
@@ -201,11 +217,17 @@ def _stopped(args: argparse.Namespace, error: OSError) -> None:
     )
 
 
-def _report(missing: Sequence[str], built: Built | None, lists: Mapping[str, ListRecord]) -> int:
+def _report(plan: _Plan, built: Built | None, lists: Mapping[str, ListRecord]) -> int:
     """Lines for people on stderr, one JSON object on stdout, and the exit status."""
     failed = built.failed if built else ()
-    for line in (*missing, *(f"{one.name}: {one.reason}" for one in failed)):
-        sys.stderr.write(f"{line}\n")
+    problems, failures = (
+        [f"{one.name}: {one.reason}" for one in several] for several in (plan.problems, failed)
+    )
+    for lines in (plan.missing, plan.notes, problems, failures):
+        for line in lines[:SHOWN]:
+            sys.stderr.write(f"{one_line(line)}\n")
+        if len(lines) > SHOWN:
+            sys.stderr.write(f"... and {len(lines) - SHOWN} more like these\n")
     if built is None:
         sys.stderr.write(
             "nothing was built; complete it, or build what there is: --counts any, "
@@ -213,12 +235,16 @@ def _report(missing: Sequence[str], built: Built | None, lists: Mapping[str, Lis
         )
     elif failed:
         sys.stderr.write("the lists are not written before every mask is there\n")
+    if problems:
+        sys.stderr.write(f"problems: {len(problems)}; masks and lists are of what is good\n")
     content = {
         "written": built.written if built else 0,
         "kept": built.kept if built else 0,
         "failed": len(failed),
-        "missing": list(missing),
+        "missing": list(plan.missing),
+        "problems": problems,
+        "notes": list(plan.notes),
         "lists": {name: asdict(one) for name, one in lists.items()},
     }
     sys.stdout.write(json.dumps(content) + "\n")
-    return 1 if built is None or failed else 0
+    return 1 if built is None or failed or problems else 0

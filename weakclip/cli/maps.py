@@ -14,7 +14,7 @@ from weakclip.cli.masks import SHOWN, add_input_flags
 from weakclip.clip.load import load_clip
 from weakclip.data.formats.write_maps import write_irn_maps, write_maps
 from weakclip.data.read.folder import list_folder
-from weakclip.masking.folder import stems
+from weakclip.data.read.names import output_stems
 from weakclip.masking.plan import plan_for
 from weakclip.printable import one_line
 from weakclip.stages.images import WorkingImages
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"weakclip maps: {error}\n")
         return 2
     write, suffix = WRITERS[args.format]
-    paths = [args.out / f"{stem}{suffix}" for stem in stems(files.names)]
+    paths = [args.out / f"{stem}{suffix}" for stem in output_stems(files.names)]
     data = WorkingImages(files, max_side=max_side, patch=clip.patch_size)
     todo = [index for index in data.tagged if not paths[index].is_file()]
     written = 0

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.data.read.tagged import TaggedFiles
     from weakclip.masking.job import Report
     from weakclip.masking.make import MaskRun
     from weakclip.training.execution import Execution, Precision
@@ -143,6 +144,8 @@ def _make(
 ) -> MaskRun:
     """What the flags ask for."""
     files = list_folder(args.images, args.tags)
+    if processes.first:
+        _say(files)
     clip = load_clip(args.clip, weights=args.weights, device=device_of(args.device))
     if clip.name.endswith("micro-clip") and processes.first:
         sys.stderr.write(f"{MICRO_WARNING}\n")
@@ -152,6 +155,15 @@ def _make(
         files, clip, args.out, plan, resume=args.resume, batch_size=args.batch, report=report,
         processes=processes, execution=_execution(plan, clip, args.precision),
     )  # fmt: skip
+
+
+def _say(files: TaggedFiles) -> None:
+    """How the tags were understood, and which pictures are not read."""
+    aside = [f"{bad.name}: {bad.reason}" for bad in files.left_out]
+    for line in (*files.reading, *aside[:SHOWN]):
+        sys.stderr.write(one_line(line) + "\n")
+    if aside:
+        sys.stderr.write(f"{len(aside)} pictures are not listed as images and get no mask\n")
 
 
 def _silent(phase: str, done: int, total: int) -> None:
@@ -211,6 +223,11 @@ def _show(done: MaskRun, out: Path) -> None:
     if len(done.failed) > SHOWN:
         more = len(done.failed) - SHOWN
         sys.stderr.write(f"... and {more} more failures in {out / 'run.json'}\n")
+    for name in done.repaired[:SHOWN]:
+        sys.stderr.write(one_line(f"{name}: could not be read and was made again") + "\n")
+    if len(done.repaired) > SHOWN:
+        more = len(done.repaired) - SHOWN
+        sys.stderr.write(f"... and {more} more files made again, in {out / 'run.json'}\n")
     if done.skipped:
         sys.stderr.write(f"{done.skipped} images without tags were skipped (--untagged)\n")
     counts = {

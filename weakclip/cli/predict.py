@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from weakclip.cli.console import phases
 from weakclip.cli.device import device_of
 from weakclip.data.read.images import image_names, read_rgb
-from weakclip.masking.folder import stems, write_labels, write_preview
+from weakclip.data.read.names import output_stems
+from weakclip.masking.folder import write_labels, write_preview
 from weakclip.masking.predict import load
 from weakclip.masking.submission import VOC_IMAGES, write_submission
 from weakclip.printable import one_line
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     failed = 0
     with phases() as report:
-        for done, (name, stem) in enumerate(zip(names, stems(names), strict=True), start=1):
+        for done, (name, stem) in enumerate(zip(names, output_stems(names), strict=True), start=1):
             mask = args.out / "masks" / f"{stem}.png"
             if not mask.is_file():
                 try:

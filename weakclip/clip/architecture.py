@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP, CustomTextCLIP
 
 from weakclip.clip.tensors import check_names
+from weakclip.clip.weights import check_sizes, check_weights
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +31,11 @@ Channels = tuple[float, float, float]
 
 _NOT_WEIGHTS = ("attn_mask", "input_resolution", "context_length", "vocab_size")
 """Last parts of names that published files carry beside the weights."""
+_UNBUILDABLE = (
+    TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError, LookupError,
+    AttributeError,
+)  # fmt: skip
+"""What open_clip raises on sizes that do not go together."""
 _FOREIGN_PARTS = ("timm_model_name", "hf_model_name", "hf_tokenizer_name")
 
 
@@ -79,17 +87,55 @@ def from_open_clip(path: Path) -> Architecture:
         ValueError: If it is not readable or describes no model.
     """
     content = read_json(path)
-    preprocess = content.get("preprocess_cfg", {})
-    model = content.get("model_cfg", content)
+    preprocess = mapping_in(content, "preprocess_cfg", path)
+    model = mapping_in(content, "model_cfg", path) if "model_cfg" in content else content
     if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model):
         raise ValueError(
             f"{path}: expected open_clip's embed_dim, vision_cfg and text_cfg, got {sorted(model)}"
         )
+    parts = {name: mapping_in(model, name, path) for name in ("vision_cfg", "text_cfg")}
     return Architecture(
-        model=model,
-        mean=tuple(preprocess.get("mean", OPENAI_DATASET_MEAN)),
-        std=tuple(preprocess.get("std", OPENAI_DATASET_STD)),
+        model={**model, **parts},
+        mean=channels(preprocess.get("mean", OPENAI_DATASET_MEAN), f"{path}: mean"),
+        std=channels(preprocess.get("std", OPENAI_DATASET_STD), f"{path}: std", zero=False),
     )
+
+
+def channels(values: object, what: str, *, zero: bool = True) -> Channels:
+    """Mean or deviation of the three RGB channels, in 0-1 units.
+
+    Args:
+        values: What a description says.
+        what: What to call it in errors.
+        zero: Whether 0 is possible; it is not what images are divided by.
+
+    Raises:
+        ValueError: If they are not three numbers of that range.
+    """
+    numbers = values if isinstance(values, (list, tuple)) else ()
+    if len(numbers) == 3 and all(
+        isinstance(one, (int, float)) and math.isfinite(one) and 0 <= one <= 1 and (zero or one)
+        for one in numbers
+    ):
+        red, green, blue = map(float, numbers)
+        return red, green, blue
+    least = "from 0" if zero else "above 0"
+    raise ValueError(
+        f"{what}: expected three numbers {least} to 1, of red, green and blue, got "
+        f"{str(values)[:60]}; images are normalised by them, so correct the description"
+    )
+
+
+def mapping_in(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """The mapping under a name of a description, empty if there is none.
+
+    Raises:
+        ValueError: If something else is there.
+    """
+    value = content.get(name, {})
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: {name}: expected a mapping, got {type(value).__name__}")
+    return value
 
 
 def build_clip(architecture: Architecture, tensors: Mapping[str, Tensor], source: str) -> CLIP:
@@ -108,21 +154,29 @@ def build_clip(architecture: Architecture, tensors: Mapping[str, Tensor], source
             the weights does not fit; all are listed.
     """
     check_supported(architecture, source)
-    found = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
+    weights = {
+        name: tensor
         for name, tensor in tensors.items()
         if name.rpartition(".")[2] not in _NOT_WEIGHTS
     }
-    separate = any(name.startswith("text.") for name in found)
-    with torch.device("meta"):  # no time and no memory for weights that are replaced
-        kind = CustomTextCLIP if separate else CLIP
-        model = kind(**_sized(architecture.model, found, separate=separate))
+    check_sizes(architecture.model, weights, source)
+    separate = any(name.startswith("text.") for name in weights)
+    try:
+        with torch.device("meta"):  # no time and no memory for weights that are replaced
+            kind = CustomTextCLIP if separate else CLIP
+            model = kind(**_sized(architecture.model, weights, separate=separate))
+    except _UNBUILDABLE as error:
+        raise ValueError(
+            f"{source}: no model can be built as its description says "
+            f"({one_line(str(error)) or type(error).__name__}); expected open_clip's sizes"
+        ) from error
     wanted = model.state_dict()
-    found["logit_scale"] = found.get("logit_scale", torch.zeros(())).reshape(
-        wanted["logit_scale"].shape
-    )
-    check_names(found, wanted, source=source)
-    model.load_state_dict(found, assign=True)
+    scale = weights.get("logit_scale", torch.zeros(()))
+    if scale.numel() == 1:
+        weights["logit_scale"] = scale.reshape(wanted["logit_scale"].shape)
+    check_names(weights, wanted, source=source)
+    check_weights(weights, source)
+    model.load_state_dict({name: each.float() for name, each in weights.items()}, assign=True)
     return model.eval()
 
 
@@ -137,7 +191,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"CLIP: no file {path}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not a readable JSON file: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a mapping, got {type(content).__name__}")
@@ -164,11 +218,11 @@ def _sized(
     """`model` with the image side and text length of the weights, without foreign options."""
     vision, text = dict(model["vision_cfg"]), dict(model["text_cfg"])
     image_positions = tensors.get("visual.positional_embedding")
-    if image_positions is not None:
-        side = round((len(image_positions) - 1) ** 0.5)
+    if image_positions is not None and image_positions.ndim == 2:
+        side = round(max(len(image_positions) - 1, 0) ** 0.5)
         vision["image_size"] = side * int(vision.get("patch_size", 16))
     text_positions = tensors.get("text." * separate + "positional_embedding")
-    if text_positions is not None:
+    if text_positions is not None and text_positions.ndim == 2:
         text["context_length"] = len(text_positions)
     rest = {name: value for name, value in model.items() if name != "custom_text"}
     return {**rest, "vision_cfg": vision, "text_cfg": text}

@@ -9,13 +9,17 @@ records, and a pickle that names anything else than modules and tensors is refus
 from __future__ import annotations
 
 import io
+import math
 import pickle
+import struct
 import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from weakclip.clip.tensors import check_bytes, check_packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,14 +70,16 @@ def read_archive(path: Path) -> Archive:
             tensors.
     """
     try:
+        check_packed(path)
         with zipfile.ZipFile(path) as file:
             root = file.namelist()[0].split("/")[0]
-            reader = _Reader(file, root)
+            reader = _Reader(file, root, path)
             module = reader.load()
-        tensors = dict(_walk(module, ""))
+        tensors = dict(_walk(module, "", set()))
     except (
         OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, RuntimeError,
-        RecursionError, pickle.UnpicklingError, zipfile.BadZipFile,
+        RecursionError, ArithmeticError, MemoryError, struct.error, pickle.UnpicklingError,
+        zipfile.BadZipFile,
     ) as error:  # fmt: skip
         raise ValueError(f"{path}: not a readable TorchScript archive: {error}") from error
     return Archive(tensors=tensors, modules=frozenset(reader.modules))
@@ -82,9 +88,9 @@ def read_archive(path: Path) -> Archive:
 class _Reader(pickle.Unpickler):
     """Reads `data.pkl`; the only things it can make are modules, tensors and plain values."""
 
-    def __init__(self, file: zipfile.ZipFile, root: str) -> None:
+    def __init__(self, file: zipfile.ZipFile, root: str, path: Path) -> None:
         super().__init__(io.BytesIO(file.read(f"{root}/data.pkl")))
-        self._file, self._root = file, root
+        self._file, self._root, self._path, self._claimed = file, root, path, 0
         self._storages: dict[str, Tensor] = {}
         self.modules: set[str] = set()
 
@@ -96,7 +102,7 @@ class _Reader(pickle.Unpickler):
         if module == "torch" and name in _TYPES:
             return _TYPES[name]
         known = {
-            ("torch._utils", "_rebuild_tensor_v2"): _view,
+            ("torch._utils", "_rebuild_tensor_v2"): self._view,
             ("collections", "OrderedDict"): dict,
             ("torch.jit._pickle", "restore_type_tag"): _first,
             **{
@@ -122,22 +128,30 @@ class _Reader(pickle.Unpickler):
             self._storages[key] = torch.frombuffer(bytearray(self._file.read(entry)), dtype=dtype)
         return self._storages[key]
 
-
-def _view(
-    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
-) -> Tensor:
-    """A tensor of a storage; `as_strided` refuses to leave it."""
-    return storage.as_strided(size, stride, offset).clone()
+    def _view(
+        self,
+        storage: Tensor,
+        offset: int,
+        size: tuple[int, ...],
+        stride: tuple[int, ...],
+        *_: object,
+    ) -> Tensor:
+        """A tensor of a storage; `as_strided` refuses to leave it."""
+        self._claimed += math.prod(size) * storage.element_size()
+        check_bytes(self._claimed, self._path)  # before they are copied
+        return storage.as_strided(size, stride, offset).clone()
 
 
 def _first(value: object, *_: object) -> object:
     return value
 
 
-def _walk(module: object, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """Tensors of a module and of the modules in it, with dotted names."""
-    state = module.state if isinstance(module, _Module) else {}
-    for name, value in state.items():
+def _walk(module: object, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of a module and of the modules in it, with dotted names; of each module once."""
+    if not isinstance(module, _Module) or id(module) in seen:
+        return
+    seen.add(id(module))
+    for name, value in module.state.items():
         if isinstance(value, Tensor):
             yield f"{prefix}{name}", value
-        yield from _walk(value, f"{prefix}{name}.")
+        yield from _walk(value, f"{prefix}{name}.", seen)

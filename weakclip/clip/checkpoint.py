@@ -17,6 +17,7 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_mod
 
 from weakclip.clip.architecture import (
     Architecture,
+    channels,
     check_supported,
     from_open_clip,
     registered,
@@ -80,8 +81,8 @@ def find_checkpoint(name: str, weights: Path | None = None) -> Checkpoint:
         name=f"{model}/{tag}",
         architecture=Architecture(
             model={**architecture.model, "quick_gelu": config.get("quick_gelu", False)},
-            mean=tuple(config["mean"]),
-            std=tuple(config["std"]),
+            mean=channels(config["mean"], f"{name}: mean"),
+            std=channels(config["std"], f"{name}: std", zero=False),
         ),
         weights=_cached(name, config) if weights is None else _file(weights),
         tag=tag,

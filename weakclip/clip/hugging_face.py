@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weakclip.clip.architecture import Architecture, read_json
+from weakclip.clip.architecture import Architecture, channels, mapping_in, read_json
+from weakclip.clip.tensors import renamed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,33 +63,51 @@ def from_hugging_face(path: Path) -> Architecture:
     content = read_json(path)
     if content.get("model_type") != "clip":
         raise ValueError(f"{path}: expected model_type 'clip', got {content.get('model_type')!r}")
-    vision = _VISION | content.get("vision_config", {})
-    text = _TEXT | content.get("text_config", {})
-    activations = {vision["hidden_act"], text["hidden_act"]}
+    vision = _VISION | mapping_in(content, "vision_config", path)
+    text = _TEXT | mapping_in(content, "text_config", path)
+    activations = {str(part["hidden_act"]) for part in (vision, text)}
     if len(activations) > 1 or not activations <= {"quick_gelu", "gelu"}:
         raise ValueError(f"{path}: expected hidden_act 'quick_gelu' or 'gelu', got {activations}")
+    for part, defaults in ((vision, _VISION), (text, _TEXT)):
+        for name in defaults.keys() - {"hidden_act"}:
+            size = part[name]
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(
+                    f"{path}: {name}: expected a whole number of 1 or more, got "
+                    f"{str(size)[:40]}; the description is damaged"
+                )
     images = path.with_name("preprocessor_config.json")
     normalisation = read_json(images) if images.is_file() else {}
-    channels = {
-        ours: tuple(normalisation[theirs])
+    normal = {
+        ours: channels(normalisation[theirs], f"{images}: {theirs}", zero=ours == "mean")
         for ours, theirs in (("mean", "image_mean"), ("std", "image_std"))
         if theirs in normalisation
     }
-    return Architecture(model=_model_config(content, vision, text), **channels)
+    return Architecture(model=_model_config(content, vision, text), **normal)
 
 
 def open_clip_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a `CLIPModel` by open_clip's names; what has no counterpart keeps its name."""
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if not name.endswith("position_ids"):
-            ours = _our_name(name)
-            renamed[ours] = tensor.T if ours in _TRANSPOSED else tensor
-    for query in [name for name in renamed if ".attn.in_proj_" in name and name.endswith(".q")]:
+    """Weights of a `CLIPModel` by open_clip's names; what has no counterpart keeps its name.
+
+    Raises:
+        ValueError: If query, key and value of a block do not fit together, or two names are one.
+    """
+    kept = ((name, each) for name, each in tensors.items() if not name.endswith("position_ids"))
+    found = renamed(kept, _our_name, source="checkpoint of transformers")
+    for name in _TRANSPOSED:
+        if name in found and found[name].ndim == 2:
+            found[name] = found[name].T
+    for query in [name for name in found if ".attn.in_proj_" in name and name.endswith(".q")]:
         stem = query.removesuffix(".q")
-        parts = [renamed.pop(f"{stem}.{letter}", None) for letter in "qkv"]
-        renamed[stem] = torch.cat([part for part in parts if part is not None])
-    return renamed
+        parts = [found.pop(f"{stem}.{letter}", None) for letter in "qkv"]
+        try:
+            found[stem] = torch.cat([part for part in parts if part is not None])
+        except RuntimeError as error:
+            shapes = [tuple(part.shape) for part in parts if part is not None]
+            raise ValueError(
+                f"{stem}: expected query, key and value of equal sizes, got {shapes}"
+            ) from error
+    return found
 
 
 def _our_name(name: str) -> str:

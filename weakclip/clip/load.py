@@ -17,6 +17,7 @@ from weakclip.clip.hugging_face import open_clip_names
 from weakclip.clip.micro import ASSETS, MEAN, STD, MicroConfig, build_micro, load_micro
 from weakclip.clip.tensors import read_tensors
 from weakclip.clip.tokens import BytePairTokenizer
+from weakclip.clip.weights import check_outputs, check_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,9 +56,11 @@ def load_clip(
 
     Raises:
         FileNotFoundError: If the weights are missing; the message says which file to fetch.
-        ValueError: If the name is unknown, or the weights are damaged or do not fit.
+        ValueError: If the name is unknown, or the weights are damaged or do not fit. They are
+            looked at, and so is what the towers make of two small images and two texts.
     """
     bundle = _embedded(name, weights or ASSETS) if name in CLIP_NAMES else _other(name, weights)
+    check_outputs(bundle, f"CLIP {bundle.name}")
     bundle.image.to(device)
     bundle.text.to(device)
     return bundle
@@ -79,6 +82,7 @@ def list_clips() -> tuple[str, ...]:
 
 def _embedded(name: str, folder: Path) -> CLIPBundle:
     model, tokenizer, digest = load_micro(folder)
+    check_weights(dict(model.named_parameters()), str(folder))
     if name == "random-micro":
         model, digest = _random_micro(tokenizer)
     return CLIPBundle.from_open_clip(

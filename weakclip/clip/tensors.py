@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import re
 import struct
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,11 +36,47 @@ _ARRAYS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 full of them, and making one runs no code of the file."""
 
 
-_DAMAGE = (
+DAMAGE = (
     OSError, ValueError, EOFError, TypeError, LookupError, AttributeError, RuntimeError,
-    AssertionError, struct.error, pickle.UnpicklingError,
+    AssertionError, ArithmeticError, MemoryError, RecursionError, struct.error,
+    pickle.UnpicklingError, zipfile.BadZipFile,
 )  # fmt: skip
 """What reading can raise on a file that is not what it claims to be."""
+
+
+_ROOM = 1 << 26
+"""Bytes that the program and the logs in a file may take beyond its size once they are unpacked;
+numbers are stored as they are."""
+_NAMES_A_NUMBER = 4
+"""How many tensors may share one number of a file, as tied weights do."""
+
+
+def check_packed(path: Path) -> None:
+    """Raise if a ZIP file, which PyTorch's files are, unpacks to much more than its size.
+
+    Raises:
+        ValueError: If it does; nothing was unpacked.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as file:
+        unpacked = sum(entry.file_size for entry in file.infolist())
+    most = path.stat().st_size + _ROOM
+    if unpacked > most:
+        raise ValueError(
+            f"expected at most {most} bytes of numbers and program, it would unpack to {unpacked}"
+        )
+
+
+def check_bytes(found: int, path: Path) -> None:
+    """Raise if tensors claim more bytes than a file holds, as one number seen from many places.
+
+    Raises:
+        ValueError: If they do.
+    """
+    most = _NAMES_A_NUMBER * (path.stat().st_size + _ROOM)
+    if found > most:
+        raise ValueError(f"expected tensors of at most {most} bytes, they claim {found}")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -61,10 +98,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             tensors: dict[str, Tensor] = load_file(path)
-        except SafetensorError as error:
+        except (SafetensorError, OSError, RuntimeError, ValueError) as error:
             raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
         return tensors
-    return unwrap(_read_pickle(path), source=str(path))
+    content = _read_pickle(path)
+    inner = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if isinstance(inner, dict):
+        _check_claims(inner.values(), path)
+    return unwrap(content, source=str(path))
 
 
 def unwrap(content: object, *, source: str = "checkpoint") -> dict[str, Tensor]:
@@ -75,7 +116,8 @@ def unwrap(content: object, *, source: str = "checkpoint") -> dict[str, Tensor]:
         source: What to call it in errors.
 
     Raises:
-        ValueError: If it is no mapping, or a value is neither an array nor a tensor.
+        ValueError: If it is no mapping, a value is neither an array nor a tensor, or two names
+            differ in `module.` only.
 
     Example:
         >>> list(unwrap({"state_dict": {"module.weight": torch.zeros(2)}, "epoch": 3}))
@@ -84,10 +126,37 @@ def unwrap(content: object, *, source: str = "checkpoint") -> dict[str, Tensor]:
     inner = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(inner, dict):
         raise ValueError(f"{source}: expected named tensors, got {type(inner).__name__}")
-    return {
-        str(name).removeprefix("module."): _tensor(name, value, source)
-        for name, value in inner.items()
-    }
+    return renamed(
+        ((str(name), _tensor(name, value, source)) for name, value in inner.items()),
+        lambda name: name.removeprefix("module."),
+        source=source,
+    )
+
+
+def renamed(
+    tensors: Iterable[tuple[str, Tensor]], rename: Callable[[str], str], *, source: str
+) -> dict[str, Tensor]:
+    """Tensors by other names.
+
+    Args:
+        tensors: Names and tensors of a file.
+        rename: Name of the file to ours.
+        source: What to call the file in errors.
+
+    Raises:
+        ValueError: If two names become one, as `x` and `module.x` do: either may be the one meant.
+    """
+    found: dict[str, Tensor] = {}
+    theirs: dict[str, str] = {}
+    for name, tensor in tensors:
+        ours = rename(name)
+        if ours in found:
+            raise ValueError(
+                f"{source}: has {theirs[ours]!r} and {name!r}, which are the same weights; "
+                "keep the one that is meant"
+            )
+        found[ours], theirs[ours] = tensor, name
+    return found
 
 
 def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, source: str) -> None:
@@ -113,9 +182,10 @@ def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, so
 
 def _read_pickle(path: Path) -> object:
     try:
+        check_packed(path)
         with torch.serialization.safe_globals(_ARRAYS):
             content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         if foreign := re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error)):
             raise ValueError(
                 f"{path}: holds objects of {foreign[1]}, and making them could run code, so the "
@@ -130,6 +200,15 @@ def _read_pickle(path: Path) -> object:
             f"{path}: not a readable PyTorch file ({reason}); copy it again"
         ) from error
     return content
+
+
+def _check_claims(values: Iterable[object], path: Path) -> None:
+    arrays = [value for value in values if isinstance(value, (Tensor, np.ndarray))]
+    try:
+        check_bytes(sum(array.numel() * array.element_size() if isinstance(array, Tensor)
+                        else array.nbytes for array in arrays), path)  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{path}: not a readable PyTorch file ({error}); copy it again") from error
 
 
 def _tensor(name: object, value: object, source: str) -> Tensor:

@@ -15,10 +15,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from weakclip.crf.lattices import Lattices, build_lattices, check_images
 from weakclip.crf.mean_field import mean_field
+from weakclip.crf.spread import one_thread_if_forked
 from weakclip.crf.terms import (
     CLIP_ES,
     DEEPLAB,
@@ -37,7 +39,6 @@ from weakclip.ops.shapes import dims
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from torch import Tensor
 
 __all__ = [
@@ -172,6 +173,7 @@ def dense_crf(
         >>> dense_crf(images, torch.full((1, 2, 4, 5), 0.5), WEAKCLIP_VOC)[0, :, 0, 0]
         tensor([0.5000, 0.5000])
     """
+    one_thread_if_forked()
     count, height, width = check_images(images)
     batch, labels, rows, columns = dims(probs, "B L H W", name="probs")
     if (count, height, width) != (batch, rows, columns):
@@ -258,14 +260,15 @@ def dense_crf_inference(
     """Marginals of one image, for numpy users: stands in for the `crf_inference` of research code.
 
     Args:
-        image: (H, W, 3), uint8.
-        probs: (L, H, W), floats of 0 or more.
+        image: (H, W, 3), uint8, in any memory order: `image[:, :, ::-1]` as well.
+        probs: (L, H, W), floats of 0 or more, in any memory order.
         config: Terms and iterations.
         present: Labels the image has; the others come back as 0. All when absent.
         clip: Smallest probability of the unary.
 
     Returns:
-        (L, H, W), float32 (float64 for float64 `probs`), summing to 1 over L.
+        (L, H, W), float32 (float64 for float64 `probs`), summing to 1 over L. In a process that
+        was forked it is computed on one thread, and torch keeps to one from then on.
 
     Raises:
         TypeError: If the image is not uint8.
@@ -277,6 +280,7 @@ def dense_crf_inference(
         >>> dense_crf_inference(image, np.full((2, 4, 5), 0.5, dtype=np.float32)).shape
         (2, 4, 5)
     """
+    one_thread_if_forked()
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"image: expected shape (H, W, 3), got {image.shape}")
     if probs.ndim != 3:
@@ -285,5 +289,8 @@ def dense_crf_inference(
     if present is not None:
         mask = torch.zeros(1, probs.shape[0], dtype=torch.bool)
         mask[0, list(present)] = True
-    batch = torch.tensor(image).permute(2, 0, 1)[None]
-    return dense_crf(batch, torch.tensor(probs)[None], config, present=mask, clip=clip)[0].numpy()
+    pixels, scores = (torch.from_numpy(np.array(each, order="C")) for each in (image, probs))
+    marginals = dense_crf(
+        pixels.permute(2, 0, 1)[None], scores[None], config, present=mask, clip=clip
+    )
+    return marginals[0].numpy()

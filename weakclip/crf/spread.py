@@ -66,5 +66,25 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="weakclip-loops")
 
 
-if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+_forked = False
+
+
+def one_thread_if_forked() -> None:
+    """In a process that was forked, let torch work on one thread from here on.
+
+    Its threads are OpenMP's, and a forked child waits for ever for those that its parent had. Code
+    that works on an image a process, as a pool around pydensecrf does, has no use for more.
+    """
+    if _forked and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
+def _after_fork() -> None:
+    """Forget the threads of the parent; a child has none of them."""
+    global _forked
+    _forked = True
+    _pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

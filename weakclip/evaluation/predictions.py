@@ -11,7 +11,7 @@ import numpy as np
 from weakclip.data.build.coco_masks import class_mask
 from weakclip.data.formats.ids import NamedFiles, image_key
 from weakclip.data.formats.masks import read_mask
-from weakclip.data.read.coco import read_instances
+from weakclip.data.read.coco_json import read_instances
 from weakclip.evaluation.rules import MapRule, describe_rule, labels_from
 from weakclip.suggestion import suggestion
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from weakclip.data.formats.from_files import FromFiles
     from weakclip.data.formats.image_maps import ImageMaps
-    from weakclip.data.read.coco import CocoImage, Instances
+    from weakclip.data.read.instances import CocoImage, Instances
 
 
 class Predictions(Protocol):
@@ -144,6 +144,12 @@ def _coco(
 ) -> tuple[Instances, Mapping[str, CocoImage], Mapping[int, int]]:
     """A JSON, its images by `image_key`, and the label of each category by its name."""
     instances = read_instances(path)
+    if instances.problems:
+        first = instances.problems[0]
+        raise ValueError(
+            f"{path}: {len(instances.problems)} of its entries cannot be used, first {first.name}: "
+            f"{first.reason}"
+        )
     unknown = sorted(set(instances.categories.values()) - set(classes))
     if unknown:
         raise ValueError(

@@ -12,21 +12,28 @@ OUT/work/              maps, seeds and states of training, so that a stopped run
 from __future__ import annotations
 
 import json
-from collections import Counter
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from weakclip.data.atomic import replacing, write_text
-from weakclip.data.formats.masks import VOC_PALETTE, read_mask, void_border, write_mask
+from weakclip.data.formats.masks import (
+    VOC_PALETTE,
+    exists,
+    is_whole,
+    read_mask,
+    void_border,
+    write_mask,
+)
 from weakclip.data.formats.rle import write_coco_rle
+from weakclip.data.read.names import output_stems
 from weakclip.labels import BACKGROUND
 from weakclip.masking.predict import WEIGHTS, write_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -57,7 +64,7 @@ class ResultFolder:
                 "of the next run; choose a folder beside it"
             )
         self.root = root
-        self.stems = stems(files.names)
+        self._stems = output_stems(files.names)
 
     @property
     def network(self) -> Path:
@@ -69,21 +76,21 @@ class ResultFolder:
         """Folder of what a stopped run goes on from."""
         return self.root / "work"
 
+    def training_states(self) -> tuple[Path, ...]:
+        """States of interrupted trainings that are there."""
+        return tuple(sorted(self.root.glob("training-*.state")))
+
     def mask(self, index: int) -> Path:
         """The mask of an image."""
-        return self.root / "masks" / f"{self.stems[index]}.png"
+        return self.root / "masks" / f"{self._stems[index]}.png"
 
     def lacks_mask(self, index: int) -> bool:
         """Whether an image has no readable mask."""
-        try:
-            read_mask(self.mask(index))
-        except (ValueError, OSError):
-            return True
-        return False
+        return not is_whole(self.mask(index))
 
     def preview(self, index: int) -> Path:
         """The picture for people."""
-        return self.root / "preview" / f"{self.stems[index]}.jpg"
+        return self.root / "preview" / f"{self._stems[index]}.jpg"
 
     def write(self, index: int, labels: NDArray[np.uint8], image: NDArray[np.uint8]) -> None:
         """Write preview and mask; the mask comes last, so an image that has one is done.
@@ -126,7 +133,7 @@ class ResultFolder:
 
         def masks() -> Iterator[tuple[str, NDArray[np.uint8]]]:
             for index, name in enumerate(files.names):
-                if self.mask(index).is_file():
+                if exists(self.mask(index)):
                     yield name, read_mask(self.mask(index))
 
         names = ("background", *files.classes)
@@ -144,9 +151,14 @@ class ResultFolder:
         if not path.is_file():
             return None
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{path}: damaged ({error}); choose another folder") from error
+        if not isinstance(content, dict):
+            raise ValueError(
+                f"{path}: damaged (expected a JSON object, got {type(content).__name__}); choose "
+                "another folder"
+            )
         return content
 
     def write_run(self, content: dict[str, Any]) -> None:
@@ -186,18 +198,3 @@ def write_preview(path: Path, labels: NDArray[np.uint8], image: NDArray[np.uint8
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         Image.fromarray(shown).save(temporary, format="JPEG", quality=90)
-
-
-def stems(names: Sequence[str]) -> tuple[str, ...]:
-    """Paths of results: those of images without suffix, with it where it alone tells two apart.
-
-    Example:
-        >>> stems(("a/x.jpg", "b/x.jpg", "b/X.png"))
-        ('a/x', 'b/x.jpg', 'b/X.png')
-    """
-    bare = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
-    count = Counter(stem.casefold() for stem in bare)
-    stems = tuple(
-        name if count[stem.casefold()] > 1 else stem for name, stem in zip(names, bare, strict=True)
-    )
-    return stems if len(set(stems)) == len(stems) else tuple(names)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from weakclip.data.formats.from_files import FromFiles
+from weakclip.data.formats.masks import exists, is_whole
 from weakclip.data.read.tagged import BadImage
+from weakclip.network.checkpoints import DamagedError
 from weakclip.printable import one_line
 from weakclip.stages.images import WorkingImages
 from weakclip.stages.maps import ensure_maps
@@ -21,6 +24,8 @@ from weakclip.training.memory import BatchSize
 from weakclip.training.parallel import ALONE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
@@ -83,6 +88,8 @@ class MaskJob:
         plan.method.refinement.build(self._setting)
         self._images = WorkingImages(files, max_side=plan.max_side, patch=clip.patch_size)
         self._made = folder.read_keys()
+        self.repaired: list[str] = []
+        """Files of an earlier run that could not be read and were made again."""
         self._other: dict[str, BadImage] = {bad.name: bad for bad in files.problems}
         self._failed_elsewhere: dict[str, BadImage] = {}
         self.done = 0
@@ -106,34 +113,63 @@ class MaskJob:
             return list(range(len(self._files)))
         return self._images.tagged
 
-    @property
+    @cached_property
     def missing(self) -> list[int]:
-        """Those of them that have none yet."""
+        """Those of them that have none yet, or one that cannot be read, as it was at first."""
         return [index for index in self.wanted if self._lacks(index)]
 
     def run(self) -> None:
         """Make every mask that is missing, together with the other processes.
 
-        Afterwards `done` and `failed` are those of all processes.
+        Afterwards `done`, `failed` and `repaired` are those of all processes.
 
         Raises:
             OSError: If results cannot be written at all, e.g. on a full disk.
         """
-        mine = [index for index in self._processes.share(self.wanted) if self._lacks(index)]
+        mine = sorted({*self._processes.share(self.wanted)} & {*self.missing})
+        for index in mine:
+            mask = self._folder.mask(index)
+            if not is_whole(mask):
+                self._remove_damaged(mask)
         if not any(self._processes.gather(bool(mine))):
             return
         fitted = self._fitted(mine)
         if fitted is not None:
             self._write_masks(fitted, mine)
-        outcomes = self._processes.gather((self.done, self.failed))
-        self.done = sum(done for done, _ in outcomes)
-        for _, failed in outcomes:
+        outcomes = self._processes.gather((self.done, self.failed, self.repaired))
+        self.done = sum(done for done, _, _ in outcomes)
+        self.repaired = [name for _, _, repaired in outcomes for name in repaired]
+        for _, failed, _ in outcomes:
             self._failed_elsewhere |= failed
         if self._processes.first:
             self._folder.write_keys(dict(zip(self._files.names, self._images.keys, strict=True)))
         for bad in self.failed.values():
             if bad.name not in self._other:
                 logger.warning("%s", one_line(f"{bad.name}: {bad.reason}"))
+
+    def _remove_damaged(self, path: Path) -> None:
+        """Remove a file that an earlier run left and that cannot be read; it is made again."""
+        if exists(path) and path.is_file():
+            path.unlink()
+            name = path.relative_to(self._folder.root).as_posix()
+            logger.warning("%s: cannot be read and is made again", one_line(name))
+            self.repaired.append(name)
+
+    def _kept_network(self) -> TrainedWeakCLIP | None:
+        """The network of an earlier run, if there is one that can be read."""
+        refinement, network = self._plan.method.refinement, self._folder.network
+        if not isinstance(refinement, SeededTraining) or not network.is_file():
+            return None
+        trained, readable = refinement.build(self._setting), True
+        try:
+            trained.load(network)
+        except DamagedError:
+            readable = False
+        self._processes.wait()  # all have seen the file as it was
+        if not readable and self._processes.first:
+            self._remove_damaged(network)
+        self._processes.wait()
+        return trained if readable else None
 
     def _lacks(self, index: int) -> bool:
         """Whether an image has no readable mask, or one of another file or of other tags."""
@@ -142,17 +178,15 @@ class MaskJob:
 
     def _fitted(self, mine: list[int]) -> Fitted | None:
         """The method, ready; None if there is nothing to train on."""
-        method, network = self._plan.method, self._folder.network
-        if isinstance(method.refinement, SeededTraining) and network.is_file():
-            refinement = method.refinement.build(self._setting)
-            refinement.load(network)
+        method, kept = self._plan.method, self._kept_network()
+        if kept is not None:
             self.training = self._folder.read_training()
             maps = ensure_maps(
                 method.maps, self._setting, self._images, seed=self._plan.seed,
                 report=lambda done, total: self._report("maps", done, total),
                 indices=self.missing,
             )  # fmt: skip
-            return Fitted(maps, refinement)
+            return Fitted(maps, kept)
         try:
             fitted = fit_method(
                 method, self._setting, self._images, seed=self._plan.seed,

@@ -39,7 +39,7 @@ import torch
 from weakclip.clip.load import load_clip
 from weakclip.data.read.folder import list_folder
 from weakclip.description import describe
-from weakclip.labels import IGNORE
+from weakclip.labels import MOST_CLASSES
 from weakclip.masking.folder import ResultFolder
 from weakclip.masking.job import MaskJob
 from weakclip.masking.plan import MaskPlan, plan_for
@@ -73,6 +73,8 @@ class MaskRun:
     """Images without tags, which get no mask."""
     failed: tuple[BadImage, ...]
     """Images, and lines of the tags, that could not be used."""
+    repaired: tuple[str, ...] = ()
+    """Files of an earlier run that could not be read and were made again, below `out`."""
 
 
 def make_masks(
@@ -97,7 +99,7 @@ def make_masks(
             `plan_for(clip, method)` gives a value to change.
         resume: Go on with what is in `out`, which must have been made with the same classes, CLIP
             and plan. Images that are new, or have other tags or another file, get a new mask; a
-            network that was trained is not trained again.
+            network that was trained is not trained again. What cannot be read is made again.
         batch_size: Images worked on together; less if memory runs out. Moves nothing
             but roundings.
         report: Called with (phase, done, in all).
@@ -139,6 +141,7 @@ def make_masks(
             kept=kept,
             skipped=len(files) - len(job.wanted),
             failed=tuple(job.failed.values()),
+            repaired=tuple(job.repaired),
         )
         if status == "done":
             content["regions"] = regions
@@ -153,10 +156,10 @@ def _check_classes(files: TaggedFiles) -> None:
             f"{files.root}: no image has a tag; name them in labels.csv (file,labels), or put the "
             "images of a class into a folder of its name"
         )
-    if len(files.classes) >= IGNORE:
+    if len(files.classes) > MOST_CLASSES:
         raise ValueError(
-            f"classes: expected 1 to {IGNORE - 1} tags, got {len(files.classes)}; labels of a PNG "
-            f"end at {IGNORE - 1}"
+            f"classes: expected 1 to {MOST_CLASSES} tags, got {len(files.classes)}; labels of a "
+            f"PNG end at {MOST_CLASSES}"
         )
 
 
@@ -250,6 +253,7 @@ def _outcome(run: MaskRun, job: MaskJob, start: float) -> dict[str, Any]:
         "seconds": round(time.monotonic() - start, 1),
         "masks": {"done": run.done, "kept": run.kept, "skipped": run.skipped},
         "failed": [{"name": bad.name, "reason": bad.reason} for bad in run.failed],
+        "repaired": list(run.repaired),
         "batch_size": job.batch_size,
         "training": job.training,
     }

@@ -6,25 +6,26 @@ are strict: a name that is missing, left over or of another shape is told.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from weakclip import config as kinds
 from weakclip.clip.tensors import check_names
 from weakclip.config import WeakCLIPConfig
 from weakclip.crf import dense as crf
+from weakclip.data.atomic import replacing
 from weakclip.description import IMPLIED, describe, description_id
 from weakclip.network.released import load_released as load_released  # the same door for both kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -38,6 +39,10 @@ _KINDS = {
     for name, kind in vars(module).items()
     if isinstance(kind, type) and is_dataclass(kind)
 }
+
+
+class DamagedError(ValueError):
+    """A file of weights that is not whole, as opposed to one of another model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +77,11 @@ def save_components(path: Path, model: WeakCLIP, card: ModelCard) -> None:
         "class_names": json.dumps(card.class_names),
         "clip_name": card.clip_name,
         "clip_sha256": card.clip_sha256,
+        "tensors_sha256": _sha256(tensors),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def read_card(path: Path) -> ModelCard:
@@ -88,29 +89,24 @@ def read_card(path: Path) -> ModelCard:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or of another kind.
+        DamagedError: If it is not whole.
+        ValueError: If it is of another kind.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"model weights: no file {path}; train a model first")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(
-            f"model weights {path}: not a readable safetensors file: {error}"
-        ) from error
+    metadata = _read_metadata(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"model weights {path}: expected format {FORMAT!r}, got {metadata.get('format')!r}"
         )
-    config = from_description(json.loads(metadata["config"]))
-    if not isinstance(config, WeakCLIPConfig):
+    try:
+        described, names = json.loads(metadata["config"]), json.loads(metadata["class_names"])
+        clip_name, clip_sha256 = metadata["clip_name"], metadata["clip_sha256"]
+    except (KeyError, json.JSONDecodeError, RecursionError) as error:
+        raise DamagedError(f"model weights {path}: damaged description ({error})") from error
+    config = from_description(described)
+    if not isinstance(config, WeakCLIPConfig) or not isinstance(names, list):
         raise ValueError(f"model weights {path}: its config is no WeakCLIPConfig")
     return ModelCard(
-        config=config,
-        class_names=tuple(json.loads(metadata["class_names"])),
-        clip_name=metadata["clip_name"],
-        clip_sha256=metadata["clip_sha256"],
+        config=config, class_names=tuple(names), clip_name=clip_name, clip_sha256=clip_sha256
     )
 
 
@@ -119,7 +115,8 @@ def load_components(path: Path, model: WeakCLIP, card: ModelCard) -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, or was saved for another config, class list or CLIP.
+        DamagedError: If the file is not whole, or its weights are not those that were saved.
+        ValueError: If it was saved for another config, class list or CLIP.
     """
     saved = read_card(path)
     for field in fields(ModelCard):
@@ -130,6 +127,11 @@ def load_components(path: Path, model: WeakCLIP, card: ModelCard) -> None:
                 f"got {found}; build the model from `read_card`"
             )
     tensors = load_file(path)
+    wanted = _read_metadata(path).get("tensors_sha256")  # none in files of earlier versions
+    if wanted is not None and _sha256(tensors) != wanted:
+        raise DamagedError(
+            f"model weights {path}: not those that were saved; train the model again"
+        )
     check_names(tensors, _component_state(model), source=str(path))
     model.load_state_dict(tensors, strict=False)
 
@@ -166,6 +168,28 @@ def from_description(value: object) -> Any:  # noqa: ANN401 (any kind of config)
 def config_id(config: WeakCLIPConfig) -> str:
     """Id of a configuration: `description_id` of its `describe`."""
     return description_id(describe(config))
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"model weights: no file {path}; train a model first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedError(
+            f"model weights {path}: not a readable safetensors file: {error}"
+        ) from error
+
+
+def _sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Of names and values, whatever the order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + b"\0")
+        flat = tensor.detach().cpu().reshape(-1).view(torch.uint8)
+        digest.update(flat.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _component_state(model: WeakCLIP) -> dict[str, Tensor]:

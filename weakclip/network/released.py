@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from weakclip.clip.tensors import check_names
+from weakclip.clip.tensors import check_names, renamed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,9 @@ def load_released(model: WeakCLIP, state: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: If a name is unknown or missing, or a shape differs; all are listed.
     """
-    found = {our_name(name) or name: tensor for name, tensor in state.items()}
+    found = renamed(
+        state.items(), lambda name: our_name(name) or name, source="released checkpoint"
+    )
     wanted = model.state_dict()
     for name in _POSITIONS:
         if name in found and found[name].shape[1:] == wanted[name].shape[1:]:

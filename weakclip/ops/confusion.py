@@ -38,6 +38,7 @@ def class_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor
 
     Raises:
         ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
+        TypeError: If the labels are no integers.
 
     Example:
         >>> gt = torch.tensor([[[0, 1], [1, 255]]])
@@ -68,6 +69,7 @@ def confusion_matrix(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Te
 
     Raises:
         ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
+        TypeError: If the labels are no integers.
 
     Example:
         >>> gt = torch.tensor([[[0, 1], [1, 255]]])
@@ -123,6 +125,7 @@ def boundary_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int, *, wid
 
     Raises:
         ValueError: If the shapes differ, a label is not known, or `width` is below 1.
+        TypeError: If the labels are no integers.
     """
     pred_mask, gt_mask = _check_masks(pred_mask, gt_mask, num_classes)
     if width < 1:
@@ -195,6 +198,11 @@ def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[
 def _check_labels(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """Both masks as uint8, which makes what follows several times faster."""
     for name, labels in (("pred_mask", pred_mask), ("gt_mask", gt_mask)):
+        if labels.is_floating_point() or labels.is_complex():
+            raise TypeError(
+                f"{name}: expected integer labels, got {labels.dtype}; take the argmax of "
+                "scores first, so that no fraction or NaN is counted as a class"
+            )
         wrong = (labels < 0) | ((labels >= num_classes) & (labels != IGNORE))
         if wrong.any():
             raise ValueError(

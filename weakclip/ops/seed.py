@@ -29,9 +29,17 @@ def seed_from_cam(cam: Tensor, size: tuple[int, int], low: Tensor, high: Tensor)
         Seeds, (B, H, W), int64: 0 background, c + 1 class c, 255 undecided.
 
     Raises:
-        ValueError: If a lower bound is above its upper bound.
+        ValueError: If a lower bound is above its upper bound, a map is not finite, or there are
+            more classes than labels.
     """
-    dims(cam, "B F h w", name="cam")
+    _, classes, _, _ = dims(cam, "B F h w", name="cam")
+    if classes >= IGNORE:
+        raise ValueError(f"cam: expected at most {IGNORE - 1} classes, as {IGNORE} means "
+                         f"undecided, got {classes}")  # fmt: skip
+    if not bool(cam.isfinite().all()):
+        raise ValueError(
+            "cam: expected finite maps, got NaN or infinity; look at the CLIP's weights"
+        )
     if bool((low > high).any()):
         raise ValueError("seed thresholds: expected low <= high for every image")
     resized = F.interpolate(cam, size, mode="bilinear", align_corners=False)

@@ -6,13 +6,14 @@ made again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, overload
 
 import torch
 
 from weakclip.data.artifacts import code_id, content_key
-from weakclip.data.formats.masks import read_mask, write_mask
+from weakclip.data.formats.masks import exists, is_whole, read_mask, write_mask
 from weakclip.description import describe
 from weakclip.stages.images import Memory, bytes_key
 from weakclip.stages.maps import SplitMaps
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.stages.protocols import Setting, TaggedImages
+
+
+logger = logging.getLogger(__name__)
 
 
 class Seeds(Protocol):
@@ -89,11 +93,11 @@ class KeptSeeds(Sequence["Tensor"]):
 
     def lacks(self, index: int) -> bool:
         """Whether an image has no readable seeds."""
-        try:
-            self._read(index)
-        except (ValueError, OSError):
-            return True
-        return False
+        if is_whole(self.path(index)):
+            return False
+        if exists(self.path(index)):
+            logger.warning("%s: cannot be read and is made again", self.path(index).name)
+        return True
 
     def _read(self, index: int) -> Tensor:
         return torch.from_numpy(read_mask(self.path(index)))
@@ -118,12 +122,12 @@ def ensure_seeds(
         origin, keys = "maps", [bytes_key(maps[index]).hex() for index in tagged]
     key = content_key(origin, describe(rule), code_id(__name__))
     kept = KeptSeeds(setting.place(f"seeds-{key}"), tagged, keys)
-    if any(not kept.path(index).is_file() for index in tagged):
+    if any(setting.processes.gather(any(kept.lacks(index) for index in tagged))):
         with together(kept.folder, setting.processes):
             kept.folder.mkdir(parents=True, exist_ok=True)
             for index in setting.processes.share(tagged):
                 if kept.lacks(index):
                     _, height, width = data.image(index).shape
                     seeds = seeds_from(maps[index][None], (height, width), rule)
-                    write_mask(kept.path(index), seeds[0].to(torch.uint8).numpy())
+                    write_mask(kept.path(index), seeds[0].to(torch.uint8).numpy(), durable=False)
     return kept

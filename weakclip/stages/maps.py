@@ -274,7 +274,7 @@ class KeptMaps(Sequence["Tensor"]):
     def write(self, index: int, maps: Tensor, image_labels: Tensor) -> None:
         """Write the maps of an image, (F, h, w); of its tagged classes (F,) only."""
         classes = image_labels.nonzero()[:, 0]
-        with replacing(self.path(index)) as temporary, temporary.open("wb") as file:
+        with replacing(self.path(index), durable=False) as temporary, temporary.open("wb") as file:
             shape = np.array(maps.shape[1:], dtype=np.int32)
             np.savez(file, classes=classes.numpy(), maps=maps[classes].float().numpy(), size=shape)
 
@@ -293,7 +293,10 @@ class KeptMaps(Sequence["Tensor"]):
         """Whether an image has no readable maps; a damaged file is as good as none."""
         try:
             self[index]
+        except FileNotFoundError:
+            return True
         except (ValueError, OSError, KeyError, EOFError, BadZipFile):
+            logger.warning("%s: cannot be read and is made again", self.path(index).name)
             return True
         return False
 
@@ -339,7 +342,7 @@ def ensure_maps(
     )  # fmt: skip
     kept = KeptMaps(setting.place(f"maps-{key}"), data)
     wanted = range(len(data)) if indices is None else indices
-    if any(kept.lacks(index) for index in wanted):
+    if any(setting.processes.gather(any(kept.is_damaged(index) for index in wanted))):
         with together(kept.folder, setting.processes):
             _make(kept, masker, setting, data, seed, wanted, report)
     return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from weakclip.training.losses import (
 )
 from weakclip.training.memory import is_out_of_memory
 from weakclip.training.recipe import Recipe
+from weakclip.training.resume import is_damaged
 from weakclip.training.stream import ViewSpec, ViewStream
 from weakclip.training.views import Framing, normalise_images
 
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from weakclip.network.model import WeakCLIP
     from weakclip.stages.kept_seeds import Seeds
     from weakclip.stages.protocols import Setting, TaggedImages
+
+logger = logging.getLogger(__name__)
 
 BANK_BYTES = 4 << 30
 """Views of a whole training set go to disk, for all rows of a study, if they take no more."""
@@ -286,6 +290,10 @@ class TrainedWeakCLIP:
         recipe = self.spec.recipe
         while True:
             state = setting.place("training") / f"{key}-{recipe.batch_size}.pt"
+            if setting.processes.first and state.is_file() and is_damaged(state):
+                logger.warning("%s: cannot be read, so training starts again", state.name)
+                state.unlink()
+            setting.processes.wait()
             try:
                 model, self.curve = self._train(setting, data, seeds, recipe, seed, state, report)
             except (RuntimeError, MemoryError) as error:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from weakclip.clip.names import CLIP_ES_VOC_BACKGROUND, VOC_NAMES
-from weakclip.data.read.csv_table import read_rows, split_cell, two_cells
+from weakclip.data.read.csv_table import Column, read_pairs, split_cell
 from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.stages.protocols import Setting
 from weakclip.suggestion import suggestion
@@ -45,7 +45,10 @@ MICRO_BACKGROUND = (
 )  # fmt: skip
 """The 25 background words that micro-CLIP knows."""
 
-HEADER = ("class", "phrases")
+COLUMNS = (
+    Column(name="class", others=frozenset({"classes", "label", "tag", "category", "name"})),
+    Column(name="phrases", others=frozenset({"phrase", "words", "word", "synonyms", "synonym"})),
+)
 ADVICE = "a class and its phrases, e.g. 'person,man;woman', or 'background,grass;sky'"
 BACKGROUND_ROW = "background"
 
@@ -106,9 +109,7 @@ def read_words(path: Path, default: Words) -> Words:
 def _from_csv(path: Path, default: Words) -> Words:
     """A class a line, or the background."""
     found: dict[str, tuple[str, ...]] = {}
-    for number, row in read_rows(path, HEADER, what="words", advice=ADVICE):
-        where = f"{path}:{number}"
-        name, cell = two_cells(row, where)
+    for where, name, cell in read_pairs(path, COLUMNS, what="words", advice=ADVICE):
         if not name:
             raise ValueError(f"{where}: expected a class, or {BACKGROUND_ROW!r}, got {cell!r}")
         phrases = _texts(split_cell(cell) or "", f"{where}: {name}")

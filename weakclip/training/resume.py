@@ -7,13 +7,16 @@ that goes on from the file ends with the same bits as one that was never stopped
 
 from __future__ import annotations
 
-import pickle
+import io
+import logging
 import time
+import zipfile
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from weakclip.clip.tensors import DAMAGE
 from weakclip.data.atomic import replacing
 from weakclip.training.execution import REFERENCE
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from weakclip.training.execution import Execution
     from weakclip.training.recipe import Recipe
 
+logger = logging.getLogger(__name__)
+
+_PARTS = {"recipe", "components", "optimiser", "random", "random_cuda", "progress"}
 SAVE_EVERY = 30.0
 """Seconds between two saves."""
 
@@ -75,12 +81,19 @@ class Checkpoint:
     def restore(self) -> Progress:
         """Load the file, if there is one, and return how far it was.
 
+        A file that cannot be read is said and left alone: the training starts from the start and
+        replaces it.
+
         Raises:
-            ValueError: If the file is damaged or is that of another training.
+            ValueError: If the file is that of another training.
         """
         if self._path is None or not self._path.exists():
             return Progress()
-        state = _read(self._path)
+        try:
+            state = _read(self._path)
+        except ValueError as error:
+            logger.warning("%s", error)
+            return Progress()
         if state["recipe"] != self._recipe:
             raise ValueError(
                 f"training state {self._path.name}: expected recipe {self._recipe}, got "
@@ -110,7 +123,9 @@ class Checkpoint:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path) as temporary:
-            torch.save(self._state(progress), temporary)
+            content = io.BytesIO()  # torch says that a disk is full in words of its own
+            torch.save(self._state(progress), content)
+            temporary.write_bytes(content.getbuffer())
         self._saved = time.monotonic()
 
     def _state(self, progress: Progress) -> dict[str, Any]:
@@ -132,11 +147,26 @@ def _told(arithmetic: dict[str, str]) -> str:
     return " ".join(arithmetic.values()) or "float32"
 
 
+def is_damaged(path: Path) -> bool:
+    """Whether a file is no state of a training that can be read to its end."""
+    try:
+        _read(path)
+    except ValueError:
+        return True
+    return False
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
+        with zipfile.ZipFile(path) as file:  # torch does not look at the checksums
+            broken = file.testzip()
+        if broken is not None:
+            raise ValueError(f"checksum of {broken}")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if not set(state) >= _PARTS:
+            raise ValueError(f"expected {sorted(_PARTS)}")
+    except DAMAGE as error:
         raise ValueError(
-            f"training state {path.name}: not a readable file; remove it to train from the start"
+            f"training state {path.name}: cannot be read; training starts from the start"
         ) from error
     return state

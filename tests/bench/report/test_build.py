@@ -17,7 +17,7 @@ from bench.report import reference
 from bench.report.build import render
 from bench.report.table import COLUMNS, EFFECT_COLUMNS
 from bench.runs.store import Store
-from tests.bench.fake import FULL, STUDY, make_records
+from tests.bench.fake import FULL, STUDY, TASKS, make_records
 from weakclip.config import Cosine
 
 if TYPE_CHECKING:
@@ -164,3 +164,23 @@ def test_published_figures_stand_apart_below_the_table(tmp_path: Path) -> None:
     assert "50.0" not in section
     assert reference.published_section(tmp_path, ()) == ""
     assert reference.published_section(tmp_path / "none", ("A-",)) == ""
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_a_task_that_some_seeds_of_a_row_lack_is_refused_and_that_all_lack_is_left_out(
+    tmp_path: Path, seeds: tuple[int, ...]
+) -> None:
+    store = Store(tmp_path)
+    make_records(store, [0, 1])
+    task = TASKS[0]
+    for seed in seeds:
+        record = store.read(STUDY.name, "no-adapter", seed)
+        assert record is not None
+        kept = {name: each for name, each in store.counts(record).items() if task not in name}
+        del record.metrics[task], record.per_class[task]
+        store.write(record, kept)
+    if len(seeds) == 2:
+        assert render(STUDY, store).summary.rows
+        return
+    with pytest.raises(BenchError, match="no-adapter/seed1: has scores of the tasks"):
+        render(STUDY, store)

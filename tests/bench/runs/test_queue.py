@@ -211,7 +211,7 @@ def test_status_says_what_runs_where_and_how_long(journal: Queue) -> None:
     claim = taken(journal)
     journal.report(claim, 30, 120)
     entries = [
-        replace(entry, since=1000.0, result=entry.result and {**entry.result, "ended": 1100.0})
+        replace(entry, since=1000.0, result=entry.result and {**entry.result, "seconds": 100.0})
         for entry in journal.entries()
     ]
     found = status_of(entries, now=1050.0)

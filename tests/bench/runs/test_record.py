@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from bench.runs.plan import PlannedRun
-from bench.runs.record import RecordError, RunRecord, from_json, to_json
+from bench.runs.record import CONTENT, Conditions, RecordError, RunRecord, from_json, to_json
 from bench.runs.run import failed
 from bench.studies.slots import config_id
 from tests.bench.fake import STUDY, job
-from tests.bench.records import RECORD
+from tests.bench.records import PROVENANCE, RECORD
 
 
 def changed(**values: object) -> str:
@@ -34,8 +34,21 @@ def test_what_is_not_finite_is_null_in_the_file_and_nan_in_memory() -> None:
 
 def test_conditions_are_those_of_protocol_data_and_weights() -> None:
     other = replace(RECORD, protocol={**RECORD.protocol, "flip": True})
-    assert other.conditions != RECORD.conditions
+    assert not other.conditions.fit(RECORD.conditions)
     assert replace(RECORD, seed=5).conditions == RECORD.conditions
+
+
+def test_conditions_of_two_contents_fit_only_where_one_is_not_known() -> None:
+    def of(content: str | None) -> Conditions:
+        data = PROVENANCE.data if content is None else {**PROVENANCE.data, CONTENT: content}
+        return replace(RECORD, provenance=replace(PROVENANCE, data=data)).conditions
+
+    assert of("a").id == of("b").id == of(None).id  # older records keep their id
+    assert of("a").fit(of("a"))
+    assert not of("a").fit(of("b"))
+    assert of("a").fit(of(None))
+    assert of(None).fit(of("b"))
+    assert len({str(of(content)) for content in ("a", "b", None)}) == 3
 
 
 @pytest.mark.parametrize(
@@ -54,6 +67,14 @@ def test_conditions_are_those_of_protocol_data_and_weights() -> None:
         (changed(metrics={"task": {"miou": "high"}}), "expected numbers as scores"),
         (changed(metrics={"task": 0.5}), "expected numbers as scores"),
         (changed(provenance={}), "expected the fields"),
+        (changed(seed=0).replace('"seed": 0', '"seed": ' + "9" * 5000), "truncated or broken"),
+        ("[" * 100_000, "truncated or broken"),
+        (changed(metrics={"task": {"miou": 10**400}}), "expected numbers as scores"),
+        (changed(seconds={"train": 10**400}), "expected numbers as scores"),
+        (changed(peak_memory_mib=10**400), "expected numbers as scores"),
+        (changed(parameters={"decoder": {"total": 10**400}}), "got '1000.* total parameters"),
+        (changed(parameters={"decoder": {"total": 0.5}}), "got '0.5' total parameters"),
+        (changed(parameters={"decoder": 5}), "expected numbers as scores"),
     ],
 )
 def test_a_file_that_is_not_a_whole_record_is_refused(text: str, message: str) -> None:

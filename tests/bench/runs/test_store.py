@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,13 +10,16 @@ import pytest
 
 from bench.runs import store as module
 from bench.runs.record import RecordError
+from bench.runs.scores import score
 from bench.runs.store import Store, pack, write_atomically
-from tests.bench.records import RECORD
+from tests.bench.records import RECORD as RECORD_OF_NOTHING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COUNTS = {"task": np.arange(18).reshape(2, 3, 3), "task.boundary": np.ones((2, 3, 3), int)}
+MEANS, CLASSES = score(COUNTS["task"], COUNTS["task.boundary"], ("background", "cat", "dog"))
+RECORD = replace(RECORD_OF_NOTHING, metrics={"task": MEANS}, per_class={"task": CLASSES})
 
 
 def test_records_and_counts_come_back(tmp_path: Path) -> None:
@@ -96,3 +101,79 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
     store.write(RECORD, COUNTS)
     store.record_path("fake", "full", 0).with_name("seed-notes.json").write_text("mine")
     assert len(store.read_all("fake", ["full"])) == 1
+
+
+@pytest.mark.parametrize("name", ["seed00.json", "seed+0.json", "seed\u0660.json", "seed.json"])
+def test_a_copy_of_a_record_is_no_second_seed(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path)
+    store.write(RECORD, COUNTS)
+    path = store.record_path("fake", "full", 0)
+    path.with_name(name).write_bytes(path.read_bytes())
+    assert [record.seed for record in store.read_all("fake", ["full"])] == [0]
+
+
+def edited(store: Store, **changes: object) -> None:
+    """Change scores in the file of a record, as somebody with an editor would."""
+    path = store.record_path("fake", "full", 0)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": {"task": MEANS | {"miou": 0.9}}}, "task: miou is 0.9, its counts say"),
+        ({"metrics": {"task": MEANS | {"boundary_miou": None}}}, "task: boundary_miou is nan"),
+        (
+            {"metrics": {"task": {"pixel_accuracy": MEANS["pixel_accuracy"]}}},
+            "is None, its counts say",
+        ),
+        (
+            {"per_class": {"task": CLASSES | {"cat": CLASSES["cat"] | {"iou": 0.1}}}},
+            "task: iou of cat is 0.1",
+        ),
+        ({"metrics": {}, "per_class": {}}, "expected metrics and counts of a finished run"),
+        ({"metrics": {"other": MEANS}}, "expected scores and counts of the same tasks"),
+        ({"per_class": {"task": {"cat": CLASSES["cat"]}}}, "task: counts: expected shape"),
+    ],
+)
+def test_scores_are_compared_with_their_counts(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    store = Store(tmp_path)
+    store.write(RECORD, COUNTS)
+    edited(store, metrics={"task": MEANS | {"oracle_miou": 0.99}})  # counts do not say
+    assert store.read("fake", "full", 0) is not None
+    edited(store, **changes)
+    with pytest.raises(RecordError, match=message) as caught:
+        store.read_all("fake", ["full"])
+    assert "python -m bench run fake --on-existing missing" in str(caught.value)
+
+
+def test_a_class_that_is_nowhere_has_no_score_and_that_is_none(tmp_path: Path) -> None:
+    store, counts = Store(tmp_path), {"task": COUNTS["task"] * np.array([1, 0, 1])[:, None]}
+    means, classes = score(counts["task"], None, ("background", "cat", "dog"))
+    store.write(replace(RECORD, metrics={"task": means}, per_class={"task": classes}), counts)
+    assert store.read("fake", "full", 0) is not None
+
+
+def test_a_folder_called_like_a_record_or_its_counts_is_one_line(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(RECORD, COUNTS)
+    for suffix in (".npz", ".json"):
+        path = store.record_path("fake", "full", 0).with_suffix(suffix)
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(RecordError, match=rf"seed0\{suffix}: cannot be read \(Is a directory"):
+            store.read("fake", "full", 0)
+
+
+def test_a_failed_write_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(module, "put", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "table.csv", b"half")
+    assert not list(tmp_path.iterdir())

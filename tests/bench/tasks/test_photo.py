@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import write_voc
 from bench.cli import main
 from bench.errors import BenchError
+from bench.runs.record import Conditions
 from bench.runs.store import Store
 from bench.studies import preset as presets
 from bench.studies.method import MethodRow
@@ -117,6 +119,45 @@ def test_two_runs_are_equal_and_an_interrupted_one_goes_on(voc: Path, artifacts:
     for task in TASKS:
         assert np.array_equal(first.counts[task], second.counts[task])
     assert not list((artifacts / "training").glob("*.pt"))
+
+
+def test_seeds_that_cannot_be_read_are_made_again_and_said(
+    voc: Path, artifacts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = opened(voc, artifacts)
+    bench._make_seeds()
+    path = bench._seed_path(bench._tagged[0])
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    opened(voc, artifacts)._make_seeds()
+    assert path.read_bytes() == content
+    assert "1 seeds could not be read and were made again" in caplog.text
+
+
+def test_images_or_masks_of_the_same_names_are_other_data(
+    voc: Path, artifacts: Path, tmp_path: Path
+) -> None:
+    first = set_up_of(voc, artifacts)
+    shutil.copytree(voc, tmp_path / "copy")
+    assert set_up_of(tmp_path / "copy", artifacts).fit(first)
+    name = (voc / LISTS / "val.txt").read_text().split()[0]
+    mask = tmp_path / "copy" / "SegmentationClass" / f"{name}.png"
+    image = tmp_path / "copy" / "JPEGImages" / f"{name}.jpg"
+    whole = read_mask(mask)
+    write_mask(mask, np.ascontiguousarray(whole[:, ::-1]))
+    other = set_up_of(tmp_path / "copy", artifacts)
+    assert other.id == first.id
+    assert not other.fit(first)
+    write_mask(mask, whole)
+    assert set_up_of(tmp_path / "copy", artifacts).fit(first)
+    with Image.open(image) as picture:
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image)
+    assert not set_up_of(tmp_path / "copy", artifacts).fit(first)
+
+
+def set_up_of(root: Path, artifacts: Path) -> Conditions:
+    bench = opened(root, artifacts)
+    return Conditions.of(bench.protocol, bench.data, bench.weights)
 
 
 def test_another_device_scores_the_same(voc: Path, artifacts: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_what_breaks_a_run_exits_1_with_the_fix(
     assert check(root) == 1
     captured = capsys.readouterr()
     assert "images that do not decode" in captured.out
-    assert "copy them again" in captured.out
+    assert "do what each line says" in captured.out
     (finding,) = json.loads(captured.out.splitlines()[-1])["findings"]
     assert finding["kind"] == "image-unreadable"
     assert finding["severity"] == "breaks"
@@ -161,3 +161,31 @@ def test_a_coco_json_without_images_exits_2(root: Path, capsys: pytest.CaptureFi
     (root / "tags.json").write_text(json.dumps(content))
     assert check(root, "--tags", str(root / "tags.json")) == 2
     assert "found none" in capsys.readouterr().err
+
+
+def test_an_open_quote_is_named_by_its_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "images" / "labels.csv").write_text('file,labels\ncat/a.png,"cat\ndog/b.png,dog\n')
+    assert check(root) == 2
+    assert "labels.csv:2: a quote is opened on line 2 and never closed" in capsys.readouterr().err
+
+
+def test_more_classes_than_labels_break_a_run(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"cat/a.png,kind of owl {number}\n" for number in range(255))
+    (root / "images" / "labels.csv").write_text(f"file,labels\n{rows}")
+    assert check(root) == 1
+    assert summary(capsys)["findings"][0]["kind"] == "classes-too-many"
+
+
+def test_masks_of_which_none_matches_exit_1(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "other").mkdir()
+    assert check(root, "--masks", str(root / "other")) == 1
+    assert summary(capsys)["findings"][0]["kind"] == "masks-unmatched"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_of_classes_is_read_in_the_usual_encodings(root: Path, encoding: str) -> None:
+    (root / "classes.txt").write_bytes("cat\r\ndog\r\n".encode(encoding))
+    flags = ("--masks", str(root / "masks"), "--classes", str(root / "classes.txt"))
+    assert check(root, *flags) == 0

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import pickle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,6 +78,51 @@ def test_labels_that_are_zero_everywhere_can_be_left_out(folders: Path) -> None:
     assert not np.load(folders / "out" / "a.npy")[1].any()
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_images_are_read_as_everywhere_else(folders: Path) -> None:
+    """16 bits are scaled, EXIF turns, what is transparent is white: the labels do not change."""
+    flags = ("--iterations", "2", "--device", "cpu")
+    grey = np.random.default_rng(1).integers(0, 256, (12, 15), dtype=np.uint8)
+    grey[:, :5] = 255
+    Image.fromarray(grey).save(folders / "images" / "a.png")
+    np.save(folders / "probs" / "b.npy", np.load(folders / "probs" / "a.npy"))
+    (folders / "probs" / "b.npz").unlink()
+    alpha = np.stack([grey] * 4, axis=2)
+    alpha[:, 5:, 3] = 255
+    alpha[:, :5] = 0  # black and transparent
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    images = {
+        "deep": Image.fromarray(grey.astype(np.uint16) * 257),
+        "clear": Image.fromarray(alpha),
+        "turned": Image.fromarray(np.ascontiguousarray(grey[::-1, ::-1])),
+    }
+    for name, image in images.items():
+        image.save(folders / "images" / "b.png", exif=exif if name == "turned" else None)
+        assert crf(folders, *flags, out=name) == 0
+        assert len(set(files_of(folders / name).values())) == 1, name
+
+
+def test_a_shape_that_no_file_can_have_is_one_line(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders / "probs" / "b.npz").unlink()
+    for stem, shape in (("huge", f"({1 << 70}, 2, 2)"), ("large", f"(1, {1 << 30}, {1 << 30})")):
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        magic = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        (folders / "probs" / f"{stem}.npy").write_bytes(magic + header)
+    os.mkfifo(folders / "probs" / "pipe.npy")
+    assert crf(folders, "--iterations", "1") == 1
+    out = capsys.readouterr()
+    assert json.loads(out.out) == {"done": 1, "kept": 0, "failed": 3}
+    for stem in ("huge", "large", "pipe"):
+        (line,) = [each for each in out.err.splitlines() if each.startswith(f"{stem}: ")]
+        assert ("is a pipe" if stem == "pipe" else "damaged file of probabilities") in line
+
+
 def test_existing_files_can_be_kept(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folders / "out").mkdir()
     (folders / "out" / "a.png").write_bytes(b"mine")
@@ -118,6 +165,26 @@ def test_bad_files_are_reported_and_counted(
     assert sorted(path.name for path in (folders / "out").iterdir()) == ["a.png", "b.png"]
 
 
+def test_scores_that_are_no_probabilities_fail_and_can_be_asked_for(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probs = np.load(folders / "probs" / "a.npy")
+    np.save(folders / "probs" / "a.npy", probs * 255)
+    (folders / "probs" / "b.npz").unlink()
+    assert crf(folders) == 1
+    assert "a: a.npy: values" in capsys.readouterr().err
+    assert not list((folders / "out").iterdir())
+    assert crf(folders, "--normalise", "--iterations", "1") == 0
+    assert capsys.readouterr().err == ""
+    np.save(folders / "probs" / "a.npy", probs)
+    assert crf(folders, "--iterations", "1") == 0
+    assert "1 of 1 files: labels of a pixel add up to" in capsys.readouterr().err
+    np.save(folders / "probs" / "a.npy", probs * 9 - 4)
+    assert crf(folders, "--softmax", "--iterations", "1") == 0
+    with pytest.raises(SystemExit):
+        crf(folders, "--softmax", "--normalise")
+
+
 def test_links_out_of_the_folder_are_not_followed(
     folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +208,7 @@ def test_too_many_labels_need_marginals(folders: Path) -> None:
         ((), {"images": "nowhere"}, "no such folder"),
         ((), {"out": "probs"}, "nothing would be safe"),
         ((), {"out": "secret.npy"}, "is a file"),
+        ((), {"out": "dangling"}, "choose another --out"),
         ((), {"probs": "images"}, "no .npy or .npz"),
         (("--clip", "2"), {}, "--clip"),
         (("--iterations", "-1"), {}, "iterations"),
@@ -155,6 +223,7 @@ def test_wrong_usage_exits_2(
     message: str,
 ) -> None:
     (folders / "secret.npy").write_bytes(b"")
+    (folders / "dangling").symlink_to("nowhere")
     assert crf(folders, *flags, **places) == 2
     assert message in capsys.readouterr().err
 
@@ -162,3 +231,62 @@ def test_wrong_usage_exits_2(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 def test_a_missing_device_exits_2(folders: Path) -> None:
     assert crf(folders, "--device", "cuda") == 2
+
+
+def test_images_of_one_base_name_in_different_folders_are_refined_apart(folders: Path) -> None:
+    for place in ("images", "probs"):
+        for name in ("x", "y"):
+            (folders / place / name).mkdir()
+    for name, stem in (("x", "a"), ("y", "b")):
+        pixels = (folders / "images" / f"{stem}.png").read_bytes()
+        (folders / "images" / name / "a.png").write_bytes(pixels)
+    probs = np.load(folders / "probs" / "a.npy")
+    np.save(folders / "probs" / "x" / "a.npy", probs)
+    np.save(folders / "probs" / "y" / "a.npy", probs[::-1])
+    assert crf(folders) == 0
+    written = sorted(path.relative_to(folders / "out") for path in (folders / "out").rglob("*.png"))
+    assert [path.as_posix() for path in written] == ["a.png", "b.png", "x/a.png", "y/a.png"]
+    first, second = (read_mask(folders / "out" / name / "a.png") for name in "xy")
+    assert not np.array_equal(first, second)
+
+
+def test_names_that_differ_in_case_have_results_of_their_own_on_any_file_system(
+    folders: Path,
+) -> None:
+    for place, name in (("images", "A.png"), ("probs", "A.npy")):
+        source = folders / place / name.lower()
+        (folders / place / name).write_bytes(source.read_bytes())
+    assert crf(folders) == 0
+    names = [path.name for path in (folders / "out").iterdir()]
+    assert len({name.casefold() for name in names}) == 3
+
+
+def test_an_image_of_another_case_is_asked_for(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders / "images" / "a.png").rename(folders / "images" / "A.png")
+    assert crf(folders) == 1
+    assert "got none; did you mean 'A'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["dict", "objects", "pickle", "npz"])
+def test_a_file_of_maps_is_called_one(
+    folders: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    maps = {"keys": np.array([1, 2]), "cam": np.zeros((2, 3, 4), dtype=np.float32)}
+    for old in (folders / "probs").iterdir():
+        old.unlink()
+    path = folders / "probs" / "a.npy"
+    match kind:
+        case "dict":
+            np.save(path, maps, allow_pickle=True)  # type: ignore[arg-type]
+        case "objects":
+            np.save(path, np.array([maps, maps]), allow_pickle=True)
+        case "pickle":
+            path.write_bytes(pickle.dumps(maps))
+        case _:
+            np.savez(path.with_suffix(".npz"), probs=np.array([maps], dtype=object))
+    assert crf(folders) == 1
+    error = capsys.readouterr().err
+    assert "Python objects" in error
+    assert "`weakclip refine --maps` reads" in error

@@ -305,3 +305,75 @@ def test_a_folder_that_cannot_be_made_exits_2(
     (voc / "file").write_text("")
     assert build_voc(voc, "--counts", "any", out="file/out") == 2
     assert "cannot write to" in capsys.readouterr().err
+
+
+def rewrite(root: Path, **changes: object) -> None:
+    """Replace parts of the instances JSON."""
+    path = root / "instances_train2014.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_two_images_of_one_name_have_two_masks(coco: Path) -> None:
+    images = [
+        {"id": number, "file_name": f"{folder}/a.jpg", "height": 3, "width": 4}
+        for number, folder in ((1, "x"), (2, "y"))
+    ]
+    rewrite(coco, images=images)
+    assert build_coco_2014(coco, "--counts", "any") == 0
+    masks = [read_mask(coco / "out" / "SegmentationClass" / f"{one}/a.png") for one in "xy"]
+    assert [int(mask[0, 0]) for mask in masks] == [1, 0]
+    assert (coco / "out" / LISTS / "train2014-all.txt").read_text() == "x/a\ny/a\n"
+    assert build_coco_2014(coco, "--counts", "any") == 0
+
+
+@pytest.mark.parametrize("name", ["my photo.jpg", "été à la mer.jpg"])
+def test_a_name_with_blanks_can_be_built_again(coco: Path, name: str) -> None:
+    rewrite(coco, images=[{"id": 1, "file_name": name, "height": 3, "width": 4}])
+    assert build_coco_2014(coco, "--counts", "any") == 0
+    assert build_coco_2014(coco, "--counts", "any") == 0
+
+
+def test_a_bad_annotation_costs_itself_and_exits_1(
+    coco: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = json.loads((coco / "instances_train2014.json").read_text())["annotations"]
+    bad = [{"id": 5 + n, "image_id": 1, "category_id": 3, "segmentation": []} for n in range(30)]
+    rewrite(coco, annotations=[*good, *bad])
+    assert build_coco_2014(coco, "--counts", "any") == 1
+    captured = capsys.readouterr()
+    assert "annotation 5 (car in a.jpg): has an empty segmentation" in captured.err
+    assert "... and 10 more like these" in captured.err
+    assert "problems: 30; masks and lists are of what is good" in captured.err
+    assert len(json.loads(captured.out)["problems"]) == 30
+    assert (coco / "out" / LISTS / "train2014.txt").read_text() == "a\n"
+    assert read_mask(coco / "out" / "SegmentationClass" / "a.png")[0, 0] == 1
+
+
+def test_how_the_unusual_was_read_is_said(coco: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rewrite(coco, categories=[{"id": 0, "name": "background"}, {"id": 3, "name": "car"}])
+    assert build_coco_2014(coco, "--counts", "any") == 0
+    assert "category 0 (background) has no annotations" in capsys.readouterr().err
+    assert (coco / "out" / "classes.txt").read_text() == "car\n"
+
+
+def test_a_mask_of_somebody_else_is_named_and_no_list_vouches_for_it(
+    coco: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (coco / "out" / "SegmentationClass").mkdir(parents=True)
+    write_mask(coco / "out" / "SegmentationClass" / "a.png", np.full((3, 4), 7, dtype=np.uint8))
+    assert build_coco_2014(coco, "--counts", "any") == 1
+    assert "a: the mask that is there is not the one of this build" in capsys.readouterr().err
+    assert not (coco / "out" / LISTS).exists()
+    assert build_coco_2014(coco, "--counts", "any", "--on-existing", "replace") == 0
+
+
+def test_control_characters_of_a_json_reach_no_terminal(
+    coco: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = {"id": 1, "file_name": "\x1b[31m.jpg", "height": 3, "width": 4}
+    rewrite(coco, images=[image, image | {"id": 2}])
+    assert build_coco_2014(coco, "--counts", "any") == 2
+    rewrite(coco, images=[image], annotations=[])
+    (coco / "train2014" / "\x1b[31m.jpg").write_bytes(b"")
+    assert build_coco_2014(coco, "--counts", "any") == 1
+    assert "\x1b" not in capsys.readouterr().err

@@ -88,3 +88,9 @@ def test_every_name_that_does_not_fit_is_told() -> None:
         "file.pth: does not fit the model; missing (1): absent; not used (1): extra; "
         "of another shape (1): b (3,), expected (4,)"
     )
+
+
+@pytest.mark.parametrize("names", [("x", "module.x"), ("module.x", "x")])
+def test_two_names_of_one_weight_are_refused_whichever_comes_last(names: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match=f"has '{names[0]}' and '{names[1]}', which are the same"):
+        unwrap({name: torch.zeros(1) for name in names})

@@ -235,3 +235,31 @@ def test_the_precision_is_a_flag(photos: Path, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert masks(photos, "--clip", "random-micro", "--precision", "bfloat16") == 2
     assert "maps and seeds are made in float32" in capsys.readouterr().err
+
+
+def test_how_tags_are_read_and_what_gets_no_mask_is_said(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "labels.csv").write_text("id;image;class\n1;a.jpg;dog\n2;sub/b c;dog\n")
+    (photos / "x.cr2").touch()
+    assert masks(photos, "--clip", "random-micro") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("labels.csv: read with semicolons, files from 'image'")
+    assert lines[1].startswith("x.cr2: is a camera's raw file that is not listed")
+    assert lines[2] == "1 pictures are not listed as images and get no mask"
+    assert any(line.endswith("did you mean 'sub/b c.png'?") for line in lines)
+
+
+def test_images_of_one_base_name_in_different_folders_get_masks_of_their_own(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, folder in enumerate(("x", "y", "Y")):
+        picture(photos / folder / "a.jpg", (60, 70 + number), seed=number)
+    rows = "".join(f"{folder}/a.jpg,dog\n" for folder in ("x", "y", "Y"))
+    (photos / "labels.csv").write_text(f"file,labels\n{rows}a.jpg,dog\n")
+    assert masks(photos, "--clip", "random-micro") == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 4
+    out = photos.parent / "out" / "masks"
+    written = [path.relative_to(out).as_posix() for path in out.rglob("*.png")]
+    assert len({name.casefold() for name in written}) == 4
+    assert {"a.png", "x/a.png"} <= set(written)

@@ -7,17 +7,23 @@ import pytest
 from PIL import Image
 
 from weakclip.data.read.folder import list_folder
-from weakclip.masking.folder import ResultFolder, stems, write_preview
+from weakclip.masking.folder import ResultFolder, write_preview
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_names_that_differ_in_the_suffix_alone_keep_it() -> None:
-    assert stems(("a/x.jpg", "b/x.jpg")) == ("a/x", "b/x")
-    assert stems(("x.jpg", "X.PNG", "y.jpg")) == ("x.jpg", "X.PNG", "y")
-    tricky = ("x.jpg", "x.png", "x.jpg.gif")
-    assert stems(tricky) == tricky
+def test_images_of_one_base_name_in_different_folders_have_masks_of_their_own(
+    tmp_path: Path, photos: Path
+) -> None:
+    for folder in ("one", "two"):
+        (photos / folder).mkdir()
+        Image.new("RGB", (8, 6)).save(photos / folder / "a.jpg")
+    files = list_folder(photos)
+    folder = ResultFolder(tmp_path / "out", files)
+    places = [folder.mask(index).relative_to(folder.root).as_posix() for index in range(len(files))]
+    assert {"masks/one/a.png", "masks/two/a.png"} <= set(places)
+    assert len(set(places)) == len(files)
 
 
 def test_a_preview_tints_classes_and_outlines_them(tmp_path: Path) -> None:

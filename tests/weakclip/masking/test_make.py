@@ -399,8 +399,9 @@ def test_a_full_disk_stops_the_run_and_leaves_whole_files(
 def test_a_name_that_cannot_be_written_is_that_images_problem(
     photos: Path, tmp_path: Path, clip: CLIPBundle
 ) -> None:
-    name = "x" * 250 + ".png"  # the temporary name would be longer than a name can be
-    picture(photos / name, (64, 64))
+    name = "x" * 250 + ".gif"  # two of a name, so that masks keep the suffix: longer than can be
+    for each in (name, "x" * 250 + ".png"):
+        picture(photos / each, (64, 64))
     with (photos / "labels.csv").open("a") as file:
         file.write(f"{name},dog\n")
     run = make_masks(list_folder(photos), clip, tmp_path / "out", plan_for(clip, "clip-es"))

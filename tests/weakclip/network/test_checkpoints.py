@@ -99,7 +99,7 @@ def test_nothing_is_left_behind_when_writing_fails(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("weakclip.network.checkpoints.save_file", fail)
+    monkeypatch.setattr("weakclip.network.checkpoints.save", fail)
     with pytest.raises(OSError, match="disk full"):
         save_components(
             tmp_path / "model", build_model(TINY, clip, NAMES), ModelCard.of(TINY, NAMES, clip)

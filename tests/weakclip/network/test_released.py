@@ -67,6 +67,14 @@ def test_position_embeddings_of_another_size_are_taken_over(
     assert not any(parameter.requires_grad for parameter in frozen)
 
 
+def test_one_weight_under_two_names_is_refused(
+    clip: CLIPBundle, released: dict[str, Tensor]
+) -> None:
+    released["module.gamma"] = released["gamma"] + 1
+    with pytest.raises(ValueError, match=r"has 'gamma' and 'module.gamma', which are the same"):
+        load_released(build_model(TINY, clip, NAMES), released)
+
+
 def test_what_does_not_fit_is_listed(clip: CLIPBundle, released: dict[str, Tensor]) -> None:
     released["auxiliary_head.conv.weight"] = released.pop("gamma")
     released["beta"] = torch.zeros(3)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from weakclip.ops.confusion import (
     boundary_counts,
     boundary_width,
     class_counts,
+    confusion_matrix,
     iou_from_counts,
     miou,
     precision_from_counts,
@@ -147,6 +149,15 @@ def test_void_deep_inside_an_object_makes_no_contour() -> None:
 def test_wrong_masks_are_refused(pred: torch.Tensor, gt: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         class_counts(pred.long(), gt.long(), 4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.7, 1.0])
+def test_fractions_and_nan_are_counted_as_no_class(value: float) -> None:
+    whole, floats = torch.zeros(1, 2, 2, dtype=torch.long), torch.full((1, 2, 2), value)
+    for pred, gt, name in ((floats, whole, "pred_mask"), (whole, floats, "gt_mask")):
+        for count in (class_counts, confusion_matrix, partial(boundary_counts, width=1)):
+            with pytest.raises(TypeError, match=f"{name}: expected integer labels, got"):
+                count(pred, gt, 2)
 
 
 def test_a_boundary_needs_a_width() -> None:

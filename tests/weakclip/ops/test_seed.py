@@ -23,6 +23,17 @@ def test_crossed_thresholds_are_refused() -> None:
         seed_from_cam(torch.zeros(1, 1, 2, 2), (2, 2), torch.tensor([0.6]), torch.tensor([0.5]))
 
 
+def test_more_classes_than_labels_and_maps_of_no_numbers_are_refused() -> None:
+    band = (torch.tensor([0.2]), torch.tensor([0.6]))
+    cam = torch.zeros(1, 254, 1, 1)
+    cam[:, -1] = 1
+    assert seed_from_cam(cam, (1, 1), *band).item() == 254
+    with pytest.raises(ValueError, match="at most 254 classes, as 255 means undecided, got 255"):
+        seed_from_cam(torch.zeros(1, 255, 1, 1), (1, 1), *band)
+    with pytest.raises(ValueError, match="expected finite maps, got NaN or infinity"):
+        seed_from_cam(cam * float("nan"), (1, 1), *band)
+
+
 def test_otsu_splits_two_clear_groups_and_the_band_reaches_their_means() -> None:
     values = torch.tensor([0.1] * 30 + [0.9] * 10).view(1, 1, 4, 10)
     low, high = otsu_band(values, width=0.0)

@@ -66,8 +66,8 @@ def test_a_csv_says_the_same_as_toml(tmp_path: Path) -> None:
         ("class,phrases\ndog,hound,cat\n", r"words\.csv:2: expected 2 cells, got 3"),
         ("class,phrases\n\ndog, ;\n", r"words\.csv:3: dog: expected a phrase"),
         ("class,phrases\n,dog\n", r"words\.csv:2: expected a class, or 'background', got 'dog'"),
-        ("class,phrases\ndog,\xff\n", "not a CSV in UTF-8"),
-        ('class,phrases\n"dog,cat\n', "not a CSV"),
+        ("class,phrases\ndog,\x81\n", "not text"),
+        ('class,phrases\n"dog,cat\n', r"words\.csv:2: a quote is opened on line 2 and never"),
     ],
 )
 def test_wrong_csv_files_are_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -19,7 +19,7 @@ from weakclip.training.execution import REFERENCE, Execution
 from weakclip.training.loop import fit
 from weakclip.training.losses import build_supervision, images_on_grid
 from weakclip.training.recipe import Batch, Recipe
-from weakclip.training.resume import Checkpoint
+from weakclip.training.resume import Checkpoint, is_damaged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,14 +126,19 @@ def test_without_waiting_long_enough_only_the_end_is_saved(
     assert (tmp_path / "run.pt").exists()
 
 
-def test_a_state_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+def test_a_state_of_another_recipe_is_refused_and_a_damaged_one_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "run.pt"
-    train(path)
+    whole = train(path)[0]
     with pytest.raises(ValueError, match=r"training state run.pt: expected recipe .* remove"):
         train(path, recipe=replace(RECIPE, warmup=1))
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"training state run\.pt: not a readable file"):
-        train(path)
+    weights, _, steps = train(path)
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert all(torch.equal(whole[name], weights[name]) for name in whole)
+    assert "training state run.pt: cannot be read; training starts from the start" in caplog.text
+    assert not is_damaged(path)
 
 
 @pytest.mark.usefixtures("every_step")

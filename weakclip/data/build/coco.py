@@ -1,8 +1,8 @@
 """COCO 2014's class masks, lists and tags from its instances JSON.
 
-Every image of the JSON gets a mask, all background if nothing is annotated. The list
-`{split}.txt` names the images with an annotation, on which weakly-supervised methods are trained
-and scored (82,081 and 40,137); `{split}-all.txt` names all (82,783 and 40,504).
+Every image of the JSON gets a mask, in its sub-folder, all background if nothing is annotated. The
+list `{split}.txt` names the images with an annotation, on which weakly-supervised methods are
+trained and scored (82,081 and 40,137); `{split}-all.txt` names all (82,783 and 40,504).
 
 References:
     Lin et al. 2014, Microsoft COCO: Common Objects in Context.
@@ -12,23 +12,29 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from weakclip.data.build.archive import Archive, Member, shortfall
 from weakclip.data.atomic import write_text
-from weakclip.data.build.job import MaskJob
-from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes, read_instances
+from weakclip.data.build.archive import Archive, Member, shortfall
+from weakclip.data.build.coco_fit import fitted
 from weakclip.data.build.coco_masks import class_mask
-from weakclip.data.read.tagged import relative_name
+from weakclip.data.build.job import MaskJob
+from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes
+from weakclip.data.read.coco_json import read_instances
+from weakclip.data.read.csv_table import split_cell
+from weakclip.data.read.tagged import BadImage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from weakclip.data.read.coco import CocoImage, Instances, Numbering
     from weakclip.data.build.coco_masks import Crowd
+    from weakclip.data.read.instances import CocoImage, Instances, Numbering
 
 PAGE = "https://cocodataset.org/#download"
 ANNOTATIONS_ARCHIVE = Archive(
@@ -70,7 +76,7 @@ class COCOSources:
 
     @property
     def lists(self) -> dict[str, tuple[str, ...]]:
-        """Ids (names without suffix) of the annotated images, and of all."""
+        """Ids (paths without suffix) of the annotated images, and of all."""
         every = self.instances.images
         annotated = tuple(image for image in every if self.instances.objects.get(image.id))
         return {
@@ -79,12 +85,25 @@ class COCOSources:
         }
 
 
-def read_sources(annotations: Path, images: Path) -> COCOSources:
-    """Read the JSON; no image is opened.
+def _silent(_done: int, _total: int) -> None:
+    pass
+
+
+def read_sources(
+    annotations: Path, images: Path, *, report: Callable[[int, int], None] = _silent
+) -> COCOSources:
+    """Read the JSON, and the header of every image, since a mask has the size of its file.
+
+    Args:
+        annotations: The JSON.
+        images: Folder that `file_name` is relative to; images that are not there have the size
+            that the JSON says.
+        report: Called with (images done, in all).
 
     Raises:
         FileNotFoundError: If the JSON or the folder is missing; says where it is published.
-        ValueError: If the JSON is malformed or names a file outside the folder.
+        ValueError: If the JSON is malformed, two images would have one mask, or there is nothing
+            to paint.
     """
     split = annotations.stem.removeprefix("instances_")
     if not annotations.is_file():
@@ -92,10 +111,59 @@ def read_sources(annotations: Path, images: Path) -> COCOSources:
     if not images.is_dir():
         archive = IMAGE_ARCHIVES.get(split, f"{split}.zip from {PAGE}")
         raise FileNotFoundError(f"{images}: no such folder; unpack {archive}")
-    instances = read_instances(annotations)
-    for image in instances.images:
-        relative_name(image.file_name, f"{annotations.name}: image {image.id}")
+    try:
+        instances = fitted(read_instances(annotations), images, report=report)
+        _check_names(instances)
+    except ValueError as error:
+        where = str(annotations)
+        raise ValueError(
+            f"{error}" if str(error).startswith(where) else f"{where}: {error}"
+        ) from error
     return COCOSources(split=split, instances=instances, annotations=annotations, images=images)
+
+
+def _check_names(instances: Instances) -> None:
+    """Raise unless every image has a mask of its own and every tag can stand in a CSV."""
+    by_mask: dict[str, CocoImage] = {}
+    for image in instances.images:
+        other = by_mask.setdefault(image_id(image), image)
+        if other is not image:
+            raise ValueError(
+                f"images {other.file_name!r} and {image.file_name!r} would both have the mask "
+                f"{image_id(image)}.png; rename one, in the JSON too"
+            )
+    for name in instances.categories.values():
+        if split_cell(name) != (name,):
+            raise ValueError(
+                f"category {name!r}: expected a name without ';', '|' and ',', which separate the "
+                "tags of a CSV; rename it in the JSON"
+            )
+
+
+def twins(instances: Instances) -> tuple[str, ...]:
+    """Masks whose names differ in case or in Unicode's form only, a line for each group."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for image in instances.images:
+        name = image_id(image)
+        groups[unicodedata.normalize("NFC", name).casefold()].append(f"{name}.png")
+    return tuple(
+        f"masks {' and '.join(map(ascii, names))} differ in case or Unicode form only: where file "
+        "names do not, one would replace the other"
+        for names in groups.values()
+        if len(names) > 1
+    )
+
+
+def doubts(sources: COCOSources, crowd: Crowd) -> tuple[BadImage, ...]:
+    """What makes the masks as a whole doubtful."""
+    every = [one for several in sources.instances.objects.values() for one in several]
+    if crowd == "class" or not every or not all(one.crowd for one in every):
+        return ()
+    reason = (
+        f"all {len(every)} annotations are crowds (iscrowd 1), which become 255: no pixel has a "
+        "class; give --crowd class if they are objects"
+    )
+    return (BadImage(sources.annotations.name, reason),)
 
 
 def missing_pieces(sources: COCOSources) -> tuple[str, ...]:
@@ -162,5 +230,5 @@ def archive_members(sources: COCOSources) -> tuple[Member, ...]:
 
 
 def image_id(image: CocoImage) -> str:
-    """Name of an image without its suffix, e.g. COCO_train2014_000000000009."""
-    return PurePosixPath(image.file_name).stem
+    """Name of an image without its suffix, e.g. COCO_train2014_000000000009 or folder/a."""
+    return PurePosixPath(image.file_name).with_suffix("").as_posix()

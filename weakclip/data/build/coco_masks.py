@@ -12,11 +12,13 @@ References:
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as rle
 
+from weakclip.data.build.coco_outline import Polygons, Runs, outline_of
 from weakclip.labels import BACKGROUND, IGNORE
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from weakclip.data.read.coco import CocoObject, Segmentation
+    from weakclip.data.read.instances import CocoObject, Segmentation
 
 Crowd = Literal["ignore", "class"]
 
@@ -50,18 +52,30 @@ def class_mask(
     Raises:
         ValueError: If a segmentation is malformed or of another size, or the size is unknown.
     """
-    if min(size) < 1:
-        raise ValueError(f"expected an image with height and width, got {size}")
+    check_size(size)
     painted = np.full(size, BACKGROUND, dtype=np.uint8)
-    layers = [(one, region(one.segmentation, size, one.id)) for one in objects]
-    layers.sort(key=lambda layer: (not layer[0].crowd, -int(layer[1].sum()), layer[0].id))
-    for one, inside in layers:
+    layers = [(one, _drawn(one, size)) for one in objects]
+    layers.sort(key=lambda layer: _depth(layer[0], layer[1], labels))
+    for one, encoded in layers:
         void = one.crowd and crowd == "ignore"
-        painted[inside] = IGNORE if void else labels[one.category]
+        painted[_decoded(encoded)] = IGNORE if void else labels[one.category]
     return painted
 
 
-def region(segmentation: Segmentation, size: tuple[int, int], object_id: int) -> NDArray[np.bool_]:
+def check_size(size: tuple[int, int]) -> None:
+    """Raise unless an image of (H, W) can be painted.
+
+    Raises:
+        ValueError: If the size is unknown, or has more pixels than Pillow reads.
+    """
+    if min(size) < 1:
+        raise ValueError(f"expected an image with height and width, got {size}")
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and size[0] * size[1] > 2 * limit:  # where Pillow stops, too
+        raise ValueError(f"expected an image of {2 * limit} pixels or fewer, got (H, W) {size}")
+
+
+def region(segmentation: Segmentation, size: tuple[int, int]) -> NDArray[np.bool_]:
     """The pixels of a segmentation: polygons, or RLE with a list or a string of counts.
 
     Returns:
@@ -70,39 +84,41 @@ def region(segmentation: Segmentation, size: tuple[int, int], object_id: int) ->
     Raises:
         ValueError: If it is malformed or of another size.
     """
+    return _decoded(_encoded(outline_of(segmentation, size), size))
+
+
+def _drawn(one: CocoObject, size: tuple[int, int]) -> dict[str, Any]:
+    """An object as compressed RLE: of hundreds of objects, one is unpacked at a time."""
     try:
-        return _decode(_encode(segmentation, size))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise ValueError(
-            f"annotation {object_id}: malformed segmentation ({error}); "
-            "use the file as it was published"
-        ) from error
+        return _encoded(outline_of(one.segmentation, size), size)
+    except ValueError as error:
+        raise ValueError(f"annotation {one.id} {error}") from error
 
 
-def _encode(segmentation: Segmentation, size: tuple[int, int]) -> dict[str, Any]:
-    """Any of COCO's three forms as compressed RLE of the given size."""
+def _depth(
+    one: CocoObject, encoded: dict[str, Any], labels: Mapping[int, int]
+) -> tuple[bool, int, int, int]:
+    """What is painted first is smaller: crowds, then large objects, then early ids and labels."""
+    return (not one.crowd, -int(rle.area(encoded)), one.id, labels[one.category])
+
+
+def _encoded(outline: Polygons | Runs, size: tuple[int, int]) -> dict[str, Any]:
+    """An outline as COCO's compressed RLE."""
     height, width = size
-    if isinstance(segmentation, list):
-        lengths = {len(polygon) for polygon in segmentation}
-        if not lengths or min(lengths) < 6 or any(length % 2 for length in lengths):
-            raise ValueError(f"polygons with {sorted(lengths)} numbers, expected even, at least 6")
-        merged: dict[str, Any] = rle.merge(rle.frPyObjects(segmentation, height, width))
-        return merged
-    if segmentation is None:
-        raise ValueError("there is none; tags alone give no masks")
-    if tuple(segmentation["size"]) != size:
-        raise ValueError(f"RLE of size {segmentation['size']}, expected {list(size)}")
-    counts = segmentation["counts"]
-    if isinstance(counts, str | bytes):
-        return {"size": [height, width], "counts": counts}
-    if sum(counts) != height * width or min(counts) < 0:
-        raise ValueError(f"RLE counts {sum(counts)} pixels, expected {height * width}")
-    encoded: dict[str, Any] = rle.frPyObjects(segmentation, height, width)
+    match outline:
+        case Polygons(rings):
+            parts = rle.frPyObjects([ring.ravel().tolist() for ring in rings], height, width)
+            encoded: dict[str, Any] = rle.merge(parts)
+        case Runs(lengths):
+            runs = {"size": [height, width], "counts": lengths.tolist()}
+            encoded = rle.frPyObjects(runs, height, width)
+        case _:
+            assert_never(outline)
     return encoded
 
 
-def _decode(encoded: dict[str, Any]) -> NDArray[np.bool_]:
+def _decoded(encoded: dict[str, Any]) -> NDArray[np.bool_]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools, of NumPy 2's `copy`
-        inside: NDArray[np.bool_] = rle.decode(encoded).astype(np.bool_)
+        inside: NDArray[np.bool_] = rle.decode(encoded).view(np.bool_)
     return inside

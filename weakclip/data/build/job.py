@@ -1,8 +1,9 @@
-"""Building masks and lists of a data set: whole files only, what is there and whole is kept.
+"""Building masks and lists of a data set: whole files only, what is there and right is kept.
 
 A build can be stopped at any time and started again. The settings are recorded before the first
-mask, so that two numberings never mix in a folder; the lists are written last, when every mask is
-there, so a list never names a mask that is not.
+mask, so that two numberings never mix in a folder. A mask that is there is kept only if it is the
+one that this build makes. The lists are written last, when every mask is there, so a list never
+names a mask that is not, or one of somebody else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from weakclip.data.atomic import write_text
 from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.data.read.tagged import BadImage, list_sha256
@@ -19,7 +22,6 @@ from weakclip.data.read.tagged import BadImage, list_sha256
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 RECORD = "weakclip-build.json"
@@ -31,7 +33,7 @@ class MaskJob:
     """One mask to make."""
 
     image_id: str
-    """The mask is `image_id`.png."""
+    """The mask is `image_id`.png; with slashes if it lies in a sub-folder."""
     make: Callable[[], NDArray[np.uint8]]
     """Labels, (H, W) uint8; raises ValueError if the source is damaged."""
 
@@ -57,12 +59,15 @@ class ListRecord:
 def build_masks(
     jobs: Sequence[MaskJob], folder: Path, *, replace: bool, report: Callable[[int, int], None]
 ) -> Built:
-    """Make every mask that is not there, or not whole; a damaged source is reported and skipped.
+    """Make every mask; a damaged source is reported and skipped.
+
+    A mask that is there is read and kept if it is the same; another one is reported, since it may
+    be somebody else's. What is there and cannot be read is made again.
 
     Args:
         jobs: The masks.
         folder: Where to; it is made.
-        replace: Make those that are there, too.
+        replace: Replace masks that are there and differ.
         report: Called with (done, in all).
 
     Raises:
@@ -74,16 +79,20 @@ def build_masks(
     for done, job in enumerate(jobs):
         report(done, len(jobs))
         target = folder / f"{job.image_id}.png"
-        if not replace and _is_whole(target):
-            kept += 1
-            continue
         try:
             mask = job.make()
         except ValueError as error:
             failed.append(BadImage(job.image_id, str(error)))
             continue
-        write_mask(target, mask)
-        written += 1
+        there = _there(target)
+        if there is not None and np.array_equal(there, mask):
+            kept += 1
+        elif there is not None and not replace:
+            failed.append(BadImage(job.image_id, _other_mask(there, mask)))
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_mask(target, mask)
+            written += 1
     report(len(jobs), len(jobs))
     return Built(written=written, kept=kept, failed=tuple(failed))
 
@@ -114,7 +123,7 @@ def check_lists(out: Path, lists: Mapping[str, Sequence[str]], *, replace: bool)
     """
     for name, ids in lists.items():
         path = out / LISTS / f"{name}.txt"
-        if path.is_file() and not replace and _ids_of(path) != list(ids):
+        if path.is_file() and not replace and not _is_list_of(path, ids):
             raise ValueError(
                 f"{path}: is there with other images, or in another order, than the {len(ids)} "
                 "of this build; move it away, or use --on-existing replace"
@@ -158,7 +167,7 @@ def write_lists(out: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, List
     for name, ids in lists.items():
         text = "".join(f"{image_id}\n" for image_id in ids)
         path = folder / f"{name}.txt"
-        if not path.is_file() or _ids_of(path) != list(ids):
+        if not path.is_file() or not _is_list_of(path, ids):
             write_text(path, text)
         records[name] = _recorded(ids)
     record = _read_record(out / RECORD)
@@ -167,18 +176,32 @@ def write_lists(out: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, List
     return records
 
 
-def _ids_of(path: Path) -> list[str]:
-    """The ids of a list of ids, or of image-mask pairs."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    return [words[0] if len(words) == 1 else Path(words[0]).stem for words in lines if words]
-
-
-def _is_whole(path: Path) -> bool:
+def _is_list_of(path: Path, ids: Sequence[str]) -> bool:
+    """Whether a file lists these ids, or image-mask pairs of them, in this order."""
     try:
-        read_mask(path)
-    except (FileNotFoundError, ValueError):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except ValueError:  # not UTF-8
         return False
-    return True
+    if lines == list(ids):  # an id may have blanks
+        return True
+    words = [line.split() for line in lines if line.strip()]
+    return [one[0] if len(one) == 1 else Path(one[0]).stem for one in words] == list(ids)
+
+
+def _there(path: Path) -> NDArray[np.uint8] | None:
+    """The mask of an earlier build; None if there is none, or none that can be read."""
+    try:
+        return read_mask(path)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _other_mask(there: NDArray[np.uint8], mask: NDArray[np.uint8]) -> str:
+    got = f"(H, W) {there.shape}" if there.shape != mask.shape else "other labels"
+    return (
+        f"the mask that is there is not the one of this build (expected {mask.shape}, got {got}); "
+        "move it away, or use --on-existing replace"
+    )
 
 
 def _recorded(ids: Sequence[str]) -> ListRecord:

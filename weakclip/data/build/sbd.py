@@ -62,9 +62,12 @@ def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
             f"{path}: expected (H, W) numbers in GTcls.Segmentation, got {labels.dtype} "
             f"{labels.shape}; use the files of folder cls, not of inst"
         )
-    if labels.min() < 0 or labels.max() > len(VOC_CLASSES):
+    if not (labels.min() >= 0 and labels.max() <= len(VOC_CLASSES)):  # not for NaN either
         raise ValueError(
             f"{path}: expected labels 0 to {len(VOC_CLASSES)}, got {labels.min()} to "
             f"{labels.max()}; copy the file again"
         )
-    return labels.astype(np.uint8)
+    whole = labels.astype(np.uint8)
+    if not np.array_equal(whole, labels):
+        raise ValueError(f"{path}: expected whole numbers as labels, got fractions; copy it again")
+    return whole

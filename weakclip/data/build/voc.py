@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from weakclip.data.build.archive import Archive, Member, shortfall
 from weakclip.data.build.job import LISTS, MaskJob
-from weakclip.data.read.images import image_size
-from weakclip.data.formats.masks import read_mask
 from weakclip.data.build.sbd import read_sbd_mask, sbd_masks
+from weakclip.data.formats.masks import read_mask
+from weakclip.data.read.images import image_size
 from weakclip.data.read.voc import voc_ids
 
 if TYPE_CHECKING:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from weakclip.data.check import images as check_images
+from weakclip.data.check import mask_files as check_mask_files
 from weakclip.data.check import masks as check_masks
 from weakclip.data.check import tags as check_tags
+from weakclip.data.check import words as check_words
 from weakclip.data.check.finding import Finding
 
 if TYPE_CHECKING:
@@ -14,7 +16,13 @@ if TYPE_CHECKING:
 
     from weakclip.data.check.survey import Survey
 
-CHECKS = (*check_images.CHECKS, *check_tags.CHECKS, *check_masks.CHECKS)
+CHECKS = (
+    *check_images.CHECKS,
+    *check_tags.CHECKS,
+    *check_words.CHECKS,
+    *check_mask_files.CHECKS,
+    *check_masks.CHECKS,
+)
 """Images before tags before masks: who reads from the top mends causes before effects."""
 
 SEVERITIES = ("breaks", "biases", "note")

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from weakclip.data.check.finding import Check, Kind
+from weakclip.data.read.names import did_you_mean, name_key, without_suffix
 from weakclip.data.read.tagged import BadImage
 
 if TYPE_CHECKING:
@@ -22,9 +23,22 @@ def lines_unusable(survey: Survey) -> Iterator[str]:
     return (f"{problem.name}: {problem.reason}" for problem in survey.files.problems)
 
 
+def read_as(survey: Survey) -> Iterator[str]:
+    """How tables and folders of an unusual form were understood."""
+    return iter(survey.files.reading)
+
+
 def missing(survey: Survey) -> Iterator[str]:
     """Listed images that are not there."""
-    return (bad.name for bad in _bad(survey) if not _exists(survey, bad.name))
+    for bad in _bad(survey):
+        if not _exists(survey, bad.name):
+            meant = survey.files.meant.get(bad.name)
+            yield f"{bad.name}: {did_you_mean(bad.name, meant)}" if meant else bad.name
+
+
+def left_out(survey: Survey) -> Iterator[str]:
+    """Pictures that are not read at all."""
+    return (f"{bad.name}: {bad.reason}" for bad in survey.files.left_out)
 
 
 def unreadable(survey: Survey) -> Iterator[str]:
@@ -33,10 +47,11 @@ def unreadable(survey: Survey) -> Iterator[str]:
 
 
 def one_output(survey: Survey) -> Iterator[str]:
-    """Images of one folder that differ in their suffix only; `weakclip masks` then keeps it."""
+    """Images of one folder whose masks would have one name, on some file systems at least."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in survey.files.names:
-        groups[str(PurePosixPath(name).with_suffix(""))].append(name)
+        if _exists(survey, name):
+            groups[name_key(without_suffix(name))].append(name)
     return (" = ".join(names) for names in groups.values() if len(names) > 1)
 
 
@@ -73,10 +88,19 @@ CHECKS = (
     ),
     Check(
         kind=Kind(
+            name="read-as",
+            severity="note",
+            what="a table or a folder of masks of another form than the usual one",
+            fix="none needed if it was understood as it is meant",
+        ),
+        find=read_as,
+    ),
+    Check(
+        kind=Kind(
             name="image-missing",
             severity="breaks",
             what="images that are listed and not there",
-            fix="copy them, or remove their lines",
+            fix="write their names as they are on disk, copy them, or remove their lines",
         ),
         find=missing,
     ),
@@ -84,16 +108,26 @@ CHECKS = (
         kind=Kind(
             name="image-unreadable",
             severity="breaks",
-            what="images that do not decode",
-            fix="copy them again, or remove them",
+            what="images that do not decode, or are of a kind that is not read",
+            fix="do what each line says; where it says nothing, remove them",
         ),
         find=unreadable,
     ),
     Check(
         kind=Kind(
+            name="image-left-out",
+            severity="breaks",
+            what="pictures that are not listed as images: they get no mask",
+            fix="do what each line says, or remove them",
+        ),
+        find=left_out,
+    ),
+    Check(
+        kind=Kind(
             name="one-output",
             severity="note",
-            what="images that differ in their suffix only; their new masks keep it (a.jpg.png)",
+            what="images that differ in suffix, case or Unicode form only; their new masks have "
+            "longer names (a.jpg.png)",
             fix="none needed; rename one of each group if a program expects a.png",
         ),
         find=one_output,

@@ -1,21 +1,18 @@
-"""Checks of annotated masks: pairs, sizes, values, and whether labels mean what the tags say."""
+"""Checks of annotated masks: sizes, values, and whether labels mean what the tags say."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from weakclip.data.check.finding import Check, Kind
-from weakclip.data.read.images import ImageFacts, image_names
+from weakclip.data.read.images import ImageFacts
 from weakclip.data.read.tagged import BadImage
 from weakclip.labels import BACKGROUND, IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -26,32 +23,6 @@ OTHER_AGREES, OWN_AGREES = 0.8, 0.3  # intersection over union of tags and masks
 MANY = 0.1  # share of images whose tags and masks may disagree by chance
 
 
-def missing(survey: Survey) -> Iterator[str]:
-    """Images without a mask in a data set that has masks."""
-    if all(facts is None for facts in survey.masks):
-        return iter(())
-    pairs = zip(survey.files.names, survey.masks, strict=True)
-    return (name for name, facts in pairs if facts is None)
-
-
-def shared(survey: Survey) -> Iterator[str]:
-    """Images that are told apart from another by their suffix only, so that one mask is both's."""
-    groups: dict[Path, list[str]] = defaultdict(list)
-    for name, mask in zip(survey.files.names, survey.files.masks, strict=True):
-        if mask is not None:
-            groups[mask].append(name)
-    return (" = ".join(names) for names in groups.values() if len(names) > 1)
-
-
-def orphaned(survey: Survey) -> Iterator[str]:
-    """Masks in the folders of the masks that belong to no image on disk."""
-    folders = {path.parent for path in survey.files.masks if path is not None}
-    on_disk = image_names(survey.files.root) if folders else ()
-    stems = {PurePosixPath(name).stem for name in (*on_disk, *survey.files.names)}
-    masks = sorted(path for folder in folders for path in folder.glob("*.png"))
-    return (f"{path.parent.name}/{path.name}" for path in masks if path.stem not in stems)
-
-
 def unreadable(survey: Survey) -> Iterator[str]:
     """Masks that do not decode."""
     return (facts.reason for facts in survey.masks if isinstance(facts, BadImage))
@@ -60,8 +31,15 @@ def unreadable(survey: Survey) -> Iterator[str]:
 def coloured(survey: Survey) -> Iterator[str]:
     """Masks that hold no label indices."""
     for index, facts in survey.decoded_masks():
-        if facts.labels is None:
-            yield f"{survey.files.names[index]}: mode {facts.mode}"
+        if facts.labels is None and not facts.lossy:
+            yield f"{survey.files.names[index]}: {facts.kind}"
+
+
+def lossy(survey: Survey) -> Iterator[str]:
+    """Masks in a format that changes labels."""
+    for index, facts in survey.decoded_masks():
+        if facts.lossy:
+            yield f"{survey.files.names[index]}: {facts.kind}"
 
 
 def misfit(survey: Survey) -> Iterator[str]:
@@ -190,33 +168,6 @@ def _shift(survey: Survey) -> int:
 CHECKS = (
     Check(
         kind=Kind(
-            name="mask-missing",
-            severity="biases",
-            what="images without a mask while others have one: scores leave them out",
-            fix="add the masks, or check the splits one by one",
-        ),
-        find=missing,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-shared",
-            severity="biases",
-            what="images that differ in their suffix only and so have one mask",
-            fix="rename one of each group, and its mask",
-        ),
-        find=shared,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-orphaned",
-            severity="note",
-            what="masks without an image",
-            fix="copy the images, or remove the masks; names must agree but for the suffix",
-        ),
-        find=orphaned,
-    ),
-    Check(
-        kind=Kind(
             name="mask-unreadable",
             severity="breaks",
             what="masks that do not decode",
@@ -232,6 +183,15 @@ CHECKS = (
             fix="save labels as a palette or 8-bit grey PNG: 0 background, c + 1 class c, 255 void",
         ),
         find=coloured,
+    ),
+    Check(
+        kind=Kind(
+            name="mask-lossy",
+            severity="breaks",
+            what="masks in a lossy format, which changes labels a little all over",
+            fix="use the original masks; save them as palette or 8-bit grey PNG",
+        ),
+        find=lossy,
     ),
     Check(
         kind=Kind(

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from PIL import Image
 
-from weakclip.data.formats.masks import LABEL_MODES
-from weakclip.data.read.images import ImageFacts, probe, readable
+from weakclip.data.formats.masks import decode_mask
+from weakclip.data.read.images import ImageFacts, probe
 from weakclip.data.read.tagged import BadImage
 
 if TYPE_CHECKING:
@@ -39,10 +38,12 @@ class MaskFacts:
 
     size: tuple[int, int]
     """(H, W)."""
-    mode: str
-    """Pillow's mode."""
+    kind: str
+    """Pillow's mode, or the shape and type of an array, for people."""
     labels: frozenset[int] | None
-    """The labels that occur; None if the file holds colours."""
+    """The labels that occur; None if the file holds colours, or is lossy."""
+    lossy: bool
+    """Whether its format changes labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,14 +99,9 @@ def probe_mask(path: Path) -> MaskFacts:
     Raises:
         ValueError: If the file is missing or damaged.
     """
-    with readable(path, "mask"), Image.open(path) as image:
-        image.load()
-        values = np.unique(np.asarray(image)) if image.mode in LABEL_MODES else None
-        return MaskFacts(
-            size=(image.height, image.width),
-            mode=image.mode,
-            labels=None if values is None else frozenset(values.tolist()),
-        )
+    stored = decode_mask(path)
+    labels = None if stored.labels is None else frozenset(np.unique(stored.labels).tolist())
+    return MaskFacts(size=stored.size, kind=stored.kind, labels=labels, lossy=stored.lossy)
 
 
 def _image_facts(files: TaggedFiles, index: int) -> ImageFacts | BadImage:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from weakclip.data.check.finding import Check, Kind
+from weakclip.labels import MOST_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
 PROMPT = "a photo of a {}."
 """The longest sentence around a tag that is sure to be asked."""
+
+
+def too_many(survey: Survey) -> Iterator[str]:
+    """The number of classes, if a mask has not so many labels."""
+    count = len(survey.files.classes)
+    if count > MOST_CLASSES:
+        yield f"{count} classes; the last are {', '.join(survey.files.classes[-3:])}"
 
 
 def unknown(survey: Survey) -> Iterator[str]:
@@ -36,11 +44,18 @@ def foreign(survey: Survey) -> Iterator[str]:
     )
 
 
+def plain(name: str) -> str:
+    """A tag without case, blanks, hyphens, underscores, unseen characters and ways to store "é"."""
+    letters = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(one for one in letters if one.isprintable() and one not in " _-")
+
+
 def alike(survey: Survey) -> Iterator[str]:
     """Tags that differ in case, blanks, hyphens or underscores only."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in survey.files.classes:
-        groups[re.sub(r"[\s_-]+", "", name.casefold())].append(name)
+        letters = "".join(one for one in plain(name) if one.isalnum())
+        groups[letters or name].append(name)
     return (" = ".join(names) for names in groups.values() if len(names) > 1)
 
 
@@ -59,6 +74,15 @@ def images_without_tags(survey: Survey) -> Iterator[str]:
 
 
 CHECKS = (
+    Check(
+        kind=Kind(
+            name="classes-too-many",
+            severity="breaks",
+            what=f"more classes than the {MOST_CLASSES} labels of a mask",
+            fix="leave out rare classes, or make masks of groups of classes one after the other",
+        ),
+        find=too_many,
+    ),
     Check(
         kind=Kind(
             name="tag-unknown",
@@ -90,7 +114,8 @@ CHECKS = (
         kind=Kind(
             name="tags-alike",
             severity="biases",
-            what="tags that differ in case, blanks or hyphens only: one class counted as several",
+            what="tags that differ in case, blanks, hyphens or Unicode form only: one class "
+            "counted as several",
             fix="write them in one way",
         ),
         find=alike,

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weakclip.data.formats.arrays import read_plain
-from weakclip.data.read.csv_table import read_rows, two_cells
-from weakclip.data.read.images import IMAGE_SUFFIXES
+from weakclip.data.read.csv_table import full_row, header_error, read_table
+from weakclip.data.read.signatures import IMAGE_SUFFIXES
+from weakclip.data.read.tag_table import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,8 +120,12 @@ def read_ids(path: Path) -> tuple[str, ...]:
         ValueError: If it is no text, names no image, or names one twice.
     """
     if path.suffix.lower() == ".csv":
-        rows = read_rows(path, ("file", "labels"), what="images", advice="one line per image")
-        words = [two_cells(row, f"{path.name}:{number}")[0] for number, row in rows]
+        file, advice = COLUMNS[0], "one line per image"
+        table = read_table(path, (file,), what="images", advice=advice)
+        places = table.named(file)
+        if len(places) != 1:
+            raise ValueError(header_error(path, (file,), table.header, advice))
+        words = [full_row(table, row, f"{path.name}:{line}")[places[0]] for line, row in table.rows]
     else:
         words = [line.split()[0] for line in _text(path).splitlines() if line.strip()]
     names = [without_suffix(PurePosixPath(word).name if word[0] == "/" else word) for word in words]

@@ -6,6 +6,8 @@ The palette only makes the file viewable; readers take the indices and never the
 
 from __future__ import annotations
 
+import errno
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +15,15 @@ from PIL import Image
 
 from weakclip.data.atomic import replacing
 from weakclip.data.read.images import readable
+from weakclip.data.read.opened import UnfitError, with_image
+from weakclip.data.read.signatures import IMAGE_SUFFIXES
 from weakclip.labels import IGNORE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL import ImageFile
 
 
 def voc_palette() -> NDArray[np.uint8]:
@@ -42,13 +47,34 @@ VOC_PALETTE = voc_palette()
 LABEL_MODES = ("P", "L")
 """Pillow's modes of a file that holds labels: palette and 8-bit grey."""
 
+MASK_SUFFIXES = (".png", ".npy", *(suffix for suffix in IMAGE_SUFFIXES if suffix != ".png"))
+"""Files that may be masks, what is preferred first."""
 
-def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
+LOSSY = ("AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP")
+"""Pillow's names of formats that may store other values than they are given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoredMask:
+    """What a file of a mask holds."""
+
+    size: tuple[int, int]
+    """(H, W)."""
+    kind: str
+    """Pillow's mode, or the shape and type of an array, for people."""
+    labels: NDArray[np.uint8] | None
+    """(H, W); None if the file holds colours, or something that labels do not survive."""
+    lossy: bool
+    """Whether its format changes values."""
+
+
+def write_mask(path: Path, mask: NDArray[np.uint8], *, durable: bool = True) -> None:
     """Write a label mask as a palette PNG (mode P), atomically.
 
     Args:
         path: Target; its folder must exist. A file that is there is replaced.
         mask: Labels, (H, W) uint8.
+        durable: See `weakclip.data.atomic.replacing`.
 
     Raises:
         ValueError: If the array is not two-dimensional uint8.
@@ -60,31 +86,116 @@ def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
         )
     image = Image.fromarray(mask)
     image.putpalette(VOC_PALETTE.tobytes())
-    with replacing(path) as temporary:
+    with replacing(path, durable=durable) as temporary:
         image.save(temporary, format="PNG")
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """Read the labels of a palette or single-channel PNG.
+    """Read the labels of a file of `MASK_SUFFIXES`.
 
     Returns:
         Labels, (H, W) uint8.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, or is a colour picture of a mask.
+        ValueError: If the file is damaged, a colour picture of a mask, or in a lossy format.
     """
-    if not path.exists():
+    if not exists(path):
         raise FileNotFoundError(f"{path}: no such mask")
-    with readable(path, "mask"), Image.open(path) as image:
-        mode = image.mode
-        labels = np.array(image, dtype=np.uint8) if mode in LABEL_MODES else None
-    if labels is None:
+    stored = decode_mask(path)
+    if stored.lossy:
         raise ValueError(
-            f"{path}: expected label indices (a palette or 8-bit grey PNG), got mode {mode}; "
+            f"{path}: expected label indices, got {stored.kind}, which changes them a little all "
+            "over; use the original file, as PNG"
+        )
+    if stored.labels is None:
+        raise ValueError(
+            f"{path}: expected label indices (a palette or 8-bit grey PNG), got {stored.kind}; "
             "a colour picture of a mask has lost its labels, use the original file"
         )
-    return labels
+    return stored.labels
+
+
+def decode_mask(path: Path) -> StoredMask:
+    """What a file of a mask holds, whether these are labels or not.
+
+    Raises:
+        ValueError: If the file is missing or damaged, or an array that cannot be a mask.
+    """
+    with readable(path, "mask"):
+        if path.suffix.lower() == ".npy":
+            return _from_array(np.load(path, mmap_mode="r", allow_pickle=False))
+        return with_image(path, _from_image)
+
+
+def _from_image(image: ImageFile.ImageFile) -> StoredMask:
+    image.load()
+    lossy = image.format in LOSSY
+    indices = np.array(image, dtype=np.uint8) if image.mode in LABEL_MODES and not lossy else None
+    if indices is not None and image.format == "GIF":
+        indices = _by_colour(indices, image)
+    format_name = "" if image.format == "PNG" else f" of {image.format}"
+    return StoredMask(
+        size=(image.height, image.width),
+        kind=f"mode {image.mode}{format_name}",
+        labels=indices,
+        lossy=lossy,
+    )
+
+
+def _by_colour(indices: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8] | None:
+    """Labels of a GIF, whose writers renumber colours: VOC's colours, or grey levels.
+
+    Args:
+        indices: (H, W), uint8, into the file's own palette.
+        image: The opened file.
+    """
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    colours = np.asarray(image.getpalette("RGB") or np.arange(256).repeat(3), dtype=np.uint8)
+    palette[: len(colours) // 3] = colours.reshape(-1, 3)
+    used = np.unique(indices)
+    label_of = {tuple(colour): label for label, colour in enumerate(VOC_PALETTE.tolist())}
+    found = [label_of.get(tuple(colour), -1) for colour in palette[used].tolist()]
+    labels = np.zeros(256, dtype=np.uint8)
+    if min(found) >= 0:
+        labels[used] = found
+    elif (palette[used] == palette[used, :1]).all():
+        labels[used] = palette[used, 0]
+    else:
+        return None
+    return labels[indices]
+
+
+def _from_array(array: NDArray[np.generic]) -> StoredMask:
+    kind = f"an array {array.shape} of {array.dtype}"
+    if array.ndim != 2 or array.dtype.kind not in "biu" or not array.size:
+        raise UnfitError(f"expected labels (H, W) as integers, got {kind}; save labels only")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > IGNORE:
+        raise UnfitError(
+            f"expected labels 0 to {IGNORE}, got {low} to {high}; write {IGNORE} for void"
+        )
+    labels = np.array(array, dtype=np.uint8)
+    return StoredMask(size=labels.shape, kind=kind, labels=labels, lossy=False)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something of that name; nothing has a name that is too long."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a mask is there and can be read to its end."""
+    try:
+        read_mask(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def void_border(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -13,29 +13,17 @@ References:
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from weakclip.data.read.images import readable
-from weakclip.data.read.tagged import (
-    BadImage,
-    TaggedFiles,
-    check_known,
-    labels_tensor,
-    mask_of,
-    relative_name,
-)
-from weakclip.labels import BACKGROUND, IGNORE
+from weakclip.data.read.coco_json import read_instances
+from weakclip.data.read.mask_names import find_masks
+from weakclip.data.read.tagged import TaggedFiles, check_known, labels_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-Numbering = Literal["contiguous", "original"]
-Segmentation = list[list[float]] | dict[str, Any] | None
-"""Polygons [[x, y, ...], ...] or RLE {"size", "counts"}; None if the JSON has tags only."""
+    from weakclip.data.read.instances import Numbering
 
 COCO_CATEGORIES: dict[int, str] = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train",
@@ -54,86 +42,6 @@ COCO_CATEGORIES: dict[int, str] = {
     89: "hair drier", 90: "toothbrush",
 }  # fmt: skip
 """The 80 categories of COCO 2014 and 2017 by their original ids."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CocoImage:
-    """An image of the JSON."""
-
-    id: int
-    file_name: str
-    size: tuple[int, int]
-    """(H, W)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CocoObject:
-    """An annotation of the JSON."""
-
-    id: int
-    category: int
-    crowd: bool
-    segmentation: Segmentation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instances:
-    """An instances JSON."""
-
-    images: tuple[CocoImage, ...]
-    categories: dict[int, str]
-    """Name by id, ids increasing."""
-    objects: Mapping[int, Sequence[CocoObject]]
-    """By image id; images without objects are absent."""
-
-    def labels(self, numbering: Numbering) -> dict[int, int]:
-        """Mask label of each category id.
-
-        Raises:
-            ValueError: If a label does not fit between background and void.
-        """
-        ids = list(self.categories)
-        values = range(1, len(ids) + 1) if numbering == "contiguous" else ids
-        labels = dict(zip(ids, values, strict=True))
-        outside = [label for label in labels.values() if not BACKGROUND < label < IGNORE]
-        if outside:
-            raise ValueError(
-                f"ids {numbering}: expected labels 1 to {IGNORE - 1}, got {outside[0]}; "
-                "use contiguous ids or fewer categories"
-            )
-        return labels
-
-    def tags(self, image_id: int) -> frozenset[str]:
-        """Names of the categories of an image, crowds included."""
-        return frozenset(self.categories[one.category] for one in self.objects.get(image_id, ()))
-
-
-def read_instances(path: Path) -> Instances:
-    """Read an instances JSON.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no JSON, lacks a part, or an annotation names an unknown image or
-            category.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    with readable(path, "COCO JSON"):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        images = tuple(_image(entry) for entry in content["images"])
-        names = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
-        objects: dict[int, list[CocoObject]] = defaultdict(list)
-        for entry in content["annotations"]:
-            objects[int(entry["image_id"])].append(_object(entry))
-    unknown = {one.category for several in objects.values() for one in several} - set(names)
-    strangers = set(objects) - {image.id for image in images}
-    for what, ids in (("categories", unknown), ("images", strangers)):
-        if ids:
-            raise ValueError(
-                f"{path}: annotations name {what} that the file does not list, e.g. id {min(ids)}; "
-                "use the file as it was published"
-            )
-    return Instances(images=images, categories=dict(sorted(names.items())), objects=dict(objects))
 
 
 def coco_classes(categories: Mapping[int, str], numbering: Numbering) -> tuple[str, ...]:
@@ -173,36 +81,18 @@ def list_coco(
     if not images.is_dir():
         raise FileNotFoundError(f"{images}: no such folder of images")
     read = read_instances(annotations)
-    names: list[str] = []
-    tags: list[frozenset[str]] = []
-    problems: list[BadImage] = []
-    for image in read.images:
-        try:
-            names.append(relative_name(image.file_name, f"{annotations.name}: image {image.id}"))
-            tags.append(read.tags(image.id))
-        except ValueError as error:
-            problems.append(BadImage(image.file_name, str(error)))
+    names = [image.file_name for image in read.images]
+    tags = [read.tags(image.id) for image in read.images]
     order = coco_classes(read.categories, "contiguous") if classes is None else tuple(classes)
     check_known(sorted(frozenset().union(*tags)), order)
+    found = find_masks(masks, names)
     return TaggedFiles(
         root=images,
         names=tuple(names),
         classes=order,
         image_labels=labels_tensor(tags, order),
-        masks=tuple(mask_of(masks, name) for name in names),
-        problems=tuple(problems),
-    )
-
-
-def _image(entry: Mapping[str, Any]) -> CocoImage:
-    size = (int(entry.get("height", 0)), int(entry.get("width", 0)))
-    return CocoImage(id=int(entry["id"]), file_name=str(entry["file_name"]), size=size)
-
-
-def _object(entry: Mapping[str, Any]) -> CocoObject:
-    return CocoObject(
-        id=int(entry.get("id", 0)),
-        category=int(entry["category_id"]),
-        crowd=bool(entry.get("iscrowd", 0)),
-        segmentation=entry.get("segmentation"),
+        masks=found.paths,
+        mask_root=masks,
+        reading=(*(f"{annotations.name}: {note}" for note in read.notes), *found.reading),
+        problems=read.problems,
     )

@@ -1,71 +1,172 @@
-"""Small CSV files that people write by hand: a header of two names, then lines of two cells.
+"""Tables that people write by hand or with their programs: named columns anywhere in a CSV.
 
-UTF-8 with or without a byte order mark; blank lines are skipped. What a cell holds several of is
-separated by ";" or "|", or by "," inside quotes.
+What a cell holds several of is separated by ";" or "|", or by "," inside quotes.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from weakclip.data.read.csv_text import TOP, read_records
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+_ENCODINGS = {
+    "utf-8": "", "utf-8-sig": "", "cp1252": "as Windows-1252", "utf-16": "as UTF-16",
+    "utf-16-le": "as UTF-16", "utf-16-be": "as UTF-16", "utf-32": "as UTF-32",
+}  # fmt: skip
+_NAMES = {",": "", ";": "with semicolons", "\t": "with tabs", "|": "with bars"}
 
-def read_rows(
-    path: Path, header: Sequence[str], *, what: str, advice: str
-) -> list[tuple[int, list[str]]]:
-    """Line number and cells of every row below the header that is not blank; one or more.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """What a column is called in these pages, and what other programs call it."""
+
+    name: str
+    others: frozenset[str]
+    """Lower-case, without blanks, hyphens and underscores."""
+
+    def matches(self, cell: str) -> bool:
+        """Whether a header says that it is this column; numbers at its end do not count.
+
+        Example:
+            >>> labels = Column(name="labels", others=frozenset({"label"}))
+            >>> [labels.matches(cell) for cell in ("Labels", "label_2", "scores")]
+            [True, True, False]
+        """
+        word = _word(cell)
+        return bool({word, word.rstrip("0123456789")} & {self.name, *self.others})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A header and the rows below it."""
+
+    path: Path
+    line: int
+    """On which the header is, from 1."""
+    header: tuple[str, ...]
+    """Its cells."""
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+    """Line number and cells of the others."""
+    delimiter: str
+    encoding: str
+
+    def column(self, index: int) -> Iterator[tuple[int, str]]:
+        """Line number and cell of every row that is so long."""
+        return ((line, row[index]) for line, row in self.rows if index < len(row))
+
+    def named(self, column: Column) -> list[int]:
+        """Which columns are called so: the one of exactly that name, or all that may be."""
+        exact = [at for at, cell in enumerate(self.header) if _word(cell) == column.name]
+        return exact or [at for at, cell in enumerate(self.header) if column.matches(cell)]
+
+    def form(self) -> list[str]:
+        """What is unusual about the file, in words; nothing if it is UTF-8 with commas."""
+        delimiter = _NAMES.get(self.delimiter, f"with {self.delimiter!r} between cells")
+        return [part for part in (_ENCODINGS[self.encoding], delimiter) if part]
+
+
+def read_table(path: Path, columns: Sequence[Column], *, what: str, advice: str) -> Table:
+    """The table of a CSV with any usual encoding and delimiter.
 
     Args:
         path: The file.
-        header: Names that its first line must have, in any case.
+        columns: What its header should name; they decide which delimiter is meant.
         what: What the file is of, for the error, e.g. "tags".
         advice: What to write below the header, e.g. "one line per image, e.g. 'a.jpg,cat;dog'".
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no CSV in UTF-8, has another header, or no line below it.
+        ValueError: If it is no text, its quotes do not close, or it is empty.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = list(enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), start=1))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file of {what}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV in UTF-8 ({error}); save it again as one") from error
-    found = [cell.strip().lower() for cell in rows[0][1]] if rows else []
-    if found != list(header):
-        raise ValueError(
-            f"{path}: expected the header {','.join(header)!r}, got {','.join(found)!r}; "
-            f"below it, write {advice}"
-        )
-    body = [(number, row) for number, row in rows[1:] if any(cell.strip() for cell in row)]
-    if not body:
-        raise ValueError(f"{path}: no line below the header; write {advice}")
-    return body
+
+    def rate(cells: Sequence[str]) -> int:
+        """First the columns that are named, then files, then whether there are several cells."""
+        found = sum(any(column.matches(cell) for cell in cells) for column in columns)
+        files = any(re.search(r"\.[A-Za-z]\w{1,4}$", cell) for cell in cells)
+        return 100 * found + 10 * files + (len(cells) > 1)
+
+    records = read_records(path, what=what, rate=rate)
+    if not records.rows:
+        raise ValueError(header_error(path, columns, (), advice))
+    named = (
+        at
+        for at, (_, cells) in enumerate(records.rows[:TOP])
+        if all(any(column.matches(cell) for cell in cells) for column in columns)
+    )
+    (line, header), *rows = records.rows[next(named, 0) :]  # a title or comments may be above
+    return Table(
+        path=path,
+        line=line,
+        header=header,
+        rows=tuple(rows),
+        delimiter=records.delimiter,
+        encoding=records.encoding,
+    )
 
 
-def two_cells(row: Sequence[str], where: str) -> tuple[str, str]:
-    """The cells of a row without blanks around them.
+def read_pairs(
+    path: Path, columns: tuple[Column, Column], *, what: str, advice: str
+) -> list[tuple[str, str, str]]:
+    """File and line, and the two cells, of every row of a table of two named columns; at least one.
+
+    Raises:
+        FileNotFoundError: As `read_table`.
+        ValueError: As `read_table`; or if a column is missing or named twice, or a row has another
+            number of cells.
+    """
+    table = read_table(path, columns, what=what, advice=advice)
+    places = [table.named(column) for column in columns]
+    if [len(found) for found in places] != [1, 1]:
+        raise ValueError(header_error(path, columns, table.header, advice))
+    check_rows(table, advice)
+    (first,), (second,) = places
+    pairs = []
+    for line, row in table.rows:
+        cells = full_row(table, row, f"{path}:{line}")
+        pairs.append((f"{path}:{line}", cells[first], cells[second]))
+    return pairs
+
+
+def check_rows(table: Table, advice: str) -> None:
+    """Raise a ValueError if there is no row."""
+    if not table.rows:
+        raise ValueError(f"{table.path}: no line below the header; write {advice}")
+
+
+def header_error(path: Path, columns: Sequence[Column], found: Sequence[str], advice: str) -> str:
+    """What is wrong with a header."""
+    expected = ",".join(column.name for column in columns)
+    return (
+        f"{path}: expected the header {expected!r}, got {','.join(found)!r}; "
+        f"below it, write {advice}"
+    )
+
+
+def full_row(table: Table, row: Sequence[str], where: str) -> tuple[str, ...]:
+    """The cells of a row, as many as the header has; empty ones at its end do not count.
 
     Args:
-        row: Cells as `read_rows` gives them.
+        table: Where it is from.
+        row: Cells of it.
         where: File and line, for the error.
 
     Raises:
-        ValueError: If there are not two.
+        ValueError: If there are more or fewer.
     """
-    if len(row) != 2:
+    wide = len(table.header)
+    if any(row[wide:]) or len(row) < wide:
         raise ValueError(
-            f"{where}: expected 2 cells, got {len(row)}; separate several of one cell with ';', "
-            "quote a cell that has a comma"
+            f"{where}: expected {wide} cells, got {len(row)}; separate several of one cell with "
+            f"{';' if table.delimiter != ';' else '|'!r}, quote a cell that has a "
+            f"{'comma' if table.delimiter == ',' else repr(table.delimiter)}"
         )
-    return row[0].strip(), row[1].strip()
+    return tuple(row[:wide])
 
 
 def split_cell(cell: str) -> tuple[str, ...]:
@@ -76,3 +177,7 @@ def split_cell(cell: str) -> tuple[str, ...]:
         ('dog', 'traffic light', 'cat')
     """
     return tuple(filter(None, (word.strip() for word in re.split("[;|,]", cell))))
+
+
+def _word(cell: str) -> str:
+    return re.sub(r"[\s_#-]+", "", cell).casefold()

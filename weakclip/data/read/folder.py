@@ -1,7 +1,8 @@
 """A plain folder of images with tags: from a CSV, from sub-folders, or from a COCO JSON.
 
     labels.csv     header `file,labels`; paths relative to the folder of the images; several labels
-                   separated by ";" or "|", or by "," inside quotes; lines of one file add up
+                   separated by ";" or "|", or by "," inside quotes; lines of one file add up;
+                   other forms of tables: `weakclip.data.read.tag_table`
     sub-folders    root/cat/1.jpg: the first folder is the tag; images above have none
     tags.json      COCO: images, annotations with image_id and category_id, categories
 
@@ -14,22 +15,16 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from weakclip.data.read.coco import list_coco
-from weakclip.data.read.csv_table import read_rows, split_cell, two_cells
 from weakclip.data.read.images import image_names
-from weakclip.data.read.tagged import (
-    BadImage,
-    TaggedFiles,
-    check_known,
-    labels_tensor,
-    mask_of,
-    relative_name,
-)
+from weakclip.data.read.left_out import left_out
+from weakclip.data.read.mask_names import find_masks
+from weakclip.data.read.names import meant_names
+from weakclip.data.read.tag_table import TagTable, read_tag_table
+from weakclip.data.read.tagged import TaggedFiles, check_known, labels_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HEADER = ("file", "labels")
-ADVICE = "one line per image, e.g. 'a.jpg,cat;dog'"
 CSV_NAME = "labels.csv"
 
 
@@ -61,28 +56,37 @@ def list_folder(
         tags = root / CSV_NAME
     if tags is not None and tags.suffix.lower() == ".json":
         return list_coco(tags, root, classes=classes, masks=masks)
-    tagged, found, problems = _from_folders(root, masks) if tags is None else _from_csv(tags)
-    for name in image_names(root, skip=masks):
-        tagged.setdefault(name, set())
+    if masks is not None and masks.resolve() == root.resolve():
+        raise ValueError(
+            f"{masks}: is the folder of the images; put the masks into one of their own"
+        )
+    on_disk = image_names(root, skip=masks)
+    table = _from_folders(root, masks, on_disk) if tags is None else read_tag_table(tags, on_disk)
+    tagged = {name: table.tags.get(name, set()) for name in (*table.tags, *on_disk)}
+    aside = left_out(root, tagged.keys(), skip=masks)
     if not tagged:
-        raise ValueError(f"{root}: expected images, found none; give the folder that holds them")
-    order = tuple(found if classes is None else classes)
-    check_known(found, order)
+        advice = f"; {aside[0].name} {aside[0].reason}" if aside else ""
+        raise ValueError(
+            f"{root}: expected images, found none; give the folder that holds them{advice}"
+        )
+    order = tuple(table.classes if classes is None else classes)
+    check_known(table.classes, order)
+    found = find_masks(masks, tuple(tagged))
     return TaggedFiles(
         root=root,
         names=tuple(tagged),
         classes=order,
         image_labels=labels_tensor(list(tagged.values()), order),
-        masks=tuple(mask_of(masks, name) for name in tagged),
-        problems=problems,
+        masks=found.paths,
+        problems=table.problems,
+        mask_root=masks,
+        left_out=aside,
+        meant=meant_names(tagged.keys() - set(on_disk), on_disk),
+        reading=(*filter(None, (table.reading,)), *found.reading),
     )
 
 
-_Tagged = tuple[dict[str, set[str]], list[str], tuple[BadImage, ...]]
-"""Tags by name in order, all tags sorted, and what could not be read."""
-
-
-def _from_folders(root: Path, masks: Path | None) -> _Tagged:
+def _from_folders(root: Path, masks: Path | None, on_disk: Sequence[str]) -> TagTable:
     """The first folder of each path is its tag; a folder without images is a tag without any."""
     left_out = masks and masks.resolve()
     folders = sorted(
@@ -90,21 +94,5 @@ def _from_folders(root: Path, masks: Path | None) -> _Tagged:
         for path in root.iterdir()
         if path.is_dir() and path.resolve() != left_out and not path.name.startswith(".")
     )
-    parts = {name: PurePosixPath(name).parts for name in image_names(root, skip=masks)}
-    return {name: set(path[:-1][:1]) for name, path in parts.items()}, folders, ()
-
-
-def _from_csv(path: Path) -> _Tagged:
-    tagged: dict[str, set[str]] = {}
-    problems: list[BadImage] = []
-    for number, row in read_rows(path, HEADER, what="tags", advice=ADVICE):
-        where = f"{path.name}:{number}"
-        try:
-            name, cell = two_cells(row, where)
-            name = relative_name(name, where)
-        except ValueError as error:
-            problems.append(BadImage(where, str(error).removeprefix(f"{where}: ")))
-        else:
-            tagged.setdefault(name, set()).update(split_cell(cell))
-    found = sorted(set().union(*tagged.values()))
-    return tagged, found, tuple(problems)
+    tags = {name: set(PurePosixPath(name).parts[:-1][:1]) for name in on_disk}
+    return TagTable(tags=tags, classes=tuple(folders), problems=())

@@ -2,12 +2,15 @@
 
 Conventions, so that a picture has one meaning: EXIF orientation is applied; transparent pixels are
 seen on white; grey and 16-bit values are scaled to 8 bits (65535 becomes 255, nothing is clipped);
-CMYK is converted without its colour profile; of an animation the first frame is taken.
+CMYK is converted without its colour profile; of an animation the first frame is taken. HEIC is read
+if pillow-heif is installed (the extra `heif`).
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
 import warnings
 import zlib
@@ -17,7 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from weakclip.data.read.opened import UnfitError, with_image
+from weakclip.data.read.signatures import IMAGE_SUFFIXES, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +31,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import ImageFile
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-
 _DAMAGE = (
     OSError, ValueError, SyntaxError, EOFError, TypeError, ArithmeticError, LookupError,
     MemoryError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 """What decoders raise on files that are not what their name says."""
 
+_SCALE = "scale it to 0 to 255 and save it as 8-bit PNG"
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
@@ -65,10 +70,13 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
         ValueError: If the block fails as it does on a damaged file.
     """
     damage: tuple[type[Exception], ...] = (*_DAMAGE, *also)
+    _refuse_pipes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # decoders warn of oddities that they have solved
             yield
+    except UnfitError as error:
+        raise ValueError(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{path}: {what} of too many pixels ({error}); make it smaller, or raise "
@@ -77,8 +85,29 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such {what}; copy it, or remove what names it") from error
     except damage as error:
+        if isinstance(error, UnidentifiedImageError) and (kind := sniff(path)) and kind.advice:
+            said = (
+                f"{kind.name} that is not read here" if kind.picture else f"{kind.name}, no {what}"
+            )
+            raise ValueError(f"{path}: is {said}; {kind.advise(path.name)}") from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise ValueError(f"{path}: {reason}; shorten the name") from error
         raise ValueError(f"{path}: damaged {what} ({reason}); copy or generate it again") from error
+
+
+def _refuse_pipes(path: Path) -> None:
+    """Raise if reading might never end: at a pipe, a socket or a device.
+
+    Raises:
+        ValueError: If it is one. What cannot be looked at is left to whoever reads it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError(f"{path}: is a pipe or a device, not a file; remove it, or what names it")
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -91,8 +120,8 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         ValueError: If the file is missing or damaged, has more pixels than Pillow's limit
             against decompression bombs (about 179 million), or holds floats.
     """
-    with readable(path, "image"), Image.open(path) as image:
-        return _rgb(ImageOps.exif_transpose(image))
+    with readable(path, "image"):
+        return with_image(path, lambda image: _rgb(ImageOps.exif_transpose(image)))
 
 
 def probe(path: Path) -> ImageFacts:
@@ -101,19 +130,8 @@ def probe(path: Path) -> ImageFacts:
     Raises:
         ValueError: As `read_rgb`.
     """
-    with readable(path, "image"), Image.open(path) as image:
-        deep = image.mode.startswith(("I", "F")) or ";16" in _stored_mode(image)
-        orientation = image.getexif().get(_ORIENTATION, 1)  # may decode, which forgets the former
-        upright = ImageOps.exif_transpose(image)
-        facts = ImageFacts(
-            size=(upright.height, upright.width),
-            mode=image.mode,
-            rotated=orientation in range(2, 9),
-            alpha=image.has_transparency_data,
-            deep=deep,
-        )
-        _rgb(upright)
-        return facts
+    with readable(path, "image"):
+        return with_image(path, _facts)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -122,8 +140,24 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         ValueError: If the file is missing or its header is damaged.
     """
-    with readable(path, "image"), Image.open(path) as image:
-        return image.height, image.width
+    with readable(path, "image"):
+        return with_image(path, lambda image: (image.height, image.width))
+
+
+def seen_size(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(H, W) as stored and of the upright image; where the header tells, no pixel is decoded.
+
+    Raises:
+        ValueError: If the file is missing or damaged.
+    """
+
+    def sizes(image: ImageFile.ImageFile) -> tuple[tuple[int, int], tuple[int, int]]:
+        stored = (image.height, image.width)
+        turned = image.getexif().get(_ORIENTATION, 1) in range(5, 9)
+        return stored, stored[::-1] if turned else stored
+
+    with readable(path, "image"):
+        return with_image(path, sizes)
 
 
 def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
@@ -136,16 +170,27 @@ def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
         root: The folder.
         skip: A folder below it to leave out, e.g. that of the masks.
     """
+    return tuple(
+        sorted(
+            path.relative_to(root).as_posix()
+            for path in walk(root, skip=skip)
+            if path.name.lower().endswith(IMAGE_SUFFIXES)
+        )
+    )
+
+
+def walk(root: Path, *, skip: Path | None = None) -> Iterator[Path]:
+    """Files below a folder that are not hidden, and folders that are called like an image.
+
+    Args:
+        root: The folder.
+        skip: A folder below it to leave out.
+    """
     left_out = skip and skip.resolve()
-    names: list[str] = []
     for folder, folders, files in os.walk(root):
         here = Path(folder)
         false_images = [name for name in folders if name.lower().endswith(IMAGE_SUFFIXES)]
-        names += [
-            (here / name).relative_to(root).as_posix()
-            for name in [*files, *false_images]
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-        ]
+        yield from (here / name for name in [*files, *false_images] if not name.startswith("."))
         folders[:] = [
             name
             for name in folders
@@ -153,7 +198,21 @@ def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
             and name not in false_images
             and (here / name).resolve() != left_out
         ]
-    return tuple(sorted(names))
+
+
+def _facts(image: ImageFile.ImageFile) -> ImageFacts:
+    deep = image.mode.startswith(("I", "F")) or ";16" in _stored_mode(image)
+    orientation = image.getexif().get(_ORIENTATION, 1)  # may decode, which forgets the former
+    upright = ImageOps.exif_transpose(image)
+    facts = ImageFacts(
+        size=(upright.height, upright.width),
+        mode=image.mode,
+        rotated=orientation in range(2, 9),
+        alpha=image.has_transparency_data,
+        deep=deep,
+    )
+    _rgb(upright)
+    return facts
 
 
 def _stored_mode(image: ImageFile.ImageFile) -> str:
@@ -164,7 +223,11 @@ def _stored_mode(image: ImageFile.ImageFile) -> str:
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("F"):
-        raise ValueError("expected 8 or 16 bits a channel, got floats of unknown range")
+        low, high = image.getextrema()
+        raise UnfitError(
+            f"expected 8 or 16 bits a channel, got floats from {low:g} to {high:g}, which do not "
+            f"say what is white; {_SCALE}"
+        )
     if image.mode.startswith("I"):
         return _from_deep_grey(np.asarray(image))
     if image.has_transparency_data:
@@ -178,6 +241,8 @@ def _from_deep_grey(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """(H, W) integers in [0, 65535] to (H, W, 3) uint8."""
     wide = values.astype(np.int64)
     if wide.min() < 0 or wide.max() > 65535:
-        raise ValueError(f"expected 16-bit values, got {wide.min()} to {wide.max()}")
+        raise UnfitError(
+            f"expected 16-bit values (0 to 65535), got {wide.min()} to {wide.max()}; {_SCALE}"
+        )
     grey = ((wide + 128) // 257).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from weakclip.data.read.coco import list_coco
 from weakclip.data.read.folder import list_folder
+from weakclip.data.read.images import image_names
+from weakclip.data.read.mask_names import find_masks
+from weakclip.data.read.names import meant_names
 from weakclip.data.read.voc import VOC_CLASSES, list_voc
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ class Place:
     tags: Path | None = None
     """A CSV or COCO JSON, for layouts that have no place of their own for tags."""
     masks: Path | None = None
-    """Folder of annotated masks; VOC knows its own."""
+    """Folder of annotated masks; None is VOC's own, and none in other layouts."""
     classes: tuple[str, ...] | None = None
     """Class names in label order."""
 
@@ -58,11 +62,20 @@ def open_place(place: Place, layout: Layout | None = None) -> TaggedFiles:
         FileNotFoundError: If something that the layout needs is missing.
         ValueError: If a list, a split or the tags are malformed.
     """
-    return _OPENERS[layout or layout_of(place.root)](place)
+    files = _OPENERS[layout or layout_of(place.root)](place)
+    gone = [name for name in files.names if not os.path.lexists(files.root / name)]
+    if not gone or files.meant:
+        return files
+    return replace(files, meant=meant_names(gone, image_names(files.root)))
 
 
 def _open_voc(place: Place) -> TaggedFiles:
-    return list_voc(place.root, place.split, classes=place.classes or VOC_CLASSES)
+    """VOC with its own masks, or with those of another folder."""
+    files = list_voc(place.root, place.split, classes=place.classes or VOC_CLASSES)
+    if place.masks is None:
+        return files
+    found = find_masks(place.masks, files.names)
+    return replace(files, masks=found.paths, mask_root=place.masks, reading=found.reading)
 
 
 def _open_coco(place: Place) -> TaggedFiles:

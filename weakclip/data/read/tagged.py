@@ -8,7 +8,7 @@ Each layout has a function that lists it (`list_voc`, `list_coco`, `list_folder`
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,11 @@ import torch
 
 from weakclip.data.formats.masks import read_mask
 from weakclip.data.read.images import read_rgb, readable
+from weakclip.data.read.names import did_you_mean
 from weakclip.suggestion import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -52,6 +53,14 @@ class TaggedFiles:
     """Annotated masks, N; None where there is none."""
     problems: tuple[BadImage, ...] = ()
     """Lines of the list that name no image, and annotations that cannot be read."""
+    mask_root: Path | None = None
+    """Folder in which the masks were looked for by the names of the images."""
+    left_out: tuple[BadImage, ...] = ()
+    """Pictures below the root that are not read, and why."""
+    meant: Mapping[str, str] = field(default_factory=dict)
+    """For names that are not there, the image that they probably mean."""
+    reading: tuple[str, ...] = ()
+    """How tags and masks were understood where that is not plain, a sentence each."""
 
     def __len__(self) -> int:
         """N."""
@@ -93,7 +102,8 @@ class TaggedFiles:
     def bad(self, index: int, error: ValueError) -> BadImage:
         """What `error` says of an image, without the path that `BadImage.name` has already."""
         name = self.names[index]
-        return BadImage(name, str(error).removeprefix(f"{self.root / name}: "))
+        hint = f"; {did_you_mean(name, self.meant[name])}" if name in self.meant else ""
+        return BadImage(name, str(error).removeprefix(f"{self.root / name}: ") + hint)
 
     def gt_mask(self, index: int) -> NDArray[np.uint8] | None:
         """The annotated mask, (H, W) uint8, or None if the data set has none of this image.
@@ -112,7 +122,8 @@ def list_sha256(names: Iterable[str]) -> str:
         >>> list_sha256(["a", "b"])[:12]
         '911169ddaaf1'
     """
-    return hashlib.sha256("".join(f"{name}\n" for name in names).encode()).hexdigest()
+    text = "".join(f"{name}\n" for name in names)  # of names that are no UTF-8, their bytes
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def relative_name(name: str, where: str) -> str:
@@ -165,11 +176,3 @@ def labels_tensor(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> Tens
         for name in names:
             labels[row, column[name]] = True
     return labels
-
-
-def mask_of(masks: Path | None, name: str) -> Path | None:
-    """The PNG in folder `masks` that belongs to an image by its name, if it is there."""
-    if masks is None:
-        return None
-    path = masks / PurePosixPath(name).with_suffix(".png")
-    return path if path.is_file() else None

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from weakclip.data.formats.masks import read_mask
-from weakclip.data.read.images import read_rgb
+from weakclip.data.read.images import read_rgb, readable
 from weakclip.data.read.tagged import BadImage, TaggedFiles, labels_tensor, list_sha256
 from weakclip.labels import IGNORE
 from weakclip.suggestion import suggestion
@@ -155,19 +155,15 @@ def list_voc(
 
     Raises:
         FileNotFoundError: If the root does not look like VOC.
-        ValueError: If the split is unknown or a list is malformed.
+        ValueError: If the split is unknown, a list is malformed, or images of different folders
+            have one name.
     """
     _check_root(root)
     every = sorted((root / _LISTS).glob("*.txt"))
     lists = [_list_path(root, split)] if split is not None else every
     read = [entry for path in lists for entry in _read_list(root, path)]
-    entries = (
-        read
-        if split is not None
-        else sorted(
-            {entry.image_id: entry for entry in read}.values(), key=lambda entry: entry.image_id
-        )
-    )
+    by_id = _by_id(read, str(root / _LISTS))
+    entries = read if split is not None else [by_id[image_id] for image_id in sorted(by_id)]
     images = root / "JPEGImages"
     flat = all(entry.image.parent == images for entry in entries)
     tags, problems = _tags_of(entries, classes)
@@ -231,7 +227,8 @@ def _list_path(root: Path, split: str) -> Path:
 
 def _read_list(root: Path, path: Path) -> tuple[_Entry, ...]:
     """Parse a list of ids or of image-mask pairs; blank lines are skipped."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    with readable(path, "list"):
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     entries = [
         _parse_line(root, line.split(), f"{path}:{number}")
         for number, line in enumerate(lines, start=1)
@@ -239,12 +236,28 @@ def _read_list(root: Path, path: Path) -> tuple[_Entry, ...]:
     ]
     if not entries:
         raise ValueError(f"{path}: expected one image id a line, got an empty list")
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.image_id in seen:
-            raise ValueError(f"{path}: {entry.image_id} is listed twice; remove one of the lines")
-        seen.add(entry.image_id)
+    if len(_by_id(entries, str(path))) < len(entries):
+        ids = [entry.image_id for entry in entries]
+        twice = next(image_id for image_id in ids if ids.count(image_id) > 1)
+        raise ValueError(f"{path}: {twice} is listed twice; remove one of the lines")
     return tuple(entries)
+
+
+def _by_id(entries: Sequence[_Entry], where: str) -> dict[str, _Entry]:
+    """Entries by id; lists may agree about an image, but two images cannot have one id.
+
+    Raises:
+        ValueError: If images of different folders have one name, and so one annotation.
+    """
+    found: dict[str, _Entry] = {}
+    for entry in entries:
+        other = found.setdefault(entry.image_id, entry)
+        if other.image != entry.image:
+            raise ValueError(
+                f"{where}: {other.image} and {entry.image} are both called {entry.image_id} and "
+                f"would have one annotation ({entry.annotation.name}); rename one"
+            )
+    return found
 
 
 def _parse_line(root: Path, words: Sequence[str], where: str) -> _Entry:
@@ -303,7 +316,7 @@ def _read_tags(path: Path, classes: tuple[str, ...]) -> frozenset[str]:
     """The classes of the objects of an annotation, by name."""
     try:
         names = [node.findtext("name") for node in ElementTree.parse(path).iterfind("object")]
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an unknown encoding, too
         raise ValueError(f"{path}: damaged annotation ({error}); copy it again") from error
     unknown = [name for name in names if name not in classes]
     if unknown:

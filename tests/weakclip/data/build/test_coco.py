@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from weakclip.data.read.coco import Numbering
+    from weakclip.data.read.instances import Numbering
 
 NAMES = tuple(f"COCO_train2014_{number:012d}" for number in (9, 25, 30))
 
@@ -131,8 +132,51 @@ def test_missing_files_say_where_they_are_published(sources: tuple[Path, Path]) 
         build_coco.read_sources(annotations, images / "gone")
 
 
-def test_a_file_name_that_leads_out_is_refused(sources: tuple[Path, Path]) -> None:
+def renamed(sources: tuple[Path, Path], *names: str) -> build_coco.COCOSources:
+    """The sources with other file names in the JSON."""
     annotations, images = sources
-    annotations.write_text(annotations.read_text().replace(f"{NAMES[0]}.jpg", "../x.jpg"))
-    with pytest.raises(ValueError, match=r"instances_train2014\.json: image 9: .*'\.\./x\.jpg'"):
+    text = annotations.read_text()
+    for old, new in zip(NAMES, names, strict=True):
+        text = text.replace(f"{old}.jpg", new)
+    annotations.write_text(text)
+    return build_coco.read_sources(annotations, images)
+
+
+def test_images_of_one_name_in_two_folders_have_two_masks(sources: tuple[Path, Path]) -> None:
+    read = renamed(sources, "x/a.jpg", "y/a.jpg", "a.b.jpg")
+    jobs = build_coco.mask_jobs(read, "contiguous", "ignore")
+    assert [job.image_id for job in jobs] == ["x/a", "y/a", "a.b"]
+    assert read.lists["train2014"] == ("x/a", "y/a")
+
+
+@pytest.mark.parametrize("other", ["a.png", "a", "./a.jpg"])
+def test_images_that_would_share_a_mask_are_refused(sources: tuple[Path, Path], other: str) -> None:
+    with pytest.raises(ValueError, match=r"instances_train2014\.json: images .*'a\.jpg'"):
+        renamed(sources, "a.jpg", other, "c.jpg")
+
+
+def test_masks_that_differ_in_case_or_unicode_form_only_are_said(
+    sources: tuple[Path, Path],
+) -> None:
+    read = renamed(sources, "caf\u00e9.jpg", "Cafe\u0301.jpg", "c.jpg")
+    (line,) = build_coco.twins(read.instances)
+    assert r"'caf\xe9.png' and 'Cafe\u0301.png'" in line
+    assert build_coco.twins(replace(read.instances, images=read.instances.images[1:])) == ()
+
+
+def test_a_name_that_a_csv_would_split_is_refused(sources: tuple[Path, Path]) -> None:
+    annotations, images = sources
+    annotations.write_text(annotations.read_text().replace('"stop sign"', '"stop, sign"'))
+    with pytest.raises(ValueError, match="category 'stop, sign': expected a name without"):
         build_coco.read_sources(annotations, images)
+
+
+def test_annotations_that_are_all_crowds_are_doubtful(sources: tuple[Path, Path]) -> None:
+    annotations, images = sources
+    read = build_coco.read_sources(annotations, images)
+    assert build_coco.doubts(read, "ignore") == ()
+    annotations.write_text(annotations.read_text().replace('"iscrowd": 0', '"iscrowd": 1'))
+    read = build_coco.read_sources(annotations, images)
+    (doubt,) = build_coco.doubts(read, "ignore")
+    assert doubt.reason.startswith("all 3 annotations are crowds")
+    assert build_coco.doubts(read, "class") == ()

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from weakclip.data.read.coco import CocoObject
 from weakclip.data.build.coco_masks import class_mask, region
+from weakclip.data.read.instances import CocoObject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from weakclip.data.read.coco import Segmentation
+    from weakclip.data.read.instances import Segmentation
 
 SIZE = (6, 8)
 LABELS = {1: 1, 90: 80}
@@ -58,12 +59,12 @@ def test_polygons_and_both_kinds_of_rle_are_the_same_region(
 ) -> None:
     inside = box(*corners)
     for form in (polygon(*corners), compressed(inside), uncompressed(inside)):
-        assert np.array_equal(region(form, SIZE, 1), inside)
+        assert np.array_equal(region(form, SIZE), inside)
 
 
 def test_an_object_may_have_several_polygons() -> None:
     both = polygon(0, 0, 2, 2) + polygon(4, 5, 6, 8)
-    assert np.array_equal(region(both, SIZE, 1), box(0, 0, 2, 2) | box(4, 5, 6, 8))
+    assert np.array_equal(region(both, SIZE), box(0, 0, 2, 2) | box(4, 5, 6, 8))
 
 
 def test_the_smaller_object_is_in_front_whatever_the_order() -> None:
@@ -95,25 +96,33 @@ def test_an_image_without_objects_is_background() -> None:
     assert not class_mask((), SIZE, LABELS).any()
 
 
+def test_an_annotation_that_cannot_be_drawn_is_named() -> None:
+    with pytest.raises(ValueError, match="annotation 7 has an empty segmentation"):
+        class_mask([thing(7, 1, [])], SIZE, LABELS)
+
+
+def test_equal_objects_of_one_id_are_painted_alike_in_any_order() -> None:
+    one, two = thing(0, 1, polygon(0, 0, 2, 2)), thing(0, 90, polygon(0, 0, 2, 2))
+    masks = [class_mask(objects, SIZE, LABELS) for objects in ((one, two), (two, one))]
+    assert np.array_equal(masks[0], masks[1])
+
+
+def test_objects_are_unpacked_one_at_a_time() -> None:
+    """40 objects of 1 MB, which do not lie in memory together."""
+    size = (1000, 1000)
+    objects = [thing(number, 1, [[0, 0, 9, 0, 9, 9]]) for number in range(40)]
+    tracemalloc.start()
+    try:
+        class_mask(objects, size, LABELS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8e6
+
+
 @pytest.mark.parametrize(
-    "segmentation",
-    [
-        None,
-        [],
-        [[0, 0, 4, 4]],  # four numbers would be read as a box
-        [[0, 0, 4, 4, 2, 2, 1]],
-        {"size": [8, 6], "counts": [48]},
-        {"size": [6, 8], "counts": [47]},
-        {"size": [6, 8], "counts": [50, -2]},
-        {"size": [6, 8]},
-        {"size": [6, 8], "counts": "nonsense"},
-    ],
+    ("size", "message"), [((0, 0), "height and width"), ((200_000, 200_000), "pixels or fewer")]
 )
-def test_malformed_segmentations_are_refused(segmentation: Segmentation) -> None:
-    with pytest.raises(ValueError, match="annotation 5: malformed"):
-        region(segmentation, SIZE, 5)
-
-
-def test_an_image_of_unknown_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="height and width"):
-        class_mask((), (0, 0), LABELS)
+def test_an_image_of_unknown_or_absurd_size_is_refused(size: tuple[int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        class_mask((), size, LABELS)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,16 +40,37 @@ def silent(_done: int, _total: int) -> None:
     pass
 
 
-def test_whole_masks_are_kept_and_damaged_ones_made_again(tmp_path: Path) -> None:
+def test_equal_masks_are_kept_and_damaged_ones_made_again(tmp_path: Path) -> None:
     build(tmp_path, [job("a", 1), job("b", 1)], silent)
     whole = (tmp_path / "b.png").read_bytes()
     (tmp_path / "b.png").write_bytes(whole[:-30])
-    built = build(tmp_path, [job("a", 2), job("b", 2), job("c", 2)], silent)
-    assert (built.written, built.kept) == (2, 1)
+    built = build(tmp_path, [job("a", 1), job("b", 2), job("c", 2)], silent)
+    assert (built.written, built.kept, built.failed) == (2, 1, ())
     labels = [int(read_mask(tmp_path / f"{name}.png")[0, 0]) for name in "abc"]
     assert labels == [1, 2, 2]
-    assert build(tmp_path, [job("a", 3)], silent, replace=True).written == 1
-    assert read_mask(tmp_path / "a.png")[0, 0] == 3
+
+
+@pytest.mark.parametrize(
+    ("there", "got"),
+    [(np.full((2, 3), 2), "other labels"), (np.full((3, 2), 1), r"got \(H, W\) \(3, 2\)")],
+)
+def test_a_foreign_mask_is_not_taken_for_one_of_the_build(
+    tmp_path: Path, there: NDArray[np.int64], got: str
+) -> None:
+    write_mask(tmp_path / "a.png", there.astype(np.uint8))
+    built = build(tmp_path, [job("a", 1), job("b", 1)], silent)
+    assert (built.written, built.kept) == (1, 0)
+    (failure,) = built.failed
+    assert failure.name == "a"
+    assert re.search(f"{got}.*move it away, or use --on-existing replace", failure.reason)
+    assert np.array_equal(read_mask(tmp_path / "a.png"), there)
+    assert build(tmp_path, [job("a", 1)], silent, replace=True).written == 1
+    assert np.array_equal(read_mask(tmp_path / "a.png"), np.ones((2, 3)))
+
+
+def test_masks_of_sub_folders_lie_in_sub_folders(tmp_path: Path) -> None:
+    assert build(tmp_path, [job("x/a", 1), job("y/a", 2)], silent).written == 2
+    assert [read_mask(tmp_path / f"{name}/a.png")[0, 0] for name in "xy"] == [1, 2]
 
 
 def test_a_damaged_source_stops_nothing(tmp_path: Path) -> None:
@@ -118,5 +140,4 @@ def test_somebodys_list_is_kept_if_it_is_the_same_and_refused_if_not(tmp_path: P
 def test_a_mask_that_holds_colours_is_made_again(tmp_path: Path) -> None:
     Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
     assert build(tmp_path, [job("a", 1)], silent).written == 1
-    write_mask(tmp_path / "a.png", np.zeros((2, 3), dtype=np.uint8))
     assert build(tmp_path, [job("a", 1)], silent).kept == 1

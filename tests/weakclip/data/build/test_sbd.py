@@ -59,6 +59,17 @@ def test_other_labels_are_refused(tmp_path: Path) -> None:
         read_sbd_mask(tmp_path / "a.mat")
 
 
+@pytest.mark.parametrize(
+    ("value", "message"), [(float("nan"), "labels 0 to 20, got nan"), (2.5, "got fractions")]
+)
+def test_fractions_and_nan_are_no_labels(tmp_path: Path, value: float, message: str) -> None:
+    labels = LABELS.astype(np.float64)
+    labels[0, 0] = value
+    write_sbd(tmp_path / "a.mat", labels)
+    with pytest.raises(ValueError, match=message):
+        read_sbd_mask(tmp_path / "a.mat")
+
+
 def test_files_that_are_no_class_masks_are_refused(tmp_path: Path) -> None:
     savemat(tmp_path / "inst.mat", {"GTinst": {"Segmentation": LABELS}})
     savemat(tmp_path / "deep.mat", {"GTcls": {"Segmentation": np.zeros((2, 2, 2))}})

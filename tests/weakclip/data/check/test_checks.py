@@ -11,7 +11,7 @@ from weakclip.clip.micro import load_micro
 from weakclip.clip.tokens import BytePairTokenizer
 from weakclip.data.check.checks import CHECKS, harmful, run_checks
 from weakclip.data.check.survey import survey
-from weakclip.data.formats.masks import write_mask
+from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.data.read.folder import list_folder
 
 if TYPE_CHECKING:
@@ -51,9 +51,14 @@ def draw(
 
 
 def check(
-    root: Path, *, classes: Sequence[str] | None = None, words: Words | None = None
+    root: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    words: Words | None = None,
+    masks: bool = True,
 ) -> dict[str, Finding]:
-    files = list_folder(root / "images", classes=classes, masks=root / "masks")
+    place = root / "masks" if masks else None
+    files = list_folder(root / "images", classes=classes, masks=place)
     done = survey(files, words or BytePairTokenizer(77), report=lambda _done, _total: None)
     return {finding.kind.name: finding for finding in run_checks(done)}
 
@@ -147,9 +152,7 @@ def test_missing_and_orphaned_masks_are_found(root: Path) -> None:
 
 
 def test_a_data_set_without_masks_misses_none(root: Path) -> None:
-    for path in (root / "masks").iterdir():
-        path.unlink()
-    assert check(root) == {}
+    assert check(root, masks=False) == {}
 
 
 def test_damaged_masks_are_found(root: Path) -> None:
@@ -249,10 +252,8 @@ def test_long_foreign_and_equal_tags_are_found(root: Path) -> None:
 
 
 def test_classes_without_images_and_images_without_tags_are_noted(root: Path) -> None:
-    for path in (root / "masks").iterdir():
-        path.unlink()
     tag(root, "0.png,cat", *(f"{number}.png," for number in range(1, 9)))
-    found = check(root, classes=CLASSES)
+    found = check(root, classes=CLASSES, masks=False)
     assert found["class-without-images"].affected == ("dog", "owl")
     assert len(found["image-without-tags"].affected) == 8
     assert not harmful(found.values())
@@ -263,3 +264,120 @@ def test_background_in_every_mask_is_no_shifted_class(root: Path) -> None:
     draw(root, dict.fromkeys(CLASSES, 1))
     write_mask(root / "masks" / "0.png", np.zeros((6, 8), dtype=np.uint8))
     assert list(check(root)) == ["mask-against-tags"]
+
+
+def rename_masks(root: Path, pattern: str) -> None:
+    for number in range(len(TAGS)):
+        path = root / "masks" / f"{number}.png"
+        path.rename(path.with_name(pattern.format(number)))
+
+
+@pytest.mark.parametrize("pattern", ["{}.PNG", "{}.png.png"])
+def test_masks_of_usual_names_are_found_without_a_word(root: Path, pattern: str) -> None:
+    rename_masks(root, pattern)
+    assert check(root) == {}
+
+
+@pytest.mark.parametrize("pattern", ["{}_mask.png", "mask-{}.png", "{}_gt.png", "{}.png_seg.png"])
+def test_masks_of_other_names_are_found_and_it_is_said_how(root: Path, pattern: str) -> None:
+    rename_masks(root, pattern)
+    (line,) = only(check(root), "read-as")
+    assert line == "masks: found by names without words such as _mask or _gt"
+
+
+def test_masks_found_by_a_looser_rule_are_looked_at(root: Path) -> None:
+    draw(root, dict.fromkeys(CLASSES, 255))
+    rename_masks(root, "{}_mask.png")
+    assert set(check(root)) >= {"read-as", "mask-binary"}
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".bmp", ".npy", ".gif"])
+def test_masks_of_other_formats_are_read(root: Path, suffix: str) -> None:
+    for number in range(len(TAGS)):
+        path = root / "masks" / f"{number}.png"
+        labels = read_mask(path)
+        if suffix == ".npy":
+            np.save(path.with_suffix(suffix), labels)
+        else:
+            Image.fromarray(labels).save(path.with_suffix(suffix))
+        path.unlink()
+    assert check(root) == {}
+    assert check(root, classes=("dog", "cat", "owl"))["mask-class-order"].affected
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".jp2"])
+def test_masks_of_lossy_formats_are_named(root: Path, suffix: str) -> None:
+    for number in range(len(TAGS)):
+        path = root / "masks" / f"{number}.png"
+        Image.fromarray(read_mask(path)).save(path.with_suffix(suffix))
+        path.unlink()
+    lines = only(check(root), "mask-lossy")
+    assert len(lines) == len(TAGS)
+    assert check(root)["mask-lossy"].kind.severity == "breaks"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [
+        ("scan{}x.png", "masks/scan0x.png: no image of that name"),
+        ("{}_v2.png", "masks/0_v2.png: no image of that name; is it that of '0.png'?"),
+        ("{}.mat", "masks: expected masks (.png, .npy, ...), found 9 x .mat"),
+        ("{}", "masks: expected masks (.png, .npy, ...), found 1 x "),
+    ],
+)
+def test_a_folder_of_masks_of_which_none_matches_breaks(
+    root: Path, pattern: str, line: str
+) -> None:
+    rename_masks(root, pattern)
+    found = check(root)
+    assert found["masks-unmatched"].kind.severity == "breaks"
+    assert found["masks-unmatched"].affected[0].startswith(line)
+    assert "mask-missing" not in found
+
+
+def test_an_empty_folder_of_masks_breaks(root: Path) -> None:
+    for path in (root / "masks").iterdir():
+        path.unlink()
+    assert only(check(root), "masks-unmatched")[0].endswith("found nothing")
+
+
+def test_an_image_without_a_mask_is_asked_for_a_near_one(root: Path) -> None:
+    (root / "masks" / "3.png").rename(root / "masks" / "3_mask.png")
+    assert check(root)["mask-missing"].affected == ("3.png: is '3_mask.png' its mask?",)
+
+
+def test_a_mask_of_two_images_of_different_folders_is_that_of_neither(
+    root: Path, photo: Callable[..., None]
+) -> None:
+    for folder in "xy":
+        photo(root / "images" / folder / "7.png")
+    (root / "images" / "7.png").unlink()
+    rows = (f"{number}.png,{TAGS[number]}" for number in range(7))
+    tag(root, *rows, "x/7.png,cat", "y/7.png,dog")
+    assert set(check(root)["mask-missing"].affected) == {"x/7.png", "y/7.png"}
+
+
+def test_images_that_are_not_there_are_asked_for(root: Path) -> None:
+    tag(root, "0,cat", "img\\1.png,dog", "2.PNG,owl", *(f"{n}.png,{TAGS[n]}" for n in range(3, 9)))
+    assert check(root)["image-missing"].affected == (
+        "0: did you mean '0.png'?",
+        "img\\1.png: did you mean '1.png'?",
+        "2.PNG: did you mean '2.png'?",
+    )
+    assert "one-output" not in check(root)
+
+
+def test_pictures_that_are_left_out_break(root: Path) -> None:
+    (root / "images" / "9.CR2").touch()
+    (line,) = only(check(root), "image-left-out")
+    assert line.startswith("9.CR2: is a camera's raw file that is not listed; develop it")
+    assert check(root)["image-left-out"].kind.severity == "breaks"
+
+
+def test_twins_of_case_and_unicode_form_have_longer_names(
+    root: Path, photo: Callable[..., None]
+) -> None:
+    names = ("caf\u00e9.png", "cafe\u0301.png", "A.png", "a.png")
+    for name in names:
+        photo(root / "images" / name)
+    assert len(check(root, masks=False)["one-output"].affected) == 2

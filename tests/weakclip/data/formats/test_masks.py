@@ -8,6 +8,7 @@ from PIL import Image
 
 from weakclip.data.formats.masks import (
     VOC_PALETTE,
+    decode_mask,
     read_mask,
     void_border,
     with_void_border,
@@ -87,6 +88,60 @@ def test_a_colour_picture_of_a_mask_is_refused(tmp_path: Path, mask: NDArray[np.
     Image.fromarray(VOC_PALETTE[mask]).save(tmp_path / "rgb.png")
     with pytest.raises(ValueError, match=r"rgb\.png: expected label indices .* got mode RGB"):
         read_mask(tmp_path / "rgb.png")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".bmp", ".gif", ".PNG", ".pgm", ".npy"])
+@pytest.mark.parametrize("palette", [False, True])
+def test_labels_come_back_from_every_format_that_keeps_them(
+    tmp_path: Path, suffix: str, palette: bool
+) -> None:
+    labels = np.array([[0, 0, 2, 7], [20, 2, 255, 0]], dtype=np.uint8)
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npy":
+        np.save(path, labels.astype(np.int64))
+    else:
+        image = Image.fromarray(labels)
+        if palette and suffix != ".pgm":
+            image.putpalette(VOC_PALETTE.tobytes())
+        image.save(path)
+    assert np.array_equal(read_mask(path), labels)
+
+
+def test_a_gif_of_other_colours_has_lost_its_labels(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1], [1, 2]], dtype=np.uint8))
+    image.putpalette([0, 0, 0, 250, 128, 3, 7, 8, 9])
+    image.save(tmp_path / "a.gif")
+    with pytest.raises(ValueError, match="expected label indices"):
+        read_mask(tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_jpeg_is_no_mask_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    labels = np.random.default_rng(0).integers(0, 21, (16, 16)).astype(np.uint8)
+    Image.fromarray(labels).save(tmp_path / name, format="JPEG")
+    stored = decode_mask(tmp_path / name)
+    assert stored.lossy
+    assert stored.labels is None
+    with pytest.raises(ValueError, match="got mode L of JPEG, which changes them"):
+        read_mask(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((2, 3), dtype=np.float32), r"got an array \(2, 3\) of float32"),
+        (np.zeros((3, 2, 3), dtype=np.uint8), r"got an array \(3, 2, 3\) of uint8"),
+        (np.array([[0, -1]]), "expected labels 0 to 255, got -1 to 0; write 255 for void"),
+        (np.array([[0, 300]]), "expected labels 0 to 255, got 0 to 300"),
+        (np.array([{}], dtype=object), "damaged mask"),
+    ],
+)
+def test_arrays_that_are_no_labels_are_refused(
+    tmp_path: Path, array: NDArray[np.generic], message: str
+) -> None:
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(ValueError, match=message):
+        read_mask(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize("kept", [0, 20, 60, 0.5, 0.9])

@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 
 from weakclip.data.build.coco_masks import class_mask
 from weakclip.data.formats.rle import write_coco_rle
-from weakclip.data.read.coco import read_instances
+from weakclip.data.read.coco_json import read_instances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -115,10 +115,12 @@ def test_an_unquoted_comma_is_a_problem(root: Path) -> None:
     [
         (b"", "expected the header 'file,labels', got ''"),
         (b"file,labels\n", "no line below the header"),
-        (b"a.jpg,dog\n", "expected the header"),
-        (b"file;labels\na.jpg;dog\n", "got 'file;labels'"),
-        (b"file,labels\n\xff\xfe,dog\n", "not a CSV in UTF-8"),
-        (b'file,labels\n"a.jpg,dog\n', "not a CSV"),
+        (b"file labels\na.jpg dog\n", "got 'file labels'"),
+        (b"file,labels\n\x00\xff\xfe,dog\n", "not text"),
+        (
+            b'file,labels\n"a.jpg,dog\n',
+            r"labels\.csv:2: a quote is opened on line 2 and",
+        ),
     ],
 )
 def test_a_csv_that_says_nothing_is_refused(root: Path, content: bytes, message: str) -> None:
@@ -164,3 +166,35 @@ def test_annotated_masks_are_read(root: Path) -> None:
     assert mask is not None
     assert mask.all()
     assert files.gt_mask(1) is None
+
+
+def test_names_that_are_not_there_are_asked_for(root: Path) -> None:
+    write_csv(root, "file,labels\nA.jpg,dog\nsub\\c d.png,cat\nb,owl\nxyz.jpg,elk\n")
+    files = list_folder(root)
+    assert files.meant == {"A.jpg": "a.jpg", "sub\\c d.png": "sub/c d.png", "b": "b.jpg"}
+    bad = files.load(files.names.index("b"))
+    assert isinstance(bad, BadImage)
+    assert bad.reason == "no such image; copy it, or remove what names it; did you mean 'b.jpg'?"
+
+
+def test_how_a_table_was_read_and_what_was_left_out_is_said(root: Path) -> None:
+    write_csv(root, "id;image;class\n1;b.jpg;dog\n")
+    (root / "sub" / "x.cr2").touch()
+    files = list_folder(root)
+    assert files.classes == ("dog",)
+    (line,) = files.reading
+    assert line == (
+        "labels.csv: read with semicolons, files from 'image', labels from 'class', not used: 'id'"
+    )
+    assert [bad.name for bad in files.left_out] == ["sub/x.cr2"]
+
+
+def test_a_folder_of_pictures_that_are_not_listed_says_which(tmp_path: Path) -> None:
+    (tmp_path / "x.cr2").touch()
+    with pytest.raises(ValueError, match=r"found none; .*; x\.cr2 is a camera's raw file"):
+        list_folder(tmp_path)
+
+
+def test_masks_among_the_images_are_refused(root: Path) -> None:
+    with pytest.raises(ValueError, match="is the folder of the images"):
+        list_folder(root, masks=root)

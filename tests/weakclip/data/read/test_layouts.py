@@ -3,9 +3,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from weakclip.data.formats.masks import write_mask
 from weakclip.data.read.layouts import Layout, Place, layout_of, open_place
+from weakclip.data.read.tagged import BadImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,3 +101,41 @@ def test_a_folder_takes_its_csv(tmp_path: Path, photo: Callable[..., None]) -> N
     photo(tmp_path / "a.jpg")
     (tmp_path / "labels.csv").write_text("file,labels\na.jpg,owl\n")
     assert open_place(Place(root=tmp_path)).classes == ("owl",)
+
+
+def test_masks_of_another_folder_can_be_those_of_voc(
+    tmp_path: Path, photo: Callable[..., None]
+) -> None:
+    write_voc(tmp_path / "voc", photo)
+    (tmp_path / "masks").mkdir()
+    write_mask(tmp_path / "masks" / "a_mask.png", np.zeros((6, 8), dtype=np.uint8))
+    files = open_place(Place(root=tmp_path / "voc", masks=tmp_path / "masks"))
+    assert files.masks == (tmp_path / "masks" / "a_mask.png", None, None)
+    assert files.reading == ("masks: found by names without words such as _mask or _gt",)
+    assert open_place(Place(root=tmp_path / "voc")).masks == (None, None, None)
+
+
+def test_an_image_of_another_case_or_suffix_is_asked_for_in_every_layout(
+    coco: Path, tmp_path: Path, photo: Callable[..., None]
+) -> None:
+    write_voc(tmp_path / "voc", photo)
+    images = tmp_path / "voc" / "JPEGImages"
+    (images / "a.jpg").rename(images / "a.JPG")
+    (images / "b.jpg").rename(images / "b.png")
+    files = open_place(Place(root=tmp_path / "voc"))
+    assert files.meant == {"a.jpg": "a.JPG", "b.jpg": "b.png"}
+    bad = files.load(0)
+    assert isinstance(bad, BadImage)
+    assert bad.reason.endswith("did you mean 'a.JPG'?")
+    (coco / "train2014" / "a.jpg").rename(coco / "train2014" / "A.jpeg")
+    assert open_place(Place(root=coco, split="train2014")).meant == {"a.jpg": "A.jpeg"}
+
+
+def test_masks_of_coco_that_are_called_otherwise_are_found_and_it_is_said(
+    coco: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "masks").mkdir()
+    write_mask(tmp_path / "masks" / "a_gt.png", np.zeros((6, 8), dtype=np.uint8))
+    files = open_place(Place(root=coco, split="train2014", masks=tmp_path / "masks"))
+    assert files.masks == (tmp_path / "masks" / "a_gt.png",)
+    assert files.reading == ("masks: found by names without words such as _mask or _gt",)

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from weakclip.data.formats.masks import write_mask
-from weakclip.data.read.voc import VOC_CLASSES, VOCDataset
+from weakclip.data.read.voc import VOC_CLASSES, VOCDataset, list_voc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 IDS = ("2007_000032", "2007_000039", "2007_000063")
@@ -195,3 +196,43 @@ def test_a_label_that_is_no_class_is_refused(root: Path) -> None:
     write_mask(root / "SegmentationClass" / f"{IDS[0]}.png", np.full((20, 10), 21, dtype=np.uint8))
     with pytest.raises(ValueError, match="expected labels 0 to 20 and 255, got 21"):
         VOCDataset(root, "train")[0]
+
+
+def nest(root: Path) -> None:
+    """Images x/a.jpg and y/a.jpg, which only a list of pairs can name."""
+    for folder in ("x", "y"):
+        (root / "JPEGImages" / folder).mkdir()
+        Image.new("RGB", (10, 20)).save(root / "JPEGImages" / folder / "a.jpg")
+
+
+@pytest.mark.parametrize("read", [list_voc, VOCDataset])
+def test_images_of_one_base_name_in_different_folders_are_refused_by_name(
+    root: Path, read: Callable[[Path, str], object]
+) -> None:
+    nest(root)
+    write_list(root, "/JPEGImages/x/a.jpg /m/x/a.png\n/JPEGImages/y/a.jpg /m/y/a.png\n")
+    message = r"own\.txt: .*x/a\.jpg and .*y/a\.jpg are both called a and .*\(a\.xml\); rename one"
+    with pytest.raises(ValueError, match=message):
+        read(root, "own")
+
+
+def test_images_of_one_base_name_in_different_lists_are_refused_by_name(root: Path) -> None:
+    nest(root)
+    lists = root / "ImageSets" / "Segmentation"
+    (lists / "train.txt").write_text("/JPEGImages/x/a.jpg /m/x/a.png\n")
+    (lists / "val.txt").write_text("/JPEGImages/y/a.jpg /m/y/a.png\n")
+    assert list_voc(root, "val").names == ("JPEGImages/y/a.jpg",)
+    with pytest.raises(ValueError, match=r"x/a\.jpg and .*y/a\.jpg are both called a"):
+        list_voc(root)
+
+
+def test_an_image_of_several_lists_is_listed_once(root: Path) -> None:
+    assert list_voc(root).names == tuple(f"{name}.jpg" for name in IDS)
+
+
+def test_ids_that_differ_in_case_are_two_images(root: Path) -> None:
+    for name in ("a", "A"):
+        Image.new("RGB", (10, 20)).save(root / "JPEGImages" / f"{name}.jpg")
+        (root / "Annotations" / f"{name}.xml").write_text(annotation(("dog",)))
+    write_list(root, "a\nA\n")
+    assert list_voc(root, "own").names == ("a.jpg", "A.jpg")

@@ -1,0 +1,97 @@
+"""What tells two data sets apart that call their images alike: the bytes of every file.
+
+A list of names says nothing about what is behind them. Each file is hashed once; what was found is
+kept by path, size and time of change, so that asking again reads no image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+from weakclip.data.atomic import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from weakclip.data.read.tagged import TaggedFiles
+
+logger = logging.getLogger(__name__)
+
+FILE = "digests.json"
+"""In the folder of artifacts: path -> [size, time of change in ns, SHA-256]."""
+
+
+class Digests:
+    """SHA-256 of files, kept from one session to the next."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open what is kept in a folder of artifacts; a damaged file counts as none."""
+        self._path = folder / FILE
+        self._known: dict[str, list[object]] = {}
+        self._changed = False
+        if self._path.is_file():
+            try:
+                known = json.loads(self._path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                known = None
+            if isinstance(known, dict):
+                self._known = known
+            else:
+                logger.warning("%s: cannot be read; files are hashed again", FILE)
+
+    def of(self, path: Path) -> str:
+        """SHA-256 of a file, hexadecimal.
+
+        Raises:
+            OSError: If it cannot be read.
+        """
+        real = path.resolve()
+        state, key = real.stat(), str(real)
+        kept = self._known.get(key)
+        if isinstance(kept, list) and kept[:2] == [state.st_size, state.st_mtime_ns]:
+            return str(kept[2])
+        with real.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._known[key] = [state.st_size, state.st_mtime_ns, digest]
+        self._changed = True
+        return digest
+
+    def save(self) -> None:
+        """Keep what was hashed."""
+        if self._changed:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self._path, json.dumps(self._known))
+            self._changed = False
+
+
+def content_sha256(files: TaggedFiles, digests: Digests) -> str:
+    """Hash of everything a split holds: names, tags and classes, bytes of images and masks.
+
+    Args:
+        files: The split; its masks count where there are some.
+        digests: Of files that were hashed before.
+
+    Raises:
+        BenchError: If a file cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        for line in _lines(files, digests):
+            found.update(line.encode(errors="surrogatepass") + b"\n")
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{error}; the data set is not whole, see `weakclip check`") from error
+    digests.save()
+    return found.hexdigest()
+
+
+def _lines(files: TaggedFiles, digests: Digests) -> Iterator[str]:
+    yield json.dumps(files.classes)
+    for index, name in enumerate(files.names):
+        mask = files.masks[index]
+        tags = files.image_labels[index].nonzero()[:, 0].tolist()
+        yield json.dumps([name, tags, digests.of(files.path(index)), mask and digests.of(mask)])

@@ -1,0 +1,1 @@
+"""Masks and lists built from the official files of a data set."""

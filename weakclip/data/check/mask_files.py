@@ -1,0 +1,127 @@
+"""Checks of the files of masks: does every image have one, and every one an image."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from weakclip.data.check.finding import Check, Kind
+from weakclip.data.formats.masks import MASK_SUFFIXES
+from weakclip.data.read.images import image_names, walk
+from weakclip.data.read.mask_names import find_masks, mask_files
+from weakclip.data.read.names import meant_names, without_suffix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from weakclip.data.check.survey import Survey
+
+
+def unmatched(survey: Survey) -> Iterator[str]:
+    """Files of a folder of masks of which none belongs to an image."""
+    folder = survey.files.mask_root
+    if folder is None or any(facts is not None for facts in survey.masks):
+        return
+    files = mask_files(folder)
+    near = _beginning(files, survey.files.names) | meant_names(files, survey.files.names)
+    for one in files:
+        hint = f"; is it that of {near[one]!r}?" if one in near else ""
+        yield f"{folder.name}/{one}: no image of that name{hint}"
+    if not files:
+        suffixes = Counter(path.suffix or path.name for path in walk(folder))
+        held = ", ".join(f"{count} x {suffix}" for suffix, count in suffixes.most_common(4))
+        known = ", ".join(MASK_SUFFIXES[:2])
+        yield f"{folder.name}: expected masks ({known}, ...), found {held or 'nothing'}"
+
+
+def missing(survey: Survey) -> Iterator[str]:
+    """Images without a mask in a data set that has masks, with the file that may be meant."""
+    if all(facts is None for facts in survey.masks):
+        return
+    near = find_masks(survey.files.mask_root, survey.files.names).near
+    for name, facts in zip(survey.files.names, survey.masks, strict=True):
+        if facts is None:
+            yield f"{name}: is {near[name]!r} its mask?" if name in near else name
+
+
+def shared(survey: Survey) -> Iterator[str]:
+    """Images whose names differ so little that one mask is theirs."""
+    groups: dict[Path, list[str]] = defaultdict(list)
+    for name, mask in zip(survey.files.names, survey.files.masks, strict=True):
+        if mask is not None:
+            groups[mask].append(name)
+    return (" = ".join(names) for names in groups.values() if len(names) > 1)
+
+
+def orphaned(survey: Survey) -> Iterator[str]:
+    """Masks in the folders of the masks that belong to no image on disk."""
+    files = survey.files
+    used = {path for path in files.masks if path is not None}
+    if not used:
+        return
+    on_disk = image_names(files.root, skip=files.mask_root)
+    if files.mask_root is None:  # VOC: ids
+        stems = {PurePosixPath(name).stem for name in (*on_disk, *files.names)}
+        folders = {path.parent for path in used}
+        masks = sorted(path for folder in folders for path in folder.glob("*.png"))
+        yield from (f"{path.parent.name}/{path.name}" for path in masks if path.stem not in stems)
+        return
+    used.update(filter(None, find_masks(files.mask_root, on_disk).paths))
+    found = sorted(files.mask_root / name for name in mask_files(files.mask_root))
+    for path in found:
+        if path not in used:
+            yield (files.mask_root.name / path.relative_to(files.mask_root)).as_posix()
+
+
+def _beginning(files: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """The image with whose name that of a mask begins, before a sign: `a_0.png` and `a.jpg`."""
+    image_of = {without_suffix(name): name for name in names}
+    return {
+        one: image_of[one[: sign.start()]]
+        for one in files
+        for sign in re.finditer(r"[\W_]", one)
+        if one[: sign.start()] in image_of
+    }
+
+
+CHECKS = (
+    Check(
+        kind=Kind(
+            name="masks-unmatched",
+            severity="breaks",
+            what="a folder of masks of which none belongs to an image",
+            fix="call masks as their images (a/b.png for a/b.jpg), or give the right folder",
+        ),
+        find=unmatched,
+    ),
+    Check(
+        kind=Kind(
+            name="mask-missing",
+            severity="biases",
+            what="images without a mask while others have one: scores leave them out",
+            fix="add the masks, or check the splits one by one",
+        ),
+        find=missing,
+    ),
+    Check(
+        kind=Kind(
+            name="mask-shared",
+            severity="biases",
+            what="images whose names differ in the suffix only and so have one mask",
+            fix="rename one of each group, and its mask",
+        ),
+        find=shared,
+    ),
+    Check(
+        kind=Kind(
+            name="mask-orphaned",
+            severity="note",
+            what="masks without an image",
+            fix="copy the images, or remove the masks; names must agree but for the suffix",
+        ),
+        find=orphaned,
+    ),
+)

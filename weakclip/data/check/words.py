@@ -1,0 +1,218 @@
+r"""Checks of what tags say: words that stand for no class, or for several at once.
+
+A list that was printed (`['dog', 'cow']`), a missing value (`nan`), the background, two classes
+with a sign between them: each would become a class of its own, and CLIP would be asked for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from weakclip.data.check.finding import Check, Kind
+from weakclip.data.check.tags import plain
+from weakclip.data.read.coco import COCO_CATEGORIES
+from weakclip.data.read.signatures import IMAGE_SUFFIXES
+from weakclip.data.read.voc import VOC_CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from weakclip.data.check.survey import Survey
+
+NO_VALUE = frozenset({
+    "nan", "none", "null", "na", "n/a", "<na>", "nat", "nil", "undefined", "missing", "unknown",
+    "unlabeled", "unlabelled", "untagged", "notag", "nolabel", "noclass", "nothing", "empty", "tbd",
+    "todo", "true", "false", "#n/a", "#value!", "#ref!", "#name?", "-", "--", "?", ".",
+})  # fmt: skip
+"""What programs and people write where there is no value, as `plain` gives it."""
+BACKGROUND_WORDS = frozenset({"background", "backgroundclass", "bg", "void", "ignore", "ignored"})
+SPLIT_WORDS = frozenset({"train", "val", "valid", "validation", "test", "trainval", "training"})
+FOLDER_WORDS = frozenset({
+    "images", "image", "img", "imgs", "jpegimages", "photos", "pictures", "masks", "labels",
+    "annotations", "segmentationclass", "val", "valid", "validation", "test", "trainval",
+})  # fmt: skip
+COMMON = frozenset(map(plain, (*VOC_CLASSES, *COCO_CATEGORIES.values())))
+"""Things that have a name of their own, to tell "dog cow" from "hot dog"."""
+IRREGULAR = {
+    "man": "men", "person": "people", "child": "children", "mouse": "mice", "goose": "geese",
+    "foot": "feet", "tooth": "teeth", "ox": "oxen", "cactus": "cacti", "calf": "calves",
+}  # fmt: skip
+
+_LIST = re.compile(r"""[][{}]|^<|^\(?['"`\u201c\u2018]|['"`\u201d]$""")
+_SIGN = re.compile(r"\s*[/\\+&:#~><=*^\u3001\uff0c\uff1b\uff0f\uff5c]+\s*")
+_WEAK = re.compile(r"(?:\s+(?:and|or|und|et|y)\s+|[\s_-]+)")
+_CODE = re.compile(
+    r"n\d{8}|/m/\w+|(?:class|label|category|cls|tag|unused)[\s_-]*\d+", re.IGNORECASE
+)
+
+
+def lists(survey: Survey) -> Iterator[str]:
+    """Tags with brackets, or with a quote at one end."""
+    return _tags(survey, lambda name: bool(_LIST.search(name)))
+
+
+def no_values(survey: Survey) -> Iterator[str]:
+    """Words for a missing value."""
+    return _tags(survey, lambda name: plain(name) in NO_VALUE or name in NO_VALUE)
+
+
+def background(survey: Survey) -> Iterator[str]:
+    """The background, which is what no class is."""
+    return _tags(survey, lambda name: plain(name) in BACKGROUND_WORDS)
+
+
+def folders(survey: Survey) -> Iterator[str]:
+    """Names that folders of a data set have; `train` is a class unless other splits are there."""
+    words = {plain(name) for name in survey.files.classes}
+    splits = words & SPLIT_WORDS if len(words & SPLIT_WORDS) > 1 else set()
+    return _tags(survey, lambda name: plain(name) in FOLDER_WORDS | splits)
+
+
+def codes(survey: Survey) -> Iterator[str]:
+    """Numbers of classes, and names of files."""
+
+    def is_code(name: str) -> bool:
+        return bool(_CODE.fullmatch(name)) or name.casefold().endswith(IMAGE_SUFFIXES)
+
+    return _tags(survey, is_code)
+
+
+def unseen(survey: Survey) -> Iterator[str]:
+    """Tags with control characters, line breaks, or blanks that are none."""
+    return (ascii(name) for name in survey.files.classes if not name.isprintable())
+
+
+def several(survey: Survey) -> Iterator[str]:
+    """Tags that name several classes: with a sign between them, or of words that are tags."""
+    return (f"{name}: {' and '.join(parts)}?" for name, parts in _several(survey).items())
+
+
+def compounds(survey: Survey) -> Iterator[str]:
+    """Tags of several words of which one is a tag itself."""
+    tags = {plain(name): name for name in survey.files.classes}
+    for name in sorted(set(survey.files.classes) - set(_several(survey))):
+        words = _words(name)
+        inside = [tags[word] for word in words if word in tags]
+        if len(words) > 1 and inside and plain(name) not in COMMON:
+            yield f"{name}: {inside[0]!r} is a tag, too"
+
+
+def _several(survey: Survey) -> dict[str, list[str]]:
+    """The parts of the tags that name several classes."""
+    classes = survey.files.classes
+    tags = {plain(name) for name in classes}
+    orders: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name in classes:
+        orders[tuple(sorted(_words(name)))].add(plain(name))
+    found: dict[str, list[str]] = {}
+    for name in classes:
+        signed = [part for part in _SIGN.split(name) if re.search(r"[^\W\d_]", part)]
+        words = _words(name)
+        if _CODE.fullmatch(name) or _LIST.search(name) or plain(name) in COMMON:
+            continue
+        if len(signed) > 1:
+            found[name] = signed
+        elif len(words) > 1 and (
+            (tags.intersection(words) and (tags | COMMON).issuperset(words))
+            or len(orders[tuple(sorted(words))]) > 1
+        ):
+            found[name] = words
+    return found
+
+
+def plurals(survey: Survey) -> Iterator[str]:
+    """Tags that are singular and plural of one word."""
+    tags = {plain(name): name for name in survey.files.classes}
+    for word, name in tags.items():
+        for many in _plurals(word):
+            if many in tags:
+                yield f"{name} = {tags[many]}"
+
+
+def _tags(survey: Survey, holds: Callable[[str], bool]) -> Iterator[str]:
+    """Classes of which something holds."""
+    return (name for name in survey.files.classes if holds(name))
+
+
+def _words(name: str) -> list[str]:
+    """The words of a tag, without case."""
+    return [word for part in _WEAK.split(name) if (word := plain(part))]
+
+
+def _plurals(word: str) -> Collection[str]:
+    """How a noun may end if there are several.
+
+    Example:
+        >>> sorted(_plurals("city")), "people" in _plurals("person")
+        (['cities', 'cityes', 'citys'], True)
+    """
+    forms = {f"{word}s", f"{word}es", re.sub(r"y$", "ies", word), re.sub(r"fe?$", "ves", word)}
+    forms |= {word[: -len(one)] + many for one, many in IRREGULAR.items() if word.endswith(one)}
+    return forms - {word}
+
+
+def _check(name: str, what: str, fix: str, find: Callable[[Survey], Iterator[str]]) -> Check:
+    return Check(kind=Kind(name=name, severity="biases", what=what, fix=fix), find=find)
+
+
+CHECKS = (
+    _check(
+        "tag-list",
+        "tags with brackets or quotes: a printed list, which was not taken apart",
+        "separate tags with ';' and leave brackets and quotes out: dog;cow",
+        lists,
+    ),
+    _check(
+        "tag-no-value",
+        "tags that stand for a missing value: they would be a class",
+        "leave the cell empty if an image has no tag",
+        no_values,
+    ),
+    _check(
+        "tag-background",
+        "the background as a class: its label is 0, and every image has it",
+        "remove the tag; words for the background go into --words",
+        background,
+    ),
+    _check(
+        "tag-folder",
+        "tags that are names of folders of a data set",
+        "give the folder whose sub-folders are the classes, or a labels.csv",
+        folders,
+    ),
+    _check(
+        "tag-code",
+        "tags that are numbers of classes or files: CLIP is asked for what they say",
+        "write the English noun",
+        codes,
+    ),
+    _check(
+        "tag-unseen",
+        "tags with characters that are not seen (tabs, line breaks, zero-width or hard blanks)",
+        "type them again; separate tags with ';'",
+        unseen,
+    ),
+    _check(
+        "tag-several",
+        "tags that name several classes at once",
+        "separate classes with ';' (dog;cow); if it is one class, call it by one noun",
+        several,
+    ),
+    _check(
+        "tag-plural",
+        "singular and plural of one word: one class counted as two",
+        "write the singular",
+        plurals,
+    ),
+    Check(
+        kind=Kind(
+            name="tag-compound",
+            severity="note",
+            what="tags of several words, one of which is another tag",
+            fix="none needed if they are different things, as hot dog and dog are",
+        ),
+        find=compounds,
+    ),
+)

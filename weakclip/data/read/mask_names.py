@@ -1,0 +1,160 @@
+"""Which file of a folder is the mask of which image, by the names that people give them.
+
+A mask has the path of its image with any suffix (`a/b.png`), or all of its name and another suffix
+(`a/b.jpg.png`). If nothing matches so, a common word at the beginning or end (`b_mask.png`,
+`gt_b.png`) or another folder may make the difference, as long as every name then has one meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from weakclip.data.formats.masks import MASK_SUFFIXES
+from weakclip.data.read.images import walk
+from weakclip.data.read.names import name_key, without_suffix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+AFFIXES = frozenset({
+    "mask", "masks", "gt", "truth", "groundtruth", "label", "labels", "lbl", "seg", "segm",
+    "segmentation", "semantic", "sem", "annotation", "annotations", "annot", "anno", "labelids",
+    "labeltrainids", "trainids", "gtfine", "gtcoarse", "target", "class", "classes", "image",
+    "img", "im", "rgb", "sat", "photo", "leftimg8bit", "jpg", "jpeg", "png",
+})  # fmt: skip
+"""Words around a name that say what the file is and not which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundMasks:
+    """The masks of N images."""
+
+    paths: tuple[Path | None, ...]
+    """N; None where there is none."""
+    near: dict[str, str]
+    """Masks that images without one may mean: path of the mask by that of the image."""
+    unused: tuple[str, ...]
+    """Paths, below the folder, of files that may be masks and belong to no image, sorted."""
+    reading: tuple[str, ...]
+    """By which rule they were found, in words, if it is not the usual one; else empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """Names are compared by a form of theirs; an image by several, the best first."""
+
+    what: str
+    of_mask: Callable[[str], str]
+    of_image: Callable[[str], tuple[str, ...]]
+
+
+def find_masks(folder: Path | None, names: Sequence[str]) -> FoundMasks:
+    """The masks of images in a folder.
+
+    Args:
+        folder: None, or one that does not exist, has no masks.
+        names: Paths of the images, relative to theirs.
+    """
+    files = mask_files(folder)
+    found = _matched(_RULES[0], files, names)
+    rest = [name for name in names if name not in found]
+    same = _matched(_RULES[1], [one for one in files if one not in set(found.values())], rest)
+    what = _RULES[1].what if same else ""
+    found |= same
+    for loose in _RULES[2:]:
+        if not found and (found := _matched(loose, files, names)):
+            what = loose.what
+    used = set(found.values())
+    unused = [one for one in files if one not in used]
+    rest = [name for name in names if name not in found]
+    near = {
+        name: one for loose in _RULES[:1:-1] for name, one in _matched(loose, unused, rest).items()
+    }
+    return FoundMasks(
+        paths=tuple(folder / found[name] if folder and name in found else None for name in names),
+        near=near,
+        unused=tuple(unused),
+        reading=(f"masks: found by {what}",) if what else (),
+    )
+
+
+def mask_files(folder: Path | None) -> list[str]:
+    """Paths of all files below a folder that may be masks; those of a preferred format first."""
+    if folder is None:
+        return []
+    order = {suffix: rank for rank, suffix in enumerate(MASK_SUFFIXES)}
+    paths = [path for path in walk(folder) if path.suffix.lower() in order and path.is_file()]
+    paths.sort(key=lambda path: (order[path.suffix.lower()], path))
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+def _matched(rule: _Rule, files: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Path of the mask by path of the image.
+
+    All rules but the first leave out what would have two meanings: a mask of two images, or an
+    image of two masks.
+    """
+    masks: dict[str, list[str]] = defaultdict(list)
+    for one in files:
+        masks[rule.of_mask(one)].append(one)
+    exact = rule is _RULES[0]
+    found: dict[str, str] = {}
+    for name in names:
+        for form in rule.of_image(name):
+            if form in masks and (exact or len(masks[form]) == 1):
+                found[name] = masks[form][0]
+                break
+    users: dict[str, int] = defaultdict(int)
+    for one in found.values():
+        users[one] += 1
+    return {name: one for name, one in found.items() if exact or users[one] == 1}
+
+
+def _plain(name: str) -> str:
+    """The path without case and without the words that only say what the file is.
+
+    Example:
+        >>> _plain("x/gt_A_mask"), _plain("a.jpg_Mask"), _plain("mask"), _plain("a (mask)")
+        ('x/a', 'a', 'mask', 'a')
+    """
+    path = PurePosixPath(name_key(re.sub(r"(?<=[a-z0-9])(?=(Mask|Seg|Gt|GT|Label)s?$)", "_", name)))
+    words = [word for word in re.split(r"[_.()\s-]+", path.name) if word]
+    while len(words) > 1 and words[-1] in AFFIXES:
+        words.pop()
+    while len(words) > 1 and words[0] in AFFIXES:
+        words.pop(0)
+    return path.with_name("_".join(words) or path.name).as_posix()
+
+
+def _base(name: str) -> str:
+    return PurePosixPath(_plain(name)).name
+
+
+_RULES = (
+    _Rule(
+        what="",
+        of_mask=without_suffix,
+        of_image=lambda name: (name, without_suffix(name)),
+    ),
+    _Rule(
+        what="names that differ in case or Unicode form",
+        of_mask=lambda name: name_key(without_suffix(name)),
+        of_image=lambda name: (name_key(name), name_key(without_suffix(name))),
+    ),
+    _Rule(
+        what="names without words such as _mask or _gt",
+        of_mask=lambda name: _plain(without_suffix(name)),
+        of_image=lambda name: (_plain(without_suffix(name)),),
+    ),
+    _Rule(
+        what="names in other folders",
+        of_mask=lambda name: _base(without_suffix(name)),
+        of_image=lambda name: (_base(without_suffix(name)),),
+    ),
+)
+"""The strictest first."""
