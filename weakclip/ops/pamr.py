@@ -1,17 +1,21 @@
 """Pixel-adaptive mask refinement (PAMR): scores diffuse between pixels of similar colour.
 
 A cheap stand-in for a dense CRF: a few rounds of averaging with 8 neighbours at several distances,
-with weights that the image alone decides. Batched over images and classes, on torch alone.
+with weights that the image alone decides. Batched over images and classes, on torch alone. What
+later papers call pixel-adaptive refinement (PAR) has other weights, `PAR_KERNEL`.
 
 References:
     Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020, section
     3.3; released code: visinf/1-stage-wseg.
+    Ru et al., "Learning Affinity from Attention" (AFA), CVPR 2022 (PAR).
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
@@ -26,20 +30,49 @@ if TYPE_CHECKING:
 DILATIONS = (1, 2, 4, 8, 12, 24)
 """Distances in pixels at which the release looks at the 8 neighbours."""
 
-_SHARPNESS = 0.1  # share of the local standard deviation that divides a colour difference
 _EPS = 1e-8
 _RING = tuple(step for step in product((-1, 0, 1), repeat=2) if step != (0, 0))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """How the weights of a pixel's neighbours follow from the image. The defaults are PAMR's.
+
+    A weight is a softmax over minus the difference in colour, measured in shares of the local
+    standard deviation. To it, a softmax over minus the squared distance may be added, measured in
+    the same shares of the standard deviation of the distances.
+    """
+
+    share: float = 0.1
+    """Of the standard deviation, which is the unit of a difference."""
+    exponent: Literal[1, 2] = 1
+    """Of a difference in its unit."""
+    deviation: Literal["window", "neighbours"] = "window"
+    """Samples of the local standard deviation: with the pixel itself, once per dilation, or
+    without it."""
+    position: float = 0.0
+    """Weight of the distance term; the weights sum to 1 and this."""
+
+
+PAMR_KERNEL = Kernel()
+PAR_KERNEL = Kernel(share=0.3, exponent=2, deviation="neighbours", position=0.01)
+"""Of AFA, which WeCLIP and ExCEL keep. Scores grow by 1.01 with every iteration."""
+
+
 @torch.no_grad()
 def pamr(
-    images: Tensor, scores: Tensor, *, iterations: int = 10, dilations: Sequence[int] = DILATIONS
+    images: Tensor,
+    scores: Tensor,
+    *,
+    iterations: int = 10,
+    dilations: Sequence[int] = DILATIONS,
+    kernel: Kernel = PAMR_KERNEL,
 ) -> Tensor:
     """Average every score map along the image, again and again.
 
-    The weights of a pixel's neighbours (8 per dilation, borders replicated, the pixel itself left
-    out) are a softmax over minus their colour difference, measured in tenths of the local standard
-    deviation. They sum to 1: the sum over labels is preserved and values stay in their range.
+    A pixel has 8 neighbours per dilation; borders are replicated, the pixel itself is left out.
+    With `PAMR_KERNEL` their weights sum to 1: the sum over labels is preserved and values stay
+    in their range.
 
     Args:
         images: (B, 3, H, W), any type and range; an affine change of the intensities of a
@@ -47,9 +80,11 @@ def pamr(
         scores: (B, L, H, W), any range.
         iterations: Rounds of averaging, 0 or more.
         dilations: Distances of the neighbours in pixels.
+        kernel: The weights of the neighbours.
 
     Returns:
-        (B, L, H, W), float32, in the range of `scores`. No gradient flows.
+        (B, L, H, W), float32, in the range of `scores`, times (1 + position) for each iteration.
+        No gradient flows.
 
     Raises:
         ValueError: If sizes differ, or there is no dilation or one below 1, or `iterations` is
@@ -72,7 +107,7 @@ def pamr(
             "pamr: expected 0 or more iterations and dilations of 1 or more pixels, "
             f"got {iterations} and {tuple(dilations)}"
         )
-    weights = _weights(images.float(), dilations)
+    weights = _weights(images.float(), dilations, kernel)
     result = scores.float()
     for _ in range(iterations):
         total = torch.zeros_like(result)
@@ -82,21 +117,29 @@ def pamr(
     return result
 
 
-def _weights(images: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Weights of the neighbours, (B, 8 x dilations, H, W), summing to 1 over them."""
-    samples = 9 * len(dilations)  # the centre counts once per dilation, as in the release
+def _weights(images: Tensor, dilations: Sequence[int], kernel: Kernel) -> Tensor:
+    """Weights of the neighbours, (B, 8 x dilations, H, W), summing to 1 + position over them."""
+    samples = (8 + (kernel.deviation == "window")) * len(dilations)
     first, second = torch.zeros_like(images), torch.zeros_like(images)
     for neighbour in _neighbours(images, dilations):
         difference = neighbour - images  # moments about the centre: no cancellation
         first += difference
         second.addcmul_(difference, difference)
     variance = (second - first * first / samples).clamp(min=0) / (samples - 1)
-    scale = 1 / (_EPS + _SHARPNESS * variance.sqrt())
+    scale = 1 / (_EPS + kernel.share * variance.sqrt())
     energies = [
-        -((neighbour - images).abs() * scale).mean(dim=1)
+        -((neighbour - images).abs() * scale).pow(kernel.exponent).mean(dim=1)
         for neighbour in _neighbours(images, dilations)
     ]
-    return torch.stack(energies, dim=1).softmax(dim=1)
+    weights = torch.stack(energies, dim=1).softmax(dim=1)
+    return weights + kernel.position * _nearness(dilations, kernel.share).to(weights)
+
+
+def _nearness(dilations: Sequence[int], share: float) -> Tensor:
+    """Softmax over minus the squared distance of the neighbours, (8 x dilations, 1, 1)."""
+    distances = torch.tensor([reach * math.hypot(*step) for reach in dilations for step in _RING])
+    energies = -(distances / (_EPS + share * distances.std())).square()
+    return energies.softmax(dim=0).view(-1, 1, 1)
 
 
 def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:

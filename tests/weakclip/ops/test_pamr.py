@@ -5,15 +5,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakclip.ops.pamr import DILATIONS, pamr
+from weakclip.ops.pamr import DILATIONS, PAMR_KERNEL, PAR_KERNEL, Kernel, pamr
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randint(0, 256, (2, 3, 11, 14), generator=GENERATOR, dtype=torch.uint8)
 SCORES = torch.rand(2, 4, 11, 14, generator=GENERATOR)
 
 
+RING = (2**0.5, 1, 2**0.5, 1, 1, 2**0.5, 1, 2**0.5)  # distances of the 8 neighbours, row by row
+
+
 def reference(
-    image: np.ndarray, scores: np.ndarray, iterations: int, dilations: tuple[int, ...]
+    image: np.ndarray,
+    scores: np.ndarray,
+    iterations: int,
+    dilations: tuple[int, ...],
+    kernel: Kernel = PAMR_KERNEL,
 ) -> np.ndarray:
     """PAMR of one image, pixel by pixel, in float64."""
     _, height, width = image.shape
@@ -29,26 +36,42 @@ def reference(
                         values.append(maps[:, row, column])
         return np.array(values)
 
+    def softmax(energy: np.ndarray) -> np.ndarray:
+        weights = np.exp(energy - energy.max())
+        return weights / weights.sum()
+
+    distances = np.array([reach * root for reach in dilations for root in RING])
+    nearness = softmax(-((distances / (kernel.share * distances.std(ddof=1))) ** 2))
     for _ in range(iterations):
         updated = np.zeros_like(scores)
         for y in range(height):
             for x in range(width):
-                deviation = around(image, y, x, centre=True).std(axis=0, ddof=1)
+                window = around(image, y, x, centre=kernel.deviation == "window")
+                deviation = 1e-8 + kernel.share * window.std(axis=0, ddof=1)
                 difference = np.abs(around(image, y, x, centre=False) - image[:, y, x])
-                energy = -(difference / (1e-8 + 0.1 * deviation)).mean(axis=1)
-                weights = np.exp(energy - energy.max())
-                weights /= weights.sum()
+                energy = -((difference / deviation) ** kernel.exponent).mean(axis=1)
+                weights = softmax(energy) + kernel.position * nearness
                 updated[:, y, x] = weights @ around(scores, y, x, centre=False)
         scores = updated
     return scores
 
 
+@pytest.mark.parametrize("kernel", [PAMR_KERNEL, PAR_KERNEL], ids=["pamr", "par"])
 @pytest.mark.parametrize(("iterations", "dilations"), [(1, (1,)), (3, (1, 2, 4)), (2, DILATIONS)])
-def test_agrees_with_a_pixel_by_pixel_version(iterations: int, dilations: tuple[int, ...]) -> None:
-    ours = pamr(IMAGES, SCORES, iterations=iterations, dilations=dilations).numpy()
+def test_agrees_with_a_pixel_by_pixel_version(
+    iterations: int, dilations: tuple[int, ...], kernel: Kernel
+) -> None:
+    ours = pamr(IMAGES, SCORES, iterations=iterations, dilations=dilations, kernel=kernel).numpy()
     for image, scores, result in zip(IMAGES, SCORES, ours, strict=True):
-        expected = reference(image.double().numpy(), scores.double().numpy(), iterations, dilations)
+        parts = (image.double().numpy(), scores.double().numpy())
+        expected = reference(*parts, iterations, dilations, kernel)
         np.testing.assert_allclose(result, expected, atol=2e-6)
+
+
+def test_scores_of_the_later_kernel_grow_by_a_hundredth_with_every_iteration() -> None:
+    constant = torch.ones(1, 1, 11, 14)
+    result = pamr(IMAGES[:1], constant, iterations=20, kernel=PAR_KERNEL)
+    assert torch.allclose(result, torch.tensor(1.01**20), atol=1e-5)
 
 
 def test_the_sum_over_labels_is_kept_and_values_stay_in_range() -> None:
