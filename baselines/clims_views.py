@@ -61,7 +61,7 @@ def draw_crop(image: Tensor, views: CropViews, generator: Generator) -> Tensor:
         view = view.flip(-1)
     crop = view.new_zeros(3, views.size, views.size)
     (top, to_top, rows), (left, to_left, columns) = (
-        _place(side, views.size, generator) for side in size
+        place(side, views.size, generator) for side in size
     )
     crop[:, to_top : to_top + rows, to_left : to_left + columns] = view[
         :, top : top + rows, left : left + columns
@@ -69,7 +69,11 @@ def draw_crop(image: Tensor, views: CropViews, generator: Generator) -> Tensor:
     return crop
 
 
-def _place(side: int, size: int, generator: Generator) -> tuple[int, int, int]:
-    """Start in the image, start in the view, and length of what is copied along an axis."""
+def place(side: int, size: int, generator: Generator) -> tuple[int, int, int]:
+    """Where a view of `size` pixels lies on an image of `side` pixels along an axis, at random.
+
+    Returns:
+        Start in the image, start in the view, and length of what is copied.
+    """
     start = int(generator.integers(0, abs(side - size) + 1))
     return (start, 0, size) if side > size else (0, start, side)
