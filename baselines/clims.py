@@ -25,7 +25,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from baselines.backbone import MEAN, MICRO_BACKBONE, STD, Backbone
 from baselines.clims_losses import CLIMS_COCO, CLIMS_VOC, CLIMSLosses, clims_terms
 from baselines.clims_network import CLIMSNetwork
-from baselines.clims_views import CropViews, draw_crop
+from baselines.crops import CropViews, draw_crop
 from baselines.descent import Descent, descend, step_count
 from baselines.images import check_batch, resize_images
 from weakclip.clip.names import (

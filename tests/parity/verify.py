@@ -23,6 +23,7 @@ VERIFIERS = {
     "clip_es": "verify_clip_es",
     "densecrf": "verify_densecrf",
     "weakclip": "verify_weakclip",
+    "weclip": "verify_weclip",
 }
 """Sub-command to the module beside this file that has `verify(path) -> list[Row]`."""
 
