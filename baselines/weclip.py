@@ -197,7 +197,7 @@ class FittedWeCLIP:
             affinity = field_affinity(field)
             learnt = next(steps) >= spec.selection_start * spec.recipe.steps
             refined = self.refined(trace, tags, affinity.detach() if learnt else None, given=maps)
-            labels = pseudo_scores(views, tags, refined, spec.labels).argmax(dim=1)
+            labels = pseudo_scores(views, tags, refined, spec.labels).max(dim=1).indices
             pairs = pair_labels(labels, trace.grid, spec.radius)
             return balanced_cross_entropy(
                 decoder.logits(field), labels
