@@ -78,7 +78,7 @@ def search(session: nox.Session) -> None:
 def pretrain(session: nox.Session) -> None:
     """Train micro-CLIP on image-caption pairs of CartoonVOC."""
     install(session, "suite")
-    session.run("python", "-m", "bench.cartoon.pretrain", *session.posargs)
+    session.run("python", "-m", "bench.cartoon.clip.pretrain", *session.posargs)
 
 
 @nox.session(default=False)
@@ -92,7 +92,7 @@ def bench(session: nox.Session) -> None:
     install(session, "test", "suite")
     if not session.posargs:
         session.run("python", "-m", "bench", "profile")
-    session.run("python", "-m", "bench.speed", *session.posargs)
+    session.run("python", "-m", "bench.speed.stored", *session.posargs)
 
 
 @nox.session(default=False)

@@ -22,13 +22,13 @@ from baselines import clims, clip_es, maskclip, random_walk
 from baselines.caa import CAA
 from baselines.classifier import MICRO_CAM
 from baselines.refinement import MICRO_PAMR, OTSU, Keep
-from bench.method import Method
-from bench.study import Study, Variant
+from bench.studies.method import Method
+from bench.studies.study import Study, Variant
 from weakclip.config import MICRO, WeakCLIPConfig
-from weakclip.seeds import Affinity
+from weakclip.stages.seeds import Affinity
 
 if TYPE_CHECKING:
-    from weakclip.masker import MaskerSpec, RefinementSpec
+    from weakclip.stages.protocols import MaskerSpec, RefinementSpec
 
 CAMS: dict[str, MaskerSpec] = {
     "cam": MICRO_CAM,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.study import Study, Variant
+from bench.studies.study import Study, Variant
 from weakclip.config import (
     MICRO,
     Cosine,

@@ -24,7 +24,7 @@ from dataclasses import replace
 from itertools import product
 
 from ablations.components import FULL, PLAIN
-from bench.study import Study, Variant
+from bench.studies.study import Study, Variant
 from weakclip.config import Cosine, FixedTemplate, Resample
 
 SLOTS = ("adapter", "prompt", "matching", "decoder")

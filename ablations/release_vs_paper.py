@@ -11,7 +11,7 @@ paper either, so it is a row, and `release` has all three.
 No rows, and why:
 
 3. Drop path stays active in the frozen image tower. Variants of a study share the tower's features
-   (`bench/bank.py`), computed once; with drop path they would be other features in every step.
+   (`bench/tasks/bank.py`), computed once; drop path would make other features in every step.
    `weakclip.config.RELEASE` has it, for training on images.
 4. The frozen towers compute weight gradients that are multiplied by 0: the same update, slower.
 5. A kNN matrix per image is computed and not used, and the CRF runs image by image on the CPU: the
@@ -30,7 +30,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ablations.components import FULL
-from bench.study import Study, Variant
+from bench.studies.study import Study, Variant
 from weakclip.config import CoAttention, PyramidAdapter
 
 assert isinstance(FULL.matching, CoAttention)

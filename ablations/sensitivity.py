@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ablations.components import FULL, PLAIN
-from bench.study import Series, Study, Variant
+from bench.studies.study import Series, Study, Variant
 from weakclip.config import (
     CoAttention,
     CrossEntropy,

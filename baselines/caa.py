@@ -19,8 +19,8 @@ from baselines.refinement import (
     check_refinement_input,
     with_background,
 )
-from weakclip.seeds import Affinity, affinity_refined
-from weakclip.views import normalise_images
+from weakclip.stages.seeds import Affinity, affinity_refined
+from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.clip.tower import Positions
-    from weakclip.masker import Setting, TaggedImages
+    from weakclip.stages.protocols import Setting, TaggedImages
 
 RELEASED_AFFINITY = Affinity(boxes="release")
 RELEASED_BACKGROUND = Power(alpha=1)

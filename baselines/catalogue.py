@@ -18,11 +18,11 @@ from baselines.denseclip import DENSECLIP, DENSECLIP_MICRO
 from baselines.maskclip import MaskCLIP
 from baselines.random_walk import RandomWalk
 from baselines.refinement import CRF, MICRO_CRF, MICRO_PAMR, PAMR
-from weakclip.seeds import Affinity
+from weakclip.stages.seeds import Affinity
 
 if TYPE_CHECKING:
     from weakclip.config import WeakCLIPConfig
-    from weakclip.masker import MaskerSpec, RefinementSpec, Setting
+    from weakclip.stages.protocols import MaskerSpec, RefinementSpec, Setting
 
 Size = Literal["micro", "paper"]
 

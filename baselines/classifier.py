@@ -30,7 +30,7 @@ from baselines.backbone import (
 from baselines.descent import Descent, descend
 from baselines.images import check_batch
 from weakclip.ops.cam import grad_cam
-from weakclip.views import Framing, draw_view, normalise_images
+from weakclip.training.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from torch import Tensor
 
-    from weakclip.masker import PseudoMasker, Setting, TaggedImages
+    from weakclip.stages.protocols import PseudoMasker, Setting, TaggedImages
 
 _EPS = 1e-5  # IRN's, in logit units: a map without evidence stays 0
 _DESCENT = Descent()
@@ -176,7 +176,7 @@ class _ClassifierMasker:
         self.network = self._initialised(seed=0)
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
-        """Learn the tags; see `weakclip.masker.PseudoMasker`."""
+        """Learn the tags; see `weakclip.stages.protocols.PseudoMasker`."""
         self.network = network = self._initialised(seed).train()
 
         def loss(rows: Sequence[int], generator: Generator) -> Tensor:
@@ -193,7 +193,7 @@ class _ClassifierMasker:
         network.eval()
 
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
-        """See `weakclip.masker.PseudoMasker`; the grid is the finest of the scales'."""
+        """See `weakclip.stages.protocols.PseudoMasker`; the grid is the finest of the scales'."""
         check_batch(images, image_labels, classes=self.classes)
         normalised = normalise_images(images, MEAN, STD)
         views = [self._view(normalised, image_labels, scale) for scale in self.config.scales]

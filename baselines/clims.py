@@ -34,8 +34,8 @@ from weakclip.clip.names import (
     CLIMS_VOC_BACKGROUND,
     CLIMS_VOC_NAMES,
 )
-from weakclip.seeds import encode_texts
-from weakclip.views import normalise_images
+from weakclip.stages.seeds import encode_texts
+from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from torch import Tensor
 
-    from weakclip.masker import Setting, TaggedImages
+    from weakclip.stages.protocols import Setting, TaggedImages
 
 _EPS = 1e-5  # logit units: a map without positive evidence stays 0
 SLIPPED_MOMENTUM = 1e-4
@@ -149,7 +149,7 @@ class CLIMSMasker:
         self.network = self._initialised(seed=0)
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
-        """Learn the tags, then from CLIP; see `weakclip.masker.PseudoMasker`.
+        """Learn the tags, then from CLIP; see `weakclip.stages.protocols.PseudoMasker`.
 
         Raises:
             ValueError: If the data are of another number of classes.

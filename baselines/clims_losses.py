@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from weakclip.seeds import TextBank
+    from weakclip.stages.seeds import TextBank
 
 _LEAST, _MOST = 1e-4, 0.9999  # the release's clamp of a similarity before its logarithm
 

@@ -1,6 +1,7 @@
 """CLIP-ES: Grad-CAM of CLIP's softmax, spread along CLIP's own attention. Nothing is trained.
 
-The maps are `weakclip.seeds`'s; here are the texts, the image size, the views and the values of
+The maps are `weakclip.stages.seeds`'s; here are the texts, the image size, the views and the
+values of
 the release. What follows the maps (CRF, confidence) is `baselines/confidence.py`; the choice of
 the template is `baselines/sharpness.py`.
 
@@ -25,8 +26,8 @@ from weakclip.clip.names import (
     CLIP_ES_VOC_NAMES,
 )
 from weakclip.ops.cam import normalise_cam
-from weakclip.seeds import Affinity, SoftmaxGradCAM, class_activation_maps, encode_texts
-from weakclip.views import normalise_images
+from weakclip.stages.seeds import Affinity, SoftmaxGradCAM, class_activation_maps, encode_texts
+from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.clip.tower import Positions
-    from weakclip.masker import Setting, TaggedImages
+    from weakclip.stages.protocols import Setting, TaggedImages
 
 RELEASED_SOURCE = SoftmaxGradCAM(
     layer="ln_1", pooling="patches", stretch="twice", affinity=Affinity(boxes="release")

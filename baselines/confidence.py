@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from baselines.refinement import BackgroundRule, Fixed, Power
+from weakclip.crf.dense import CLIP_ES, CRFConfig, dense_crf
 from weakclip.labels import IGNORE
-from weakclip.ops.crf import CLIP_ES, CRFConfig, dense_crf
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from weakclip.masker import Setting
+    from weakclip.stages.protocols import Setting
 
 RELEASED_BACKGROUND = Power(alpha=1)
 _CLIP = 1e-5  # smallest probability of the unary

@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from baselines.images import check_batch
 from baselines.templates import MASKCLIP_85
 from weakclip.ops.cam import normalise_cam, present_softmax
-from weakclip.views import normalise_images
+from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
-    from weakclip.masker import PseudoMasker, Setting, TaggedImages
+    from weakclip.stages.protocols import PseudoMasker, Setting, TaggedImages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class _MaskCLIP:
 
     @torch.no_grad()
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
-        """See `weakclip.masker.PseudoMasker`; the grid is that of the patches."""
+        """See `weakclip.stages.protocols.PseudoMasker`; the grid is that of the patches."""
         check_batch(images, image_labels, classes=self.classes)
         pixels = normalise_images(images, self.clip.mean, self.clip.std)
         trace = self.clip.image.forward_tokens(_resized(pixels, self.config, self.clip.patch_size))

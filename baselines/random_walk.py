@@ -38,11 +38,11 @@ from baselines.refinement import (
     on_known_labels,
     with_background,
 )
+from weakclip.crf.dense import PSA, CRFConfig, build_lattices, dense_crf
 from weakclip.labels import BACKGROUND, IGNORE
-from weakclip.ops.crf import PSA, CRFConfig, build_lattices, dense_crf
 from weakclip.ops.shapes import dims
 from weakclip.ops.walk import Offset, disc_offsets, pair_values, random_walk
-from weakclip.views import Framing, draw_view, normalise_images
+from weakclip.training.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from torch import Tensor
 
-    from weakclip.masker import Refinement, Setting, TaggedImages
+    from weakclip.stages.protocols import Refinement, Setting, TaggedImages
 
 _EPS = 1e-5
 _DESCENT = Descent(epochs=8, batch_size=8, weight_decay=5e-4)
@@ -219,7 +219,7 @@ class _RandomWalk:
         seed: int,
         report: Callable[[int, int], None],
     ) -> None:
-        """Learn affinities from sure labels; see `weakclip.masker.Refinement`."""
+        """Learn affinities from sure labels; see `weakclip.stages.protocols.Refinement`."""
         config = self.config
         self.network = network = self._initialised(seed).train()
         labels = [
@@ -246,7 +246,7 @@ class _RandomWalk:
 
     @torch.no_grad()
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """See `weakclip.masker.Refinement`."""
+        """See `weakclip.stages.protocols.Refinement`."""
         check_refinement_input(images, image_labels, cams)
         size = (images.shape[2], images.shape[3])
         field = self.network(normalise_images(images, MEAN, STD))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from weakclip.ops.crf import WEAKCLIP_VOC, Bilateral, CRFConfig, Gaussian, dense_crf
+from weakclip.crf.dense import WEAKCLIP_VOC, Bilateral, CRFConfig, Gaussian, dense_crf
 from weakclip.ops.pamr import DILATIONS, pamr
 from weakclip.ops.seed import otsu_band
 from weakclip.ops.shapes import dims
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from weakclip.masker import Setting, TaggedImages
+    from weakclip.stages.protocols import Setting, TaggedImages
 
 # --- the background ------------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class Fixed:
 
     @torch.no_grad()
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """See `weakclip.masker.Refinement`.
+        """See `weakclip.stages.protocols.Refinement`.
 
         Raises:
             ValueError: If images, tags and maps are not of equally many images and classes.

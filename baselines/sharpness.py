@@ -15,8 +15,8 @@ import torch
 
 from baselines.images import resize_images
 from weakclip.ops.shapes import dims
-from weakclip.seeds import encode_texts, image_logits
-from weakclip.views import normalise_images
+from weakclip.stages.seeds import encode_texts, image_logits
+from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
-    from weakclip.masker import Setting, TaggedImages
+    from weakclip.stages.protocols import Setting, TaggedImages
 
 Aggregate = Literal["ratio-of-sums", "mean-of-ratios"]
 """Sum of the variances over the sum of the means, or the mean of each image's own ratio."""

@@ -13,24 +13,28 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, get_args
 
-from bench import console, flags, status, task
-from bench.compare import compare
+from bench import console, flags
+from bench.cost.command import profile
 from bench.errors import BenchError
 from bench.flags import ARTIFACTS, DEFAULT_PRESET, RESULTS, one_of
-from bench.gallery import GalleryRequest, make_gallery
-from bench.html_page import stale_page, write_page
-from bench.plan import OnExisting, Request, plan_runs
-from bench.preset import PRESETS, load_preset, study_for
-from bench.profile_command import profile
-from bench.provenance import code_id, command_line
-from bench.queue import open_queue
-from bench.report import render, stale_files, write
-from bench.session import Session, run_study, usable_cores
-from bench.store import Store
-from bench.study import known_studies, load_study
-from bench.sweep import Search, SearchWorkbench, run_search
-from bench.sweep_report import write_search
-from bench.worker import Site, Worker
+from bench.gallery.make import GalleryRequest, make_gallery
+from bench.report.build import render, stale_files, write
+from bench.report.page.page import stale_page, write_page
+from bench.report.terminal import show_summary
+from bench.runs import status
+from bench.runs.console import Lines, show_plan
+from bench.runs.plan import OnExisting, Request, plan_runs
+from bench.runs.provenance import code_id, command_line
+from bench.runs.queue import open_queue
+from bench.runs.session import Session, run_study, usable_cores
+from bench.runs.store import Store
+from bench.runs.worker import Site, Worker
+from bench.search.report import write_search
+from bench.search.sweep import Search, SearchWorkbench, run_search
+from bench.stats.compare import compare
+from bench.studies.preset import PRESETS, load_preset, study_for
+from bench.studies.study import known_studies, load_study
+from bench.tasks import task
 from weakclip.config import MICRO
 
 if TYPE_CHECKING:
@@ -38,10 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bench.queue import Queue
-    from bench.study import Study
-    from bench.workbench import Workbench
-    from weakclip.execution import Precision
+    from bench.runs.queue import Queue
+    from bench.studies.study import Study
+    from bench.studies.workbench import Workbench
+    from weakclip.training.execution import Precision
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,7 +109,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
         failed += sum(result.status == "failed" for result in results)
         report = render(request.study, store)
         tables += [path.as_posix() for path in write(report, store)]
-        console.show_summary(report.summary, report.notes)
+        show_summary(report.summary, report.notes)
     console.result(_result(studies, runs, failed, tables, preset=preset))
     return 1 if failed else 0
 
@@ -114,7 +118,7 @@ def _dry_run(requests: Sequence[Request], store: Store) -> int:
     todo = done = 0
     for request in requests:
         plan = plan_runs(request, store)
-        console.show_plan(plan, request.study.name, request.preset)
+        show_plan(plan, request.study.name, request.preset)
         todo, done = todo + len(plan.todo), done + len(plan.done)
     studies = [request.study for request in requests]
     console.result(_result(studies, 0, 0, [], dry_run=True, to_run=todo, done=done))
@@ -126,7 +130,7 @@ def _work(options: argparse.Namespace, _: Sequence[str]) -> int:
     site = _site(options, flags.device_of(options.device), options.precision)
     with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
         on = _until_idle(queue, site.code, options.idle)
-        results = Worker(queue, site, console.Lines()).work(on=on)
+        results = Worker(queue, site, Lines()).work(on=on)
         others = [entry.ticket.code for entry in queue.entries() if entry.state == "waiting"]
     if others:
         console.say(
@@ -195,7 +199,7 @@ def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
     tables, stale, studies = [], [], _studies(names)
     reports = [render(study, store) for study in studies]
     for report in reports:
-        console.show_summary(report.summary, report.notes)
+        show_summary(report.summary, report.notes)
         if options.check:
             stale += stale_files(report, store)
         else:

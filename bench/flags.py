@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 import torch
 
 from bench.errors import BenchError, unknown
-from bench.plan import OnExisting
-from bench.preset import PRESETS
-from bench.queue import HEARTBEAT
-from weakclip.execution import Precision
+from bench.runs.plan import OnExisting
+from bench.runs.queue import HEARTBEAT
+from bench.studies.preset import PRESETS
+from weakclip.training.execution import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,9 +1,10 @@
-"""Imports point down, and heavy packages stay home."""
+"""Imports point down, without circles, and heavy packages stay home."""
 
 from __future__ import annotations
 
 import ast
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,23 +18,33 @@ MAY_IMPORT = {
     "ablations": {"weakclip", "baselines", "bench"},
 }
 OPS_MAY_IMPORT = {"torch", "numpy", "weakclip.ops", "weakclip.labels"}
-LOOPS_MAY_IMPORT = OPS_MAY_IMPORT | {"numba", "llvmlite"}  # the rest of `ops` does without
+CRF_MAY_IMPORT = OPS_MAY_IMPORT | {"weakclip.crf"}
+NUMBA = ("weakclip/crf/simd.py",)
 HOMES = {
     "open_clip": ("weakclip/clip/",),
-    "timm": ("weakclip/clip/", "weakclip/retrain", "baselines/", "bench/cam_subjects.py"),
-    "pandas": ("bench/table.py", "bench/figure.py", "bench/figure_"),
-    "matplotlib": ("bench/figure.py", "bench/figure_"),
-    "seaborn": ("bench/figure.py", "bench/figure_"),
-    "optuna": ("bench/sweep.py", "bench/queue.py"),
-    "rich": ("bench/console.py", "weakclip/cli"),
-    "scipy": ("bench/", "weakclip/data/sbd.py"),
+    "timm": ("weakclip/clip/", "weakclip/retrain", "baselines/", "bench/speed/cam_subjects.py"),
+    "pandas": ("bench/report/", "bench/cost/"),
+    "matplotlib": ("bench/report/figures/", "bench/cost/", "weakclip/cli/eval.py"),
+    "seaborn": ("bench/report/figures/", "bench/cost/"),
+    "optuna": ("bench/search/", "bench/runs/queue.py"),
+    "rich": (
+        "bench/console.py",
+        "bench/runs/console.py",
+        "bench/report/terminal.py",
+        "weakclip/cli",
+    ),
+    "scipy": ("bench/", "weakclip/data/build/sbd.py"),
     "cv2": ("bench/cartoon/",),
-    "numba": ("weakclip/ops/simd.py",),
-    "llvmlite": ("weakclip/ops/simd.py",),
+    "numba": NUMBA,
+    "llvmlite": NUMBA,
 }
-"""Figures read their CSV with pandas; `bench/figure.py` and `bench/figure_*.py` draw."""
+MODULES_A_FOLDER = 19  # bench/cost; everywhere else 16 at most
 
 FILES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in FILES
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -44,8 +55,16 @@ def imports(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names.add(node.module or "")
+            module = node.module or ""
+            whole = {f"{module}.{alias.name}" for alias in node.names}
+            names |= whole & MODULES.keys() or {module}
     return names
+
+
+def concept(module: str) -> str:
+    """The sub-package a module belongs to, or itself at the top of `weakclip` and `bench`."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] in {"weakclip", "bench"} else parts[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -58,7 +77,35 @@ def test_imports_point_down_and_heavy_packages_stay_home(path: Path) -> None:
             assert top in MAY_IMPORT[package], f"{name} imports {module}"
         if top in HOMES:
             assert name.startswith(HOMES[top]), f"{name} imports {module}"
-        if name.startswith("weakclip/ops/") and top not in sys.stdlib_module_names:
-            may = LOOPS_MAY_IMPORT if name in HOMES["numba"] else OPS_MAY_IMPORT
-            allowed = any(module == a or module.startswith(a + ".") for a in may)
-            assert allowed, f"{name} imports {module}; ops need torch and numpy alone"
+        for folder, may in (("ops", OPS_MAY_IMPORT), ("crf", CRF_MAY_IMPORT)):
+            if name.startswith(f"weakclip/{folder}/") and top not in sys.stdlib_module_names:
+                allowed = may | {"numba", "llvmlite"} if name in NUMBA else may
+                known = any(module == a or module.startswith(a + ".") for a in allowed)
+                assert known, f"{name} imports {module}; {folder} needs torch and numpy alone"
+
+
+def test_no_module_and_no_sub_package_imports_itself_by_a_detour() -> None:
+    graphs: tuple[dict[str, set[str]], ...] = ({}, {})
+    for module, path in MODULES.items():
+        for other in imports(path) & MODULES.keys() - {module}:
+            graphs[0].setdefault(module, set()).add(other)
+            if concept(other) not in {concept(module), other.split(".")[0]}:
+                graphs[1].setdefault(concept(module), set()).add(concept(other))
+    for graph in graphs:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_a_folder_can_be_seen_at_once() -> None:
+    folders: dict[Path, int] = {}
+    for path in FILES:
+        if path.name != "__init__.py":
+            folders[path.parent] = folders.get(path.parent, 0) + 1
+    crowded = {
+        folder.relative_to(ROOT).as_posix(): count
+        for folder, count in folders.items()
+        if count > MODULES_A_FOLDER
+    }
+    assert not crowded

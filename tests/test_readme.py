@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from weakclip.cli import COMMANDS
+from weakclip.cli.main import COMMANDS
 
 README = Path("README.md").read_text()
 

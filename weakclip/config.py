@@ -2,7 +2,7 @@
 
 Every choice the paper ablates is a *slot* of `WeakCLIPConfig`; what may sit in a slot is a small
 dataclass, and "off" is another dataclass that keeps strides, channels and budget (see
-`docs/method.md`). Kinds are looked at in one place, `weakclip/build.py`.
+`docs/method.md`). Kinds are looked at in one place, `weakclip/network/build.py`.
 
 References:
     Zhu et al., "WeakCLIP: Adapting CLIP for Weakly-Supervised Semantic Segmentation", IJCV 2025.
@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from weakclip.ops.crf import WEAKCLIP_TRAIN, CRFConfig
+from weakclip.crf.dense import WEAKCLIP_TRAIN, CRFConfig
 
 # --- slot `prompt` -------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from weakclip.data.masks import void_border, write_mask
-from weakclip.data.voc import VOC_CLASSES
+from weakclip.data.formats.masks import void_border, write_mask
+from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.labels import IGNORE
 
 if TYPE_CHECKING:

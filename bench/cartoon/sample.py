@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from bench.cartoon.canvas import Canvas, illuminate
-from bench.cartoon.objects import Placement, draw_object
-from bench.cartoon.scenes import draw_backdrop, draw_occluder
+from bench.cartoon.drawing.canvas import Canvas, illuminate
+from bench.cartoon.drawing.objects import Placement, draw_object
+from bench.cartoon.drawing.scenes import draw_backdrop, draw_occluder
 from bench.cartoon.vocabulary import (
     ATTRACTION,
     CLASS_PROBABILITIES,
@@ -20,7 +20,7 @@ from bench.cartoon.vocabulary import (
     STUFF_IDS,
 )
 from bench.cartoon.world import Instance, Scene
-from weakclip.data.voc import VOC_CLASSES
+from weakclip.data.read.voc import VOC_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from bench.cartoon.sample import sample_scene
-from weakclip.data.masks import VOC_PALETTE
-from weakclip.data.voc import VOC_CLASSES
+from weakclip.data.formats.masks import VOC_PALETTE
+from weakclip.data.read.voc import VOC_CLASSES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weakclip.data.voc import VOC_CLASSES
+from weakclip.data.read.voc import VOC_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.cartoon.canvas import TEXTURE_SIZE
-from weakclip.data.masks import with_void_border
-from weakclip.data.voc import VOC_CLASSES
+from bench.cartoon.drawing.canvas import TEXTURE_SIZE
+from weakclip.data.formats.masks import with_void_border
+from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.labels import IGNORE
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import PARTS, STUFF
 from bench.cartoon.world import WORLD_VERSION
 from bench.errors import BenchError
-from weakclip.data.voc import VOC_CLASSES
+from weakclip.data.read.voc import VOC_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,8 @@ from weakclip.config import (
     TextGuidedDecoder,
     WeakCLIPConfig,
 )
-from weakclip.ops.crf_terms import Bilateral, CRFConfig, Gaussian
-from weakclip.training import Recipe
+from weakclip.crf.terms import Bilateral, CRFConfig, Gaussian
+from weakclip.training.recipe import Recipe
 
 CONFIG = WeakCLIPConfig(
     prompt=LearnableContext(

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from bench.factorial import design_of
-from bench.slots import OFF_KINDS, differing_slots, plain_config
-from bench.study import cumulative_path, known_studies, load_study, series_values
+from bench.studies.factorial import design_of
+from bench.studies.slots import OFF_KINDS, differing_slots, plain_config
+from bench.studies.study import cumulative_path, known_studies, load_study, series_values
 from weakclip.config import PAPER, RELEASE
 
 

@@ -9,8 +9,8 @@ from baselines.caa import CAA
 from baselines.clip_es import MICRO
 from baselines.refinement import Constant
 from weakclip.clip.load import load_clip
-from weakclip.masker import Setting
-from weakclip.seeds import Affinity
+from weakclip.stages.protocols import Setting
+from weakclip.stages.seeds import Affinity
 
 torch.set_num_threads(1)
 

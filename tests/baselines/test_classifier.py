@@ -10,8 +10,8 @@ from baselines.backbone import MICRO_BACKBONE
 from baselines.classifier import CAM, Classifier, GradCAM, TagNetwork, gradient_maps
 from baselines.descent import Descent
 from weakclip.clip.load import load_clip
-from weakclip.masker import ImageStack, Setting
-from weakclip.views import Framing
+from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.training.views import Framing
 
 TINY = replace(MICRO_BACKBONE, channels=(8, 8, 16, 16))
 SETTING = Setting(

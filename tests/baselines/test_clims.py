@@ -15,8 +15,8 @@ from baselines.clims_network import CLIMSNetwork
 from baselines.crops import CropViews, draw_crop
 from baselines.descent import Descent
 from weakclip.clip.load import load_clip
-from weakclip.masker import ImageStack, Setting
-from weakclip.views import normalise_images
+from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.training.views import normalise_images
 
 torch.set_num_threads(1)
 

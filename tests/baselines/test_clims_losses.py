@@ -13,7 +13,7 @@ from baselines.clims_losses import (
     masked_images,
     object_loss,
 )
-from weakclip.seeds import TextBank
+from weakclip.stages.seeds import TextBank
 
 SIZE = 6
 GENERATOR = torch.Generator().manual_seed(0)

@@ -7,10 +7,10 @@ import torch
 
 from baselines.clip_es import COCO, MICRO, RELEASED_SOURCE, VOC, ClipES, ClipESMasker
 from weakclip.clip.load import load_clip
-from weakclip.masker import Setting
 from weakclip.ops.cam import present_softmax
-from weakclip.seeds import Affinity, encode_texts, image_logits
-from weakclip.views import normalise_images
+from weakclip.stages.protocols import Setting
+from weakclip.stages.seeds import Affinity, encode_texts, image_logits
+from weakclip.training.views import normalise_images
 
 torch.set_num_threads(1)
 

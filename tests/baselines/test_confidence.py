@@ -7,8 +7,8 @@ import torch
 
 from baselines.confidence import ConfidentCRF, confident_labels, wrapped
 from weakclip.clip.load import load_clip
-from weakclip.masker import Setting
-from weakclip.ops.crf import CRFConfig, Gaussian
+from weakclip.crf.dense import CRFConfig, Gaussian
+from weakclip.stages.protocols import Setting
 
 torch.set_num_threads(1)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from baselines.denseclip import DENSECLIP, DENSECLIP_MICRO, denseclip
-from weakclip.build import build_model
 from weakclip.clip.load import load_clip
 from weakclip.config import MICRO, PAPER, CoAttention, Cosine, TextGuidedDecoder, WeakCLIPConfig
+from weakclip.network.build import build_model
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from baselines.maskclip import MICRO, MaskCLIP, denoise, ensemble, smooth
 from weakclip.clip.load import load_clip
-from weakclip.masker import Setting
-from weakclip.views import normalise_images
+from weakclip.stages.protocols import Setting
+from weakclip.training.views import normalise_images
 
 CLIP = load_clip("random-micro")
 NAMES, WORDS = ("dog", "cat", "sofa"), ("grass", "sky")

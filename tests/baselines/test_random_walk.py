@@ -16,11 +16,11 @@ from baselines.random_walk import (
 )
 from baselines.refinement import Constant, Power, with_background
 from weakclip.clip.load import load_clip
+from weakclip.crf.dense import CRFConfig
 from weakclip.labels import IGNORE
-from weakclip.masker import ImageStack, Setting
-from weakclip.ops.crf import CRFConfig
 from weakclip.ops.walk import disc_offsets
-from weakclip.views import Framing
+from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.training.views import Framing
 
 OFFSETS = disc_offsets(3)
 SETTING = Setting(

@@ -18,12 +18,12 @@ from baselines.refinement import (
     with_background,
 )
 from weakclip.clip.load import load_clip
-from weakclip.masker import Setting
-from weakclip.ops.crf import dense_crf
+from weakclip.crf.dense import dense_crf
 from weakclip.ops.pamr import pamr
+from weakclip.stages.protocols import Setting
 
 if TYPE_CHECKING:
-    from weakclip.masker import RefinementSpec
+    from weakclip.stages.protocols import RefinementSpec
 
 SETTING = Setting(
     clip=load_clip("random-micro"),

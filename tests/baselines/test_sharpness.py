@@ -6,7 +6,7 @@ import torch
 
 from baselines.sharpness import Aggregate, record_scores, select_template, sharpness
 from weakclip.clip.load import load_clip
-from weakclip.masker import ImageStack, Setting
+from weakclip.stages.protocols import ImageStack, Setting
 
 torch.set_num_threads(1)
 

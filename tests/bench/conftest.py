@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import cli, report, task
+from bench import cli
+from bench.report import build as report
+from bench.tasks import task
 from tests.bench import fake
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.figure_set import Drawing
+    from bench.report.figures.set import Drawing
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from bench.workbench import Outcome
+    from bench.studies.workbench import Outcome
 
 
 def check_alike(found: Outcome, expected: Outcome) -> None:

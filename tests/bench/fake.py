@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.errors import unknown
-from bench.plan import Request, plan_runs
-from bench.run import carry_out
-from bench.slots import COMPONENTS, OFF_KINDS, config_id, plain_config
-from bench.study import Series, Study, Variant
-from bench.workbench import Outcome
-from bench.worker import Site, job_of, set_up
+from bench.runs.plan import Request, plan_runs
+from bench.runs.run import carry_out
+from bench.runs.worker import Site, job_of, set_up
+from bench.studies.slots import COMPONENTS, OFF_KINDS, config_id, plain_config
+from bench.studies.study import Series, Study, Variant
+from bench.studies.workbench import Outcome
 from weakclip.config import CoAttention, Cosine, PlainDecoder, Resample, WeakCLIPConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from bench.run import Job
-    from bench.store import Store
-    from bench.workbench import Config, Counts
+    from bench.runs.run import Job
+    from bench.runs.store import Store
+    from bench.studies.workbench import Config, Counts
 
 TASKS = ("pseudo-mask-train", "network-val")
 CLASSES = ("background", "cat", "dog")
@@ -117,7 +117,7 @@ PYRAMID = type(FULL.adapter)
 
 
 def job(fail: str = "") -> Job:
-    """A job on the fake workbench, as `bench.worker` makes it."""
+    """A job on the fake workbench, as `bench.runs.worker` makes it."""
     return job_of(set_up(site(fail), "cartoon"), study=STUDY.name, device="cpu", command="test")
 
 
@@ -127,7 +127,7 @@ def site(fail: str = "", marker: Path | None = None) -> Site:
 
 
 def load(name: str) -> Study:
-    """Stands in for `bench.study.load_study`."""
+    """Stands in for `bench.studies.study.load_study`."""
     if name != STUDY.name:
         raise unknown("study", name, [STUDY.name])
     return STUDY
@@ -158,7 +158,7 @@ def prepare(
     log: Path | None = None,
     pause: float = 0.0,
 ) -> FakeWorkbench:
-    """Stands in for `bench.task.prepare`."""
+    """Stands in for `bench.tasks.task.prepare`."""
     assert precision == "float32"
     if data_root is not None:
         raise ValueError(f"data root: expected VOC layout, got {data_root.name}")

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from bench import cli, provenance, report, task
+from bench import cli
+from bench.report import build as report
+from bench.runs import provenance
+from bench.tasks import task
 from tests.bench import fake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bench.figure_set import Drawing
+    from bench.report.figures.set import Drawing
 
 WORDS = ["run", "fake", "--workers", "1"]
 TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "fcntl.flock")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.record import Provenance, RunRecord
-from bench.slots import config_id, plain_config
+from bench.runs.record import Provenance, RunRecord
+from bench.studies.slots import config_id, plain_config
 from tests.bench.fake import FULL, STUDY
 
 PROVENANCE = Provenance(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.statistics import (
+from bench.stats.statistics import (
     hierarchical_interval,
     paired_difference,
     permutation_p_value,

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import task
 from bench.cli import main
-from bench.queue import open_queue
-from bench.store import Likeness, Store
+from bench.runs.queue import open_queue
+from bench.runs.store import Likeness, Store
+from bench.tasks import task
 from tests.bench import fake
 
 RECORD = Path("results/runs/fake/no-adapter/seed0.json")

@@ -21,13 +21,13 @@ from baselines.confidence import ConfidentCRF
 from baselines.descent import Descent
 from baselines.refinement import CRF, PAMR, Constant, Keep, Otsu, Power
 from weakclip.clip.load import load_clip
-from weakclip.masker import ImageStack, Setting
-from weakclip.views import Framing
+from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.training.views import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from weakclip.masker import MaskerSpec, PseudoMasker, Refinement, RefinementSpec
+    from weakclip.stages.protocols import MaskerSpec, PseudoMasker, Refinement, RefinementSpec
 
 TINY = Backbone(
     name="resnet10t", stride=8, weights=None, channels=(8, 8, 8, 8), frozen_stages=0,

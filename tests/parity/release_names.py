@@ -1,4 +1,4 @@
-"""The release's name of each of our parameters: the inverse of `weakclip.released.our_name`."""
+"""The release's names of our parameters: the inverse of `weakclip.network.released.our_name`."""
 
 from __future__ import annotations
 

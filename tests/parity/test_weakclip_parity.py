@@ -13,11 +13,11 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from tests.parity.release_names import their_name
 from tests.parity.verify_weakclip import build_reference_model, evaluate, verify
-from weakclip.build import build_model
 from weakclip.clip.bundle import CLIPBundle
+from weakclip.clip.tensors import read_tensors
 from weakclip.config import CoAttention, LearnableContext, TextGuidedDecoder, WeakCLIPConfig
-from weakclip.released import load_released
-from weakclip.tensors import read_tensors
+from weakclip.network.build import build_model
+from weakclip.network.released import load_released
 
 torch.set_num_threads(1)
 

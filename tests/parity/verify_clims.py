@@ -16,7 +16,7 @@ import torch
 from baselines.clims_losses import CLIMSLosses, clims_terms
 from tests.parity.released_clip import Arrays, bundle, state_dict
 from tests.parity.row import Row
-from weakclip.seeds import encode_texts
+from weakclip.stages.seeds import encode_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,10 +20,10 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from baselines.clip_es import RELEASED_SOURCE, ClipES
 from tests.parity.released_clip import Arrays, bundle, state_dict
 from tests.parity.row import Row
-from weakclip.masker import Setting
 from weakclip.ops.affinity import box_mask, sinkhorn_affinity, spread
 from weakclip.ops.cam import present_softmax
-from weakclip.seeds import Affinity, class_activation_maps, image_logits
+from weakclip.stages.protocols import Setting
+from weakclip.stages.seeds import Affinity, class_activation_maps, image_logits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weakclip.ops.crf import Bilateral, CRFConfig, Gaussian, dense_crf_inference
+from weakclip.crf.dense import Bilateral, CRFConfig, Gaussian, dense_crf_inference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,8 @@ import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from tests.parity.row import Row
-from weakclip.build import build_model
 from weakclip.clip.bundle import CLIPBundle
+from weakclip.clip.tensors import unwrap
 from weakclip.config import (
     CoAttention,
     LearnableContext,
@@ -22,8 +22,11 @@ from weakclip.config import (
     TextGuidedDecoder,
     WeakCLIPConfig,
 )
-from weakclip.inference import slide_logits
-from weakclip.losses import (
+from weakclip.crf.dense import WEAKCLIP_TRAIN
+from weakclip.network.build import build_model
+from weakclip.network.released import load_released, our_name
+from weakclip.stages.inference import slide_logits
+from weakclip.training.losses import (
     boundary_loss,
     class_probabilities,
     images_on_grid,
@@ -33,9 +36,6 @@ from weakclip.losses import (
     seeding_loss,
     seeds_on_grid,
 )
-from weakclip.ops.crf import WEAKCLIP_TRAIN
-from weakclip.released import load_released, our_name
-from weakclip.tensors import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from weakclip.model import WeakCLIP
+    from weakclip.network.model import WeakCLIP
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 HEADS = 4  # of the co-attention; neither shapes nor the file's config tell

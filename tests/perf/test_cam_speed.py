@@ -1,6 +1,6 @@
 """Grad-CAM of a batch, ours and the usual ways: `pytest tests/perf --benchmark-only`.
 
-The table with ratios timed side by side is made by `python -m bench.perf_cam`. The test of
+The table with ratios timed side by side is made by `python -m bench.speed.cam`. The test of
 agreement below is not timed and always runs.
 """
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from bench.cam_subjects import SUBJECTS
-from bench.perf_cam import TOLERANCE, batch, largest_difference, main
+from bench.speed.cam import TOLERANCE, batch, largest_difference, main
+from bench.speed.cam_subjects import SUBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Dense CRF, ours and pydensecrf2's, under pytest-benchmark: `pytest tests/perf --benchmark-only`.
 
-The table with ratios timed side by side is made by `python -m bench.perf_crf`.
+The table with ratios timed side by side is made by `python -m bench.speed.crf`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from bench.perf_crf import photo_like, rival_crf, soft_probs
-from weakclip.ops.crf import WEAKCLIP_TRAIN, WEAKCLIP_VOC, CRFConfig, dense_crf
+from bench.speed.crf import photo_like, rival_crf, soft_probs
+from weakclip.crf.dense import WEAKCLIP_TRAIN, WEAKCLIP_VOC, CRFConfig, dense_crf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from bench.profile_subject import make_subject
+from bench.cost.subject import make_subject
 from weakclip.config import MICRO
-from weakclip.inference import multi_scale_probabilities, slide_logits, windows
 from weakclip.ops.confusion import class_counts
+from weakclip.stages.inference import multi_scale_probabilities, slide_logits, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
     from torch import Tensor
 
-    from weakclip.model import WeakCLIP
+    from weakclip.network.model import WeakCLIP
 
 CROP, STRIDE, SCALES = 128, 85, (0.75, 1.0, 1.25)
 
@@ -45,7 +45,7 @@ def images() -> Tensor:
 
 
 def batched(model: WeakCLIP, images: Tensor) -> Tensor:
-    """Masks by `weakclip.inference`: eight windows a pass, the text once."""
+    """Masks by `weakclip.stages.inference`: eight windows a pass, the text once."""
     return multi_scale_probabilities(model, images, crop=CROP, stride=STRIDE, scales=SCALES).argmax(
         1
     )

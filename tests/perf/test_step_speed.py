@@ -1,6 +1,6 @@
 """A training step, the library's and with the release's work: `pytest tests/perf --benchmark-only`.
 
-The ratio timed in turn, at paper size, is made by `python -m bench.release_cost`.
+The ratio timed in turn, at paper size, is made by `python -m bench.cost.release_cost`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from bench.profile_subject import LibraryStep, make_subject, random_batch
-from bench.release_cost import ReleaseStep
+from bench.cost.release_cost import ReleaseStep
+from bench.cost.subject import LibraryStep, make_subject, random_batch
 from weakclip.config import MICRO, PAPER
 
 if TYPE_CHECKING:

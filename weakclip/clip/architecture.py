@@ -16,7 +16,7 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP, CustomTextCLIP
 
-from weakclip.tensors import check_names
+from weakclip.clip.tensors import check_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,8 @@ from weakclip.clip.bundle import CLIPBundle
 from weakclip.clip.checkpoint import find_checkpoint
 from weakclip.clip.hugging_face import open_clip_names
 from weakclip.clip.micro import ASSETS, MEAN, STD, MicroConfig, build_micro, load_micro
+from weakclip.clip.tensors import read_tensors
 from weakclip.clip.tokens import BytePairTokenizer
-from weakclip.tensors import read_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 It exists so that everything runs, with really pretrained weights, on a machine that has no
 network; it knows the twenty classes and the background words of CartoonVOC and no others.
-Pretraining: `bench/cartoon/pretrain.py`; card and figures: `weakclip/assets/README.md`.
+Pretraining: `bench/cartoon/clip/pretrain.py`; card and figures: `weakclip/assets/README.md`.
 """
 
 from __future__ import annotations

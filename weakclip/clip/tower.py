@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.clip.attention import attend, attend_and_add, project
-from weakclip.execution import at_least_single
+from weakclip.ops.precision import at_least_single
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from bench.cartoon.__main__ import main
-from weakclip.data.voc import VOCDataset
+from weakclip.data.read.voc import VOCDataset
 
 if TYPE_CHECKING:
     from pathlib import Path

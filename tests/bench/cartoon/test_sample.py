@@ -11,7 +11,7 @@ import pytest
 from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import PARTS, STUFF
 from bench.cartoon.world import Instance, Scene, WorldConfig
-from weakclip.data.voc import VOC_CLASSES
+from weakclip.data.read.voc import VOC_CLASSES
 
 SMALL = WorldConfig(size=64)
 

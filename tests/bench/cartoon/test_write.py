@@ -16,8 +16,8 @@ from bench.cartoon.sample import sample_scene
 from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import SPLIT_STARTS, ensure_voc, write_voc
 from bench.errors import BenchError
-from weakclip.data.masks import read_mask
-from weakclip.data.voc import VOC_CLASSES, VOCDataset
+from weakclip.data.formats.masks import read_mask
+from weakclip.data.read.voc import VOC_CLASSES, VOCDataset
 
 if TYPE_CHECKING:
     from pathlib import Path

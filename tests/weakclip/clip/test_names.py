@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from weakclip.clip import names
-from weakclip.data.voc import VOC_CLASSES
+from weakclip.data.read.voc import VOC_CLASSES
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Pretraining of micro-CLIP, its gates and its model card."""

@@ -1,0 +1,1 @@
+"""How scenes of CartoonVOC are drawn."""

@@ -1,0 +1,148 @@
+"""Draws one object: parts of its class, coloured by role, placed in the frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.cartoon.drawing import animals, household, vehicles
+from bench.cartoon.drawing.canvas import jitter
+from bench.cartoon.vocabulary import COLOUR_NAMES, COLOURS, PART_IDS, TYPICAL_COLOURS
+from weakclip.data.read.voc import VOC_CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from bench.cartoon.drawing.canvas import Canvas, Colour
+    from bench.cartoon.drawing.shapes import Paint, Part
+
+DRAWERS: dict[str, Callable[[Generator], list[Part]]] = {
+    "aeroplane": vehicles.aeroplane,
+    "bicycle": vehicles.bicycle,
+    "bird": animals.bird,
+    "boat": vehicles.boat,
+    "bottle": household.bottle,
+    "bus": vehicles.bus,
+    "car": vehicles.car,
+    "cat": animals.cat,
+    "chair": household.chair,
+    "cow": animals.cow,
+    "diningtable": household.diningtable,
+    "dog": animals.dog,
+    "horse": animals.horse,
+    "motorbike": vehicles.motorbike,
+    "person": animals.person,
+    "pottedplant": household.pottedplant,
+    "sheep": animals.sheep,
+    "sofa": household.sofa,
+    "train": vehicles.train,
+    "tvmonitor": household.tvmonitor,
+}
+"""The function that lists the parts of each class."""
+
+_SKIN = ((235, 195, 165), (200, 150, 115), (140, 95, 65), (95, 65, 45))
+_HAIR = ((35, 28, 25), (100, 65, 35), (200, 165, 90), (120, 120, 120))
+_WOOL = ((228, 222, 210), (190, 180, 165), (90, 80, 75))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Which class goes where.
+
+    Attributes:
+        class_index: 0-based VOC class.
+        x: Centre, fraction of the frame.
+        y: Centre, fraction of the frame.
+        scale: Half the extent, fraction of the frame.
+    """
+
+    class_index: int
+    x: float
+    y: float
+    scale: float
+
+
+def draw_object(
+    canvas: Canvas,
+    rng: Generator,
+    place: Placement,
+    *,
+    instance: int,
+    typical_colour_rate: float,
+) -> str | None:
+    """Draw one object over the canvas.
+
+    Args:
+        canvas: Painted on, image and labels.
+        rng: Source of shape, pose and colour.
+        place: Class, position and size.
+        instance: Id written to the instance map, from 1.
+        typical_colour_rate: Probability of a colour typical of the class.
+
+    Returns:
+        Name of the main colour, or None if no part shows it (a white sheep has no main colour).
+    """
+    name = VOC_CLASSES[place.class_index]
+    parts = DRAWERS[name](rng)
+    colour = _choose_colour(rng, name, typical_colour_rate)
+    paints = _mix_paints(rng, colour)
+    turn, shift = _pose(rng, place), np.array([place.x, place.y])
+    for part in parts:
+        outline = part.outline @ turn + shift
+        label = (place.class_index + 1, instance, 0, PART_IDS[part.name])
+        if part.stroke:
+            width = 2 * part.stroke * place.scale
+            canvas.stroke(outline, width, paints[part.paint], label)
+        else:
+            canvas.fill(outline, paints[part.paint], label)
+    return colour if any(part.paint == "main" for part in parts) else None
+
+
+def _choose_colour(rng: Generator, name: str, typical_colour_rate: float) -> str:
+    choices = TYPICAL_COLOURS[name] if rng.random() < typical_colour_rate else COLOUR_NAMES
+    return choices[rng.integers(len(choices))]
+
+
+def _mix_paints(rng: Generator, colour: str) -> dict[Paint, Colour]:
+    """A colour for every role of one object."""
+    main = jitter(rng, COLOURS[colour], 14)
+    second = COLOURS[COLOUR_NAMES[rng.integers(len(COLOUR_NAMES))]]
+    lift = 40 if main.mean() < 60 else 0  # the shade of black is gray
+    return {
+        "main": main,
+        "second": jitter(rng, second, 14),
+        "shade": main * 0.72 + lift,
+        "dark": jitter(rng, (38, 38, 42), 8),
+        "light": jitter(rng, (190, 215, 230), 15),
+        "skin": jitter(rng, _SKIN[rng.integers(4)], 8),
+        "hair": jitter(rng, _HAIR[rng.integers(4)], 8),
+        "wool": jitter(rng, _WOOL[rng.choice(3, p=(0.7, 0.2, 0.1))], 8),
+        "wood": jitter(rng, (110, 75, 45), 12),
+        "leaf": jitter(rng, (55, 135, 55), 20),
+        "beak": jitter(rng, (235, 150, 40), 12),
+        "horn": np.array([215.0, 205.0, 180.0]),
+        "pink": np.array([232.0, 160.0, 165.0]),
+        "yellow": np.array([235.0, 215.0, 90.0]),
+        "red": np.array([190.0, 60.0, 60.0]),
+    }
+
+
+def _pose(rng: Generator, place: Placement) -> NDArray[np.float64]:
+    """Mirror, slight rotation, aspect and shear as a (2, 2) matrix for row vectors."""
+    mirror = -1.0 if rng.random() < 0.5 else 1.0
+    angle = rng.normal(0, 0.3 if VOC_CLASSES[place.class_index] == "aeroplane" else 0.12)
+    aspect, shear = math.exp(rng.normal(0, 0.13)), rng.normal(0, 0.08)
+    cos, sin = math.cos(angle), math.sin(angle)
+    wide, high = place.scale * aspect, place.scale / aspect
+    return np.array(
+        [
+            [wide * mirror * cos, wide * mirror * sin],
+            [high * (shear - sin), high * cos],
+        ]
+    )

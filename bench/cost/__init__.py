@@ -1,0 +1,1 @@
+"""What everything costs: parameters, FLOPs, time and memory."""

@@ -1,0 +1,297 @@
+"""Our training step against the released implementation's work, on the same network and images.
+
+Why: the release computes weight gradients of both frozen towers and multiplies them by zero, keeps
+attention matrices, runs the CRF image by image with lattices made anew, takes all towers through
+the optimiser at rate 0, and computes a 4096 x 4096 distance matrix per image that nothing reads.
+Adapter and decoder run layer by layer (`bench/cost/release_network.py`); ours merges linear
+layers. None
+of it changes a result, so both steps must agree, which is checked before anything is timed.
+
+How to read it: rounds alternate, so a busy machine slows both; the ratio is release over ours,
+median of rounds. The CRF is ours on both sides: the ratio is that of the *work*, not of languages.
+What the release's matrix is computed from does not matter; here it is the class probabilities.
+
+Run: python -m bench.cost.release_cost --out results/perf
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from bench.cost.release_network import layer_by_layer
+from bench.cost.subject import SIZES, LibraryStep, config_at, make_subject, random_batch
+from bench.errors import BenchError
+from bench.runs.provenance import checkout_state, device_name, utc_now, versions
+from bench.runs.store import write_atomically
+from weakclip.clip.tower import Features
+from weakclip.config import MICRO, SeedAndBoundary
+from weakclip.crf.lattices import forget_position_lattices
+from weakclip.training.execution import full_float32
+from weakclip.training.losses import (
+    boundary_loss,
+    logits_on_grid,
+    matching_loss,
+    seeding_loss,
+    seeds_on_grid,
+)
+from weakclip.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from bench.cost.subject import Batch, Subject
+    from weakclip.clip.tower import ImageTower
+    from weakclip.network.model import WeakCLIP
+
+    Step = Callable[[Batch], dict[str, Tensor]]
+
+TOLERANCE = 5e-3
+"""Largest relative difference of a loss, and of a weight's gradient in norm, float32: usually
+1e-5, but one ReLU whose input is nearly 0 may open on one side only, which gives 1e-3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How far the two steps are from each other before any time is taken."""
+
+    losses: float
+    """Largest relative difference of a loss."""
+    gradients: float
+    """Largest norm of a difference of gradients over the larger of that gradient's norm and a
+    thousandth of the whole gradient's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """Seconds of a step; medians over rounds."""
+
+    size: str
+    batch: int
+    threads: int
+    rounds: int
+    ours: tuple[float, ...]
+    release: tuple[float, ...]
+    ratio: float
+    difference: Difference
+
+
+class ReleaseStep:
+    """The mathematics of `LibraryStep` with the release's work."""
+
+    def __init__(self, subject: Subject) -> None:
+        """Copy the network, and let everything in it ask for gradients.
+
+        Args:
+            subject: Supervised by seeds and boundaries; left as it is.
+
+        Raises:
+            BenchError: If the supervision is another.
+        """
+        spec = subject.config.supervision
+        if not isinstance(spec, SeedAndBoundary):
+            raise BenchError(f"release cost: expected SeedAndBoundary, got {type(spec).__name__}")
+        recipe = Recipe()
+        self.subject, self.spec = subject, spec
+        self.model: WeakCLIP = copy.deepcopy(subject.model).train()
+        learnt = self.model.trainable_parameters()
+        for tower in (self.model.image_tower, self.model.text_tower):
+            tower.requires_grad_(requires_grad=True)
+        towers = [*self.model.image_tower.parameters(), *self.model.text_tower.parameters()]
+        groups: list[dict[str, Any]] = [{"params": learnt}, {"params": towers, "lr": 0.0}]
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Take a step; return the weighted losses by name, detached."""
+        with sdpa_kernel(SDPBackend.MATH):
+            features = encode_with_gradients(self.model.image_tower, batch.images)
+            output = layer_by_layer(self.model, features)
+            losses = self._losses(output.logits, output.score_map, batch)
+            self.optimiser.zero_grad(set_to_none=True)
+            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _losses(self, logits: Tensor, score_map: Tensor, batch: Batch) -> dict[str, Tensor]:
+        size = (self.spec.grid, self.spec.grid)
+        logits = logits_on_grid(logits, size)
+        seeds = seeds_on_grid(batch.seeds, size)
+        unused_distances(logits)
+        boundary = []
+        for row in range(len(logits)):
+            forget_position_lattices()
+            one = slice(row, row + 1)
+            grid_image = self.subject.grid_images(batch.images[one])
+            boundary.append(boundary_loss(logits[one], grid_image, self.spec.crf))
+        matched = batch.seeds if self.spec.matching_size == "image" else seeds
+        return {
+            "seeding": self.spec.seeding_weight * seeding_loss(logits, seeds),
+            "boundary": self.spec.boundary_weight * torch.stack(boundary).mean(),
+            "matching": self.spec.matching_weight
+            * matching_loss(score_map, matched, tau=self.subject.config.tau),
+        }
+
+
+def encode_with_gradients(tower: ImageTower, images: Tensor) -> Features:
+    """What `ImageTower.forward` returns, with a graph through the blocks as open_clip runs them."""
+    tokens, grid = tower.embed(images)
+    states = []
+    for block in tower.vision.transformer.resblocks:
+        tokens = block(tokens)
+        states.append(tokens)
+    global_embedding, dense_embedding = tower.read_out(tokens, grid)
+    return Features(
+        taps=tuple(
+            torch.unflatten(states[tap][:, 1:].transpose(1, 2), -1, grid).contiguous()
+            for tap in tower.taps
+        ),
+        global_embedding=global_embedding,
+        dense_embedding=dense_embedding,
+    )
+
+
+@torch.no_grad()
+def unused_distances(logits: Tensor) -> list[Tensor]:
+    """Distances between all cells of each image, as for a search of neighbours: (g^2, g^2)."""
+    cells = logits.softmax(dim=1).flatten(2).transpose(1, 2)
+    return [torch.cdist(image, image) for image in cells]
+
+
+def difference(ours: LibraryStep, release: ReleaseStep, batch: Batch, *, seed: int) -> Difference:
+    """Take both steps with the same dropout and compare losses and gradients.
+
+    Raises:
+        BenchError: If they differ by more than `TOLERANCE`.
+    """
+    losses = []
+    steps: tuple[Step, ...] = (ours, release)
+    for step in steps:
+        torch.manual_seed(seed)
+        losses.append(step(batch))
+    apart = max(
+        float((losses[1][name] - value).abs() / value.abs().clamp(min=1e-6))
+        for name, value in losses[0].items()
+    )
+    pairs = list(
+        zip(
+            _gradients(ours.subject.model.trainable_parameters()),
+            _gradients(release.optimiser.param_groups[0]["params"]),
+            strict=True,
+        )
+    )
+    whole = float(torch.stack([mine.norm() for mine, _ in pairs]).norm())
+    gradient = max(
+        float((mine - theirs).norm()) / max(float(mine.norm()), 1e-3 * whole)
+        for mine, theirs in pairs
+    )
+    found = Difference(losses=apart, gradients=gradient)
+    if not max(apart, gradient) <= TOLERANCE:
+        raise BenchError(f"release cost: expected equal steps within {TOLERANCE}, got {found}")
+    return found
+
+
+def measure_ratio(size: str, *, batch: int, rounds: int, threads: int, device: str) -> Ratio:
+    """Check that both steps agree, then time them in turn.
+
+    Raises:
+        BenchError: If they do not agree.
+    """
+    full_float32()
+    torch.set_num_threads(threads)
+    subject = make_subject(config_at(size, MICRO, MICRO), size, device)
+    release, ours = ReleaseStep(subject), LibraryStep(subject)
+    images = random_batch(size, batch, device)
+    apart = difference(ours, release, images, seed=0)
+    times: tuple[list[float], list[float]] = ([], [])
+    steps: tuple[Step, ...] = (ours, release)
+    for _ in range(rounds):
+        for step, taken in zip(steps, times, strict=True):
+            taken.append(_seconds(partial(step, images), device))
+    mine, theirs = times
+    return Ratio(
+        size=size,
+        batch=batch,
+        threads=threads,
+        rounds=rounds,
+        ours=tuple(mine),
+        release=tuple(theirs),
+        ratio=statistics.median(b / a for a, b in zip(mine, theirs, strict=True)),
+        difference=apart,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write `release_cost.json`; 0 done, 1 the steps disagree."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="paper")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("results/perf"))
+    args = parser.parse_args(arguments)
+    if args.rounds < 1 or args.batch < 1 or args.threads < 1:
+        parser.error("expected a batch, rounds and threads of 1 or more")
+    busy = os.getloadavg()[0]
+    try:
+        ratio = measure_ratio(
+            args.size,
+            batch=args.batch,
+            rounds=args.rounds,
+            threads=args.threads,
+            device=args.device,
+        )
+    except BenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    commit, dirty = checkout_state()
+    record = {
+        "command": f"python -m bench.cost.release_cost --size {args.size} --batch {args.batch} "
+        f"--rounds {args.rounds} --threads {args.threads} --device {args.device}",
+        "device": device_name(args.device),
+        "load_before": busy,
+        "versions": versions(),
+        "commit": commit,
+        "dirty": dirty,
+        "started_utc": utc_now(),
+        **asdict(ratio),
+    }
+    text = json.dumps(record, indent=1) + "\n"
+    write_atomically(args.out / f"release_cost-{args.size}-{args.device}.json", text.encode())
+    sys.stdout.write(json.dumps(asdict(ratio)) + "\n")
+    return 0
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Gradients of parameters, zero where there is none."""
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+
+
+def _seconds(call: Callable[[], object], device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""The network's components layer by layer, as the release composes them.
+
+`weakclip` merges linear layers that follow each other and lets the classifier come before an
+enlargement. Here nothing is merged: two deconvolutions, score maps concatenated to the features,
+1x1 convolutions of them, enlargement, sum, dropout, classifier. It is the other side of
+`bench.cost.release_cost`, and the reference of `tests/bench/cost/test_release_network.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from bench.errors import BenchError
+from weakclip.network.adapter import PyramidLayers
+from weakclip.network.decoder import FPNDecoder
+from weakclip.network.matching import text_to_pixel_scores
+from weakclip.network.model import Output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from weakclip.clip.tower import Features
+    from weakclip.network.decoder import FeaturePyramid, SemanticHead
+    from weakclip.network.model import WeakCLIP
+
+    Maps = tuple[Tensor, ...]
+
+
+def layer_by_layer(model: WeakCLIP, features: Features) -> Output:
+    """What `model(features)` returns up to rounding, dropout included.
+
+    Args:
+        model: With the pyramid adapter and an FPN decoder; in training mode its statistics move.
+        features: What `model.encode` returned.
+
+    Raises:
+        BenchError: If adapter or decoder are others.
+    """
+    adapter, decoder = model.adapter, model.decoder
+    if not (isinstance(adapter, PyramidLayers) and isinstance(decoder, FPNDecoder)):
+        raise BenchError(
+            "layer by layer: expected PyramidLayers and FPNDecoder, got "
+            f"{type(adapter).__name__} and {type(decoder).__name__}"
+        )
+    text = model.text()
+    pyramid = adapt(adapter, features.taps)
+    matched = model.matching(text, features.global_embedding, features.dense_embedding)
+    score_map = text_to_pixel_scores(matched.dense, matched.text)
+    return Output(
+        score_map=score_map,
+        logits=decode(decoder, pyramid, score_map),
+        text_embeddings=text,
+        matched=matched,
+    )
+
+
+def adapt(adapter: PyramidLayers, taps: Maps) -> Maps:
+    """Four maps (B, D, h_i, w_i), finest first, of four taps (B, D, h, w)."""
+    last = adapter.level3(taps[3])
+    window = (min(2, last.shape[2]), min(2, last.shape[3]))
+    return (
+        adapter.level0(taps[0]),
+        adapter.level1(taps[1]),
+        adapter.level2(taps[2]),
+        F.max_pool2d(last, window),
+    )
+
+
+def decode(decoder: FPNDecoder, pyramid: Maps, score_map: Tensor) -> Tensor:
+    """Logits (B, K, h_0, w_0) of four maps (B, D, h_i, w_i) and the score map (B, K, h, w)."""
+    levels = list(pyramid)
+    for index in decoder.score_levels:
+        size = levels[index].shape[2:]
+        scores = F.interpolate(score_map, size, mode="bilinear", align_corners=True)
+        levels[index] = torch.cat([levels[index], decoder.score_scale * scores], dim=1)
+    return segment(decoder.head, merge(decoder.neck, tuple(levels)))
+
+
+def merge(neck: FeaturePyramid, levels: Maps) -> Maps:
+    """Outputs of the feature pyramid network, (B, C, h_i, w_i)."""
+    merged = [layer(level) for layer, level in zip(neck.laterals, levels, strict=True)]
+    for index in range(len(merged) - 1, 0, -1):
+        size = merged[index - 1].shape[2:]
+        merged[index - 1] = merged[index - 1] + F.interpolate(merged[index], size)
+    return tuple(layer(level) for layer, level in zip(neck.outputs, merged, strict=True))
+
+
+def segment(head: SemanticHead, levels: Maps) -> Tensor:
+    """Logits, (B, K, h_0, w_0), of four maps (B, C, h_i, w_i)."""
+    size = (levels[0].shape[2], levels[0].shape[3])
+    total, *others = (
+        _climb(level, tuple(stages.children()), size)
+        for level, stages in zip(levels, head.scales, strict=True)
+    )
+    for level in others:
+        total = total + level
+    return cast("Tensor", head.classifier(head.dropout(total)))
+
+
+def _climb(features: Tensor, stages: tuple[torch.nn.Module, ...], size: tuple[int, int]) -> Tensor:
+    for stage in stages:
+        features = stage(features)
+        doubled = [min(2 * side, most) for side, most in zip(features.shape[2:], size, strict=True)]
+        features = _resize(features, (doubled[0], doubled[1]))
+    return _resize(features, size)
+
+
+def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(features.shape[2:]) == size:
+        return features
+    return F.interpolate(features, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,222 @@
+"""What is profiled: WeakCLIP at two sizes, with random weights and random images.
+
+Cost does not depend on what the weights know, so nothing has to be downloaded. Paper size is
+ViT-B/16 on 512 x 512 pixels with VOC's 21 classes; micro size is the embedded micro-CLIP's
+architecture on 128 x 128 with CartoonVOC's 21.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.cartoon.vocabulary import DISPLAY_NAMES
+from bench.errors import unknown
+from bench.studies.transfer import transferred
+from weakclip.clip.bundle import CLIPBundle
+from weakclip.clip.load import load_clip
+from weakclip.clip.micro import MicroConfig, build_micro
+from weakclip.clip.names import VOC_NAMES
+from weakclip.clip.tokens import BytePairTokenizer
+from weakclip.config import MICRO, PAPER, SeedAndBoundary, WeakCLIPConfig
+from weakclip.labels import IGNORE
+from weakclip.network.build import build_model
+from weakclip.training.losses import build_supervision, images_on_grid
+from weakclip.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor
+
+    from weakclip.network.model import WeakCLIP
+    from weakclip.training.losses import Supervision
+
+SIDES = {"micro": 128, "paper": 512}
+"""Size to image side, pixels."""
+SIZES = tuple(SIDES)
+CLASSES = 21
+CONTEXT = 13
+"""Text positions at paper size: five tokens of a name and eight learned vectors."""
+VOCABULARY = 49408
+VIT_B16 = MicroConfig(
+    embed_dim=512, width=768, layers=12, head_width=64, image_size=512, pool="tok",
+    context_length=CONTEXT, text_width=512, text_heads=8, text_layers=12,
+)  # fmt: skip
+"""CLIP ViT-B/16 with positions for 512 pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Random images and seeds."""
+
+    images: Tensor
+    """Normalised images, (B, 3, H, W)."""
+    seeds: Tensor
+    """Seed labels, (B, H, W), int64; about a quarter undecided (255)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A network with its losses, and how its images are normalised."""
+
+    config: WeakCLIPConfig
+    model: WeakCLIP
+    supervision: Supervision
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def grid(self) -> int:
+        """Side of the loss grid, cells."""
+        spec = self.config.supervision
+        return spec.grid if isinstance(spec, SeedAndBoundary) else SeedAndBoundary().grid
+
+    def grid_images(self, images: Tensor) -> Tensor:
+        """Images on the loss grid, (B, 3, g, g), uint8, from normalised ones."""
+        return images_on_grid(images, (self.grid, self.grid), mean=self.mean, std=self.std)
+
+
+class LibraryStep:
+    """A training step as `weakclip.training.loop.fit` does it, the encoding of new images included.
+
+    `fit` may also be fed features that were kept; then the encoding falls away.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """Put the network in training mode and make its optimiser, at the recipe's first rates.
+
+        Args:
+            subject: The network; it is trained in place.
+            autocast: Makes the context of the forward pass and the losses.
+        """
+        recipe = Recipe()
+        self.subject = subject
+        self.autocast = autocast
+        self.optimiser = torch.optim.AdamW(
+            subject.model.train().trainable_parameters(),
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Take a step; return the weighted losses by name, detached."""
+        subject = self.subject
+        with self.autocast():
+            features = subject.model.encode(batch.images)
+            losses = subject.supervision(
+                subject.model(features), batch.seeds, subject.grid_images(batch.images)
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return {name: value.detach() for name, value in losses.items()}
+
+
+def random_clip(size: str, *, context: int = CONTEXT) -> CLIPBundle:
+    """A CLIP of a size with random weights, the same ones each time.
+
+    Args:
+        size: One of `SIZES`.
+        context: Text positions at paper size.
+
+    Raises:
+        BenchError: If there is no such size.
+    """
+    if size not in SIZES:
+        raise unknown("size", size, SIZES)
+    if size == "micro":
+        return load_clip("random-micro")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        clip = build_micro(replace(VIT_B16, context_length=context), VOCABULARY)
+    return CLIPBundle.from_open_clip(
+        clip.eval(),
+        BytePairTokenizer(context),
+        mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+        name="ViT-B-16/random",
+        sha256="",
+    )
+
+
+def make_subject(
+    config: WeakCLIPConfig, size: str, device: str = "cpu", *, classes: int | None = None
+) -> Subject:
+    """A network of a size with its losses.
+
+    Args:
+        config: The network.
+        size: One of `SIZES`.
+        device: Where to put it.
+        classes: Classes K with background; the size's own if absent.
+
+    Raises:
+        BenchError: If there is no such size.
+    """
+    clip = random_clip(size)
+    clip.image.to(device)
+    clip.text.to(device)
+    model = build_model(config, clip, class_names(size, classes))
+    return Subject(
+        config=config,
+        model=model,
+        supervision=build_supervision(config.supervision, config.tau),
+        mean=clip.mean,
+        std=clip.std,
+    )
+
+
+def class_names(size: str, classes: int | None = None) -> tuple[str, ...]:
+    """The 21 class names of a size, background first, or so many, then some more than once."""
+    names = ("background", *(VOC_NAMES if size == "paper" else DISPLAY_NAMES))
+    return tuple(names[index % len(names)] for index in range(classes or len(names)))
+
+
+def random_batch(
+    size: str,
+    count: int,
+    device: str = "cpu",
+    *,
+    seed: int = 0,
+    side: int | None = None,
+    classes: int | None = None,
+) -> Batch:
+    """Images and seeds of a size.
+
+    Args:
+        size: One of `SIZES`.
+        count: Images B.
+        device: Where to put them.
+        seed: Of the generator.
+        side: Of the images, pixels; the size's own if absent.
+        classes: Classes K with background; 21 if absent.
+    """
+    side, classes = side or SIDES[size], classes or CLASSES
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, 3, side, side, generator=generator)
+    coarse = torch.randint(0, classes * 4 // 3, (count, 1, 16, 16), generator=generator)
+    labels = coarse.where(coarse < classes, IGNORE).float()
+    seeds = torch.nn.functional.interpolate(labels, (side, side)).squeeze(1).long()
+    return Batch(images=images.to(device), seeds=seeds.to(device))
+
+
+def config_at(size: str, config: WeakCLIPConfig, reference: WeakCLIPConfig) -> WeakCLIPConfig:
+    """A study's configuration at a size: it departs from the reference there as it does here.
+
+    Args:
+        size: One of `SIZES`.
+        config: A variant at micro size.
+        reference: What it is compared with.
+    """
+    return transferred(config, reference, PAPER if size == "paper" else MICRO)

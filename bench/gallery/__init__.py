@@ -1,0 +1,1 @@
+"""Pictures of images, maps, seeds and masks for the report."""

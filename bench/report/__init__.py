@@ -1,0 +1,1 @@
+"""Tables, captions and findings, made from records alone."""

@@ -1,0 +1,183 @@
+"""Tables and figures of a study, made from its record files and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+from bench.report.caption import caption
+from bench.report.confusion import COLUMNS as CONFUSION_COLUMNS
+from bench.report.confusion import confusion_rows, confusions, in_words
+from bench.report.drilldown import image_tables
+from bench.report.factorial_summary import NOTE, factorial_summary
+from bench.report.figures.figure import FORMATS
+from bench.report.figures.set import Sources, draw, drawings
+from bench.report.markup import Summary, latex, markdown
+from bench.report.reference import published_section
+from bench.report.series import COLUMNS as SERIES_COLUMNS
+from bench.report.series import series_rows
+from bench.report.summary import summarise
+from bench.report.table import csv_text, curves_frame, effects_frame, rows_csv, tidy
+from bench.runs.store import Store, write_atomically
+from bench.stats.effects import counts_by_row, effects
+from bench.studies.preset import study_for
+from bench.studies.slots import config_id, plain_config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.runs.record import RunRecord
+    from bench.stats.effects import Effect
+    from bench.studies.study import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a study's records say, and the generated files by path below the results folder."""
+
+    study: Study
+    records: tuple[RunRecord, ...]
+    found: tuple[Effect, ...]
+    summary: Summary
+    more: tuple[Summary, ...]
+    """Further tables."""
+    images: tuple[Summary, ...]
+    """Per main task, the worst and best images of the reference."""
+    confusions: tuple[str, ...]
+    """Per main task, the largest confusions of the reference in words."""
+    notes: tuple[str, ...]
+    files: dict[str, bytes]
+    figures: dict[str, str]
+    """What each figure shows, by name without suffix."""
+    marks: dict[str, str]
+    """What stands in the metadata of each figure while it is fresh, by path."""
+
+
+def render(study: Study, store: Store) -> Report:
+    """Build a study's tables and figures from its records.
+
+    Raises:
+        BenchError: If there are no records, a file is broken, or records do not belong together:
+            a configuration the study no longer has, or different presets or conditions.
+    """
+    records = store.read_all(study.name, [variant.name for variant in study.rows])
+    if records:
+        study = study_for(study, records[0].preset)
+    _check_fair(study, records)
+    counts = counts_by_row(records, store)
+    found = effects(study, records, counts)
+    confused = confusions(study, records, counts)
+    sources = Sources(
+        scores=csv_text(tidy(records)),
+        effects=csv_text(effects_frame(study, records, found)),
+        curves=csv_text(curves_frame(records)),
+        confusion=_csv(confusion_rows(study, records, confused), CONFUSION_COLUMNS),
+        series=_csv(series_rows(study, records, found), SERIES_COLUMNS),
+    )
+    summary, notes = summarise(study, records, found), caption(records)
+    factorial = factorial_summary(study, records, found)
+    texts = {
+        **_csv_files(study, sources),
+        **_table_files(study, summary, factorial, notes),
+    }
+    texts[f"tables/{study.name}.md"] += published_section(store.root, study.published)
+    files = {name: text.encode() for name, text in texts.items()}
+    figures = drawings(study, records, sources)
+    marks = {}
+    for figure in figures:
+        for format_ in FORMATS:
+            name = f"figures/{figure.name}.{format_}"
+            files[name], marks[name] = draw(figure, format_), figure.mark
+    return Report(
+        study=study,
+        records=tuple(records),
+        found=tuple(found),
+        summary=summary,
+        more=() if factorial is None else (factorial,),
+        images=image_tables(study, records, counts),
+        confusions=in_words(records, confused),
+        notes=notes,
+        files=files,
+        figures={figure.name: figure.shows for figure in figures},
+        marks=marks,
+    )
+
+
+def write(report: Report, store: Store) -> list[Path]:
+    """Write a report's files and return their paths."""
+    for name, content in report.files.items():
+        write_atomically(store.root / name, content)
+    return [store.root / name for name in report.files]
+
+
+def stale_files(report: Report, store: Store) -> list[str]:
+    """Return the names of the files on disk that are not what the records say.
+
+    Tables are compared byte by byte. Figures are compared by the hash of their data, because
+    another version of the plotting library draws the same data with other bytes.
+    """
+    stale = []
+    for name, content in report.files.items():
+        path = store.root / name
+        there = path.read_bytes() if path.exists() else b""
+        mark = report.marks.get(name)
+        fresh = there == content if mark is None else mark.encode() in there
+        if not fresh:
+            stale.append(name)
+    return stale
+
+
+def _csv(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> str:
+    return rows_csv(rows, columns) if rows else ""
+
+
+def _csv_files(study: Study, sources: Sources) -> dict[str, str]:
+    """The CSV files of a study that have a content."""
+    texts = {
+        "": sources.scores,
+        "_effects": sources.effects,
+        "_curves": sources.curves,
+        "_confusion": sources.confusion,
+        "_series": sources.series,
+    }
+    return {f"tables/{study.name}{suffix}.csv": text for suffix, text in texts.items() if text}
+
+
+def _table_files(
+    study: Study, summary: Summary, factorial: Summary | None, notes: Sequence[str]
+) -> dict[str, str]:
+    """The tables as Markdown and LaTeX."""
+    tables = {f"tables/{study.name}": (summary, notes)}
+    if factorial is not None:
+        tables[f"tables/{study.name}_factorial"] = (factorial, [NOTE, *notes])
+    texts = {}
+    for name, (table, said) in tables.items():
+        for suffix, written in (("md", markdown), ("tex", latex)):
+            rebuilt_by = f"python -m bench report {study.name}"
+            texts[f"{name}.{suffix}"] = written(table, said, rebuilt_by=rebuilt_by)
+    return texts
+
+
+def _check_fair(study: Study, records: Sequence[RunRecord]) -> None:
+    if not records:
+        raise BenchError(
+            f"study {study.name!r}: expected run records, got none; "
+            f"`python -m bench run {study.name}` makes them"
+        )
+    configs = {row.name: config_id(plain_config(row.config)) for row in study.rows}
+    first = records[0]
+    way_out = f"`python -m bench run {study.name} --preset {first.preset}` runs what is missing"
+    for record in records:
+        if record.config_id != configs[record.variant]:
+            raise BenchError(
+                f"{record.run_id}: expected config {configs[record.variant]}, "
+                f"got {record.config_id} of an older study; {way_out}"
+            )
+        if (record.preset, record.conditions) != (first.preset, first.conditions):
+            raise BenchError(
+                f"{record.run_id}: preset {record.preset}, conditions {record.conditions}; "
+                f"{first.run_id}: preset {first.preset}, conditions {first.conditions}; "
+                f"runs of one table share protocol, data and weights: {way_out}"
+            )

@@ -1,0 +1,101 @@
+"""What has to stand under a table or figure so that its numbers can be judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.runs.plan import SMOKE
+from bench.stats.effects import is_noise_pooled
+from bench.stats.statistics import RESAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.runs.record import RunRecord
+
+SMOKE_LABEL = "smoke (random weights, no claim)"
+
+
+def preset_label(preset: str) -> str:
+    """Return the name of a preset as it is printed; smoke says that it supports no claim."""
+    return SMOKE_LABEL if preset == SMOKE else preset
+
+
+def caption(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Return the notes of a table, one sentence or list each; records share their conditions."""
+    first = records[0]
+    notes = [
+        f"Preset: {preset_label(first.preset)}.",
+        "Scores are pooled over the images and averaged over classes, in percent: mean ± standard "
+        "deviation over n seeds. Bold: best mean of the column; underlined: second. Trainable: "
+        "parameters.",
+        "Δ: difference to the reference in points, paired by seed and image, with a 95 % interval "
+        f"that has seeds ({_noise(records)}) and images (bootstrap, {RESAMPLES} resamples) as "
+        "random factors; "
+        "* p < 0.05 after Holm's correction over the rows.",
+        *_one_seed(records),
+        f"Protocol: {_flat(first.protocol)}.",
+        f"Data: {_flat(first.provenance.data)}.",
+        f"Weights: {_flat(first.provenance.weights)}.",
+        _code(records),
+        *_failures(records),
+    ]
+    return tuple(notes)
+
+
+def _noise(records: Sequence[RunRecord]) -> str:
+    if is_noise_pooled(records):
+        return "their variance pooled over the rows of the study"
+    return "the variance of each pair's own, as the rows are different methods"
+
+
+def _one_seed(records: Sequence[RunRecord]) -> list[str]:
+    if len({record.seed for record in records}) > 1:
+        return []
+    return ["One seed only: no ±, and the intervals say nothing about other seeds."]
+
+
+def _code(records: Sequence[RunRecord]) -> str:
+    commits = sorted({(record.provenance.commit or "unknown")[:10] for record in records})
+    devices = sorted({record.provenance.device for record in records})
+    text = f"Commit: {', '.join(commits)}; device: {', '.join(devices)}."
+    if any(record.provenance.dirty for record in records):
+        text += " **Dirty tree: the code differed from the commit.**"
+    return text
+
+
+def _failures(records: Sequence[RunRecord]) -> list[str]:
+    return [
+        f"Failed: {record.variant} seed {record.seed}: {record.error}"
+        for record in records
+        if record.status == "failed"
+    ]
+
+
+def flat_items(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested values as names and texts; long hashes are cut to twelve digits.
+
+    Example:
+        >>> flat_items({"a": {"b": 1, "c": [2, 3]}, "d": True})
+        [('a.b', '1'), ('a.c', '2, 3'), ('d', 'yes')]
+    """
+    items: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            items += flat_items(value, f"{name}.")
+        elif isinstance(value, list):
+            items.append((name, ", ".join(map(_value, value))))
+        else:
+            items.append((name, _value(value)))
+    return items
+
+
+def _flat(values: Mapping[str, object]) -> str:
+    return "; ".join(f"{name} = {text}" for name, text in flat_items(values))
+
+
+def _value(value: object) -> str:
+    text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    is_hash = len(text) == 64 and set(text) <= set("0123456789abcdef")
+    return text[:12] if is_hash else text

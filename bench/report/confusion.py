@@ -1,0 +1,125 @@
+"""What the reference takes for what: confusion matrices of a study, as rows and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.report.table import split_of
+from bench.runs.plan import SMOKE
+from bench.runs.store import CONFUSION_SUFFIX
+from bench.stats.effects import main_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.runs.record import RunRecord
+    from bench.stats.effects import RowCounts
+    from bench.studies.study import Study
+
+COLUMNS = (
+    *("study", "preset", "variant", "task", "split", "gt_class", "predicted_class", "pixels"),
+    *("share", "seeds", "images"),
+)
+"""Columns of `results/tables/<study>_confusion.csv`; shares are fractions of a class's pixels."""
+
+VOID = "void"
+"""The predicted class of a pixel that got none."""
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """What the reference predicts on the images of one task, summed over its seeds."""
+
+    task: str
+    class_names: tuple[str, ...]
+    """K names, background first."""
+    pixels: NDArray[np.int64]
+    """(K, K + 1): ground-truth by predicted class, `VOID` last."""
+    seeds: int
+    images: int
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Fractions of the pixels of each ground-truth class, (K, K + 1); NaN if it has none."""
+        annotated = self.pixels.sum(axis=1, keepdims=True).astype(np.float64)
+        annotated[annotated == 0] = np.nan
+        shares: NDArray[np.float64] = self.pixels / annotated
+        return shares
+
+
+def confusions(study: Study, records: Sequence[RunRecord], counts: RowCounts) -> list[Confusion]:
+    """Return the matrix of the reference on each main task; records of older code have none."""
+    reference = study.reference.name
+    runs = counts.get(reference, {})
+    found = []
+    for task in main_tasks(records):
+        name = task + CONFUSION_SUFFIX
+        kept = [run for run in runs.values() if name in run]
+        if kept:
+            scored = next(r for r in records if r.variant == reference and task in r.per_class)
+            found.append(
+                Confusion(
+                    task=task,
+                    class_names=tuple(scored.per_class[task]),
+                    pixels=np.sum([run[name] for run in kept], axis=0, dtype=np.int64),
+                    seeds=len(kept),
+                    images=len(kept[0][task]),
+                )
+            )
+    return found
+
+
+def confusion_rows(
+    study: Study, records: Sequence[RunRecord], found: Sequence[Confusion]
+) -> list[dict[str, object]]:
+    """Return one row per task, ground-truth and predicted class, in the order of the classes."""
+    return [
+        {
+            "study": study.name,
+            "preset": records[0].preset,
+            "variant": study.reference.name,
+            "task": each.task,
+            "split": split_of(records[0], each.task),
+            "gt_class": gt_class,
+            "predicted_class": predicted,
+            "pixels": int(each.pixels[row, column]),
+            "share": float(each.shares[row, column]),
+            "seeds": each.seeds,
+            "images": each.images,
+        }
+        for each in found
+        for row, gt_class in enumerate(each.class_names)
+        for column, predicted in enumerate((*each.class_names, VOID))
+    ]
+
+
+def in_words(records: Sequence[RunRecord], found: Sequence[Confusion]) -> tuple[str, ...]:
+    """Return a sentence per task with its five largest confusions; none for preset smoke.
+
+    The largest is the one that costs its ground-truth class the largest share of its pixels.
+    """
+    if not records or records[0].preset == SMOKE:
+        return ()
+    return tuple(sentence for each in found if (sentence := _sentence(each)))
+
+
+def _sentence(found: Confusion) -> str:
+    shares = found.shares
+    wrong = [
+        (float(shares[row, column]), gt_class, predicted)
+        for row, gt_class in enumerate(found.class_names)
+        for column, predicted in enumerate((*found.class_names, VOID))
+        if row != column and shares[row, column] > 0
+    ]
+    largest = sorted(wrong, key=lambda item: -item[0])[:_NAMED]
+    if not largest:
+        return ""
+    parts = [f"{100 * share:.1f} % of **{gt}** for {taken}" for share, gt, taken in largest]
+    return f"**{found.task}**, the largest shares of a class's pixels: {'; '.join(parts)}."

@@ -1,0 +1,120 @@
+"""The figure of a factorial study: main effects and interactions as one map.
+
+Reads nothing but `<study>_effects.csv`.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
+
+from bench.report.caption import preset_label
+from bench.report.figures.figure import canvas, fingerprint, ink, save, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+SHOWS = (
+    "Main effects (diagonal) and pairwise interactions (below it) on mIoU in points, with 95 % "
+    "intervals over seeds and images. A frame: the interval leaves out 0."
+)
+_BETWEEN = " × "
+_CELL, _FRAME = 0.34, 0.75  # inches per line of cells, and for title and names
+
+
+def interaction_tasks(effects_csv: str, tasks: Sequence[str]) -> list[str]:
+    """Return those of the tasks that have interactions, in their order."""
+    having = set(_terms(effects_csv).query("contrast == 'interaction'")["task"])
+    return [task for task in tasks if task in having]
+
+
+def draw_interactions(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
+    """Return the map of effects, a panel per task with the same colours.
+
+    Args:
+        effects_csv: Text of `<study>_effects.csv`.
+        tasks: The tasks to show; each must have interactions.
+        format_: `svg` or `png`.
+    """
+    shown = _terms(effects_csv)
+    shown = shown[shown["task"].isin(tasks)]
+    factors = list(shown[shown["contrast"] == "main"]["component"].unique())
+    largest = float(shown["difference"].abs().max()) or 1.0
+    first = shown.iloc[0]
+    counts = " and ".join(str(n) for n in shown["images"].unique())
+    with theme():
+        orange, blue = sns.color_palette("colorblind")[1], sns.color_palette("colorblind")[0]
+        colours = sns.blend_palette([orange, "white", blue], as_cmap=True)
+        figure = canvas(0.5 + len(tasks) * (_FRAME + _CELL * len(factors)))
+        axes = figure.subplots(len(tasks), 1, squeeze=False)[:, 0]
+        for axis, task in zip(axes, tasks, strict=True):
+            _panel(axis, shown[shown["task"] == task], factors, (colours, largest))
+            axis.set_title(f"{task}: Δ mIoU (points)", loc="left")
+        figure.suptitle(
+            f"{first['study']}, preset {preset_label(first['preset'])}\n"
+            f"n = {first['seeds']} seeds × {counts} images; diagonal: main effects\n"
+            "below: interactions; frame: [95 % interval] leaves out 0",
+            fontsize="medium",
+        )
+        return save(figure, format_, fingerprint(effects_csv))
+
+
+def _terms(effects_csv: str) -> pd.DataFrame:
+    frame = pd.read_csv(StringIO(effects_csv))
+    chosen = frame["contrast"].isin(["main", "interaction"]) & (frame["metric"] == "miou")
+    return frame[chosen]
+
+
+def _panel(
+    axis: Axes, part: pd.DataFrame, factors: Sequence[str], scale: tuple[Colormap, float]
+) -> None:
+    """A coloured cell per effect; the colours are symmetric about 0."""
+    colours, largest = scale
+    norm = Normalize(-largest, largest)
+    for _, effect in part.iterrows():
+        column, row = sorted(factors.index(name) for name in _factors(effect))
+        low, value, high = (100 * effect[name] for name in ("low", "difference", "high"))
+        colour = colours(norm(effect["difference"]))
+        clear = low > 0 or high < 0
+        axis.add_patch(
+            Rectangle(
+                (column + 0.03, row + 0.03), 0.94, 0.94, facecolor=colour,
+                edgecolor="0.1" if clear else "0.85", linewidth=1.6 if clear else 0.5,
+            )
+        )  # fmt: skip
+        lines = [
+            (row + 0.36, _signed(value), 8, "bold" if clear else "normal"),
+            (row + 0.74, f"[{_signed(low)}, {_signed(high)}]", 5.5, "normal"),
+        ]
+        for place, text, size, weight in lines:
+            axis.text(
+                column + 0.5, place, text, fontsize=size, weight=weight, color=ink(colour),
+                ha="center", va="center",
+            )  # fmt: skip
+    middles = np.arange(len(factors)) + 0.5
+    axis.set_xticks(middles, factors)
+    axis.set_yticks(middles, factors)
+    axis.set(xlim=(0, len(factors)), ylim=(len(factors), 0))
+    axis.tick_params(length=0, pad=2)
+    axis.spines["bottom"].set_visible(False)
+    axis.grid(visible=False)
+
+
+def _factors(effect: pd.Series) -> list[str]:
+    """One factor of a main effect, twice; two of an interaction."""
+    names = str(effect["component"]).split(_BETWEEN)
+    return names if len(names) == 2 else names * 2
+
+
+def _signed(points: float) -> str:
+    text = f"{points:+.1f}".replace("-", "−")
+    return text if text[1:] != "0.0" else "0.0"

@@ -1,0 +1,136 @@
+"""Figures of scores: IoU of each class, and mIoU against what a row costs.
+
+Read nothing but `<study>.csv`.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import seaborn as sns
+
+from bench.report.caption import preset_label
+from bench.report.figures.figure import canvas, fingerprint, save, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+CLASSES_SHOW = (
+    "IoU of each class in percent. Bars: the reference, mean over seeds, whiskers: standard "
+    "deviation over seeds; dots: means of the other rows."
+)
+COST_SHOWS = (
+    "mIoU in percent against trainable parameters and against the seconds of a run (median): mean "
+    "and standard deviation over seeds. The numbers of the rows are those of the key."
+)
+_ROW = 0.14  # inches per class
+
+
+def draw_classes(scores_csv: str, *, tasks: Sequence[str], reference: str, format_: str) -> bytes:
+    """Return the figure of the IoU per class, a panel per task, the classes in one order.
+
+    Args:
+        scores_csv: Text of `<study>.csv`.
+        tasks: The tasks to show; the classes are sorted by the reference's IoU on the first.
+        reference: Name of the row that the bars show.
+        format_: `svg` or `png`.
+    """
+    frame = _scored(scores_csv, tasks, "iou")
+    first = frame[(frame["variant"] == reference) & (frame["task"] == tasks[0])]
+    order = list(first.groupby("class_name")["value"].mean().sort_values().index)
+    with theme():
+        figure = canvas(0.9 + _ROW * len(order))
+        axes = figure.subplots(1, len(tasks), sharey=True, sharex=True, squeeze=False)[0]
+        for axis, task in zip(axes, tasks, strict=True):
+            _class_panel(axis, frame[frame["task"] == task], order, reference)
+            axis.set_title(task, loc="left")
+        figure.supxlabel("IoU (%)", fontsize="medium")
+        figure.suptitle(f"{_head(frame)}\nbars: {reference}; dots: other rows", fontsize="medium")
+        return save(figure, format_, fingerprint(scores_csv))
+
+
+def draw_cost(
+    scores_csv: str, *, tasks: Sequence[str], variants: Sequence[str], format_: str
+) -> bytes:
+    """Return the figure of mIoU against parameters and seconds, a line of panels per task.
+
+    Args:
+        scores_csv: Text of `<study>.csv`.
+        tasks: The tasks to show.
+        variants: The rows in their order; the first is the reference.
+        format_: `svg` or `png`.
+    """
+    frame = _scored(scores_csv, tasks, "miou")
+    costs = {
+        "trainable parameters (M)": _summed(scores_csv, r"^parameters\..*\.trainable$") / 1e6,
+        "time of a run (s)": _summed(scores_csv, r"^seconds\."),
+    }
+    shown = [name for name in variants if name in set(frame["variant"])]
+    with theme():
+        figure = canvas(0.7 + 1.35 * len(tasks) + 0.13 * ((len(shown) + 1) // 2))
+        axes = figure.subplots(len(tasks), 2, sharex="col", sharey="row", squeeze=False)
+        for line, task in zip(axes, tasks, strict=True):
+            for axis, cost in zip(line, costs.values(), strict=True):
+                _cost_panel(axis, frame[frame["task"] == task], cost, shown)
+            line[0].set_title(task, loc="left")
+            line[0].set_ylabel("mIoU (%)")
+        for axis, label in zip(axes[-1], costs, strict=True):
+            axis.set_xlabel(label)
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+        figure.suptitle(f"{_head(frame)}\nbars: standard deviation", fontsize="medium")
+        return save(figure, format_, fingerprint(scores_csv))
+
+
+def _scored(scores_csv: str, tasks: Sequence[str], metric: str) -> pd.DataFrame:
+    frame = pd.read_csv(StringIO(scores_csv))
+    return frame[frame["task"].isin(tasks) & (frame["metric"] == metric)]
+
+
+def _summed(scores_csv: str, pattern: str) -> pd.Series:
+    """Sum of the matching measurements of each run, averaged over seeds, by variant."""
+    frame = pd.read_csv(StringIO(scores_csv))
+    chosen = frame[frame["metric"].str.match(pattern)]
+    return chosen.groupby(["variant", "seed"])["value"].sum().groupby("variant").median()
+
+
+def _head(frame: pd.DataFrame) -> str:
+    first = frame.iloc[0]
+    seeds = frame["seed"].nunique()
+    return f"{first['study']}, preset {preset_label(first['preset'])}; n = {seeds} seeds"
+
+
+def _class_panel(axis: Axes, part: pd.DataFrame, order: list[str], reference: str) -> None:
+    colours = sns.color_palette("colorblind")
+    by_row = (100 * part["value"]).groupby([part["class_name"], part["variant"]])
+    means, spread = by_row.mean().unstack().reindex(order), by_row.std().unstack().reindex(order)
+    places = range(len(order))
+    axis.barh(
+        places, means[reference], xerr=spread[reference].fillna(0), color=colours[0], height=0.7,
+        error_kw={"linewidth": 0.8},
+    )  # fmt: skip
+    for variant in means.columns.drop(reference):
+        axis.plot(means[variant], places, ".", color=colours[1], markersize=2)
+    axis.set_yticks(places, order)
+    axis.set_ylim(-0.6, len(order) - 0.4)
+    axis.grid(visible=False, axis="y")
+
+
+def _cost_panel(axis: Axes, part: pd.DataFrame, cost: pd.Series, variants: Sequence[str]) -> None:
+    colours = sns.color_palette("colorblind")
+    scores = 100 * part.set_index("variant")["value"]
+    for number, variant in enumerate(variants, start=1):
+        values = scores.loc[[variant]]
+        axis.errorbar(
+            cost.get(variant, 0.0), values.mean(), yerr=values.std() if len(values) > 1 else None,
+            fmt="o" if number == 1 else ".", color=colours[0 if number == 1 else 1],
+            markersize=4, linewidth=0.8, label=f"{number} {variant}",
+        )  # fmt: skip
+        axis.annotate(
+            str(number), (cost.get(variant, 0.0), values.mean()), xytext=(3, 2),
+            textcoords="offset points", fontsize="small",
+        )  # fmt: skip

@@ -1,0 +1,95 @@
+"""The figure of a search: history, importances, slices and the front of quality and time.
+
+Drawn from the search's tables alone; the same tables give the same bytes.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bench.report.figures.figure import RC, fingerprint, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 3
+_FIXED = ("trial", "state", "miou", "seconds", "pareto")
+_LOG_RATIO = 50
+"""A parameter whose values span more than this factor has a logarithmic axis."""
+
+
+def draw_search(trials_csv: str, importances_csv: str, *, title: str, format_: str) -> bytes:
+    """Return the figure of a search.
+
+    Args:
+        trials_csv: Text of `<name>.csv`: a row per trial.
+        importances_csv: Text of `<name>_importances.csv`: parameter and importance.
+        title: Stands on top, with the split the score is from.
+        format_: `svg` or `png`.
+
+    Raises:
+        ValueError: If no trial was finished.
+    """
+    trials = pd.read_csv(BytesIO(trials_csv.encode()))
+    done = trials[trials["state"] == "complete"]
+    if done.empty:
+        raise ValueError("figure: expected a finished trial, got none")
+    importances = pd.read_csv(BytesIO(importances_csv.encode()))
+    parameters = [name for name in trials.columns if name not in _FIXED]
+    rows = -(-(3 + len(parameters)) // COLUMNS)
+    with mpl.rc_context():
+        sns.set_theme(context="paper", style="whitegrid", font_scale=0.8, rc=RC)
+        figure = Figure(figsize=(7.2, 1.9 * rows + 0.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+        _history(axes[0], done)
+        _importances(axes[1], importances)
+        _front(axes[2], done)
+        for axis, name in zip(axes[3:], parameters, strict=False):
+            _slice(axis, done, name)
+        for axis in axes[3 + len(parameters) :]:
+            axis.set_axis_off()
+        pruned = int((trials["state"] == "pruned").sum())
+        figure.suptitle(
+            f"{title}: {len(done)} trials finished, {pruned} stopped early", fontsize="medium"
+        )
+        return save(figure, format_, fingerprint(trials_csv))
+
+
+def _history(axis: Axes, done: pd.DataFrame) -> None:
+    axis.plot(done["trial"], 100 * done["miou"], "o", markersize=3, label="trial")
+    axis.step(done["trial"], 100 * done["miou"].cummax(), where="post", label="best so far")
+    axis.set(title="History", xlabel="trial", ylabel="mIoU on tune (%)")
+    axis.legend(frameon=False)
+
+
+def _importances(axis: Axes, importances: pd.DataFrame) -> None:
+    axis.set(title="Importance", xlabel="share of variance explained")
+    if importances.empty:
+        axis.text(0.5, 0.5, "too few trials", ha="center", transform=axis.transAxes)
+        return
+    shown = importances.sort_values(["importance", "parameter"])
+    axis.barh(shown["parameter"], shown["importance"])
+
+
+def _front(axis: Axes, done: pd.DataFrame) -> None:
+    axis.plot(done["seconds"], 100 * done["miou"], "o", markersize=3, label="trial")
+    front = done[done["pareto"]].sort_values("seconds")
+    axis.plot(front["seconds"], 100 * front["miou"], "D-", markersize=4, label="Pareto front")
+    axis.set(title="Quality and time", xlabel="seconds of training", ylabel="mIoU on tune (%)")
+    axis.legend(frameon=False)
+
+
+def _slice(axis: Axes, done: pd.DataFrame, name: str) -> None:
+    values = done[name]
+    axis.plot(values, 100 * done["miou"], "o", markersize=3)
+    if values.min() > 0 and values.max() / values.min() > _LOG_RATIO:
+        axis.set_xscale("log")
+    axis.set(title=name.replace("_", " "), ylabel="mIoU on tune (%)")

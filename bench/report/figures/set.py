@@ -1,0 +1,110 @@
+"""Which figures a study has, what each is drawn from, and what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench.report.figures.confusion import SHOWS as CONFUSION_SHOWS
+from bench.report.figures.confusion import confusion_tasks, draw_confusion
+from bench.report.figures.curves import SHOWS as CURVES_SHOW
+from bench.report.figures.curves import draw_curves
+from bench.report.figures.figure import SHOWS as EFFECTS_SHOW
+from bench.report.figures.figure import draw as draw_effects
+from bench.report.figures.figure import fingerprint
+from bench.report.figures.interactions import SHOWS as INTERACTIONS_SHOW
+from bench.report.figures.interactions import draw_interactions, interaction_tasks
+from bench.report.figures.scores import CLASSES_SHOW, COST_SHOWS, draw_classes, draw_cost
+from bench.report.figures.series import SHOWS as SERIES_SHOW
+from bench.report.figures.series import draw_series
+from bench.stats.effects import main_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.runs.record import RunRecord
+    from bench.studies.study import Study
+
+
+CONFUSION_NAME = "_confusion_"
+"""Between study and task in the name of a confusion matrix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Texts of a study's CSV files; empty if its records have nothing for one."""
+
+    scores: str
+    """`<study>.csv`."""
+    effects: str
+    """`<study>_effects.csv`."""
+    curves: str
+    """`<study>_curves.csv`."""
+    confusion: str = ""
+    """`<study>_confusion.csv`."""
+    series: str = ""
+    """`<study>_series.csv`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """One figure."""
+
+    name: str
+    """Of its files, without suffix."""
+    source: str
+    """Text of the CSV it is drawn from."""
+    shows: str
+    """Its caption."""
+    paint: Callable[..., bytes]
+
+    @property
+    def mark(self) -> str:
+        """What stands in the figure's metadata while it is fresh."""
+        return fingerprint(self.source)
+
+
+def draw(drawing: Drawing, format_: str) -> bytes:
+    """Return the bytes of a figure in a format."""
+    return drawing.paint(drawing.source, format_=format_)
+
+
+def drawings(study: Study, records: Sequence[RunRecord], sources: Sources) -> list[Drawing]:
+    """Return the figures that the records allow.
+
+    Args:
+        study: Names its rows in their order.
+        records: Of its runs.
+        sources: What the figures are drawn from.
+    """
+    tasks, rows = main_tasks(records), [row.name for row in study.rows]
+    has_reference = any((r.variant, r.status) == (study.reference.name, "ok") for r in records)
+    found = []
+
+    def add(suffix: str, source: str, shows: str, paint: Callable[..., bytes]) -> None:
+        found.append(Drawing(name=study.name + suffix, source=source, shows=shows, paint=paint))
+
+    if tasks and _has_rows(sources.effects):
+        add("", sources.effects, EFFECTS_SHOW, partial(draw_effects, tasks=tasks))
+        crossed = interaction_tasks(sources.effects, tasks)
+        if crossed:
+            paint = partial(draw_interactions, tasks=crossed)
+            add("_interactions", sources.effects, INTERACTIONS_SHOW, paint)
+    if _has_rows(sources.series):
+        add("_series", sources.series, SERIES_SHOW, draw_series)
+    if tasks and has_reference:
+        by_class = partial(draw_classes, tasks=tasks, reference=study.reference.name)
+        by_cost = partial(draw_cost, tasks=tasks, variants=rows)
+        add("_classes", sources.scores, CLASSES_SHOW, by_class)
+        add("_cost", sources.scores, COST_SHOWS, by_cost)
+    if _has_rows(sources.curves):
+        add("_curves", sources.curves, CURVES_SHOW, partial(draw_curves, variants=rows))
+    for task in confusion_tasks(sources.confusion):
+        shows, paint = CONFUSION_SHOWS.format(task=task), partial(draw_confusion, task=task)
+        add(f"{CONFUSION_NAME}{task}", sources.confusion, shows, paint)
+    return found
+
+
+def _has_rows(csv: str) -> bool:
+    return csv.count("\n") > 1

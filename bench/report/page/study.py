@@ -1,0 +1,228 @@
+"""The section of one study: findings, table, figures, classes, runs, protocol."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bench.report.caption import flat_items
+from bench.report.figures.set import CONFUSION_NAME
+from bench.report.markup import Cell
+from bench.report.page.html import Html, bullets, join, scrolling, sortable, tag
+from bench.report.summary import NONE
+from bench.report.verdict import headline, verdict
+from bench.stats.effects import tasks_of
+from bench.stats.statistics import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.report.build import Report
+    from bench.report.markup import Summary
+    from bench.runs.record import RunRecord
+
+_IDS = re.compile(r'(\bid="|href="#|url\(#)')
+_PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
+_SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt"')
+
+_DENSE = 1.4
+"""How much larger than in print a figure with small numbers stands on the page."""
+
+
+def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
+    """Return the section of a study.
+
+    Args:
+        report: Its records and tables.
+        figures: By name without suffix, the text of each SVG and what it shows.
+    """
+    study = report.study
+    tables = [report.summary, *report.more]
+    matrices = f"{study.name}{CONFUSION_NAME}"
+    plain = {name: part for name, part in figures.items() if not name.startswith(matrices)}
+    return tag(
+        "section",
+        tag("h2", f"Study {study.name}"),
+        tag("p", study.question),
+        bullets(verdict(report.records, report.found)),
+        *(_table(table, table.title) for table in tables),
+        tag("div", *(_figure(name, *part) for name, part in plain.items()), class_="figures"),
+        *_confusions(report, {name: figures[name] for name in figures if name not in plain}),
+        _details("How to read the table", bullets(report.notes)),
+        *_classes(report.records),
+        *(_details(head, _table(table, head)) for head, table in _images(report)),
+        _details("Every run", _runs(report.records)),
+        _details("Protocol card: how these numbers were made", protocol_card(report.records)),
+        id=f"study-{study.name}",
+        class_="study",
+    )
+
+
+def protocol_card(records: Sequence[RunRecord]) -> Html:
+    """Return protocol, data, weights, code and machine as a table of names and values."""
+    first = records[0]
+    places = [record.provenance for record in records]
+    groups = {
+        "protocol": flat_items(first.protocol),
+        "data": flat_items(first.provenance.data),
+        "weights": flat_items(first.provenance.weights),
+        "code": [
+            ("commit", _distinct(place.commit for place in places)),
+            ("dirty tree", _distinct(place.dirty for place in places)),
+            ("command", _distinct(place.command for place in places)),
+            ("runs started, UTC", _span([place.started_utc for place in places])),
+        ],
+        "machine": [
+            ("device", _distinct(place.device for place in places)),
+            *_merged([flat_items(place.determinism) for place in places]),
+        ],
+        "versions": _merged([flat_items(place.versions) for place in places]),
+    }
+    bodies = [_card_group(name, items) for name, items in groups.items() if items]
+    caption = f"Study {first.study}, preset {first.preset}"
+    return scrolling(tag("table", tag("caption", caption), *bodies, class_="card"), caption)
+
+
+def _card_group(name: str, items: Sequence[tuple[str, str]]) -> Html:
+    head = tag("tr", tag("th", name, scope="rowgroup", colspan=2))
+    rows = [tag("tr", tag("th", key, scope="row"), tag("td", text)) for key, text in items]
+    return tag("tbody", head, *rows)
+
+
+def _table(table: Summary, label: str) -> Html:
+    return sortable(table.title, table.headers, table.rows, label=label)
+
+
+def _images(report: Report) -> list[tuple[str, Summary]]:
+    return [(f"Per image: {table.title.partition(',')[0]}", table) for table in report.images]
+
+
+def _figure(name: str, svg: str, caption: str, zoom: float = 1.0) -> Html:
+    return tag("figure", inline_svg(svg, name, caption, zoom), tag("figcaption", caption))
+
+
+def _confusions(report: Report, figures: dict[str, tuple[str, str]]) -> list[Html]:
+    """What is taken for what: in words, and the matrices, larger than in print."""
+    if not figures:
+        return []
+    drawn = [_figure(name, *part, zoom=_DENSE) for name, part in figures.items()]
+    return [
+        tag("h3", f"What {report.study.reference.name} takes for what"),
+        bullets(report.confusions) if report.confusions else join(),
+        tag("div", *drawn, class_="figures"),
+    ]
+
+
+def inline_svg(svg: str, name: str, label: str, zoom: float = 1.0) -> Html:
+    """Return a drawing that may stand in a page: its ids start with `name`, it has a label.
+
+    Args:
+        svg: Text of the file.
+        name: Of the drawing; unique in the page.
+        label: What it shows, for those who cannot see it.
+        zoom: How much larger than in print it may be.
+    """
+    body = _IDS.sub(rf"\g<1>{name}-", _PROLOGUE.sub("", svg))
+    found = _SIZE.search(body)
+    scale = zoom * 96 / 72  # pixels and points of an inch
+    width = f"{scale * float(found[1]):.0f}px" if found else "100%"
+    label_attribute = tag("svg", role="img", aria_label=label, style=f"max-width:{width}").text
+    attributes = label_attribute.removeprefix("<svg ").removesuffix("></svg>")
+    return Html(body.replace("<svg ", f"<svg {attributes} ", 1))
+
+
+def _details(head: str, *body: Html) -> Html:
+    return tag("details", tag("summary", head), *body)
+
+
+def _classes(records: Sequence[RunRecord]) -> list[Html]:
+    """Per task, the IoU of each class and row, averaged over seeds."""
+    return [
+        _details(f"Per class: {task}", _class_table(records, task))
+        for task in tasks_of(records)
+        if any(task in record.per_class for record in records)
+    ]
+
+
+def _class_table(records: Sequence[RunRecord], task: str) -> Html:
+    scores: dict[str, dict[str, list[float]]] = {}
+    variants: dict[str, set[int]] = {}
+    for record in records:
+        for name, values in record.per_class.get(task, {}).items():
+            variants.setdefault(record.variant, set()).add(record.seed)
+            scores.setdefault(name, {}).setdefault(record.variant, []).append(values["iou"])
+    rows = [_class_row(name, by_variant, list(variants)) for name, by_variant in scores.items()]
+    counts = sorted({len(seeds) for seeds in variants.values()})
+    caption = (
+        f"{task}: IoU of each class in percent, mean over n = {', '.join(map(str, counts))} seeds. "
+        "Bold: best of the row; underlined: second."
+    )
+    return sortable(caption, ["class", *variants], rows, label=f"IoU per class, {task}")
+
+
+def _class_row(name: str, scores: dict[str, list[float]], variants: Sequence[str]) -> list[Cell]:
+    means = {variant: spread(scores[variant]).mean for variant in variants if variant in scores}
+    ranked = [*sorted({mean for mean in means.values() if mean == mean}, reverse=True), None, None]
+    cells = [
+        Cell(
+            NONE if means.get(variant) is None else f"{100 * means[variant]:.1f}",
+            best=ranked[1] is not None and means.get(variant) == ranked[0],
+            second=means.get(variant) is not None and means.get(variant) == ranked[1],
+        )
+        for variant in variants
+    ]
+    return [Cell(name), *cells]
+
+
+def _runs(records: Sequence[RunRecord]) -> Html:
+    tasks = tasks_of(records)
+    headers = ["run", "status", *(f"{task}\nmIoU %" for task in tasks), "seconds", "commit"]
+    rows = [
+        [
+            Cell(f"{record.variant}, seed {record.seed}"),
+            Cell(record.status if record.error is None else f"{record.status}: {record.error}"),
+            *(_score(record, task) for task in tasks),
+            Cell(f"{sum(record.seconds.values()):.0f}" if record.seconds else NONE),
+            Cell((record.provenance.commit or "unknown")[:10]),
+        ]
+        for record in records
+    ]
+    return sortable(f"{len(records)} runs", headers, rows, label="Every run")
+
+
+def _score(record: RunRecord, task: str) -> Cell:
+    value = record.metrics.get(task, {}).get("miou")
+    return Cell(NONE if value is None else f"{100 * value:.2f}")
+
+
+def _distinct(values: Iterable[object]) -> str:
+    words = {None: "unknown", True: "yes", False: "no"}
+    texts = dict.fromkeys(
+        words[value] if value is None or isinstance(value, bool) else str(value) for value in values
+    )
+    return "; ".join(sorted(texts))
+
+
+def _span(times: Sequence[str]) -> str:
+    return f"{min(times)} to {max(times)}" if len(set(times)) > 1 else times[0]
+
+
+def _merged(items: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """Items of several records: one line per name, with all values that occur."""
+    values: dict[str, list[str]] = {}
+    for record in items:
+        for name, text in record:
+            values.setdefault(name, []).append(text)
+    return [(name, _distinct(texts)) for name, texts in values.items()]
+
+
+def lead(reports: Sequence[Report]) -> Html:
+    """Return the findings of all studies, each under a link to its section."""
+    parts = [
+        join(
+            tag("h3", tag("a", report.study.question, href=f"#study-{report.study.name}")),
+            bullets(headline(report.records, report.found)),
+        )
+        for report in reports
+    ]
+    return join(*parts)

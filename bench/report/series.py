@@ -1,0 +1,82 @@
+"""Scores against the value of one quantity: the rows that a study's `series` name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report.table import split_of
+from bench.stats.effects import main_tasks
+from bench.stats.statistics import spread
+from bench.studies.study import series_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.runs.record import RunRecord
+    from bench.stats.effects import Effect
+    from bench.studies.study import Series, Study
+
+COLUMNS = (
+    *("study", "preset", "series", "axis", "scale", "variant", "role", "x", "task", "split"),
+    *("miou", "difference", "low", "high", "seeds", "images"),
+)
+"""Columns of `results/tables/<study>_series.csv`; scores and differences are fractions."""
+
+
+def series_rows(
+    study: Study, records: Sequence[RunRecord], found: Sequence[Effect]
+) -> list[dict[str, object]]:
+    """Return one row per series, task and value that was run, sorted by value.
+
+    `miou` is the mean over seeds; `difference` is to the reference, paired by seed and image, and
+    `low` and `high` end its 95 % interval; all three are empty for the reference itself.
+    """
+    points = [
+        row
+        for series in study.series
+        for task in main_tasks(records)
+        for row in _curve(study, series, task, records, found)
+    ]
+    return [{"study": study.name, "preset": records[0].preset, **row} for row in points]
+
+
+def _curve(
+    study: Study, series: Series, task: str, records: Sequence[RunRecord], found: Sequence[Effect]
+) -> list[dict[str, object]]:
+    """Rows of one series on one task; none without the reference or without another row."""
+    wanted = (task, "miou")
+    differences = {
+        effect.contrast.variant: effect.difference
+        for effect in found
+        if (effect.task, effect.metric) == wanted
+        and effect.contrast.baseline == study.reference.name
+        and effect.contrast.kind != "cumulative"
+    }
+    images = max((difference.images for difference in differences.values()), default=0)
+    curve: list[dict[str, object]] = []
+    for name, x in series_values(study, series).items():
+        of_row = [r.metrics[task] for r in records if r.variant == name and task in r.metrics]
+        scores = [metrics["miou"] for metrics in of_row]
+        difference = differences.get(name)
+        if not scores or (difference is None and name != study.reference.name):
+            continue
+        curve.append(
+            {
+                "series": series.name,
+                "axis": series.label,
+                "scale": "log" if series.log else "linear",
+                "variant": name,
+                "role": "variant" if difference else "reference",
+                "x": x,
+                "task": task,
+                "split": split_of(records[0], task),
+                "miou": spread(scores).mean,
+                "difference": difference and difference.estimate,
+                "low": difference and difference.low,
+                "high": difference and difference.high,
+                "seeds": len(scores),
+                "images": images,
+            }
+        )
+    roles = {row["role"] for row in curve}
+    return curve if roles == {"reference", "variant"} else []

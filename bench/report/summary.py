@@ -1,0 +1,170 @@
+"""The table people read: one row per variant, scores in percent, and how they were made.
+
+Built from records only; `bench/report/markup.py` and `bench/report/terminal.py` write it out.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING
+
+from bench.report.markup import Cell, Summary, signed_interval
+from bench.stats.effects import main_tasks, tasks_of
+from bench.stats.statistics import spread
+from bench.studies.method import Method
+from bench.studies.slots import COMPONENTS, differing_slots, mark, slot_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.runs.record import RunRecord
+    from bench.stats.effects import Effect
+    from bench.studies.study import Study, Variant
+    from bench.studies.workbench import Config
+
+NONE = "–"
+
+
+def summarise(study: Study, records: Sequence[RunRecord], found: Sequence[Effect]) -> Summary:
+    """Return the summary of a study from its records and effects."""
+    by_row = {variant.name: _of(records, variant.name) for variant in study.rows}
+    columns = [
+        _column("variant", [variant.name for variant in study.rows]),
+        *_mark_columns(study),
+        _column("trainable", [_parameters(by_row[variant.name]) for variant in study.rows]),
+    ]
+    for task in tasks_of(records):
+        columns += _task_columns(study, by_row, found, task, main=task in main_tasks(records))
+    columns += [
+        _column("seconds", [_seconds(by_row[variant.name]) for variant in study.rows]),
+        _column("n", [_count(records, variant.name) for variant in study.rows]),
+    ]
+    return Summary(
+        title=f"Study {study.name}: {study.question}",
+        headers=tuple(header for header, _ in columns),
+        rows=tuple(zip(*(cells for _, cells in columns), strict=True)),
+    )
+
+
+def varied_slots(study: Study) -> tuple[str, ...]:
+    """Return the four components, if the study is about them, and whatever else differs."""
+    reference = study.reference.config
+    varied = {slot for row in study.rows for slot in differing_slots(row.config, reference)}
+    components = tuple(slot for slot in slot_names(reference) if slot in COMPONENTS)
+    return (*components, *sorted(varied - set(components)))
+
+
+Column = tuple[str, list[Cell]]
+
+
+def _column(header: str, texts: Sequence[str]) -> Column:
+    return header, [Cell(text) for text in texts]
+
+
+def _mark_columns(study: Study) -> list[Column]:
+    reference = study.reference.config
+
+    def text(config: Config, slot: str) -> str:
+        value = getattr(config, slot)
+        if isinstance(config, Method):
+            return type(value).__name__.removesuffix("Config")
+        return mark(value, getattr(reference, slot))
+
+    return [
+        _column(slot, [text(row.config, slot) for row in study.rows])
+        for slot in varied_slots(study)
+    ]
+
+
+def _task_columns(
+    study: Study,
+    by_row: dict[str, list[RunRecord]],
+    found: Sequence[Effect],
+    task: str,
+    *,
+    main: bool,
+) -> list[Column]:
+    rows = [by_row[variant.name] for variant in study.rows]
+    columns = [_score_column(f"{task}\nmIoU %", rows, task, "miou")]
+    if not main:
+        return columns
+    columns.append(
+        _column(f"{task}\nΔ [95 %]", [_delta(study, row, found, task) for row in study.rows])
+    )
+    metrics = {metric: None for row in rows for record in row for metric in record.metrics[task]}
+    for metric in metrics:
+        if metric == "boundary_miou":
+            columns.append(_score_column(f"{task}\nboundary IoU %", rows, task, metric))
+        if metric.startswith("oracle"):
+            name = metric.replace("_", " ").replace("miou", "mIoU")
+            columns.append(_score_column(f"{task}\n{name} %", rows, task, metric))
+    return columns
+
+
+def _score_column(
+    header: str, rows: Sequence[Sequence[RunRecord]], task: str, metric: str
+) -> Column:
+    values = [
+        [record.metrics[task][metric] for record in row if metric in record.metrics.get(task, {})]
+        for row in rows
+    ]
+    spreads = [spread(row) if row else None for row in values]
+    means = {each.mean for each in spreads if each is not None and not math.isnan(each.mean)}
+    first, second = [*sorted(means, reverse=True), math.nan, math.nan][:2]
+    cells = [
+        Cell(NONE)
+        if each is None
+        else Cell(
+            _percent(each.mean, each.sd),
+            best=len(means) > 1 and each.mean == first,
+            second=len(means) > 2 and each.mean == second,
+        )
+        for each in spreads
+    ]
+    return header, cells
+
+
+def _percent(mean: float, sd: float) -> str:
+    text = f"{100 * mean:.1f}"
+    return text if math.isnan(sd) else f"{text} ± {100 * sd:.1f}"
+
+
+def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str) -> str:
+    """Difference to the reference with its interval; * if p < 0.05 after Holm's correction."""
+    for effect in found:
+        same = (effect.contrast.variant, effect.task, effect.metric) == (row.name, task, "miou")
+        if same and effect.contrast.kind != "cumulative":
+            value = effect.difference
+            star = "*" if effect.p_holm < 0.05 else ""
+            return signed_interval(value.estimate, value.low, value.high, digits=1) + star
+    return "reference" if row is study.reference else NONE
+
+
+def _parameters(row: Sequence[RunRecord]) -> str:
+    if not row:
+        return NONE
+    number = sum(sizes["trainable"] for sizes in row[0].parameters.values())
+    if number == 0:
+        return "0"
+    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.1f} k"
+
+
+def _seconds(row: Sequence[RunRecord]) -> str:
+    if not row:
+        return NONE
+    return f"{statistics.median(sum(record.seconds.values()) for record in row):.0f}"
+
+
+def _count(records: Sequence[RunRecord], variant: str) -> str:
+    """Number of finished runs, and of failed ones if there are any."""
+    failed = [
+        record for record in records if (record.variant, record.status) == (variant, "failed")
+    ]
+    finished = str(len(_of(records, variant)))
+    return f"{finished} ({len(failed)} failed)" if failed else finished
+
+
+def _of(records: Sequence[RunRecord], variant: str) -> list[RunRecord]:
+    """Finished runs of a row."""
+    return [record for record in records if record.variant == variant and record.status == "ok"]

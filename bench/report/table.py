@@ -1,0 +1,168 @@
+"""Records to tidy CSV: one measurement a row, constant columns, sorted, full precision.
+
+The home of pandas. Two builds from the same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.runs.store import Store
+from bench.studies.study import Study, load_study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bench.runs.record import RunRecord
+    from bench.stats.effects import Effect
+
+COLUMNS = (
+    *("study", "variant", "task", "split", "preset", "seed", "metric", "class_name", "value"),
+    *("unit", "status", "config_id", "commit"),
+)
+"""Columns of `results/tables/<study>.csv`; `results/README.md` gives meanings."""
+
+EFFECT_COLUMNS = (
+    *("study", "preset", "contrast", "component", "variant", "baseline", "task", "split"),
+    *("metric", "difference", "low", "high", "p_value", "p_holm", "df", "variance_seeds"),
+    *("variance_images", "seeds", "images"),
+)
+"""Columns of `results/tables/<study>_effects.csv`; differences are fractions."""
+
+CURVE_COLUMNS = ("study", "variant", "seed", "preset", "step", "metric", "value")
+"""Columns of `results/tables/<study>_curves.csv`."""
+
+_SORTED_BY = ["study", "variant", "task", "seed", "metric", "class_name"]
+_COUNTED = {"num_classes_scored": "classes"}
+
+
+def study_frame(study: Study | str, root: Path = Path("results")) -> pd.DataFrame:
+    """Return all measurements of a study's run records: the content of `tables/<study>.csv`.
+
+    Args:
+        study: The study, or the name of one in `ablations/`.
+        root: The results folder, with `runs/` in it.
+
+    Returns:
+        One measurement a row, with the columns `COLUMNS`; `value` in the unit of `unit`, scores
+        as fractions. Without records the frame has no rows.
+
+    Raises:
+        BenchError: If there is no such study, or a record is broken.
+    """
+    found = study if isinstance(study, Study) else load_study(study)
+    return tidy(Store(root).read_all(found.name, [row.name for row in found.rows]))
+
+
+def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return all measurements of the records; per class only IoU (the rest is in the records)."""
+    rows = [row for record in records for row in _rows(record)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.sort_values(_SORTED_BY, kind="stable", ignore_index=True)
+
+
+def effects_frame(
+    study: Study, records: Sequence[RunRecord], found: Sequence[Effect]
+) -> pd.DataFrame:
+    """Return one row per contrast, task and metric, in the order of the study."""
+    rows = [
+        {
+            "study": study.name,
+            "preset": records[0].preset,
+            "contrast": effect.contrast.kind,
+            "component": effect.contrast.component,
+            "variant": effect.contrast.variant,
+            "baseline": effect.contrast.baseline,
+            "task": effect.task,
+            "split": split_of(records[0], effect.task),
+            "metric": effect.metric,
+            "difference": effect.difference.estimate,
+            "low": effect.difference.low,
+            "high": effect.difference.high,
+            "p_value": effect.difference.p_value,
+            "p_holm": effect.p_holm,
+            "df": effect.difference.df,
+            "variance_seeds": effect.difference.variance_seeds,
+            "variance_images": effect.difference.variance_images,
+            "seeds": effect.difference.seeds,
+            "images": effect.difference.images,
+        }
+        for effect in found
+    ]
+    return pd.DataFrame(rows, columns=list(EFFECT_COLUMNS))
+
+
+def curves_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return the logged training steps, one measurement a row."""
+    rows = [
+        (record.study, record.variant, record.seed, record.preset, int(point["step"]), name, value)
+        for record in records
+        for point in record.curve
+        for name, value in point.items()
+        if name != "step"
+    ]
+    frame = pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
+    return frame.sort_values(list(CURVE_COLUMNS[:6]), kind="stable", ignore_index=True)
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """Return the CSV of a frame: shortest text that reads back to the same floats, NaN empty."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def rows_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> str:
+    """Return the CSV of some rows; without `columns`, those of the first that has them."""
+    return csv_text(pd.DataFrame(list(rows), columns=None if columns is None else list(columns)))
+
+
+def split_of(record: RunRecord, task: str) -> str:
+    """Return the split a task is scored on; empty if the protocol does not say."""
+    splits = record.protocol.get("splits")
+    return str(splits.get(task, "")) if isinstance(splits, dict) else ""
+
+
+def _rows(record: RunRecord) -> Iterator[dict[str, object]]:
+    if record.status == "failed":
+        yield _row(record, metric="failed", value=1.0, unit="runs")
+        return
+    for task, scores in record.metrics.items():
+        for metric, value in scores.items():
+            unit = _COUNTED.get(metric, "fraction")
+            yield _row(record, task=task, metric=metric, value=value, unit=unit)
+    for task, classes in record.per_class.items():
+        for name, scores in classes.items():
+            yield _row(
+                record,
+                task=task,
+                metric="iou",
+                class_name=name,
+                value=scores["iou"],
+                unit="fraction",
+            )
+    for component, numbers in record.parameters.items():
+        for which, number in numbers.items():
+            metric = f"parameters.{component}.{which}"
+            yield _row(record, metric=metric, value=float(number), unit="parameters")
+    for phase, value in record.seconds.items():
+        yield _row(record, metric=f"seconds.{phase}", value=value, unit="s")
+    if record.peak_memory_mib is not None:
+        yield _row(record, metric="peak_memory", value=record.peak_memory_mib, unit="MiB")
+
+
+def _row(record: RunRecord, *, task: str = "", **measured: object) -> dict[str, object]:
+    return {
+        "study": record.study,
+        "variant": record.variant,
+        "task": task,
+        "split": split_of(record, task),
+        "preset": record.preset,
+        "seed": record.seed,
+        "class_name": "",
+        "status": record.status,
+        "config_id": record.config_id,
+        "commit": record.provenance.commit or "",
+        **measured,
+    }

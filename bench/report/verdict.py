@@ -1,0 +1,172 @@
+"""What the effects of a study say, in plain words; every sentence follows from the numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report.caption import SMOKE_LABEL
+from bench.runs.plan import SMOKE
+from bench.stats.effects import main_tasks
+from bench.stats.statistics import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.runs.record import RunRecord
+    from bench.stats.effects import ContrastKind, Effect
+
+ALPHA = 0.05
+FEW = 5
+"""Measurable effects that a sentence lists one by one."""
+
+QUESTIONS: dict[ContrastKind, str] = {
+    "leave-one-out": "Leaving one component out",
+    "cumulative": "Adding one component at a time",
+    "main": "Main effects",
+    "interaction": "Interactions",
+    "variant": "Other rows against the reference",
+}
+"""Heads of the sentences, in their order."""
+
+
+def headline(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
+    """Return one sentence per main task: which effects are measurable, and how many are not."""
+    return _nothing(records) or [
+        f"**{task}**: {_counted(noun, effects)}"
+        for task in main_tasks(records)
+        for noun, effects in [_asked(found, task)]
+        if effects
+    ]
+
+
+def verdict(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
+    """Return sentences: per main task the best row, then what each kind of comparison shows."""
+    sentences = _nothing(records)
+    if sentences:
+        return sentences
+    for task in main_tasks(records):
+        sentences.append(_best(records, task))
+        for kind, head in QUESTIONS.items():
+            effects = _of_kind(found, task, kind)
+            if effects:
+                sentences.append(f"{head}, {task}: {_finding(effects)}")
+    return sentences
+
+
+def _nothing(records: Sequence[RunRecord]) -> list[str]:
+    """Why there is nothing to say, if so."""
+    if not any(record.status == "ok" for record in records):
+        return ["No run finished: there is nothing to say."]
+    if records[0].preset == SMOKE:
+        return [f"Preset {SMOKE_LABEL}: the pipeline ran, the numbers mean nothing."]
+    return []
+
+
+def _of_kind(found: Sequence[Effect], task: str, kind: ContrastKind) -> list[Effect]:
+    wanted = (task, "miou", kind)
+    return [e for e in found if (e.task, e.metric, e.contrast.kind) == wanted]
+
+
+def _asked(found: Sequence[Effect], task: str) -> tuple[str, list[Effect]]:
+    """What a headline is about, and its effects.
+
+    Main effects if there are any; else what is left out and rows that change one slot; in a study
+    that leaves nothing out, all rows.
+    """
+    main = _of_kind(found, task, "main")
+    if main:
+        return "main effects", main
+    left_out, rows = (_of_kind(found, task, kind) for kind in ("leave-one-out", "variant"))
+    if left_out:
+        rows = [effect for effect in rows if "+" not in effect.contrast.component]
+    noun = "rows compared with the reference" if rows else "components left out one at a time"
+    return noun, [*left_out, *rows]
+
+
+def _counted(noun: str, effects: Sequence[Effect]) -> str:
+    clear = _clear(effects)
+    rest = len(effects) - len(clear)
+    if not clear:
+        return f"**no measurable effect** of any of {rest} {noun}."
+    tail = f" No measurable effect of the other {rest} of {len(effects)} {noun}." if rest else ""
+    return f"{_listed(clear)}.{tail}"
+
+
+def _clear(effects: Sequence[Effect]) -> list[Effect]:
+    """The measurable effects, largest first."""
+    return sorted(filter(is_measurable, effects), key=lambda e: -abs(e.difference.estimate))
+
+
+def is_measurable(effect: Effect) -> bool:
+    """Whether a difference is significant at 5 % after Holm's correction."""
+    return effect.p_holm < ALPHA
+
+
+def _best(records: Sequence[RunRecord], task: str) -> str:
+    scores: dict[str, list[float]] = {}
+    for record in records:
+        if task in record.metrics:
+            scores.setdefault(record.variant, []).append(record.metrics[task]["miou"])
+    means = {name: spread(values).mean for name, values in scores.items()}
+    name = max(means, key=lambda name: means[name])
+    seeds = len(scores[name])
+    return (
+        f"**{task}**: the best mean is {_points(means[name])} % mIoU, of {name} "
+        f"({seeds} {'seed' if seeds == 1 else 'seeds'}; {len(means)} rows)."
+    )
+
+
+def _finding(effects: Sequence[Effect]) -> str:
+    """The measurable effects, largest first; then what the others could still hide."""
+    clear = _clear(effects)
+    unclear = [effect for effect in effects if not is_measurable(effect)]
+    parts = [f"{_listed(clear)}." if clear else ""]
+    if unclear:
+        hidden = max(max(-e.difference.low, e.difference.high) for e in unclear)
+        parts.append(
+            f"**No measurable effect** (p ≥ {ALPHA} after Holm's correction): "
+            f"{', '.join(map(_name, unclear))}; an effect of up to {_points(hidden)} points may "
+            "hide in their intervals."
+        )
+    return " ".join(part for part in parts if part)
+
+
+def _listed(clear: Sequence[Effect]) -> str:
+    """The measurable effects; of many, the largest gains alone and how far the others reach."""
+    if len(clear) <= FEW:
+        return "; ".join(map(_effect, clear))
+    gains = [effect for effect in clear if effect.difference.estimate > 0]
+    costs = [effect for effect in clear if effect.difference.estimate <= 0]
+    parts = [*map(_effect, gains[:FEW])]
+    parts += [_reach(rest, verb) for rest, verb in ((gains[FEW:], "gain"), (costs, "cost")) if rest]
+    return "; ".join(parts)
+
+
+def _reach(effects: Sequence[Effect], verb: str) -> str:
+    sizes = sorted(abs(effect.difference.estimate) for effect in effects)
+    return f"{len(effects)} {verb} {_points(sizes[0])} to {_points(sizes[-1])} points"
+
+
+def _effect(effect: Effect) -> str:
+    value = effect.difference
+    direction = "costs" if value.estimate < 0 else "gains"
+    low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (value.low, value.high))
+    p_value = f"{effect.p_holm:.3f}" if effect.p_holm >= 0.001 else "< 0.001"
+    return (
+        f"**{_name(effect)}** {direction} {_points(abs(value.estimate))} points "
+        f"[{low}, {high}], p = {p_value}".replace("= <", "<")
+    )
+
+
+def _name(effect: Effect) -> str:
+    pair = effect.contrast
+    names = {
+        "leave-one-out": f"without {pair.component} ({pair.variant})",
+        "cumulative": f"+ {pair.component} ({pair.variant} over {pair.baseline})",
+        "variant": pair.variant,
+    }
+    return names.get(pair.kind, pair.component)
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"

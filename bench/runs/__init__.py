@@ -1,0 +1,1 @@
+"""Runs: planned, queued, carried out, recorded."""

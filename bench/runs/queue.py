@@ -1,0 +1,322 @@
+"""The runs of studies as trials of an Optuna storage, which any number of workers take.
+
+A home of Optuna: it brings the storages (a journal file for one machine, a database for many),
+the atomic step from waiting to running, and heartbeats. One trial is one attempt at one run:
+
+    waiting -> running -> done       its record and counts are in the trial
+                       -> returned   its worker died or gave it back; a later trial goes on
+            -> duplicate             another trial of the same run was there before
+
+Every change is one step of the storage, and what a killed process did not get to is done by
+`recover`, which anybody may call at any time. So no run is lost, and none is recorded twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import platform
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+
+from bench.errors import BenchError
+from bench.runs.journal import JournalLock
+from bench.runs.lease import FileLock, Pulse
+from bench.runs.ticket import Entry, Ticket, deaths_of, given_up, is_duplicate, latest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna.storages import BaseStorage
+    from optuna.storages.journal._file import BaseJournalFileLock
+    from optuna.trial import FrozenTrial
+
+    from bench.runs.lease import Lease
+    from bench.runs.store import PackedRun
+    from bench.runs.ticket import State
+
+NAME = "weakclip-bench"
+"""Name of the Optuna study that holds the runs of all our studies."""
+HEARTBEAT = 20
+"""Seconds between two signs of life in a database; after three times that a worker is dead."""
+PATIENCE = 600.0
+"""Seconds for which a database that does not answer is asked again."""
+_RETRY, _ATTEMPTS = 1.0, 3
+_STATES: dict[TrialState, State] = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "done",
+    TrialState.FAIL: "returned",
+    TrialState.PRUNED: "duplicate",
+}
+_TICKET, _ORDER, _CLAIM, _STEP, _RETURNED, _RESULT = (
+    *("ticket", "order", "claim", "step", "returned", "result"),
+)
+"""Names of the user attributes of a trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that this process has taken."""
+
+    entry: Entry
+    lease: Lease
+
+
+class Queue:
+    """The runs in one storage."""
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        locks: Path | None,
+        heartbeat: int,
+        *,
+        close: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Open a queue; `open_queue` finds out the arguments.
+
+        Args:
+            storage: Where the trials are.
+            locks: Folder of the locks of running trials; none: the storage has heartbeats.
+            heartbeat: Seconds between two of them.
+            close: Closes the connections of this process.
+        """
+        self._close = close
+        self.storage, self._locks, self._heartbeat = storage, locks, heartbeat
+        self._study = _patiently(
+            partial(
+                optuna.create_study,
+                storage=storage,
+                study_name=NAME,
+                load_if_exists=True,
+                direction="maximize",
+            )
+        )
+        self._study_id = _patiently(partial(storage.get_study_id_from_name, NAME))
+
+    def close(self) -> None:
+        """Close the connections of this process; the queue stays."""
+        self.storage.remove_session()
+        self._close()
+
+    def entries(self) -> list[Entry]:
+        """All trials, oldest first."""
+        trials = _patiently(partial(self.storage.get_all_trials, self._study_id, deepcopy=False))
+        return [_entry(trial) for trial in trials]
+
+    def enqueue(self, ticket: Ticket, *, after: int = -1) -> None:
+        """Ask for a run; asking twice at the same time gives one run and one duplicate."""
+        self._add(ticket, TrialState.WAITING, after, 0, None)
+
+    def take(self, code: str) -> Claim | None:
+        """Take the first waiting run of this version of the code; none if there is none."""
+        entries = self.entries()
+        for entry in entries:
+            if entry.state != "waiting" or entry.ticket.code != code:
+                continue
+            if is_duplicate(entry, entries):
+                self._end(entry, TrialState.PRUNED)
+                continue
+            claim = self._claim(entry)
+            if claim is not None:
+                return claim
+        return None
+
+    def report(self, claim: Claim, step: int, total: int) -> None:
+        """Say how far a run is."""
+        self._set(claim.entry, _STEP, [step, total])
+
+    def finish(self, claim: Claim, packed: PackedRun, details: str = "") -> None:
+        """Hand in the files of a run. A run that was given to another meanwhile is dropped."""
+        counts = None if packed.counts is None else base64.b85encode(packed.counts).decode()
+        result = {
+            "record": packed.record, "counts": counts, "details": details, "ended": time.time(),
+        }  # fmt: skip
+        self._set(claim.entry, _RESULT, result)
+        self._end(claim.entry, TrialState.COMPLETE, [1.0])
+        claim.lease.end()
+
+    def give_back(self, claim: Claim) -> None:
+        """Let another worker do a run; that counts as no death."""
+        self._return(claim.entry)
+        claim.lease.end()
+        self.recover()
+
+    def give_back_of(self, worker: str) -> None:
+        """Give back what a worker holds that was ended on purpose."""
+        for entry in self.entries():
+            if (entry.state, entry.worker) == ("running", worker):
+                self._return(entry)
+        self.recover()
+
+    def recover(self) -> None:
+        """Return the runs of dead workers, and see that each returned run is waiting again."""
+        self._return_of_the_dead()
+        for entry in latest_of(self.entries()).values():
+            if entry.state != "returned" or given_up(entry):
+                continue
+            ended = entry.result is not None  # it died between its two last steps
+            state = TrialState.COMPLETE if ended else TrialState.WAITING
+            self._add(entry.ticket, state, entry.after, deaths_of(entry), entry)
+
+    def _claim(self, entry: Entry) -> Claim | None:
+        """The lease comes first, so that no run is without one when its worker dies."""
+        lock = None if self._locks is None else FileLock(self._locks / str(entry.number))
+        if lock is not None and not lock.take(wait=False):
+            return None
+        if lock is None:
+            _patiently(self._beat(entry))
+        state = partial(self.storage.set_trial_state_values, entry.trial_id, TrialState.RUNNING)
+        try:
+            taken = _patiently(state)
+        except UpdateFinishedTrialError:
+            taken = False
+        if not taken:
+            if lock is not None:
+                lock.release()
+            return None
+        self._set(entry, _CLAIM, {"worker": worker_name(), "since": time.time()})
+        return Claim(entry, lock or Pulse(self._beat(entry), self._heartbeat))
+
+    def _beat(self, entry: Entry) -> Callable[[], None]:
+        record: Callable[[int], None] = self.storage.record_heartbeat  # type: ignore[attr-defined]
+        return partial(record, entry.trial_id)
+
+    def _return_of_the_dead(self) -> None:
+        if self._locks is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                _patiently(partial(optuna.storages.fail_stale_trials, self._study))
+            return
+        for entry in self.entries():
+            lock = FileLock(self._locks / str(entry.number))
+            if entry.state == "running" and lock.take(wait=False):
+                self._end(entry, TrialState.FAIL)
+                lock.end()
+
+    def _return(self, entry: Entry) -> None:
+        self._set(entry, _RETURNED, value=True)
+        self._end(entry, TrialState.FAIL)
+
+    def _add(
+        self, ticket: Ticket, state: TrialState, after: int, deaths: int, before: Entry | None
+    ) -> None:
+        attributes: dict[str, Any] = {
+            _TICKET: asdict(ticket),
+            _ORDER: {"after": after, "deaths": deaths},
+        }
+        if before is not None and state == TrialState.COMPLETE:
+            attributes[_RESULT] = before.result
+            attributes[_CLAIM] = {"worker": before.worker, "since": before.since}
+        value = 1.0 if state == TrialState.COMPLETE else None
+        trial = create_trial(state=state, value=value, user_attrs=attributes)
+        _patiently(partial(self.storage.create_new_trial, self._study_id, trial))
+
+    def _set(self, entry: Entry, name: str, value: object) -> None:
+        change = partial(self.storage.set_trial_user_attr, entry.trial_id, name, value)
+        _unless_ended(change)
+
+    def _end(self, entry: Entry, state: TrialState, values: list[float] | None = None) -> None:
+        change = partial(self.storage.set_trial_state_values, entry.trial_id, state, values)
+        _unless_ended(change)
+
+
+def open_queue(storage: str, *, heartbeat: int = HEARTBEAT) -> Queue:
+    """Open the queue in a storage, making it if it is not there.
+
+    Args:
+        storage: SQLAlchemy URL of a database, such as `postgresql+psycopg://user@host/name`, or
+            the path of a journal file on this machine.
+        heartbeat: Seconds between two signs of life of a worker, in a database.
+
+    Raises:
+        BenchError: If the storage cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if "://" not in storage:
+        path = Path(storage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = cast("BaseJournalFileLock", JournalLock(path))  # has its two methods
+        backend = JournalFileBackend(str(path), lock_obj=lock)
+        return Queue(JournalStorage(backend), path.with_name(path.name + ".locks"), heartbeat)
+    database = _database(storage, heartbeat)
+    return Queue(get_storage(database), None, heartbeat, close=database.engine.dispose)
+
+
+def _database(url: str, heartbeat: int) -> RDBStorage:
+    """Connect, and make the tables if there are none; others may be doing so, so try again."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return RDBStorage(
+                    url,
+                    engine_kwargs={"pool_pre_ping": True},
+                    heartbeat_interval=heartbeat,
+                    grace_period=3 * heartbeat,
+                )
+        except Exception as error:  # the drivers have no common root
+            problem = error
+        time.sleep(_RETRY * (attempt + 1 < _ATTEMPTS))
+    raise BenchError(
+        f"--storage: expected a database that answers, got {type(problem).__name__}; is the "
+        "server up, does the database exist, is the driver in the URL installed?"
+    ) from problem
+
+
+def worker_name(process: int | None = None) -> str:
+    """Host and process id of a worker of this machine; by default this process."""
+    return f"{platform.node()}:{process or os.getpid()}"
+
+
+def _patiently(call: Callable[[], Any]) -> Any:  # noqa: ANN401 (what the call returns)
+    """Call; while the database does not answer, call again."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except StorageInternalError as error:
+            if time.monotonic() > deadline:
+                raise BenchError(
+                    f"--storage: no answer for {PATIENCE:.0f} s; start the same command again "
+                    "when the database is up"
+                ) from error
+            time.sleep(_RETRY)
+
+
+def _unless_ended(change: Callable[[], object]) -> None:
+    """Change a trial, unless somebody who took this worker for dead has ended it."""
+    try:
+        _patiently(change)
+    except UpdateFinishedTrialError:
+        return
+
+
+def _entry(trial: FrozenTrial) -> Entry:
+    attributes = trial.user_attrs
+    order, claim = attributes[_ORDER], attributes.get(_CLAIM, {})
+    step, total = attributes.get(_STEP, (0, 0))
+    return Entry(
+        number=trial.number,
+        trial_id=trial._trial_id,
+        ticket=Ticket(**attributes[_TICKET]),
+        state=_STATES[trial.state],
+        after=order["after"],
+        deaths=order["deaths"],
+        worker=claim.get("worker", ""),
+        since=claim.get("since", 0.0),
+        step=(step, total),
+        given_back=attributes.get(_RETURNED, False),
+        result=attributes.get(_RESULT),
+    )

@@ -1,0 +1,148 @@
+"""Carries out one run: a record comes out, whatever happens in it.
+
+A run that raises becomes a record with `status=failed` and the study goes on. Nothing a run
+measures depends on how many run at once: on a CPU each has one thread, always.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from bench.runs.provenance import determinism_flags, utc_now, without_paths
+from bench.runs.record import Provenance, RunRecord, Scores, Status
+from bench.runs.scores import score
+from bench.runs.store import BOUNDARY_SUFFIX, CONFUSION_SUFFIX, PackedRun, pack
+from bench.studies.slots import config_id, plain_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.runs.plan import PlannedRun
+    from bench.studies.workbench import Counts, Outcome, Workbench
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What all runs of a study on one machine share."""
+
+    study: str
+    preset: str
+    workbench: Workbench
+    protocol: dict[str, object]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What the progress display says about a run that ended."""
+
+    run: PlannedRun
+    status: Status
+    error: str | None
+    seconds: float
+    headline: str
+    details: str = ""
+    """The traceback of a failed run, for the log only."""
+
+
+class Monitor(Protocol):
+    """What is told about progress."""
+
+    def stepped(self, run: PlannedRun, step: int, total: int) -> None:
+        """A run went on."""
+
+    def finished(self, result: Finished) -> None:
+        """A run ended."""
+
+
+def carry_out(
+    job: Job, run: PlannedRun, report: Callable[[int, int], None]
+) -> tuple[PackedRun, str]:
+    """Run and score, and return the files of the run, and the traceback if it raised."""
+    started = utc_now()
+    try:
+        outcome = job.workbench.run(run.variant.config, run.seed, report=report)
+        return pack(_succeeded(job, run, started, outcome), _arrays(outcome)), ""
+    except Exception as error:  # recorded, and the study goes on
+        record = failed(job, run, started, f"{type(error).__name__}: {error}")
+        return pack(record), traceback.format_exc()
+
+
+def summary(run: PlannedRun, record: RunRecord, seconds: float, details: str = "") -> Finished:
+    """Return what is shown of a record."""
+    scores = [f"{task} {100 * values['miou']:.1f}" for task, values in record.metrics.items()]
+    return Finished(
+        run=run,
+        status=record.status,
+        error=record.error,
+        seconds=seconds,
+        headline=" · ".join(scores),
+        details=details,
+    )
+
+
+def failed(job: Job, run: PlannedRun, started: str, problem: str) -> RunRecord:
+    """Return the record of a run that raised or whose process died."""
+    lines = problem.strip().splitlines() or [""]
+    return _base(job, run, started, status="failed", error=without_paths(lines[0]))
+
+
+def _succeeded(job: Job, run: PlannedRun, started: str, outcome: Outcome) -> RunRecord:
+    workbench = job.workbench
+    measured = tuple(task for task in workbench.tasks if task in outcome.counts)
+    if not measured or measured != tuple(outcome.counts):
+        raise ValueError(
+            f"outcome: expected counts of some of the tasks {workbench.tasks} in their order, got "
+            f"{tuple(outcome.counts)}"
+        )
+    scored = {
+        task: score(counts, outcome.boundary.get(task), workbench.class_names)
+        for task, counts in outcome.counts.items()
+    }
+    metrics = {task: means for task, (means, _) in scored.items()}
+    _add_extras(metrics, outcome.extras)
+    return replace(
+        _base(job, run, started, status="ok", error=None),
+        metrics=metrics,
+        per_class={task: classes for task, (_, classes) in scored.items()},
+        parameters=outcome.parameters,
+        seconds=outcome.seconds,
+        curve=outcome.curve,
+        peak_memory_mib=outcome.peak_memory_mib,
+    )
+
+
+def _base(
+    job: Job, run: PlannedRun, started: str, *, status: Status, error: str | None
+) -> RunRecord:
+    config = plain_config(run.variant.config)
+    return RunRecord(
+        study=job.study,
+        variant=run.variant.name,
+        seed=run.seed,
+        preset=job.preset,
+        status=status,
+        error=error,
+        config=config,
+        config_id=config_id(config),
+        protocol=job.protocol,
+        provenance=replace(job.provenance, started_utc=started, determinism=determinism_flags()),
+    )
+
+
+def _add_extras(metrics: dict[str, Scores], extras: dict[str, float]) -> None:
+    for key, value in extras.items():
+        task, _, metric = key.rpartition("/")
+        if task not in metrics or metric in metrics[task]:
+            raise ValueError(
+                f"extra {key!r}: expected '<task>/<new metric>' with a task of {sorted(metrics)}"
+            )
+        metrics[task][metric] = value
+
+
+def _arrays(outcome: Outcome) -> dict[str, Counts]:
+    boundary = {task + BOUNDARY_SUFFIX: counts for task, counts in outcome.boundary.items()}
+    confusion = {task + CONFUSION_SUFFIX: pixels for task, pixels in outcome.confusion.items()}
+    return {**outcome.counts, **boundary, **confusion}

@@ -1,0 +1,1 @@
+"""Speed of parts against other implementations, side by side."""

@@ -1,0 +1,91 @@
+"""The speed tests below `tests/perf`: stored by machine, compared with the last run of this one.
+
+Another machine's times say nothing about a change of the code, so a comparison that has nothing of
+this machine to compare with is refused before anything is timed.
+
+Run: python -m bench.speed.stored [--save] [--compare] [WORDS OF PYTEST]     (nox -s bench -- ...)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_benchmark.plugin import pytest_benchmark_generate_machine_info
+
+from bench import console
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STORAGE = Path("artifacts/benchmarks")
+TESTS = "tests/perf"
+WORST = "median:15%"
+"""By how much a test may be slower than before."""
+SAME = "ignore::pytest_benchmark.logger.PytestBenchmarkWarning"
+"""Its machines differ when the clock of the processor does; ours are compared by `identity`."""
+
+
+def identity(machine: Mapping[str, Any]) -> tuple[str, str, int]:
+    """What makes two runs one machine's: host, processor, cores.
+
+    Args:
+        machine: `machine_info` of a run, as pytest-benchmark stores it.
+    """
+    processor = machine["cpu"]
+    return machine["node"], str(processor.get("brand_raw")), processor["count"]
+
+
+def last_run(storage: Path, machine: Mapping[str, Any]) -> Path:
+    """File of the last run of a machine.
+
+    Args:
+        storage: Folder of all machines' runs.
+        machine: `machine_info` of the one.
+
+    Raises:
+        BenchError: If there is none.
+    """
+    runs = {path: json.loads(path.read_text(encoding="utf-8")) for path in storage.rglob("*.json")}
+    wanted = identity(machine)
+    mine = [path for path, run in runs.items() if identity(run["machine_info"]) == wanted]
+    if not mine:
+        raise BenchError(
+            f"nothing to compare with: of {len(runs)} runs below {storage} none is of this machine "
+            f"({', '.join(map(str, wanted))} cores), and others' are not compared; "
+            "`nox -s bench -- --save` stores one"
+        )
+    return max(mine, key=lambda path: str(runs[path]["datetime"]))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tests; 1 if one failed or got slower, 2 if there is nothing to compare with."""
+    parser = argparse.ArgumentParser(prog="python -m bench.speed.stored", allow_abbrev=False)
+    add, switch = parser.add_argument, argparse.BooleanOptionalAction
+    add("--save", action=switch, default=False, help="store the run")
+    add("--compare", action=switch, default=False,
+        help=f"fail if slower than the last stored run of this machine ({WORST})")  # fmt: skip
+    options, words = parser.parse_known_args(arguments)
+    command = [sys.executable, "-m", "pytest", "--benchmark-only"]
+    command.append(f"--benchmark-storage={STORAGE / platform.node()}")
+    if options.save:
+        command.append("--benchmark-autosave")
+    if options.compare:
+        try:
+            last = last_run(STORAGE, pytest_benchmark_generate_machine_info())
+        except BenchError as error:
+            console.say(str(error))
+            return 2
+        command += [f"--benchmark-compare={last}", f"--benchmark-compare-fail={WORST}", "-W", SAME]
+    named = words and not words[0].startswith("-")
+    return subprocess.run([*command, *([] if named else [TESTS]), *words], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Statistics: intervals, effects and comparisons."""

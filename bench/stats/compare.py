@@ -1,0 +1,51 @@
+"""Two rows, of one study or two, side by side: is the difference real?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError, unknown
+from bench.stats.effects import counts_by_row, difference_of, tasks_of
+
+if TYPE_CHECKING:
+    from bench.runs.record import RunRecord
+    from bench.runs.store import Store
+    from bench.stats.statistics import Difference
+
+
+def compare(store: Store, first: str, second: str) -> dict[str, Difference]:
+    """Return task -> paired difference, first minus second, on the seeds both have.
+
+    Args:
+        store: The records.
+        first: A row as `study/variant`.
+        second: What it is compared with.
+
+    Raises:
+        BenchError: If a row has no finished runs, or the two were not made alike.
+    """
+    rows = [_finished(store, name) for name in (first, second)]
+    (one, *_), (two, *_) = rows
+    if (one.preset, one.conditions) != (two.preset, two.conditions):
+        raise BenchError(
+            f"compare: expected the same preset, protocol, data and weights, got {one.preset} "
+            f"({one.conditions}) and {two.preset} ({two.conditions}); run one of them again"
+        )
+    counts = [next(iter(counts_by_row(row, store).values())) for row in rows]
+    found = {task: difference_of(counts[0], counts[1], task) for task in tasks_of(rows[0])}
+    differences = {task: value for task, value in found.items() if value is not None}
+    if not differences:
+        raise BenchError(f"compare: {first} and {second} have no seed in common")
+    return differences
+
+
+def _finished(store: Store, name: str) -> list[RunRecord]:
+    folder = store.root / "runs"
+    known = [path.relative_to(folder).as_posix() for path in folder.glob("*/*") if path.is_dir()]
+    if name not in known:
+        raise unknown("row (study/variant)", name, known)
+    study, variant = name.split("/")
+    records = [record for record in store.read_all(study, [variant]) if record.status == "ok"]
+    if not records:
+        raise BenchError(f"{name}: expected finished runs, got none; `python -m bench run {study}`")
+    return records

@@ -1,0 +1,270 @@
+"""The differences a study is about: which rows are compared, and what came out.
+
+Every row is compared with the reference. Rows that build up to the reference one component at a
+time are also compared with the row before them, and a factorial study has main effects and
+interactions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from bench.runs.store import BOUNDARY_SUFFIX
+from bench.stats.statistics import (
+    Difference,
+    SeedNoise,
+    contrast,
+    holm,
+    paired_difference,
+    pooled_miou,
+    resample,
+    seed_noise,
+)
+from bench.studies.factorial import design_of, terms_of
+from bench.studies.slots import OFF_KINDS, differing_slots
+from bench.studies.study import cumulative_path
+from weakclip.config import WeakCLIPConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.runs.record import RunRecord
+    from bench.runs.store import Store
+    from bench.studies.factorial import Term
+    from bench.studies.study import Study, Variant
+
+ContrastKind: TypeAlias = Literal["leave-one-out", "cumulative", "variant", "main", "interaction"]
+METRICS = ("miou", "boundary_miou")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast:
+    """Two rows: the difference is `variant` minus `baseline`.
+
+    A main effect has `with` and `without`, an interaction `together` and `apart` in their place.
+    """
+
+    kind: ContrastKind
+    component: str
+    """The slots that differ, joined by `+`, or those that interact, joined by `×`."""
+    variant: str
+    baseline: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A contrast on one task and metric."""
+
+    contrast: Contrast
+    task: str
+    metric: str
+    difference: Difference
+    p_holm: float
+    """Corrected over the contrasts of the same family, task and metric."""
+
+
+def contrasts(study: Study) -> list[Contrast]:
+    """Return every row against the reference, then the steps of the cumulative path."""
+    found = [_against_reference(study, variant) for variant in study.variants]
+    for before, after in pairwise(cumulative_path(study)):
+        component = "+".join(differing_slots(after.config, before.config))
+        found.append(
+            Contrast(
+                kind="cumulative", component=component, variant=after.name, baseline=before.name
+            )
+        )
+    return found
+
+
+def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> list[Effect]:
+    """Return the contrasts that the finished runs allow, on the seeds both rows have.
+
+    Args:
+        study: Says which rows are compared.
+        records: Of its runs.
+        by_row: What `counts_by_row` returned for them.
+    """
+    tasks = tasks_of(records)
+    alike = is_noise_pooled(records)
+    noises = {
+        _array(task, metric): _pooled_noise(by_row, _array(task, metric)) if alike else None
+        for task in tasks
+        for metric in METRICS
+    }
+    found = [
+        Effect(contrast=pair, task=task, metric=metric, difference=difference, p_holm=np.nan)
+        for pair in contrasts(study)
+        for task in tasks
+        for metric in METRICS
+        if (difference := _difference(pair, _array(task, metric), by_row, noises)) is not None
+    ]
+    return _corrected([*found, *_factorial_effects(study, by_row, tasks, noises)])
+
+
+def is_noise_pooled(records: Sequence[RunRecord]) -> bool:
+    """Whether all rows are one network with different parts, which seeds disturb about alike.
+
+    Rows of different methods are not: some have no randomness at all. There each pair has the noise
+    of its own seeds.
+    """
+    return all(record.config.get("kind") == WeakCLIPConfig.__name__ for record in records)
+
+
+def tasks_of(records: Sequence[RunRecord]) -> list[str]:
+    """Return the tasks of the finished runs, in the order of the files."""
+    return list(dict.fromkeys(task for record in records for task in record.metrics))
+
+
+def main_tasks(records: Sequence[RunRecord]) -> list[str]:
+    """Return the tasks whose differences are printed: `main_tasks` of the protocol, or the first.
+
+    A task that no finished run has is left out.
+    """
+    tasks = tasks_of(records)
+    chosen = records[0].protocol.get("main_tasks", tasks[:1]) if records else []
+    return [task for task in tasks if isinstance(chosen, list) and task in chosen]
+
+
+Counts: TypeAlias = "NDArray[np.integer]"
+RowCounts: TypeAlias = "Mapping[str, Mapping[int, Mapping[str, Counts]]]"
+
+
+def counts_by_row(records: Sequence[RunRecord], store: Store) -> RowCounts:
+    """Return variant -> seed -> array name -> counts of the finished runs."""
+    rows: dict[str, dict[int, dict[str, Counts]]] = {}
+    for record in records:
+        if record.status == "ok":
+            rows.setdefault(record.variant, {})[record.seed] = store.counts(record)
+    return rows
+
+
+def difference_of(
+    variant: Mapping[int, Mapping[str, Counts]],
+    baseline: Mapping[int, Mapping[str, Counts]],
+    array: str,
+    noise: SeedNoise | None = None,
+) -> Difference | None:
+    """Compare two rows on the seeds both have; none if they share no counts of that name.
+
+    `noise` is that of the seeds, pooled over a study; by default that of these two rows alone.
+    """
+    seeds = sorted(
+        seed
+        for seed in variant.keys() & baseline.keys()
+        if array in variant[seed] and array in baseline[seed]
+    )
+    if not seeds:
+        return None
+    return paired_difference(
+        np.stack([variant[seed][array] for seed in seeds]),
+        np.stack([baseline[seed][array] for seed in seeds]),
+        noise=noise,
+    )
+
+
+def _pooled_noise(by_row: RowCounts, array: str) -> SeedNoise | None:
+    """The noise of the seeds over all rows that have these counts, on the seeds they share."""
+    rows = [name for name, runs in by_row.items() if any(array in run for run in runs.values())]
+    cells = _stacked(by_row, rows, array) if rows else None
+    return None if cells is None else seed_noise(np.stack([pooled_miou(cell) for cell in cells]))
+
+
+Noises: TypeAlias = "Mapping[str, SeedNoise | None]"
+
+
+def _factorial_effects(
+    study: Study, by_row: RowCounts, tasks: Sequence[str], noises: Noises
+) -> list[Effect]:
+    """Main effects and interactions, if the study is factorial and every variant was run."""
+    design = design_of(study)
+    if design is None:
+        return []
+    found = []
+    for task in tasks:
+        for metric in METRICS:
+            cells = _stacked(by_row, list(design.levels), _array(task, metric))
+            if cells is None:
+                continue
+            scores = resample(cells)
+            found += [
+                Effect(
+                    contrast=_term_contrast(term),
+                    task=task,
+                    metric=metric,
+                    difference=contrast(
+                        scores,
+                        [term.weights[name] for name in design.levels],
+                        noise=noises[_array(task, metric)],
+                    ),
+                    p_holm=np.nan,
+                )
+                for term in terms_of(design)
+            ]
+    return found
+
+
+def _term_contrast(term: Term) -> Contrast:
+    if len(term.factors) == 1:
+        return Contrast(kind="main", component=term.name, variant="with", baseline="without")
+    return Contrast(kind="interaction", component=term.name, variant="together", baseline="apart")
+
+
+def _stacked(by_row: RowCounts, names: Sequence[str], array: str) -> list[Counts] | None:
+    """Counts of each row on the seeds all have, (S, N, K, 3); none if there is no such seed."""
+    rows = [by_row.get(name, {}) for name in names]
+    seeds = [seed for seed in sorted(rows[0]) if all(array in row.get(seed, {}) for row in rows)]
+    return [np.stack([row[seed][array] for seed in seeds]) for row in rows] if seeds else None
+
+
+def _array(task: str, metric: str) -> str:
+    """Name of the counts that a metric is made from."""
+    return task + BOUNDARY_SUFFIX if metric == "boundary_miou" else task
+
+
+def _against_reference(study: Study, variant: Variant) -> Contrast:
+    slots = differing_slots(variant.config, study.reference.config)
+    removed = len(slots) == 1 and isinstance(getattr(variant.config, slots[0]), OFF_KINDS)
+    return Contrast(
+        kind="leave-one-out" if removed else "variant",
+        component="+".join(slots),
+        variant=variant.name,
+        baseline=study.reference.name,
+    )
+
+
+def _difference(pair: Contrast, array: str, by_row: RowCounts, noises: Noises) -> Difference | None:
+    rows = by_row.get(pair.variant, {}), by_row.get(pair.baseline, {})
+    return difference_of(*rows, array, noises[array])
+
+
+def _corrected(found: list[Effect]) -> list[Effect]:
+    """Fill in Holm's p-values.
+
+    Comparisons with the reference, steps, and terms of a factorial study are three families.
+    """
+    families = {"cumulative": "steps", "main": "terms", "interaction": "terms"}
+
+    def family(effect: Effect) -> tuple[str, str, str]:
+        return families.get(effect.contrast.kind, "rows"), effect.task, effect.metric
+
+    p_holm: dict[int, float] = {}
+    for _, group in groupby(sorted(found, key=family), key=family):
+        members = list(group)
+        values = holm([effect.difference.p_value for effect in members])
+        p_holm |= {id(effect): value for effect, value in zip(members, values, strict=True)}
+    return [
+        Effect(
+            contrast=effect.contrast,
+            task=effect.task,
+            metric=effect.metric,
+            difference=effect.difference,
+            p_holm=p_holm[id(effect)],
+        )
+        for effect in found
+    ]

@@ -1,0 +1,212 @@
+"""A study is a value: a question, a reference, the variants compared with it, and the seeds.
+
+Studies live in `ablations/`, one module each with an attribute `STUDY`; the module's docstring
+says `Source`, `Run`, `Cost` and `Expect`. They are loaded by name, so nothing here imports them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, unknown
+from bench.studies.slots import OFF_KINDS, differing_slots, slot_names
+
+if TYPE_CHECKING:
+    from bench.studies.workbench import Config
+
+STUDIES_PACKAGE = "ablations"
+MAIN = "components"
+"""The study that the main job runs; pages and the README show it first."""
+_KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One row of a table: a name that says what differs, and the configuration."""
+
+    name: str
+    config: Config
+
+    def __post_init__(self) -> None:
+        _check_kebab("variant", self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A curve of the report: the score against one number of the configuration."""
+
+    name: str
+    label: str
+    """Of the axis: the quantity, with its unit if it has one."""
+    path: str
+    """Where the number stands in a configuration, e.g. `tau` or `matching.depth`."""
+    log: bool = False
+    """Whether the axis is logarithmic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What is compared with what. Every variant is run once per seed, all on the same images."""
+
+    name: str
+    question: str
+    reference: Variant
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    published: tuple[str, ...] = ()
+    """Systems, by how their names begin, whose published figures stand below the table."""
+    series: tuple[Series, ...] = ()
+    """Curves of the score against one quantity each."""
+
+    def __post_init__(self) -> None:
+        _check_kebab("study", self.name)
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds: expected distinct integers from 0 on, got {self.seeds}")
+        by_name: dict[str, Variant] = {}
+        for variant in self.rows:
+            if variant.name in by_name:
+                raise ValueError(f"study {self.name!r}: two variants are called {variant.name!r}")
+            for other in by_name.values():
+                if other.config == variant.config:
+                    raise ValueError(
+                        f"study {self.name!r}: {other.name!r} and {variant.name!r} have the same "
+                        "configuration; keep one"
+                    )
+            by_name[variant.name] = variant
+        for series in self.series:
+            values = series_values(self, series).values()
+            if not values or (series.log and min(values) <= 0):
+                raise ValueError(
+                    f"study {self.name!r}, series {series.name!r}: expected "
+                    f"{'positive numbers' if series.log else 'a number'} at {series.path!r} of "
+                    f"the configurations, got {list(values) or 'none'}"
+                )
+
+    @property
+    def rows(self) -> tuple[Variant, ...]:
+        """The reference, then the variants in their order."""
+        return (self.reference, *self.variants)
+
+    def select(self, names: tuple[str, ...]) -> tuple[Variant, ...]:
+        """Return the rows with these names in the study's order; no names means all.
+
+        Raises:
+            BenchError: If a name is not a row of the study.
+        """
+        known = {variant.name: variant for variant in self.rows}
+        for name in names:
+            if name not in known:
+                raise unknown(f"variant of study {self.name!r}", name, known)
+        return tuple(variant for variant in self.rows if not names or variant.name in names)
+
+
+def series_values(study: Study, series: Series) -> dict[str, float]:
+    """Return the rows of a curve and their numbers, read from what is run, in ascending order.
+
+    They are the reference and the rows that differ from it in this number and nothing else. Empty
+    if the reference has no number there.
+    """
+    reference = study.reference.config
+    own = _number(reference, series.path)
+    found = {
+        row.name: number
+        for row in study.rows
+        if own is not None and (number := _number(row.config, series.path)) is not None
+        if _changed(row.config, series.path, own) == reference
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def cumulative_path(study: Study) -> tuple[Variant, ...]:
+    """Return rows that lead to the reference, each switching on one slot that was off before.
+
+    The path starts at the row that differs in the most slots. It is empty when the study holds no
+    such chain of at least two steps; among several next steps the first in slot order is taken.
+    """
+    reference = study.reference.config
+    rows = sorted(study.rows, key=lambda row: len(differing_slots(row.config, reference)))
+    path = [rows[-1]]
+    while path[-1] is not study.reference:
+        steps = [row for row in rows if _adds_one_slot(path[-1], row, reference)]
+        if not steps:
+            return ()
+        path.append(min(steps, key=lambda row: _first_slot(path[-1], row)))
+    return tuple(path) if len(path) > 2 else ()
+
+
+def _number(config: Config, path: str) -> float | None:
+    """The number at a path of a configuration; none if there is none."""
+    try:
+        value = attrgetter(path)(config)
+    except AttributeError:  # another kind sits in the slot
+        return None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number else None
+
+
+def _changed(config: Any, path: str, value: float) -> Any:  # noqa: ANN401 (any kind of any slot)
+    """The configuration with another number at a path."""
+    slot, _, rest = path.partition(".")
+    return replace(
+        config, **{slot: _changed(getattr(config, slot), rest, value) if rest else value}
+    )
+
+
+def _adds_one_slot(before: Variant, after: Variant, reference: Config) -> bool:
+    changed = differing_slots(after.config, before.config)
+    return (
+        len(changed) == 1
+        and isinstance(getattr(before.config, changed[0]), OFF_KINDS)
+        and getattr(after.config, changed[0]) == getattr(reference, changed[0])
+    )
+
+
+def _first_slot(before: Variant, after: Variant) -> int:
+    changed = differing_slots(after.config, before.config)
+    return slot_names(before.config).index(changed[0])
+
+
+def known_studies() -> tuple[str, ...]:
+    """Names of the studies that can be run, sorted."""
+    try:
+        package = importlib.import_module(STUDIES_PACKAGE)
+    except ModuleNotFoundError as error:
+        raise BenchError(
+            f"package {STUDIES_PACKAGE!r} not found: the suite runs from the root of a checkout, "
+            "as `python -m bench ...`"
+        ) from error
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return tuple(sorted(name.replace("_", "-") for name in names if not name.startswith("_")))
+
+
+def load_study(name: str) -> Study:
+    """Return `STUDY` of the module `ablations.<name>`; the module's own spelling will do too.
+
+    Raises:
+        BenchError: If there is no such module, or it does not define a valid study.
+    """
+    name, known = name.replace("_", "-"), known_studies()
+    if name not in known:
+        raise unknown("study", name, known)
+    module_name = f"{STUDIES_PACKAGE}.{name.replace('-', '_')}"
+    try:
+        study = getattr(importlib.import_module(module_name), "STUDY", None)
+    except (ValueError, TypeError) as error:
+        raise BenchError(f"study {name!r} is not valid: {error}") from error
+    if not isinstance(study, Study) or study.name != name:
+        got = f"a study called {study.name!r}" if isinstance(study, Study) else repr(study)
+        raise BenchError(
+            f"{module_name}: expected STUDY to be a bench.studies.study.Study called {name!r}, "
+            f"got {got}"
+        )
+    return study
+
+
+def _check_kebab(what: str, name: str) -> None:
+    if not _KEBAB.fullmatch(name):
+        raise ValueError(f"{what} name: expected kebab-case such as 'no-adapter', got {name!r}")

@@ -1,0 +1,86 @@
+"""What the runner needs to be given: something that trains one configuration and scores it.
+
+`bench/tasks/task.py` is the real one; tests use a fake. The runner knows nothing about images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bench.studies.method import Method
+    from weakclip.config import WeakCLIPConfig
+
+    Counts: TypeAlias = NDArray[np.integer]
+    Config: TypeAlias = WeakCLIPConfig | Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one run measured. Scores are left to the runner, which pools the counts."""
+
+    counts: dict[str, Counts]
+    """Task -> (N, K, 3): intersection, predicted and ground-truth pixels per image and class."""
+    boundary: dict[str, Counts] = field(default_factory=dict)
+    """Task -> the same for boundary pixels; a task may be absent."""
+    confusion: dict[str, Counts] = field(default_factory=dict)
+    """Task -> (K, K + 1): pixels by ground-truth and predicted class; a task may be absent."""
+    parameters: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Component -> {"total", "trainable"}; components are disjoint."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Phase -> wall-clock seconds."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """Logged training steps, e.g. {"step": 50, "loss": 0.7}."""
+    extras: dict[str, float] = field(default_factory=dict)
+    """"<task>/<metric>" -> fraction, e.g. "pseudo-mask-train/oracle_miou"."""
+    peak_memory_mib: float | None = None
+
+
+class Workbench(Protocol):
+    """Data, weights and a training and scoring procedure, ready to run configurations.
+
+    Two runs with equal arguments must give equal counts, whatever ran before in the process.
+    """
+
+    @property
+    def protocol(self) -> Mapping[str, object]:
+        """How numbers are made: JSON values only.
+
+        `splits` (task -> split) is required; `main_tasks` (default: the first task) names those
+        whose differences are tested. The rest is printed in captions.
+        """
+
+    @property
+    def data(self) -> Mapping[str, object]:
+        """Data set, splits, image counts, SHA-256 of the image lists: JSON values only."""
+
+    @property
+    def weights(self) -> Mapping[str, object]:
+        """`id` and `sha256` of the frozen weights."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order of the tables."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The K class names, background first."""
+
+    def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
+        """Train and score one configuration; `report(step, total)` is called as it goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """What one training scored on `tune`."""
+
+    miou: float
+    """Pooled over the images of `tune`, a fraction."""
+    seconds: float
+    """Of training alone."""

@@ -1,0 +1,1 @@
+"""The tasks of the presets: what a run trains and scores."""

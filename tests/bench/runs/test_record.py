@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from bench.runs.plan import PlannedRun
+from bench.runs.record import RecordError, RunRecord, from_json, to_json
+from bench.runs.run import failed
+from bench.studies.slots import config_id
+from tests.bench.fake import STUDY, job
+from tests.bench.records import RECORD
+
+
+def changed(**values: object) -> str:
+    return json.dumps({**json.loads(to_json(RECORD)), **values})
+
+
+def test_a_record_survives_its_file() -> None:
+    assert from_json(to_json(RECORD), where="here") == RECORD
+    assert RECORD.run_id == "fake/full/seed0"
+
+
+def test_what_is_not_finite_is_null_in_the_file_and_nan_in_memory() -> None:
+    record = replace(RECORD, metrics={"task": {"miou": math.nan, "recall": 0.5}})
+    raw = json.loads(to_json(record))
+    assert raw["metrics"]["task"] == {"miou": None, "recall": 0.5}
+    back = from_json(to_json(record), where="here").metrics["task"]
+    assert math.isnan(back["miou"])
+    assert back["recall"] == 0.5
+
+
+def test_conditions_are_those_of_protocol_data_and_weights() -> None:
+    other = replace(RECORD, protocol={**RECORD.protocol, "flip": True})
+    assert other.conditions != RECORD.conditions
+    assert replace(RECORD, seed=5).conditions == RECORD.conditions
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected JSON, got a truncated or broken file"),
+        (to_json(RECORD)[:-40], "truncated or broken"),
+        ("[]", "expected a JSON object"),
+        (changed(schema_version=2), "expected schema 1, got 2"),
+        (changed(extra=1), "expected the fields"),
+        (changed(seed="0"), "seed: expected int, got str"),
+        (changed(status="done"), "unknown status 'done'"),
+        (changed(config={"kind": "Other"}), "config_id is not that of its config"),
+        (changed(metrics={}), "expected metrics and counts of a finished run"),
+        (changed(counts_sha256=None), "expected metrics and counts of a finished run"),
+        (changed(metrics={"task": {"miou": "high"}}), "expected numbers as scores"),
+        (changed(metrics={"task": 0.5}), "expected numbers as scores"),
+        (changed(provenance={}), "expected the fields"),
+    ],
+)
+def test_a_file_that_is_not_a_whole_record_is_refused(text: str, message: str) -> None:
+    with pytest.raises(RecordError, match=message) as caught:
+        from_json(text, where="runs/x.json")
+    assert str(caught.value).startswith("runs/x.json: ")
+
+
+def test_the_id_in_a_record_is_that_of_its_config() -> None:
+    assert config_id(RECORD.config) == RECORD.config_id
+
+
+def test_a_failure_keeps_one_line_without_paths() -> None:
+    run = PlannedRun(variant=STUDY.reference, seed=3, reason="new")
+    record = failed(job(), run, "now", "OSError: /home/me/x is full\nmore")
+    assert isinstance(record, RunRecord)
+    assert record.error == "OSError: PATH is full"

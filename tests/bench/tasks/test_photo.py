@@ -1,0 +1,236 @@
+"""Photographs from disk: the real layouts in miniature, with micro-CLIP of random weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ablations import components
+from bench.cartoon.world import WorldConfig
+from bench.cartoon.write import write_voc
+from bench.cli import main
+from bench.errors import BenchError
+from bench.runs.store import Store
+from bench.studies import preset as presets
+from bench.studies.method import Method
+from bench.studies.preset import COCO, SMOKE, VOC, study_for
+from bench.studies.study import load_study
+from bench.tasks.measured import TASKS
+from bench.tasks.photo import PhotoWorkbench, open_photos
+from tests.bench.counts import check_alike
+from tests.elsewhere import elsewhere
+from weakclip.config import MICRO, PAPER
+from weakclip.data.formats.masks import read_mask, write_mask
+from weakclip.data.read.coco import COCO_CATEGORIES
+from weakclip.stages.plan import MICRO_CRF
+from weakclip.stages.words import MICRO_BACKGROUND, Words
+from weakclip.training.execution import REFERENCE, Execution
+from weakclip.training.views import Framing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LISTS = "ImageSets/Segmentation"
+
+
+def small(preset: presets.PhotoPreset) -> presets.PhotoPreset:
+    """The preset with networks and images of micro size."""
+    return replace(
+        preset, clip="random-micro", config=MICRO, recipe=SMOKE.recipe, source=SMOKE.source,
+        words=Words(background=MICRO_BACKGROUND), framing=Framing(size=64), views=3,
+        scales=(1.0, 0.5), max_side=96, crf=MICRO_CRF,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """VOC's layout: images of several sizes, and a `trainaug` whose masks are missing."""
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("voc") / "VOC2012"
+    write_voc(root, WorldConfig(size=128), seed=3, splits={"train": 5, "val": 3})
+    for number, path in enumerate(sorted((root / "JPEGImages").glob("*.jpg"))):
+        box = (0, 0, 128 - 16 * (number % 2), 128 - 8 * (number % 3))
+        mask = root / "SegmentationClass" / f"{path.stem}.png"
+        Image.open(path).crop(box).save(path)
+        write_mask(mask, np.ascontiguousarray(read_mask(mask)[: box[3], : box[2]]))
+    train = (root / LISTS / "train.txt").read_text().split()
+    (root / LISTS / "trainaug.txt").write_text("".join(f"{name}\n" for name in train))
+    (root / LISTS / "train.txt").write_text("".join(f"{name}\n" for name in train[:3]))
+    for name in train[3:]:
+        (root / "SegmentationClass" / f"{name}.png").unlink()
+    return root
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifacts")
+
+
+def opened(root: Path | None, artifacts: Path, execution: Execution = REFERENCE) -> PhotoWorkbench:
+    device = torch.device("cpu")
+    return open_photos(small(VOC), root, None, device, artifacts, execution=execution)
+
+
+def quiet(step: int, total: int) -> None:
+    """Report nothing."""
+
+
+def test_a_run_scores_images_of_any_size_at_the_size_of_the_file(
+    voc: Path, artifacts: Path
+) -> None:
+    bench = opened(voc, artifacts)
+    outcome = bench.run(MICRO, 0, report=quiet)
+    assert tuple(outcome.counts) == TASKS
+    assert outcome.counts["train-pseudo"].shape == (3, 21, 3)
+    assert outcome.counts["val-network"].shape == (3, 21, 3)
+    for split, task in (("train", "train-pseudo"), ("val", "val-network")):
+        for row, name in enumerate((voc / LISTS / f"{split}.txt").read_text().split()):
+            truth = read_mask(voc / "SegmentationClass" / f"{name}.png")
+            assert outcome.counts[task][row, :, 2].sum() == (truth != 255).sum()
+    known = bench.pseudo.image_labels.numpy()
+    assert not outcome.counts["train-pseudo"][:, 1:, 1][~known].any()
+    assert outcome.parameters["matching"]["trainable"] > 0
+
+
+def test_two_runs_are_equal_and_an_interrupted_one_goes_on(voc: Path, artifacts: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(step: int, total: int) -> None:
+        if step == 3:
+            raise StoppedError
+
+    bench = opened(voc, artifacts)
+    first = bench.run(MICRO, 1, report=quiet)
+    with pytest.raises(StoppedError):
+        bench.run(MICRO, 1, report=stop)
+    second = opened(voc, artifacts).run(MICRO, 1, report=quiet)
+    assert first.curve == second.curve
+    for task in TASKS:
+        assert np.array_equal(first.counts[task], second.counts[task])
+    assert not list((artifacts / "training").glob("*.pt"))
+
+
+def test_another_device_scores_the_same(voc: Path, artifacts: Path, tmp_path: Path) -> None:
+    expected = opened(voc, artifacts).run(MICRO, 0, report=quiet)
+    with elsewhere() as there:
+        found = open_photos(small(VOC), voc, None, there, tmp_path).run(MICRO, 0, report=quiet)
+    check_alike(found, expected)
+
+
+def test_another_precision_is_another_protocol(voc: Path, artifacts: Path) -> None:
+    single, half = opened(voc, artifacts), opened(voc, artifacts, Execution(precision="bfloat16"))
+    assert half.protocol == {**single.protocol, "precision": "bfloat16"}
+    assert "precision" not in single.protocol  # records from before the choice stay valid
+    first, second = (bench.run(MICRO, 2, report=quiet).curve for bench in (single, half))
+    assert first != second
+    for row, other in zip(first, second, strict=True):
+        assert other == pytest.approx(row, rel=0.1)
+
+
+def test_no_mask_of_the_training_split_is_looked_at(voc: Path, artifacts: Path) -> None:
+    bench = opened(voc, artifacts)
+    assert [mask is None for mask in bench.train.masks] == [False] * 3 + [True] * 2
+    assert bench.protocol["trained_on"] == "trainaug"
+    assert bench.data["images"] == {"train": 5, "pseudo": 3, "val": 3}
+
+
+def test_a_split_that_is_scored_needs_all_its_masks(voc: Path, artifacts: Path) -> None:
+    preset = replace(small(VOC), splits={"train": "train", "pseudo": "trainaug", "val": "val"})
+    with pytest.raises(BenchError, match="'trainaug': expected a mask of every image, got none"):
+        open_photos(preset, voc, None, torch.device("cpu"), artifacts)
+
+
+def test_without_a_data_root_there_are_no_photographs(artifacts: Path) -> None:
+    with pytest.raises(BenchError, match="'voc': expected --data-root, the folder of VOC"):
+        opened(None, artifacts)
+
+
+def test_a_rival_is_refused(voc: Path, artifacts: Path) -> None:
+    config = load_study("comparison").reference.config
+    assert isinstance(config, Method)
+    with pytest.raises(BenchError, match="expected configurations of WeakCLIP"):
+        opened(voc, artifacts).run(config, 0, report=quiet)
+
+
+def test_coco_is_read_in_its_official_layout(tmp_path: Path) -> None:
+    root = tmp_path / "coco"
+    generator = np.random.default_rng(0)
+    (root / "annotations").mkdir(parents=True)
+    (root / "SegmentationClass").mkdir()
+    for split, count in (("train2014", 3), ("val2014", 2)):
+        names = [f"COCO_{split}_{number:012d}" for number in range(1, count + 1)]
+        content = {
+            "images": [
+                {"id": n, "file_name": f"{name}.jpg", "height": 64, "width": 80}
+                for n, name in enumerate(names, start=1)
+            ],
+            "annotations": [
+                {
+                    "id": n, "image_id": n, "category_id": 18, "iscrowd": 0, "area": 400,
+                    "bbox": [8, 8, 20, 20], "segmentation": [[8, 8, 28, 8, 28, 28, 8, 28]],
+                }
+                for n in range(1, count)  # the last image has none
+            ],
+            "categories": [{"id": one, "name": name} for one, name in COCO_CATEGORIES.items()],
+        }  # fmt: skip
+        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+        (root / split).mkdir()
+        dog = list(COCO_CATEGORIES).index(18) + 1
+        annotated = np.zeros((64, 80), np.uint8)
+        annotated[8:28, 8:28] = dog
+        for name in names:
+            pixels = generator.integers(0, 256, (64, 80, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / split / f"{name}.jpg")
+            write_mask(root / "SegmentationClass" / f"{name}.png", annotated)
+    known = dict.fromkeys(COCO_CATEGORIES.values(), ("dog",))  # micro-CLIP's vocabulary is small
+    words = Words(background=MICRO_BACKGROUND, synonyms=known)
+    preset = replace(small(COCO), words=words, config=MICRO)
+    bench = open_photos(preset, root, None, torch.device("cpu"), tmp_path / "artifacts")
+    assert len(bench.class_names) == 81
+    assert bench.train.image_labels.sum(dim=0).nonzero().tolist() == [[dog - 1]]
+    assert bench.data["images"] == {"train": 2, "pseudo": 2, "val": 1}
+
+
+def test_the_command_runs_a_study_at_the_size_of_the_preset(
+    voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paper = replace(MICRO, tau=0.05)  # stands in for the paper's size
+    monkeypatch.setitem(presets._PRESETS, "voc", replace(small(VOC), config=paper))
+    out = tmp_path / "results"
+    words = ["run", "components", "--preset", "voc", "--data-root", str(voc), "--out", str(out),
+             "--artifacts", str(tmp_path / "artifacts"), "--workers", "1", "--device", "cpu",
+             "--seeds", "0", "--variants", "full", "no-co-attention"]  # fmt: skip
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["failed"] == 0
+    record = Store(out).read("components", "no-co-attention", 0)
+    assert record is not None
+    assert record.config["tau"] == 0.05
+    assert record.preset == "voc"
+    assert main(["report", "components", "--out", str(out), "--check"]) == 0
+
+
+@pytest.mark.parametrize("name", ["components", "factorial", "sensitivity", "release-vs-paper"])
+def test_every_study_of_weakclip_has_a_counterpart_at_paper_size(name: str) -> None:
+    study = study_for(load_study(name), "voc")
+    assert study.reference.config == PAPER
+    assert len(study.variants) >= len(load_study(name).variants) - 1  # depth 3 is the paper's own
+
+
+def test_rows_at_paper_size_depart_from_the_paper_in_their_component_alone() -> None:
+    rows = {row.name: row.config for row in study_for(components.STUDY, "voc").rows}
+    assert rows["no-co-attention"] == replace(PAPER, matching=components.BASELINE.matching)
+    plain = rows["no-text-guidance"]
+    assert plain == replace(PAPER, decoder=replace(components.PLAIN, channels=256, dropout=0.1,
+                                                   classifier_std=0.01))  # fmt: skip
+
+
+def test_the_comparison_has_no_counterpart() -> None:
+    with pytest.raises(BenchError, match="run it with preset cartoon"):
+        study_for(load_study("comparison"), "voc")

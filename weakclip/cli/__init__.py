@@ -1,0 +1,1 @@
+"""The commands of `weakclip`: one module a verb."""

@@ -1,0 +1,224 @@
+"""`weakclip data voc|coco`: class masks and lists from the official files of a data set."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weakclip.cli.console import progress
+from weakclip.data.build import coco as build_coco
+from weakclip.data.build import voc as build_voc
+from weakclip.data.build.archive import verify
+from weakclip.data.build.job import build_masks, check_lists, claim, differing_lists, write_lists
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+
+    from weakclip.data.build.archive import Archive, Member
+    from weakclip.data.build.job import Built, ListRecord, MaskJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What is to be built from one data set."""
+
+    settings: dict[str, str]
+    masks: str
+    """Sub-folder of the masks."""
+    jobs: Sequence[MaskJob]
+    lists: Mapping[str, Sequence[str]]
+    missing: tuple[str, ...]
+    """What differs from the published data set."""
+    extras: Callable[[Path], None]
+    """Writes what else belongs to it."""
+    archives: Sequence[Archive]
+    """What it is published as."""
+    members: Sequence[Member]
+    """Files on disk that decide the lists, as they lie in the archives."""
+
+
+def add_parser(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
+    """Add the `data` command; `run` takes what it parses."""
+    parser = subparsers.add_parser(
+        "data",
+        help="build masks and lists of VOC 2012 + SBD or COCO 2014",
+        description="Build class masks (palette PNG) and lists from the official files.",
+    )
+    sets = parser.add_subparsers(dest="set", required=True, metavar="SET")
+    voc = sets.add_parser(
+        "voc",
+        help="SegmentationClassAug, train, trainaug and val",
+        description=(
+            "PASCAL VOC 2012 with SBD: SegmentationClassAug (VOC's masks where there are both) and "
+            "the lists train, trainaug, val. --out may be the folder of --voc itself."
+        ),
+    )
+    voc.add_argument("--voc", type=Path, required=True, help="VOCdevkit/VOC2012")
+    voc.add_argument("--sbd", type=Path, required=True, help="benchmark_RELEASE/dataset")
+    voc.set_defaults(plan=_voc)
+    coco = sets.add_parser(
+        "coco",
+        help="class masks, lists and labels-SPLIT.csv",
+        description="COCO 2014: class masks from the instances JSON, lists and tags.",
+    )
+    coco.add_argument(
+        "--annotations", type=Path, required=True, help="annotations/instances_train2014.json"
+    )
+    coco.add_argument("--images", type=Path, required=True, help="train2014")
+    coco.add_argument(
+        "--ids",
+        choices=("contiguous", "original"),
+        default="contiguous",
+        help="labels 1 to 80, or COCO's category ids 1 to 90 (default: contiguous)",
+    )
+    coco.add_argument(
+        "--crowd",
+        choices=("ignore", "class"),
+        default="ignore",
+        help="crowd regions become 255, or their class (default: ignore)",
+    )
+    coco.set_defaults(plan=_coco)
+    for one in (voc, coco):
+        one.add_argument("--out", type=Path, required=True, help="folder to write to")
+        one.add_argument(
+            "--counts",
+            choices=("official", "any"),
+            default="official",
+            help="build nothing unless the data set is complete, or build what there is",
+        )
+        one.add_argument(
+            "--manifest",
+            type=Path,
+            help="weakclip-build.json of an earlier build: build nothing unless the lists are the "
+            "same, by SHA-256",
+        )
+        one.add_argument(
+            "--archives",
+            type=Path,
+            help="folder of the downloaded archives: build nothing unless those that are there "
+            "have the published size and MD5, and what makes the lists is as in them",
+        )
+        one.add_argument(
+            "--on-existing", choices=("keep", "replace"), default="keep", help="of whole masks"
+        )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build; returns 0 if all went well, 1 if pieces are missing or fail, 2 for usage."""
+    replace = args.on_existing == "replace"
+    try:
+        plan: _Plan = args.plan(args)
+        differing = _differing(args, plan)
+        if differing or (args.counts == "official" and plan.missing):
+            return _report((*differing, *plan.missing), None, {})
+        _check_out(args.out)
+        check_lists(args.out, plan.lists, replace=replace)
+        claim(args.out, plan.settings, replace=replace)
+    except (FileNotFoundError, ValueError) as error:
+        sys.stderr.write(f"weakclip data {args.set}: {error}\n")
+        return 2
+    except OSError as error:
+        _stopped(args, error)
+        return 2
+    return _build(args, plan, replace=replace)
+
+
+def _differing(args: argparse.Namespace, plan: _Plan) -> tuple[str, ...]:
+    """Where the data set is not that of the manifest or of the archives, a line each."""
+    lines = differing_lists(args.manifest, plan.lists) if args.manifest else ()
+    if args.archives is None:
+        return lines
+    with progress("archives") as report:
+        verified = verify(args.archives, plan.archives, plan.members, report=report)
+    for name in verified.whole:
+        sys.stderr.write(f"{name}: as published\n")
+    for name in verified.unseen:
+        sys.stderr.write(f"{name}: not in {args.archives}, not verified\n")
+    return (*lines, *verified.differing)
+
+
+def _build(args: argparse.Namespace, plan: _Plan, *, replace: bool) -> int:
+    lists: dict[str, ListRecord] = {}
+    try:
+        with progress("masks") as report:
+            folder = args.out / plan.masks
+            built = build_masks(plan.jobs, folder, replace=replace, report=report)
+        if not built.failed:
+            plan.extras(args.out)
+            lists = write_lists(args.out, plan.lists)
+    except OSError as error:
+        _stopped(args, error)
+        return 1
+    return _report(plan.missing, built, lists)
+
+
+def _voc(args: argparse.Namespace) -> _Plan:
+    sources = build_voc.read_sources(args.voc, args.sbd)
+    return _Plan(
+        settings={"data": "voc2012+sbd"},
+        masks=build_voc.MASKS,
+        jobs=build_voc.mask_jobs(sources),
+        lists=sources.lists,
+        missing=build_voc.missing_pieces(sources),
+        extras=partial(build_voc.link_sources, args.voc),
+        archives=build_voc.ARCHIVES,
+        members=build_voc.archive_members(sources),
+    )
+
+
+def _coco(args: argparse.Namespace) -> _Plan:
+    sources = build_coco.read_sources(args.annotations, args.images)
+    return _Plan(
+        settings={"data": "coco", "ids": args.ids, "crowd": args.crowd},
+        masks=build_coco.MASKS,
+        jobs=build_coco.mask_jobs(sources, args.ids, args.crowd),
+        lists=sources.lists,
+        missing=build_coco.missing_pieces(sources),
+        extras=partial(build_coco.write_tags, sources=sources, numbering=args.ids),
+        archives=sources.archives,
+        members=build_coco.archive_members(sources),
+    )
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: expected a folder, got a file; choose another name")
+
+
+def _stopped(args: argparse.Namespace, error: OSError) -> None:
+    """Say why nothing more can be written."""
+    sys.stderr.write(
+        f"weakclip data {args.set}: cannot write to {args.out} ({error}); make room or choose "
+        "another --out. What is there is whole: the same command goes on from it\n"
+    )
+
+
+def _report(missing: Sequence[str], built: Built | None, lists: Mapping[str, ListRecord]) -> int:
+    """Lines for people on stderr, one JSON object on stdout, and the exit status."""
+    failed = built.failed if built else ()
+    for line in (*missing, *(f"{one.name}: {one.reason}" for one in failed)):
+        sys.stderr.write(f"{line}\n")
+    if built is None:
+        sys.stderr.write(
+            "nothing was built; complete it, or build what there is: --counts any, "
+            "without --manifest and --archives\n"
+        )
+    elif failed:
+        sys.stderr.write("the lists are not written before every mask is there\n")
+    content = {
+        "written": built.written if built else 0,
+        "kept": built.kept if built else 0,
+        "failed": len(failed),
+        "missing": list(missing),
+        "lists": {name: asdict(one) for name, one in lists.items()},
+    }
+    sys.stdout.write(json.dumps(content) + "\n")
+    return 1 if built is None or failed else 0

@@ -1,0 +1,1 @@
+"""The dense CRF: one function, computed by torch or by compiled loops."""

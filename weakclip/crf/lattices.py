@@ -1,0 +1,238 @@
+"""The lattices of a batch of images: the part of a dense CRF that images and terms determine.
+
+Kept apart from the inference so that a training loop can make them once for a fixed set of images,
+keep them image by image, and assemble any batch from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import torch
+
+from weakclip.crf.permutohedral import Lattice, join
+from weakclip.crf.permutohedral_build import build_lattice
+from weakclip.crf.terms import Bilateral, CRFConfig, Gaussian
+from weakclip.ops.shapes import dims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from torch import Tensor
+
+Result = TypeVar("Result")
+
+_CACHED_PIXELS = 1 << 18  # position-only lattices of at most so many pixels are remembered
+_SMALL_IMAGE = 1 << 14  # pixels; row by row, an image of so many is in the cache anyway
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lattices:
+    """The lattices of B images of one size, one per term, ready for any number of calls.
+
+    Indexing gives the lattices of one image, which a training loop can keep and hand back as a
+    list. A term that looks at positions only has one lattice for all images of one size, held once.
+    """
+
+    height: int
+    width: int
+    terms: tuple[Lattice, ...]
+    kinds: tuple[tuple[float, ...], ...]
+    images: int
+
+    def __len__(self) -> int:
+        return self.images
+
+    def __getitem__(self, image: int) -> Lattices:
+        if not -self.images <= image < self.images:
+            raise IndexError(f"image {image} of the lattices of {self.images} images")
+        terms = tuple(
+            lattice if len(kind) == 1 else lattice[image]
+            for kind, lattice in zip(self.kinds, self.terms, strict=True)
+        )
+        return replace(self, terms=terms, images=1)
+
+    def __iter__(self) -> Iterator[Lattices]:
+        return (self[image] for image in range(self.images))
+
+    def to(self, device: torch.device | str) -> Lattices:
+        """The same lattices on `device`."""
+        return replace(self, terms=tuple(lattice.to(device) for lattice in self.terms))
+
+    @property
+    def vertices(self) -> int:
+        """Vertices of all terms and images."""
+        pairs = zip(self.kinds, self.terms, strict=True)
+        return sum(x.vertices * (self.images if len(kind) == 1 else 1) for kind, x in pairs)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the image-dependent lattices, bytes; the position-only ones are shared."""
+        pairs = zip(self.kinds, self.terms, strict=True)
+        return sum(lattice.nbytes for kind, lattice in pairs if len(kind) > 1)
+
+
+def kind_of(term: Gaussian | Bilateral) -> tuple[float, ...]:
+    """What the lattice of a term depends on, apart from the image."""
+    return (term.sxy,) if isinstance(term, Gaussian) else (term.sxy, term.srgb)
+
+
+class _OfSize(Generic[Result]):
+    """A function of an image's height, width and more that remembers its last results.
+
+    Eight of images that are not large, and one of a large one: 12 megapixels take 96 MB each.
+    """
+
+    def __init__(self, make: Callable[..., Result]) -> None:
+        """The function itself."""
+        self._usual, self._large = lru_cache(maxsize=8)(make), lru_cache(maxsize=1)(make)
+
+    def __call__(self, height: int, width: int, *rest: Hashable) -> Result:
+        usual = height * width <= _CACHED_PIXELS
+        return (self._usual if usual else self._large)(height, width, *rest)
+
+    def forget(self) -> None:
+        """Drop all results."""
+        self._usual.cache_clear()
+        self._large.cache_clear()
+
+
+@_OfSize
+def pixel_order(height: int, width: int, device: torch.device) -> Tensor | None:
+    """Pixels in the order in which lattices and mean field hold them, (H*W,), int64.
+
+    A Z-order curve: pixels that are close in the image are close in memory, in both directions,
+    so that what a filter gathers is in the cache. None for small images, which are left as they
+    are.
+    """
+    if height * width <= _SMALL_IMAGE:
+        return None
+    place = torch.zeros(height, width, dtype=torch.int64, device=device)
+    for bit in range(max(height, width).bit_length()):
+        rows, columns = (torch.arange(side, device=device) >> bit & 1 for side in (height, width))
+        place += (rows[:, None] * 2 + columns) << (2 * bit)
+    return place.view(-1).argsort()
+
+
+@_OfSize
+def pixel_places(height: int, width: int, device: torch.device) -> Tensor | None:
+    """Where each pixel went in `pixel_order`, (H*W,), int64, or None."""
+    order = pixel_order(height, width, device)
+    return None if order is None else order.argsort()
+
+
+@_OfSize
+def _positions(
+    height: int, width: int, sxy: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Pixel positions (x/sxy, y/sxy) in `pixel_order`, (2, H*W)."""
+    rows, columns = (
+        _over(torch.arange(side, dtype=dtype, device=device), sxy) for side in (height, width)
+    )
+    positions = torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
+    order = pixel_order(height, width, device)
+    return positions if order is None else positions.index_select(1, order)
+
+
+def _features(images: Tensor, term: Bilateral, dtype: torch.dtype) -> Tensor:
+    """Positions and colours of (B, 3, H, W) images by their deviations, (B, 5, H*W)."""
+    count, _, height, width = images.shape
+    order = pixel_order(height, width, images.device)
+    features = images.new_empty(count, 5, height * width, dtype=dtype)
+    features[:, :2] = _positions(height, width, term.sxy, dtype, images.device)
+    colours = images.flatten(2)
+    if order is not None:
+        rows = [row.index_select(0, order) for row in colours.flatten(0, 1)]  # faster than at once
+        colours = torch.stack(rows).view(colours.shape)
+    _over(colours.to(dtype), term.srgb, out=features[:, 2:])
+    return features
+
+
+def _over(values: Tensor, deviation: float, out: Tensor | None = None) -> Tensor:
+    """Values by their deviation, divided by a tensor.
+
+    By a number of the host CUDA does not divide but multiplies with its reciprocal, and pixels that
+    round otherwise may lie in other simplices.
+    """
+    return torch.div(values, values.new_tensor(deviation), out=out)
+
+
+@lru_cache(maxsize=8)
+def _cached_lattice(
+    height: int, width: int, images: int, sxy: float, dtype: torch.dtype, device: torch.device
+) -> Lattice:
+    if images > 1:
+        return join([_cached_lattice(height, width, 1, sxy, dtype, device)] * images)
+    return build_lattice(_positions(height, width, sxy, dtype, device)[None])
+
+
+def forget_position_lattices() -> None:
+    """Drop the remembered position-only lattices, to free their memory or to time their making."""
+    _cached_lattice.cache_clear()
+    pixel_order.forget()
+    pixel_places.forget()
+    _positions.forget()
+
+
+def position_lattice(height: int, width: int, images: int, sxy: float, like: Tensor) -> Lattice:
+    """The lattice of a position-only term for `images` images; remembered when it is small."""
+    small = height * width * images <= _CACHED_PIXELS
+    build = _cached_lattice if small else _cached_lattice.__wrapped__
+    return build(height, width, images, sxy, like.dtype, like.device)
+
+
+def build_lattices(
+    images: Tensor, config: CRFConfig, *, dtype: torch.dtype = torch.float32
+) -> Lattices:
+    """The part of the CRF that does not depend on the probabilities, for images of one size.
+
+    Args:
+        images: (B, 3, H, W), uint8; any channel order.
+        config: Terms; weights and iterations do not matter here.
+        dtype: float32 reproduces the reference; float64 is for tests.
+
+    Returns:
+        Lattices of the B images, on the device of `images`; index them for those of one image.
+
+    Raises:
+        TypeError: If the images are not uint8.
+        ValueError: If the shape is not (B, 3, H, W) or a standard deviation is too small.
+
+    Example:
+        >>> from weakclip.crf.terms import WEAKCLIP_VOC
+        >>> images = torch.zeros(2, 3, 4, 5, dtype=torch.uint8)
+        >>> len(build_lattices(images, WEAKCLIP_VOC)[0])
+        1
+    """
+    count, height, width = check_images(images)
+    if count == 0:
+        raise ValueError("images: expected one image or more, got an empty batch")
+    like = torch.empty(0, dtype=dtype, device=images.device)
+    terms = []
+    for term in config.terms:
+        if isinstance(term, Gaussian):
+            terms.append(position_lattice(height, width, 1, term.sxy, like))
+        else:
+            terms.append(build_lattice(_features(images, term, dtype)))
+    return Lattices(
+        height=height,
+        width=width,
+        terms=tuple(terms),
+        kinds=tuple(kind_of(term) for term in config.terms),
+        images=count,
+    )
+
+
+def check_images(images: Tensor) -> tuple[int, int, int]:
+    """Number, height and width of (B, 3, H, W) uint8 images."""
+    count, channels, height, width = dims(images, "B C H W", name="images")
+    if images.dtype != torch.uint8:
+        raise TypeError(
+            f"images: expected uint8 values in [0, 255], got {images.dtype}; "
+            "undo the normalisation and convert with .to(torch.uint8)"
+        )
+    if channels != 3 or height == 0 or width == 0:
+        raise ValueError(f"images: expected shape (B, 3, H, W), got {tuple(images.shape)}")
+    return count, height, width

@@ -1,0 +1,206 @@
+"""Mean-field inference by loops that numba compiles, where it is installed.
+
+Kept apart because it needs numba, an extra (`pip install weakclip[fast]`). By torch's operators
+the corners of all pixels are read twice an iteration, to slice and to splat, and what is computed
+in between goes through memory; a loop keeps a few pixels in cache for all of it. What comes out
+differs by rounding.
+
+References:
+    Krähenbühl and Koltun 2011, "Efficient inference in fully connected CRFs with Gaussian edge
+    potentials".
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from weakclip.crf.lattices import pixel_order
+from weakclip.crf.mean_field_kernels import (
+    Image,
+    Term,
+    Unsigned,
+    blur,
+    blur_axis,
+    collect,
+    iterate,
+    update,
+)
+from weakclip.crf.simd import Lanes
+from weakclip.crf.spread import pieces_of, ranges, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from weakclip.crf.lattices import Lattices
+    from weakclip.crf.mean_field_kernels import Floats, Integers, Places
+    from weakclip.crf.permutohedral import Lattice
+    from weakclip.crf.terms import CRFConfig
+
+_LANES = (4, 8, 16, 24)  # labels in a vector
+_MANY = 1 << 18  # values of a term's vertices that are worth several threads
+_KEPT = 1 << 23  # floats that a thread keeps for its next call
+
+
+def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig, found: Tensor) -> None:
+    """Write the marginals after `config.iterations` mean-field updates to `found`.
+
+    Small images are spread over torch's number of threads, large ones go one after the other in
+    pieces, so that an image gets the same bits alone and in a batch.
+
+    Args:
+        unary: Energies, (B, L, H, W), float32, on a CPU.
+        lattices: Of these images, in order.
+        config: One term or more, with a number each for a weight.
+        found: (B, L, H, W), contiguous; may be `unary`.
+    """
+    unary = unary.contiguous()
+    order = pixel_order(*unary.shape[2:], unary.device)
+    call = _Call(
+        weights=[np.float32(x.weight) for x in config.terms if isinstance(x.weight, float)],
+        iterations=config.iterations,
+        order=np.empty(0, np.int64) if order is None else order.numpy(),
+        lanes=Lanes(next((n for n in _LANES if unary.shape[1] <= n), _LANES[-1])),
+        pieces=pieces_of(unary[0, 0].numel()),
+    )
+    parts = [(len(part), [_Filter.of(lattice) for lattice in part.terms]) for part in lattices]
+    singles = [(filters, image) for images, filters in parts for image in range(images)]
+    maps = zip(unary.flatten(2).numpy(), found.flatten(2).numpy(), strict=True)
+    each = [(*single, *both) for single, both in zip(singles, maps, strict=True)]
+    if len(call.pieces) == 1:
+        spread([partial(call.solve, *image) for image in each])
+    else:
+        for image in each:
+            call.solve_in_pieces(*image)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filter:
+    """The lattice of a term, for each of B images or for all of them, as arrays.
+
+    Attributes:
+        corners: Vertices around each pixel, (B or 1, N, d+1).
+        shares: Their weights, (B or 1, N, d+1).
+        beside: Neighbours of all vertices, (d+1, M, 2).
+        ends: First vertex of each image, and a last M.
+    """
+
+    corners: Integers
+    shares: Floats
+    beside: Integers
+    ends: list[int]
+
+    @classmethod
+    def of(cls, lattice: Lattice) -> _Filter:
+        """Of a lattice."""
+        shape = len(lattice), -1, lattice.corners
+        return cls(
+            corners=lattice.slice.index.numpy().reshape(shape),
+            shares=lattice.slice.weight.numpy().reshape(shape),
+            beside=lattice.beside.numpy(),
+            ends=list(accumulate(lattice.vertex_counts, initial=0)),
+        )
+
+    def own(self, image: int) -> int:
+        """Which of its images stands for one of a batch."""
+        return image if len(self.corners) > 1 else 0
+
+    def count(self, image: int) -> int:
+        """Vertices of an image."""
+        own = self.own(image)
+        return self.ends[own + 1] - self.ends[own]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """What all images of a call share.
+
+    Attributes:
+        weights: Of the terms.
+        iterations: Updates.
+        order: Pixels in the order of the lattices, or none.
+        lanes: Labels in a vector.
+        pieces: Pixels of an image that are worth a thread.
+    """
+
+    weights: list[np.float32]
+    iterations: int
+    order: Places
+    lanes: Lanes
+    pieces: list[tuple[int, int]]
+
+    def solve(self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats) -> None:
+        """Write the marginals (L, N) of one image of some filters to `found`."""
+        iterate(self._image(filters, image, unary, found), self.lanes)
+
+    def solve_in_pieces(
+        self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats
+    ) -> None:
+        """The same, on several threads."""
+        task, lanes = self._image(filters, image, unary, found), self.lanes
+        many = [term for term in task.terms if term.tables[0].size >= _MANY]
+        few = [term for term in task.terms if term.tables[0].size < _MANY]
+        for step in range(self.iterations + 1):
+            run = partial(update, task, lanes, step)
+            spread([partial(run, *piece) for piece in enumerate(self.pieces)])
+            if step < self.iterations:
+                spread([partial(blur, term, lanes) for term in few])
+                for term in many:
+                    self._blur_in_pieces(term)
+
+    def _blur_in_pieces(self, term: Term) -> None:
+        """What `blur` does, the vertices in pieces."""
+        pieces = ranges(term.tables.shape[1], len(self.pieces))
+        axes = [partial(blur_axis, term, self.lanes, axis) for axis in range(len(term.beside))]
+        for run in (partial(collect, term, self.lanes), *axes):
+            spread([partial(run, piece) for piece in pieces])
+
+    def _image(self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats) -> Image:
+        """The image, in memory of this thread."""
+        pixels, lanes = unary.shape[1], len(self.lanes)
+        wide, tables = -(-len(unary) // lanes) * lanes, len(self.pieces) + 2
+        sizes = [pixels * wide, *(tables * x.count(image) * wide for x in filters)]
+        ends = list(accumulate(sizes, initial=0))
+        memory = _kept(ends[-1])
+        terms = []
+        for x, weight, (first, end) in zip(filters, self.weights, pairwise(ends[1:]), strict=True):
+            own = x.own(image)
+            terms.append(
+                Term(
+                    corners=x.corners[own],
+                    shares=x.shares[own],
+                    beside=x.beside,
+                    first=Unsigned(x.ends[own]),
+                    factor=weight,
+                    tables=memory[first:end].reshape(tables, -1, wide),
+                )
+            )
+        return Image(
+            unary=unary,
+            order=self.order,
+            terms=tuple(terms),
+            logits=memory[: ends[1]].reshape(pixels, wide),
+            found=found,
+            iterations=self.iterations,
+        )
+
+
+_memory = threading.local()
+
+
+def _kept(size: int) -> Floats:
+    """Memory that a thread keeps for its next call, or fresh memory if it is large."""
+    held: Floats | None = getattr(_memory, "floats", None)
+    if held is None or len(held) < size:
+        held = torch.empty(size).numpy()  # which is aligned to vectors
+        if size <= _KEPT:
+            _memory.floats = held
+    return held[:size]

@@ -1,0 +1,267 @@
+"""The permutohedral lattice: Gaussian filtering of many label maps in five dimensions.
+
+Kept apart from the CRF because it knows nothing of labels or energies: it turns features into a
+sparse linear operator (splat, blur along d+1 axes, slice) that is built once and applied as often
+as wanted. Rounding, rank and tie rules are those of the C++ code every paper of the field used, in
+the same order of operations, because another rounding is another function. All is done by sorting,
+gathering and `embedding_bag`, hence on any device.
+
+References:
+    Adams, Baek and Davis 2010, "Fast high-dimensional filtering using the permutohedral lattice".
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import embedding_bag
+
+from weakclip.crf.permutohedral_keys import sort_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SparseRows:
+    """A sparse matrix by rows.
+
+    Row i of its product with a table is the sum of `weight[e] * table[index[e]]` over the entries
+    start[i]:start[i+1].
+
+    Attributes:
+        index: Columns, (E,), int32.
+        weight: Values, (E,).
+        start: First entry of each row and a last offset E, (R + 1,), int32.
+    """
+
+    index: Tensor
+    weight: Tensor
+    start: Tensor
+
+    def apply(self, table: Tensor) -> Tensor:
+        """Product with `table`, (C, L); returns (R, L)."""
+        return embedding_bag(
+            self.index,
+            table,
+            self.start,
+            mode="sum",
+            per_sample_weights=self.weight,
+            include_last_offset=True,
+        )
+
+    def rows(self, first: int, last: int, *, column: int) -> SparseRows:
+        """Rows first:last as a diagonal block: `column` is subtracted from the column numbers."""
+        begin, end = int(self.start[first]), int(self.start[last])
+        return SparseRows(
+            index=self.index[begin:end] - column,
+            weight=self.weight[begin:end].clone(),
+            start=self.start[first : last + 1] - begin,
+        )
+
+    @classmethod
+    def equal(cls, index: Tensor, weight: Tensor) -> SparseRows:
+        """A matrix with rows of one length, from columns and values (R, length)."""
+        start = equal_starts(len(index), index.shape[1], index.device)
+        return cls(index=index.view(-1), weight=weight.view(-1), start=start)
+
+    @property
+    def length(self) -> int:
+        """Entries of each row of a matrix made by `equal`."""
+        return self.index.shape[0] // (self.start.shape[0] - 1)
+
+    def part(self, first: int, last: int) -> SparseRows:
+        """Rows first:last, in the same memory, of a matrix made by `equal`."""
+        entries = slice(first * self.length, last * self.length)
+        return SparseRows(
+            index=self.index[entries],
+            weight=self.weight[entries],
+            start=self.start[: last - first + 1],
+        )
+
+    def to(self, device: torch.device | str) -> SparseRows:
+        """The same matrix on `device`."""
+        return SparseRows(
+            index=self.index.to(device), weight=self.weight.to(device), start=self.start.to(device)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VertexFilter:
+    """Splat and blur, as products of matrices.
+
+    Attributes:
+        splat: One row per vertex.
+        blur: The matrices of all axes, one below the other: d+1 times M rows of three entries.
+    """
+
+    splat: SparseRows
+    blur: SparseRows
+
+    def apply(self, rows: Tensor) -> Tensor:
+        """Pixel values (B*N, L) to vertex values (M, L)."""
+        values = self.splat.apply(rows)
+        count = len(values)
+        for first in range(0, len(self.blur.start) - 1, count):
+            values = self.blur.part(first, first + count).apply(values)
+        return values
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: `vertex_filter` is remembered
+class Lattice:
+    """Normalised filter D K D of B images of N pixels, block-diagonal over the images.
+
+    Attributes:
+        vertex_counts: Lattice points of each image, B integers.
+        slice: The d+1 vertices around each pixel, weighted with their barycentric coordinate times
+            D of the pixel: B*N rows of d+1 entries.
+        splat: Its transpose, one row per vertex; None where it is still to be made, as compiled
+            loops splat along the rows of `slice`.
+        beside: The vertices below and above each vertex along each axis, the vertex itself where
+            there is none, (d+1, M, 2), int32.
+    """
+
+    vertex_counts: tuple[int, ...]
+    slice: SparseRows
+    splat: SparseRows | None
+    beside: Tensor
+
+    def __len__(self) -> int:
+        return len(self.vertex_counts)
+
+    def __getitem__(self, image: int) -> Lattice:
+        """The lattice of one image, in memory of its own."""
+        images = len(self)
+        if not -images <= image < images:
+            raise IndexError(f"image {image} of a lattice of {images} images")
+        image %= images
+        if images == 1:
+            return self
+        pixels = self.pixels // images
+        first = sum(self.vertex_counts[:image])
+        last = first + self.vertex_counts[image]
+        return replace(
+            self,
+            vertex_counts=(self.vertex_counts[image],),
+            slice=self.slice.rows(image * pixels, (image + 1) * pixels, column=first),
+            splat=self.splat and self.splat.rows(first, last, column=image * pixels),
+            beside=self.beside[:, first:last] - first,
+        )
+
+    def to(self, device: torch.device | str) -> Lattice:
+        """The same lattice on `device`."""
+        return replace(
+            self,
+            slice=self.slice.to(device),
+            splat=self.splat and self.splat.to(device),
+            beside=self.beside.to(device),
+        )
+
+    @cached_property
+    def vertex_filter(self) -> VertexFilter:
+        """Splat and blur, V + (V[below] + V[above]) / 2 along each axis; made when first asked for.
+
+        A missing neighbour, the vertex itself, has weight 0: rows of one length are summed twice as
+        fast as rows of one, two or three.
+        """
+        axes, count, _ = self.beside.shape
+        here = torch.arange(count, dtype=torch.int32, device=self.beside.device)
+        index = self.beside.new_empty(axes, count, 3)
+        weight = self.slice.weight.new_ones(axes, count, 3)
+        index[..., 0], index[..., 1:] = here, self.beside
+        torch.mul(self.beside != here[:, None], 0.5, out=weight[..., 1:])
+        return VertexFilter(
+            splat=self._transposed() if self.splat is None else self.splat,
+            blur=SparseRows.equal(index.view(-1, 3), weight.view(-1, 3)),
+        )
+
+    def _transposed(self) -> SparseRows:
+        """The splat matrix, from `slice`."""
+        _, entry = sort_rows(self.slice.index)
+        ends = torch.bincount(self.slice.index, minlength=self.vertices).cumsum(0)
+        return SparseRows(
+            index=entry // self.corners,
+            weight=self.slice.weight.index_select(0, entry),
+            start=torch.cat([ends.new_zeros(1), ends]).int(),
+        )
+
+    def to_vertices(self, rows: Tensor) -> Tensor:
+        """Splat and blur pixel values (B*N, L) to vertex values (M, L)."""
+        return self.vertex_filter.apply(rows)
+
+    def to_pixels(self, values: Tensor) -> Tensor:
+        """Slice vertex values (M, L) to pixel values (B*N, L)."""
+        return self.slice.apply(values)
+
+    @property
+    def pixels(self) -> int:
+        """B*N."""
+        return self.slice.start.shape[0] - 1
+
+    @property
+    def vertices(self) -> int:
+        """M, of all images."""
+        return sum(self.vertex_counts)
+
+    @property
+    def corners(self) -> int:
+        """Vertices around a pixel, d+1."""
+        return self.slice.length
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds, bytes."""
+        matrices = (self.slice,) if self.splat is None else (self.slice, self.splat)
+        return self.beside.nbytes + sum(
+            tensor.nbytes
+            for matrix in matrices
+            for tensor in (matrix.index, matrix.weight, matrix.start)
+        )
+
+
+def equal_starts(rows: int, length: int, device: torch.device) -> Tensor:
+    """First entry of each of some rows of one length, and the end, (rows + 1,), int32."""
+    return torch.arange(0, rows * length + 1, length, dtype=torch.int32, device=device)
+
+
+def pixel_scale(mass: Tensor, corners: int) -> Tensor:
+    """D = 1/sqrt(K 1) of each pixel from the weights' unscaled K 1, which is overwritten.
+
+    It holds the factor of the lattice's filter as well, 1 / (1 + 2^-d).
+    """
+    alpha = 1 / (1 + 2.0 ** (1 - corners))
+    return mass.mul_(alpha).add_(1e-20).rsqrt_().mul_(math.sqrt(alpha))
+
+
+def join(lattices: Sequence[Lattice]) -> Lattice:
+    """One block-diagonal lattice of the images of several, in order."""
+    if len(lattices) == 1:
+        return lattices[0]
+    columns = list(itertools.accumulate((sum(x.vertex_counts) for x in lattices), initial=0))
+    pixels = list(itertools.accumulate((x.pixels for x in lattices), initial=0))
+    splats = [x.splat for x in lattices if x.splat is not None]
+    return Lattice(
+        vertex_counts=tuple(n for x in lattices for n in x.vertex_counts),
+        slice=_join_rows([x.slice for x in lattices], columns),
+        splat=_join_rows(splats, pixels) if len(splats) == len(lattices) else None,
+        beside=torch.cat([x.beside + c for x, c in zip(lattices, columns, strict=False)], 1),
+    )
+
+
+def _join_rows(parts: Sequence[SparseRows], columns: Sequence[int]) -> SparseRows:
+    """Block-diagonal matrix; `columns` is the first column of each block."""
+    entries = itertools.accumulate((x.index.shape[0] for x in parts), initial=0)
+    starts = [x.start[:-1] + e for x, e in zip(parts, entries, strict=False)]
+    end = starts[-1].new_tensor([sum(x.index.shape[0] for x in parts)])
+    return SparseRows(
+        index=torch.cat([x.index + c for x, c in zip(parts, columns, strict=False)]),
+        weight=torch.cat([x.weight for x in parts]),
+        start=torch.cat([*starts, end]),
+    )

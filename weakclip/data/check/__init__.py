@@ -1,0 +1,1 @@
+"""Checks of a data set before time is spent on it."""

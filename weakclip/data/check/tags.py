@@ -1,0 +1,116 @@
+"""Checks of tags: can CLIP read them, does every class have images and every image a tag."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from weakclip.data.check.finding import Check, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from weakclip.data.check.survey import Survey
+
+PROMPT = "a photo of a {}."
+"""The longest sentence around a tag that is sure to be asked."""
+
+
+def unknown(survey: Survey) -> Iterator[str]:
+    """Tags with a word that the CLIP has never seen."""
+    return (name for name in survey.files.classes if not survey.words.knows(name))
+
+
+def too_long(survey: Survey) -> Iterator[str]:
+    """Tags that do not fit into the CLIP's context with a prompt around them."""
+    return (name for name in survey.files.classes if not survey.words.fits(PROMPT.format(name)))
+
+
+def foreign(survey: Survey) -> Iterator[str]:
+    """Tags that are not written in ASCII, or hold no letter."""
+    return (
+        name
+        for name in survey.files.classes
+        if not name.isascii() or not any(letter.isalpha() for letter in name)
+    )
+
+
+def alike(survey: Survey) -> Iterator[str]:
+    """Tags that differ in case, blanks, hyphens or underscores only."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in survey.files.classes:
+        groups[re.sub(r"[\s_-]+", "", name.casefold())].append(name)
+    return (" = ".join(names) for names in groups.values() if len(names) > 1)
+
+
+def classes_without_images(survey: Survey) -> Iterator[str]:
+    """Classes that no image has."""
+    present = survey.files.image_labels.any(dim=0).tolist()
+    pairs = zip(survey.files.classes, present, strict=True)
+    return (name for name, there in pairs if not there)
+
+
+def images_without_tags(survey: Survey) -> Iterator[str]:
+    """Images that no class is said of."""
+    tagged = survey.files.image_labels.any(dim=1).tolist()
+    pairs = zip(survey.files.names, tagged, strict=True)
+    return (name for name, there in pairs if not there)
+
+
+CHECKS = (
+    Check(
+        kind=Kind(
+            name="tag-unknown",
+            severity="breaks",
+            what="tags with words that this CLIP's vocabulary lacks",
+            fix="use another word, or a CLIP with the full vocabulary",
+        ),
+        find=unknown,
+    ),
+    Check(
+        kind=Kind(
+            name="tag-too-long",
+            severity="breaks",
+            what="tags longer than CLIP's context",
+            fix="use a short noun phrase",
+        ),
+        find=too_long,
+    ),
+    Check(
+        kind=Kind(
+            name="tag-foreign",
+            severity="biases",
+            what="tags without letters or not in ASCII: CLIP has hardly seen such words",
+            fix="use the English noun, e.g. with a file of synonyms",
+        ),
+        find=foreign,
+    ),
+    Check(
+        kind=Kind(
+            name="tags-alike",
+            severity="biases",
+            what="tags that differ in case, blanks or hyphens only: one class counted as several",
+            fix="write them in one way",
+        ),
+        find=alike,
+    ),
+    Check(
+        kind=Kind(
+            name="class-without-images",
+            severity="note",
+            what="classes that no image has; they are not scored",
+            fix="none needed; remove them from the classes if they are mistakes",
+        ),
+        find=classes_without_images,
+    ),
+    Check(
+        kind=Kind(
+            name="image-without-tags",
+            severity="note",
+            what="images without tags; no class can be found in them",
+            fix="tag them, or leave them out",
+        ),
+        find=images_without_tags,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Readers of images and tags in every layout."""

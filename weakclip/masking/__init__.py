@@ -1,1 +1,0 @@
-"""From tagged images to masks on disk; the door is `weakclip.masks`."""

@@ -1,0 +1,168 @@
+"""From a trained network to class probabilities of whole images.
+
+Large images are seen through overlapping windows of the training size, and several scales and
+the mirror image are averaged as probabilities.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from weakclip.ops.shapes import dims
+from weakclip.training.execution import REFERENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from weakclip.network.model import WeakCLIP
+    from weakclip.training.execution import Execution
+
+WINDOW_BYTES = 1 << 30
+"""Most bytes of logits of windows that are computed together; one window may take more."""
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+"""The release's test scales, each also mirrored."""
+
+
+def windows(length: int, crop: int, stride: int) -> tuple[int, ...]:
+    """First pixel of each window along one side; the last window ends at the border.
+
+    Args:
+        length: Pixels of the side.
+        crop: Pixels of a window; one window of `length` pixels if it is larger.
+        stride: Pixels between windows, at most `crop`.
+
+    Example:
+        >>> windows(100, 64, 42)
+        (0, 36)
+        >>> windows(50, 64, 42)
+        (0,)
+    """
+    if not 0 < stride <= crop:
+        raise ValueError(f"stride: expected 1 to {crop} (the crop), got {stride}")
+    last = max(length - crop, 0)
+    count = -(-last // stride) + 1
+    return tuple(min(index * stride, last) for index in range(count))
+
+
+@torch.no_grad()
+def slide_logits(
+    model: WeakCLIP,
+    images: Tensor,
+    *,
+    crop: int,
+    stride: int,
+    rescale_to: tuple[int, int] | None = None,
+    text: Tensor | None = None,
+    batch: int = 8,
+    execution: Execution = REFERENCE,
+) -> Tensor:
+    """Logits averaged over overlapping windows.
+
+    Args:
+        model: A network in evaluation mode.
+        images: Normalised images of one size, (B, 3, H, W).
+        crop: Side of the windows in pixels (the release: 512).
+        stride: Pixels between windows (the release: 341).
+        rescale_to: Height and width of the result, bilinear; those of the images if absent.
+        text: What `model.text()` returned; computed once if absent.
+        batch: Windows per forward pass, fewer where there are so many classes and pixels that
+            their logits would pass `WINDOW_BYTES`.
+        execution: Its precision is that of the network.
+
+    Returns:
+        Logits, (B, K, height, width).
+
+    Raises:
+        ValueError: If the network is in training mode or the stride exceeds the crop.
+    """
+    if model.training:
+        raise ValueError("inference: expected a network in evaluation mode; call `model.eval()`")
+    count, _, height, width = dims(images, "B 3 H W", name="images")
+    text = model.text() if text is None else text
+    crop_height, crop_width = min(crop, height), min(crop, width)
+    places = [
+        (image, slice(top, top + crop_height), slice(left, left + crop_width))
+        for image in range(count)
+        for top in windows(height, crop, stride)
+        for left in windows(width, crop, stride)
+    ]
+    total = images.new_zeros(count, len(text), height, width)
+    visits = images.new_zeros(count, 1, height, width)
+    batch = max(1, min(batch, WINDOW_BYTES // (4 * len(text) * crop_height * crop_width)))
+    for first in range(0, len(places), batch):
+        chunk = places[first : first + batch]
+        crops = torch.stack([images[image, :, rows, columns] for image, rows, columns in chunk])
+        with execution.autocast(images.device):
+            logits = model.segment(crops, text=text)
+        for (image, rows, columns), window in zip(chunk, logits, strict=True):
+            total[image, :, rows, columns] += window
+            visits[image, :, rows, columns] += 1
+    return _resize(total / visits, (height, width) if rescale_to is None else rescale_to)
+
+
+@torch.no_grad()
+def multi_scale_probabilities(
+    model: WeakCLIP,
+    images: Tensor,
+    *,
+    crop: int,
+    stride: int,
+    scales: Sequence[float] = SCALES,
+    flip: bool = True,
+    text: Tensor | None = None,
+    execution: Execution = REFERENCE,
+) -> Tensor:
+    """Class probabilities averaged over scales and the mirror image.
+
+    Args:
+        model: A network in evaluation mode.
+        images: Normalised images of one size, (B, 3, H, W).
+        crop: Side of the windows in pixels.
+        stride: Pixels between windows.
+        scales: Factors of the image size, bilinear.
+        flip: Also average over the mirrored images.
+        text: What `model.text()` returned; computed once if absent.
+        execution: Its precision is that of the network; probabilities are made in float32.
+
+    Returns:
+        Probabilities, (B, K, H, W), summing to 1 over K.
+
+    Raises:
+        ValueError: If there is no scale, or a scaled image is smaller than a patch.
+
+    Differs from the release: images are resized after normalisation, not before (OpenCV, uint8).
+    """
+    if not scales:
+        raise ValueError("scales: expected at least one factor of the image size, got none")
+    _, _, height, width = dims(images, "B 3 H W", name="images")
+    text = model.text() if text is None else text
+    views = len(scales) * (2 if flip else 1)
+    total: Tensor | None = None  # a running sum: not all views at a time in memory
+    for scale in scales:
+        scaled = _resize(images, (round(height * scale), round(width * scale)))
+        for mirrored in (False, True) if flip else (False,):
+            logits = slide_logits(
+                model,
+                scaled.flip(-1) if mirrored else scaled,
+                crop=crop,
+                stride=stride,
+                rescale_to=(height, width),
+                text=text,
+                execution=execution,
+            )
+            probabilities = logits.softmax(dim=1)
+            view = probabilities.flip(-1) if mirrored else probabilities
+            total = view if total is None else total.add_(view)
+    assert total is not None
+    return total / views
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(maps.shape[2:]) == size:
+        return maps
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,235 @@
+r"""Masks for people who have images and tags: the same as `weakclip masks`, from Python.
+
+Every tagged image becomes a palette PNG, a preview and an entry of a COCO-RLE file; how it was
+made is in `run.json` (`weakclip.stages.folder` lists the files). Nothing is chosen on a pixel
+annotation, and one bad image stops nothing.
+
+Example:
+    A folder `photos` of images, and `labels.csv` that says `file,labels` of each:
+
+    >>> import tempfile; from pathlib import Path; from PIL import Image
+    >>> holder = tempfile.TemporaryDirectory(); place = Path(holder.name)
+    >>> (place / "photos").mkdir()
+    >>> for name in ("a.png", "b.png"):
+    ...     Image.effect_noise((128, 96), 50).save(place / "photos" / name)
+    >>> _ = (place / "labels.csv").write_text("file,labels\na.png,dog\nb.png,cat;person\n")
+
+    >>> files = list_folder(place / "photos", place / "labels.csv")
+    >>> clip = load_clip("micro")  # a CLIP of photographs: load_clip("ViT-B-16/openai")
+    >>> run = make_masks(files, clip, place / "masks", plan_for(clip, "clip-es"))
+    >>> run.done, run.failed
+    (2, ())
+    >>> sorted(path.name for path in (place / "masks").iterdir())
+    ['masks', 'masks.json', 'preview', 'run.json']
+    >>> holder.cleanup()
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from weakclip.clip.load import load_clip
+from weakclip.data.read.folder import list_folder
+from weakclip.labels import IGNORE
+from weakclip.network.checkpoints import describe
+from weakclip.stages.folder import ResultFolder
+from weakclip.stages.job import MaskJob
+from weakclip.stages.plan import plan_for
+from weakclip.training.execution import REFERENCE, execution_for
+from weakclip.training.parallel import ALONE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from weakclip.clip.bundle import CLIPBundle
+    from weakclip.data.read.tagged import BadImage, TaggedFiles
+    from weakclip.stages.job import Report
+    from weakclip.stages.plan import MaskPlan
+    from weakclip.training.execution import Execution
+    from weakclip.training.parallel import Processes
+
+__all__ = ["MaskRun", "execution_for", "list_folder", "load_clip", "make_masks", "plan_for"]
+
+FORMAT = "weakclip-masks-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskRun:
+    """What became of the images."""
+
+    done: int
+    """Masks written now."""
+    kept: int
+    """Masks that were there from an earlier run."""
+    skipped: int
+    """Images without tags, which get no mask."""
+    failed: tuple[BadImage, ...]
+    """Images, and lines of the tags, that could not be used."""
+
+
+def make_masks(
+    files: TaggedFiles,
+    clip: CLIPBundle,
+    out: Path,
+    plan: MaskPlan,
+    *,
+    resume: bool = False,
+    batch_size: int = 8,
+    report: Report | None = None,
+    processes: Processes = ALONE,
+    execution: Execution = REFERENCE,
+) -> MaskRun:
+    """Make a mask of every tagged image.
+
+    Args:
+        files: Images and tags.
+        clip: The frozen CLIP, on the device to work on.
+        out: Folder of the results; not among the images.
+        plan: How; `plan_for(clip, method)`.
+        resume: Go on with what is in `out`, which must have been made with the same images, tags,
+            CLIP and plan.
+        batch_size: Images worked on together; less if memory runs out. Moves nothing
+            but roundings.
+        report: Called with (phase, done, in all).
+        processes: Who makes them together, all with the same arguments and the same `out`: images
+            are shared out, batches of the training as well; the first writes the lists.
+        execution: How WeakCLIP is trained and asked; `execution_for(device)` suits a device. Maps
+            and seeds are made in float32.
+
+    Returns:
+        What became of the images of all processes.
+
+    Raises:
+        ValueError: If there are no or too many classes, the CLIP lacks a word, or `out` holds
+            results that are not to be resumed or were made otherwise, or the method has no other
+            precision than float32.
+        OSError: If the results cannot be written; those that were are whole.
+    """
+    _check_classes(files)
+    folder = ResultFolder(out, files)
+    job = MaskJob(
+        files, clip, folder, plan, batch_size=batch_size, report=report or (lambda *_: None),
+        processes=processes, execution=execution,
+    )  # fmt: skip
+    content = _protocol(files, clip, plan, execution)
+    _check_earlier(folder, content, resume=resume)
+    kept, start, status = len(job.wanted) - len(job.missing), time.monotonic(), "interrupted"
+    processes.wait()  # all have seen the folder as it was
+    if processes.first:
+        folder.write_run({**content, "status": "running"})
+    try:
+        job.run()
+        regions = folder.write_list(files) if processes.first else 0
+        status = "done"
+    finally:
+        run = MaskRun(
+            done=job.done,
+            kept=kept,
+            skipped=len(files) - len(job.wanted),
+            failed=tuple(job.failed.values()),
+        )
+        if status == "done":
+            content["regions"] = regions
+        if processes.first:
+            folder.write_run({**content, "status": status, **_outcome(run, job, start)})
+    return run
+
+
+def _check_classes(files: TaggedFiles) -> None:
+    if not files.classes:
+        raise ValueError(
+            f"{files.root}: no image has a tag; name them in labels.csv (file,labels), or put the "
+            "images of a class into a folder of its name"
+        )
+    if len(files.classes) >= IGNORE:
+        raise ValueError(
+            f"classes: expected 1 to {IGNORE - 1} tags, got {len(files.classes)}; labels of a PNG "
+            f"end at {IGNORE - 1}"
+        )
+
+
+def _check_earlier(folder: ResultFolder, content: dict[str, Any], *, resume: bool) -> None:
+    """Raise unless the folder is new, or was made alike and shall be resumed."""
+    earlier = folder.read_run()
+    if earlier is None:
+        if folder.root.is_dir() and any(folder.root.iterdir()):
+            raise ValueError(f"{folder.root}: holds other files; choose a new folder")
+        return
+    if not resume:
+        raise ValueError(
+            f"{folder.root}: holds masks already; resume to make the missing ones (--resume), or "
+            "choose a new folder"
+        )
+    if earlier.get("id") != content["id"]:
+        parts = [
+            name
+            for name in ("plan", "clip", "classes", "images", "arithmetic")
+            if earlier.get(name) != content.get(name)
+        ]
+        raise ValueError(
+            f"{folder.root}: its masks were made with other {' and '.join(parts) or 'settings'}; "
+            "choose a new folder"
+        )
+
+
+def _protocol(
+    files: TaggedFiles, clip: CLIPBundle, plan: MaskPlan, execution: Execution
+) -> dict[str, Any]:
+    """How the masks are made; `id` is a hash of all that moves them."""
+    tags = np.packbits(files.image_labels.numpy()).tobytes()
+    decisive = {
+        "plan": describe(plan),
+        "clip": {"name": clip.name, "sha256": clip.sha256},
+        "classes": list(files.classes),
+        "images": {
+            "count": len(files),
+            "list_sha256": files.sha256,
+            "tags_sha256": hashlib.sha256(tags).hexdigest(),
+        },
+    }
+    if execution.arithmetic:  # results of the reference keep the id they have always had
+        decisive["arithmetic"] = execution.arithmetic
+    text = json.dumps(decisive, sort_keys=True)
+    return {
+        "format": FORMAT,
+        "id": hashlib.sha256(text.encode()).hexdigest()[:12],
+        **decisive,
+        "protocol": {
+            "tags_used": True,
+            "pixel_annotations_used": False,
+            "thresholds_chosen_by": "rule without ground truth",
+            "checkpoint_chosen_by": "last step",
+            "precision": execution.precision,
+        },
+        "versions": {
+            "weakclip": _version("weakclip"),
+            "torch": torch.__version__,
+            "open_clip": _version("open_clip_torch"),
+        },
+        "device": str(clip.image.vision.proj.device),
+    }
+
+
+def _outcome(run: MaskRun, job: MaskJob, start: float) -> dict[str, Any]:
+    return {
+        "seconds": round(time.monotonic() - start, 1),
+        "masks": {"done": run.done, "kept": run.kept, "skipped": run.skipped},
+        "failed": [{"name": bad.name, "reason": bad.reason} for bad in run.failed],
+        "batch_size": job.batch_size,
+        "training": job.training,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

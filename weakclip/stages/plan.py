@@ -1,0 +1,165 @@
+"""Everything that decides what a mask looks like, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from weakclip.clip.tower import default_taps
+from weakclip.config import MICRO, PAPER, WeakCLIPConfig
+from weakclip.crf.dense import CLIP_ES, WEAKCLIP_VOC, Bilateral, CRFConfig, Gaussian
+from weakclip.stages.inference import SCALES
+from weakclip.stages.seeds import (
+    Affinity,
+    CAMSource,
+    OtsuBand,
+    PatchSoftmax,
+    SeedRule,
+    SoftmaxGradCAM,
+)
+from weakclip.stages.words import MICRO_BACKGROUND, Words
+from weakclip.training.recipe import Recipe
+from weakclip.training.views import Framing
+
+if TYPE_CHECKING:
+    from weakclip.clip.bundle import CLIPBundle
+
+MethodName = Literal["clip-es", "weakclip"]
+PAPER_PASSES = 30
+"""How often the paper's 20,000 steps of 16 views see each of VOC's 10,582 images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFree:
+    """Class activation maps of the frozen CLIP; the background is what no map claims (CLIP-ES)."""
+
+    source: CAMSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeededTraining:
+    """WeakCLIP trained on seeds from such maps, then asked."""
+
+    source: CAMSource
+    rule: SeedRule
+    config: WeakCLIPConfig
+    recipe: Recipe
+    framing: Framing
+    views: int = 4
+    """Views per image: the whole, its mirror image, the rest framed at random."""
+    scales: tuple[float, ...] = SCALES
+    tile: int = 512
+    """Side of the windows a large image is seen through, pixels of the working size."""
+
+    def __post_init__(self) -> None:
+        if self.tile < 32:
+            raise ValueError(f"tile: expected 32 pixels or more, got {self.tile}")
+
+
+MethodSpec: TypeAlias = TrainingFree | SeededTraining
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskPlan:
+    """How masks are made. `plan_for` gives one that suits a CLIP; change it with `replace`."""
+
+    method: MethodSpec
+    words: Words
+    crf: CRFConfig | None
+    """`None`: the scores as they are."""
+    max_side: int = 512
+    """Larger images are worked on at this size; masks come out at the size of the file."""
+    untagged: Literal["skip", "background"] = "skip"
+    """What becomes of an image without tags: no mask, or one that is all background."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_side < 32:
+            raise ValueError(f"max_side: expected 32 pixels or more, got {self.max_side}")
+        if not 0 <= self.seed < 1 << 63:  # what torch and numpy both take
+            raise ValueError(f"seed: expected 0 to 2**63 - 1, got {self.seed}")
+
+
+MICRO_CRF = CRFConfig(
+    terms=(Gaussian(sxy=1, weight=3), Bilateral(sxy=21, srgb=5, weight=3)), iterations=5
+)
+"""WeakCLIP's CRF for VOC with the distances scaled from 500 to 128 pixels, half its iterations."""
+
+MICRO_RECIPE = Recipe(
+    iterations=340, batch_size=8, learning_rate=6e-3, weight_decay=1e-2, warmup=20,
+    warmup_ratio=1e-3, final_learning_rate=1e-5, log_every=40,
+)  # fmt: skip
+"""The benchmark's recipe on CartoonVOC."""
+
+
+CLIP_ES_MAPS = SoftmaxGradCAM(layer="ln_1", pooling="patches", stretch="twice", affinity=Affinity())
+"""CLIP-ES's maps with its attention affinity, on a CLIP with a class token."""
+
+CLIP_ES_WORDS = Words(template="a clean origami {}.")
+"""CLIP-ES's sentence."""
+
+
+def plan_for(clip: CLIPBundle, method: MethodName = "clip-es", *, images: int = 10_582) -> MaskPlan:
+    """A plan that suits a CLIP.
+
+    Args:
+        clip: Micro-CLIP gets the benchmark's settings on CartoonVOC, any other CLIP the papers'.
+        method: `clip-es` trains nothing; `weakclip` trains on the seeds of all images.
+        images: How many there are to train on; the steps grow with it.
+
+    Raises:
+        ValueError: If the method is unknown.
+    """
+    if method not in ("clip-es", "weakclip"):
+        raise ValueError(f"unknown method {method!r}; known: clip-es, weakclip")
+    micro = clip.name.endswith("micro-clip")
+    return _micro(method) if micro else _papers(clip, method, images)
+
+
+def passes_recipe(images: int) -> Recipe:
+    """The paper's recipe with as many steps as make its 30 passes over this many images.
+
+    Args:
+        images: N; 10,582 and more give the paper's 20,000 steps, few give 200.
+
+    Example:
+        >>> passes_recipe(1000).iterations, passes_recipe(10_582).iterations
+        (1875, 19841)
+    """
+    recipe = Recipe()
+    steps = min(max(round(PAPER_PASSES * images / recipe.batch_size), 200), recipe.iterations)
+    return replace(
+        recipe, iterations=steps, warmup=round(steps * recipe.warmup / recipe.iterations)
+    )
+
+
+def _micro(method: MethodName) -> MaskPlan:
+    words = Words(background=MICRO_BACKGROUND)
+    free = TrainingFree(source=SoftmaxGradCAM(affinity=Affinity()))
+    trained = SeededTraining(
+        source=PatchSoftmax(),
+        rule=OtsuBand(),
+        config=MICRO,
+        recipe=MICRO_RECIPE,
+        framing=Framing(size=128, ratio=(0.75, 1.5)),
+        scales=(1.0,),
+        tile=128,
+    )
+    chosen = free if method == "clip-es" else trained
+    return MaskPlan(method=chosen, words=words, crf=MICRO_CRF, max_side=128)
+
+
+def _papers(clip: CLIPBundle, method: MethodName, images: int) -> MaskPlan:
+    if method == "clip-es":
+        free = TrainingFree(source=CLIP_ES_MAPS)
+        return MaskPlan(method=free, words=CLIP_ES_WORDS, crf=CLIP_ES)
+    side = 512 // clip.patch_size * clip.patch_size  # the paper's 512, in whole patches
+    trained = SeededTraining(
+        source=CLIP_ES_MAPS,
+        rule=OtsuBand(),
+        config=replace(PAPER, taps=default_taps(clip.image.depth)),
+        recipe=passes_recipe(images),
+        framing=Framing(size=side),
+        tile=side,
+    )
+    return MaskPlan(method=trained, words=CLIP_ES_WORDS, crf=WEAKCLIP_VOC)

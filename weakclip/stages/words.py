@@ -1,0 +1,169 @@
+"""What to call the classes and what is not a class, when speaking to CLIP.
+
+# words.toml
+template = "a photo of a {}."
+background = ["grass", "sky", "conveyor belt"]
+
+[classes]
+aeroplane = "airplane"
+person = ["person", "man", "woman"]      # several: the mean of their embeddings
+
+The same without a template as a CSV; lines of one class add up, `background` is no class here:
+
+class,phrases
+background,grass;sky;conveyor belt
+aeroplane,airplane
+person,person;man;woman
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from weakclip.clip.names import CLIP_ES_VOC_BACKGROUND, VOC_NAMES
+from weakclip.data.read.csv_table import read_rows, split_cell, two_cells
+from weakclip.data.read.voc import VOC_CLASSES
+from weakclip.stages.seeds import TextBank, encode_texts
+from weakclip.suggestion import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from weakclip.clip.bundle import CLIPBundle
+
+MICRO_BACKGROUND = (
+    *(word for word in CLIP_ES_VOC_BACKGROUND if word not in {"keyboard", "helmet", "bridge"}),
+    "field", "floor", "forest",
+)  # fmt: skip
+"""The 25 background words that micro-CLIP knows."""
+
+HEADER = ("class", "phrases")
+ADVICE = "a class and its phrases, e.g. 'person,man;woman', or 'background,grass;sky'"
+BACKGROUND_ROW = "background"
+
+_PLAIN = dict(zip(VOC_CLASSES, VOC_NAMES, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """Phrases for CLIP."""
+
+    background: tuple[str, ...] = CLIP_ES_VOC_BACKGROUND
+    """Words for what is not a class; those that are a class are left out."""
+    template: str = "a photo of a {}."
+    """Sentence with one `{}`."""
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Phrases of some classes; a class that is not named here is called by its tag."""
+
+    def __post_init__(self) -> None:
+        if self.template.count("{}") != 1:
+            raise ValueError(f"template: expected one '{{}}' for the name, got {self.template!r}")
+
+    def phrases(self, class_name: str) -> tuple[str, ...]:
+        """What a class is called, one phrase or more.
+
+        Example:
+            >>> Words().phrases("diningtable"), Words().phrases("stop_sign")
+            (('dining table',), ('stop sign',))
+        """
+        plain = _PLAIN.get(class_name, class_name.replace("_", " "))
+        return self.synonyms.get(class_name, (plain,))
+
+    def background_for(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """The background words that are no phrase of a class."""
+        taken = {phrase.casefold() for name in classes for phrase in self.phrases(name)}
+        return tuple(word for word in self.background if word.casefold() not in taken)
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Raise a ValueError if a class is renamed that does not exist."""
+        for name in self.synonyms:
+            if name not in classes:
+                raise ValueError(f"words: {name!r} is no class; {suggestion(name, classes)}")
+
+
+def read_words(path: Path, default: Words) -> Words:
+    """The words of a CSV or, with any other suffix, TOML file; what it leaves out is `default`'s.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not readable or has other keys or values.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"words: no file {path}")
+    if path.suffix.lower() == ".csv":
+        return _from_csv(path, default)
+    return _from_toml(path, default)
+
+
+def _from_csv(path: Path, default: Words) -> Words:
+    """A class a line, or the background."""
+    found: dict[str, tuple[str, ...]] = {}
+    for number, row in read_rows(path, HEADER, what="words", advice=ADVICE):
+        where = f"{path}:{number}"
+        name, cell = two_cells(row, where)
+        if not name:
+            raise ValueError(f"{where}: expected a class, or {BACKGROUND_ROW!r}, got {cell!r}")
+        phrases = _texts(split_cell(cell) or "", f"{where}: {name}")
+        found[name] = found.get(name, ()) + phrases
+    background = found.pop(BACKGROUND_ROW, default.background)
+    return replace(default, background=background, synonyms={**default.synonyms, **found})
+
+
+def _from_toml(path: Path, default: Words) -> Words:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a readable TOML file: {error}") from error
+    if unknown := sorted(set(content) - {"background", "template", "classes"}):
+        raise ValueError(
+            f"{path}: unknown key {unknown[0]!r}; known: background, template, [classes]"
+        )
+    classes = content.get("classes", {})
+    if not isinstance(classes, dict):
+        raise ValueError(f"{path}: [classes]: expected lines 'class = \"phrase\"', got {classes!r}")
+    template = content.get("template", default.template)
+    if not isinstance(template, str):
+        raise ValueError(f"{path}: template: expected a text, got {template!r}")
+    return Words(
+        background=_texts(content.get("background", default.background), f"{path}: background"),
+        template=template,
+        synonyms={
+            **default.synonyms,
+            **{name: _texts(value, f"{path}: classes.{name}") for name, value in classes.items()},
+        },
+    )
+
+
+def encode_words(clip: CLIPBundle, classes: Sequence[str], words: Words) -> TextBank:
+    """Text embeddings of the classes (several phrases: their mean) and of the background.
+
+    Raises:
+        ValueError: If the CLIP has a small vocabulary that lacks a word, or a phrase is too long.
+    """
+    words.check_classes(classes)
+    foreground = [
+        F.normalize(
+            encode_texts(clip, words.phrases(name), (), words.template).foreground.mean(0), dim=0
+        )
+        for name in classes
+    ]
+    background = encode_texts(clip, words.background_for(classes), (), words.template)
+    return TextBank(torch.stack(foreground), background.foreground)
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    """One text or a list of them, each with a letter in it."""
+    texts = (value,) if isinstance(value, str) else value
+    if (
+        isinstance(texts, (list, tuple))
+        and texts
+        and all(isinstance(text, str) and text.strip() for text in texts)
+    ):
+        return tuple(text.strip() for text in texts)
+    raise ValueError(f"{where}: expected a phrase or a list of phrases, got {value!r}")

@@ -1,0 +1,1 @@
+"""Training: the loop, losses, views of images, resuming, several processes."""

@@ -1,0 +1,140 @@
+"""One training loop for every variant: AdamW, linear warm-up, cosine decay, no selection.
+
+The last step is the result. Nothing looks at a pixel annotation, so nothing is chosen on one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from weakclip.training.execution import REFERENCE
+from weakclip.training.parallel import ALONE
+from weakclip.training.prefetch import prefetched
+from weakclip.training.resume import Checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from weakclip.network.model import WeakCLIP
+    from weakclip.training.execution import Execution
+    from weakclip.training.losses import Supervision
+    from weakclip.training.parallel import Processes
+    from weakclip.training.recipe import BatchSource, Recipe
+
+
+def fit(
+    model: WeakCLIP,
+    supervision: Supervision,
+    batches: BatchSource,
+    recipe: Recipe,
+    *,
+    report: Callable[[int, int], None] | None = None,
+    resume: Path | None = None,
+    processes: Processes = ALONE,
+    execution: Execution = REFERENCE,
+) -> list[dict[str, float]]:
+    """Train the components of `model` in place.
+
+    Args:
+        model: Its frozen towers stay as they are.
+        supervision: The losses.
+        batches: Where the batches come from.
+        recipe: How long and how fast.
+        report: Called with (steps done, steps in all) after every step.
+        resume: File of the training's state. It is written now and then, and if it is there, the
+            training goes on from it and ends with the same bits; the caller removes it.
+        processes: Who trains this network together; each must get its share of each batch from
+            `batches`, equally many images of one size. All end with the same weights.
+        execution: How to compute. Its precision is that of the forward pass; weights, losses and
+            optimiser stay in float32.
+
+    Returns:
+        Mean of each loss between two logged steps: {"step": ..., "seeding": ..., "loss": ...}.
+        Empty if nothing in the model can be trained.
+
+    Raises:
+        FloatingPointError: If the loss is not finite.
+        ValueError: If `resume` is damaged or is the state of another training or precision, or if
+            not all processes see it.
+    """
+    parameters = model.trainable_parameters()
+    model.train()
+    if not parameters:
+        model.eval()
+        return []
+    optimiser = torch.optim.AdamW(
+        parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+    checkpoint = Checkpoint(
+        resume, model, optimiser, recipe, writes=processes.first, execution=execution
+    )
+    seed = torch.initial_seed()
+    done = checkpoint.restore()
+    processes.align(model.components.values(), done.step)
+    steps, device = range(done.step, recipe.iterations), parameters[0].device
+    forward = execution.forward_of(model)
+    with prefetched(batches, steps, execution.prefetch, device) as source:
+        for step in steps:
+            processes.reseed(seed, step)
+            batch = source(step)
+            with execution.autocast(device):
+                output = forward(batch.features)
+            losses = supervision(
+                output,
+                batch.seeds,
+                batch.grid_images,
+                lattices=batch.lattices,
+                processes=processes,
+            )
+            loss = torch.stack(list(losses.values())).sum()
+            values = processes.mean({**_values(losses), "loss": float(loss.detach())})
+            if not math.isfinite(values["loss"]):
+                raise FloatingPointError(
+                    f"loss is {values['loss']} at step {step}: {values}; lower the learning rate"
+                )
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            processes.average_gradients(parameters)
+            optimiser.step()
+            for name, value in values.items():
+                done.sums[name] = done.sums.get(name, 0.0) + value
+            done.step, done.since = step + 1, done.since + 1
+            if done.since == recipe.log_every or step + 1 == recipe.iterations:
+                means = {name: total / done.since for name, total in done.sums.items()}
+                done.curve.append({"step": step + 1, **means})
+                done.sums, done.since = {}, 0
+            checkpoint.save_if_due(done)
+            if report is not None:
+                report(step + 1, recipe.iterations)
+    model.eval()
+    return done.curve
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Learning rate of a step: linear warm-up times cosine decay.
+
+    Example:
+        >>> recipe = Recipe(iterations=100, warmup=10, learning_rate=1.0, final_learning_rate=0.0)
+        >>> round(learning_rate(recipe, 50), 3)
+        0.5
+    """
+    progress = step / recipe.iterations
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    low = recipe.final_learning_rate
+    rate = low + (recipe.learning_rate - low) * cosine
+    if step < recipe.warmup:
+        share = step / recipe.warmup
+        rate *= recipe.warmup_ratio + (1 - recipe.warmup_ratio) * share
+    return rate
+
+
+def _values(losses: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(value.detach()) for name, value in losses.items()}

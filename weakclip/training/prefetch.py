@@ -1,0 +1,101 @@
+"""Training batches on the device of the network, made some steps ahead by a thread if asked for."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from weakclip.training.recipe import Batch, BatchSource
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def prefetched(
+    batches: BatchSource, steps: range, depth: int, device: torch.device
+) -> Iterator[BatchSource]:
+    """A source of the same batches on `device`, to be asked for `steps` in their order.
+
+    Args:
+        batches: Makes the batch of a step. With `depth` it runs in one thread, a step after the
+            other; it may neither draw from torch's global generators nor wait for other processes.
+        steps: All steps that there will be.
+        depth: Batches made ahead; 0 makes each when it is asked for, without a thread.
+        device: Of the network.
+
+    An error of `batches` is raised where its step is asked for. The thread ends with the context.
+    """
+
+    def make(step: int) -> Batch:
+        return moved(batches(step), device)
+
+    if depth == 0:
+        yield make
+        return
+    # The current GPU belongs to a thread; a new thread's is the first.
+    with ThreadPoolExecutor(1, "weakclip-prefetch", _use, (device,)) as pool:
+        try:
+            yield _Ahead(pool, make, steps, depth)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def moved(value: Item, device: torch.device) -> Item:
+    """Dataclasses, tuples and lists with their tensors on `device`.
+
+    What goes from the CPU to a GPU goes through pinned memory and does not wait: kernels and
+    copies of all threads are in the GPU's default stream, so what uses a copy comes after it.
+    """
+    return cast("Item", _each(value, lambda tensor: _moved(tensor, device)))
+
+
+class _Ahead:
+    """Batches in the order of the steps, some of them being made."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, make: BatchSource, steps: range, depth: int
+    ) -> None:
+        self._pool, self._make, self._depth = pool, make, depth
+        self._steps = iter(steps)
+        self._waiting: deque[Future[Batch]] = deque()
+
+    def __call__(self, step: int) -> Batch:
+        """See `BatchSource`."""
+        while len(self._waiting) <= self._depth:
+            following = next(self._steps, None)
+            if following is None:
+                break
+            self._waiting.append(self._pool.submit(self._make, following))
+        return self._waiting.popleft().result()
+
+
+def _use(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _each(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:  # noqa: ANN401
+    """The value with every tensor in it changed."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_each(item, change) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {part.name: _each(getattr(value, part.name), change) for part in fields(value)}
+        return replace(value, **parts)
+    return value
