@@ -1,8 +1,8 @@
 """Training views of the rivals: resized, mirrored, cropped or padded at random.
 
-Unlike in `weakclip.views`, an image that is smaller than the view is put somewhere in it, not at
-its corner. `CropViews` are CLIMS's and of the classifier it starts from: what lies outside the
-image is 0 *after* normalisation, the mean colour. `ScaledCrops` are WeCLIP's.
+Unlike in `weakclip.training.views`, an image that is smaller than the view is put somewhere in it,
+not at its corner. `CropViews` are CLIMS's and of the classifier it starts from: what lies outside
+the image is 0 *after* normalisation, the mean colour. `ScaledCrops` are WeCLIP's.
 
 References:
     Ahn et al., IRN, CVPR 2019 (`jiwoon-ahn/irn`), whose loader CLIMS keeps.
@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from baselines.backbone import MEAN, STD
 from baselines.images import resize_images
 from weakclip.ops.shapes import dims
-from weakclip.views import normalise_images
+from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

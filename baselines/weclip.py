@@ -48,8 +48,8 @@ from baselines.weclip_network import (
     field_affinity,
     pair_labels,
 )
-from weakclip.seeds import grad_cams
-from weakclip.views import normalise_images
+from weakclip.stages.seeds import grad_cams
+from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.clip.tower import TokenTrace
-    from weakclip.masker import Setting, TaggedImages
+    from weakclip.stages.protocols import Setting, TaggedImages
 
 
 RELEASED_START = 9144 / 30_000
@@ -213,9 +213,9 @@ class FittedWeCLIP:
 
     @torch.no_grad()
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
-        """WeCLIP's own maps, refined as in the second phase; see `weakclip.masker.PseudoMasker`.
+        """WeCLIP's own maps, refined as in the second phase, on the grid of whole patches.
 
-        The grid is that of whole patches.
+        See `weakclip.stages.protocols.PseudoMasker`.
         """
         size = check_batch(images, image_labels, classes=self.classes)
         labels = image_labels.to(self.device)
@@ -225,9 +225,10 @@ class FittedWeCLIP:
         return self.refined(trace, labels, field_affinity(field))
 
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """The network's probabilities of the tagged classes; see `weakclip.masker.Refinement`.
+        """The network's probabilities of the tagged classes.
 
-        The maps are not looked at: they have taught the network, if they were to be refined.
+        The maps are not looked at: they have taught the network, if they were to be refined. See
+        `weakclip.stages.protocols.Refinement`.
         """
         check_batch(images, image_labels, classes=self.classes)
         check_refinement_input(images, image_labels, cams)

@@ -24,12 +24,12 @@ from baselines.refinement import (
     with_background,
 )
 from weakclip.ops.pamr import DILATIONS, PAR_KERNEL, pamr
-from weakclip.seeds import affinity_refined
+from weakclip.stages.seeds import affinity_refined
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from weakclip.seeds import Affinity
+    from weakclip.stages.seeds import Affinity
 
 RELEASED_BACKGROUND = Power(alpha=1)
 

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.labels import BACKGROUND, IGNORE
-from weakclip.losses import seeds_on_grid
+from weakclip.training.losses import seeds_on_grid
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:

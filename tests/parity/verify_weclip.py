@@ -41,10 +41,10 @@ from tests.parity.released_clip import REGISTERED, Arrays
 from tests.parity.row import Row
 from weakclip.clip.bundle import CLIPBundle
 from weakclip.labels import IGNORE
-from weakclip.masker import Setting
+from weakclip.stages.protocols import Setting
 from weakclip.ops.affinity import box_mask, sinkhorn_affinity, spread
 from weakclip.ops.cam import present_softmax
-from weakclip.seeds import TextBank, grad_cams, image_logits
+from weakclip.stages.seeds import TextBank, grad_cams, image_logits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,7 +124,9 @@ def evaluate(config: Mapping[str, Any], arrays: Arrays) -> dict[str, Tensor]:
         ours |= _validation(stages, images, row, config["original"][row])
     if "coco" in config:
         ours |= _coco(config, arrays, images, tags, stages.affinity)
-    return ours | _losses(method, arrays, images) | _test_time(method, arrays) | _steps(config, arrays)
+    return (
+        ours | _losses(method, arrays, images) | _test_time(method, arrays) | _steps(config, arrays)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,7 @@ class Stages:
     def cam(self, row: int) -> Tensor:
         """The maps before the spreading, (K, h, w)."""
         method = self.method
-        cams = grad_cams(
-            method.clip, self.trace, self.tags, method.texts, method.spec.maps.source
-        )
+        cams = grad_cams(method.clip, self.trace, self.tags, method.texts, method.spec.maps.source)
         return cams[self.tags.nonzero()[:, 0] == row]
 
     def boxes(self, cam: Tensor) -> Tensor:
@@ -278,9 +278,7 @@ def _validation(
     stages: Stages, images: Tensor, row: int, size: tuple[int, int]
 ) -> dict[str, Tensor]:
     """Labels at the size of the annotated mask, from the image resized corner to corner."""
-    resized = F.interpolate(
-        images[row : row + 1], tuple(size), mode="bilinear", align_corners=True
-    )
+    resized = F.interpolate(images[row : row + 1], tuple(size), mode="bilinear", align_corners=True)
     tags, maps = stages.tags[row : row + 1], stages.maps("rfm")[row : row + 1]
     scores = pseudo_scores(resized, tags, maps, stages.method.spec.labels)
     known = [0, *(1 + tags[0].nonzero().flatten()).tolist()]
