@@ -32,13 +32,7 @@ from baselines.crops import ScaledCrops, draw_scaled_crop
 from baselines.descent import WarmDescent, descend
 from baselines.images import check_batch, resize_images, whole_patches
 from baselines.refinement import check_refinement_input, known_labels
-from baselines.weclip_labels import (
-    PseudoLabels,
-    Selection,
-    learnt_attention,
-    pseudo_scores,
-    spread_maps,
-)
+from baselines.weclip_labels import LearntMaps, PseudoLabels, Selection, pseudo_scores
 from baselines.weclip_network import (
     Decoder,
     DecoderSize,
@@ -48,7 +42,6 @@ from baselines.weclip_network import (
     field_affinity,
     pair_labels,
 )
-from weakclip.stages.seeds import grad_cams
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
@@ -87,7 +80,7 @@ class WeCLIP:
     """Share of the training after which blocks are selected and the learnt affinity takes part."""
     labels: PseudoLabels = _LABELS
     radius: int = 8
-    """Patches closer than this along both axes are pairs of the affinity loss."""
+    """Patches that are at most so far apart along both axes are pairs of the affinity loss."""
     affinity_weight: float = 0.1
     crops: ScaledCrops = _CROPS
     recipe: WarmDescent = _RECIPE
@@ -97,10 +90,11 @@ class WeCLIP:
     """Relative sizes whose logits are averaged, each with those of its mirror image."""
 
     def __post_init__(self) -> None:
-        if self.maps.source.affinity is None or self.maps.scales != (1.0,):
+        views = (self.maps.scales, self.maps.mirror)
+        if self.maps.source.affinity is None or views != ((1.0,), "never"):
             raise ValueError(
-                "maps: expected one scale and an affinity, whose boxes and blocks are needed, got "
-                f"{self.maps.scales} and {self.maps.source.affinity}; start from clip_es.VOC"
+                "maps: expected an affinity, whose boxes and blocks are needed, and one view, got "
+                f"{self.maps.source.affinity} and {views}; start from clip_es.VOC"
             )
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"scales: expected one positive number or more, got {self.scales}")
@@ -148,19 +142,9 @@ class FittedWeCLIP:
 
     def __init__(self, spec: WeCLIP, setting: Setting) -> None:
         """Encode the texts, once, and initialise the decoder."""
-        start = spec.maps.build(setting)
-        self.spec, self.device, self.clip, self.texts = (
-            spec,
-            setting.device,
-            start.clip,
-            start.texts,
-        )
-        self.classes = len(setting.class_names)
-        affinity = spec.maps.source.affinity
-        assert affinity is not None
-        self.affinity, depth = affinity, self.clip.image.depth
-        self.first_blocks = affinity.last_blocks(depth)
-        self.chosen_from = replace(affinity, blocks=spec.selection.blocks).last_blocks(depth)
+        self.spec, self.device, self.classes = spec, setting.device, len(setting.class_names)
+        self.maps = LearntMaps(spec.maps.build(setting), spec.selection)
+        self.clip = self.maps.clip
         self.decoder = self._initialised(seed=0)
 
     def fit(
@@ -192,11 +176,12 @@ class FittedWeCLIP:
         def loss(rows: Sequence[int], generator: Generator) -> Tensor:
             views, maps = self._views(data, given, rows, generator)
             tags = data.image_labels[list(rows)].to(self.device)
-            trace = self.trace(self.normalised(views))
+            trace = self.maps.trace(self.normalised(views))
             field = decoder.field(self.fused(trace), trace.grid)
             affinity = field_affinity(field)
             learnt = next(steps) >= spec.selection_start * spec.recipe.steps
-            refined = self.refined(trace, tags, affinity.detach() if learnt else None, given=maps)
+            known = affinity.detach() if learnt else None
+            refined = self.maps.refined(trace, tags, known, start=maps)
             labels = pseudo_scores(views, tags, refined, spec.labels).max(dim=1).indices
             pairs = pair_labels(labels, trace.grid, spec.radius)
             return balanced_cross_entropy(
@@ -220,9 +205,9 @@ class FittedWeCLIP:
         size = check_batch(images, image_labels, classes=self.classes)
         labels = image_labels.to(self.device)
         pixels = resize_images(images.to(self.device), whole_patches(size, self.clip.patch_size))
-        trace = self.trace(self.normalised(pixels))
+        trace = self.maps.trace(self.normalised(pixels))
         field = self.decoder.field(self.fused(trace), trace.grid)
-        return self.refined(trace, labels, field_affinity(field))
+        return self.maps.refined(trace, labels, field_affinity(field))
 
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
         """The network's probabilities of the tagged classes.
@@ -259,59 +244,22 @@ class FittedWeCLIP:
         own = (self.clip.mean, self.clip.std) if self.spec.colours == "clip" else (MEAN, STD)
         return normalise_images(images, *own)
 
-    def trace(self, normal: Tensor) -> TokenTrace:
-        """CLIP's pass over normalised images, with the attention of each block that is used."""
-        blocks = max(self.first_blocks, self.chosen_from)
-        return self.clip.image.forward_tokens(normal, attention_blocks=blocks, keep="each")
-
     def fused(self, trace: TokenTrace) -> tuple[Tensor, ...]:
         """Tokens that the decoder is given."""
         return trace.tokens[1:] if self.spec.inputs == "all" else trace.tokens[1:-1]
 
     @torch.no_grad()
-    def refined(
-        self,
-        trace: TokenTrace,
-        image_labels: Tensor,
-        affinity: Tensor | None,
-        *,
-        given: Tensor | None = None,
-    ) -> Tensor:
-        """Maps spread along the attention.
-
-        Args:
-            trace: CLIP's pass over B images.
-            image_labels: Image-level tags, (B, F), bool.
-            affinity: The decoder's, (B, hw, hw), in the second phase.
-            given: Maps to start from, (B, F, h, w), in [0, 1]; WeCLIP's own if absent.
-
-        Returns:
-            (B, F, h, w), in [0, 1]; see `spread_maps`.
-        """
-        assert trace.attention is not None
-        patches = trace.attention[:, :, 1:, 1:]
-        if affinity is None:
-            attention = patches[:, -self.first_blocks :].mean(dim=1)
-        else:
-            rule = self.spec.selection.rule
-            attention = learnt_attention(patches[:, -self.chosen_from :], affinity, rule)
-        if given is None:
-            source = self.spec.maps.source
-            maps = grad_cams(self.clip, trace, image_labels, self.texts, source)
-        else:
-            maps = given[image_labels]
-        return spread_maps(maps, attention, image_labels, self.affinity)
+    def logits(self, normal: Tensor) -> Tensor:
+        """Logits of the patches, (B, 1 + F, h, w), of normalised images (B, 3, H, W)."""
+        trace = self.clip.image.forward_tokens(normal)
+        return self.decoder.logits(self.decoder.field(self.fused(trace), trace.grid))
 
     def averaged_logits(self, normal: Tensor) -> Tensor:
         """Mean logits of all views, (B, 1 + F, h, w), of normalised images (B, 3, H, W)."""
         spec, least = self.spec, self.clip.patch_size
         return averaged_logits(
-            self._logits, normal, long_side=spec.long_side, scales=spec.scales, least=least
+            self.logits, normal, long_side=spec.long_side, scales=spec.scales, least=least
         )
-
-    def _logits(self, normal: Tensor) -> Tensor:
-        trace = self.clip.image.forward_tokens(normal)
-        return self.decoder.logits(self.decoder.field(self.fused(trace), trace.grid))
 
     def _views(
         self,

@@ -11,7 +11,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -24,12 +24,13 @@ from baselines.refinement import (
     with_background,
 )
 from weakclip.ops.pamr import DILATIONS, PAR_KERNEL, pamr
-from weakclip.stages.seeds import affinity_refined
+from weakclip.stages.seeds import affinity_refined, grad_cams
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from weakclip.stages.seeds import Affinity
+    from baselines.clip_es import ClipESMasker
+    from weakclip.clip.tower import TokenTrace
 
 RELEASED_BACKGROUND = Power(alpha=1)
 
@@ -43,8 +44,8 @@ class Selection:
     rule: Literal["release", "paper"] = "release"
     """A block is chosen if its difference to the affinity is not above the mean of the blocks.
     `release`: the difference is a sum with signs, so that the affinity cancels out and blocks
-    whose patches attend less to the class token win. `paper`: a sum of absolute differences, and
-    below the mean."""
+    whose patches attend less to the class token are chosen. `paper`: a sum of absolute
+    differences, and it must be below the mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,23 +90,70 @@ def learnt_attention(
     return affinity * total / (weights.sum(dim=1).view(-1, 1, 1) + 1e-5)
 
 
-def spread_maps(maps: Tensor, attention: Tensor, image_labels: Tensor, spec: Affinity) -> Tensor:
-    """Maps spread along attention, each no higher than it was.
+class LearntMaps:
+    """Class activation maps of a frozen CLIP, spread along its attention and a learnt affinity."""
 
-    Args:
-        maps: (P, h, w), in [0, 1], of the P tags in the order of `image_labels.nonzero()`.
-        attention: Of the patches, (B, hw, hw), positive.
-        image_labels: Image-level tags, (B, F), bool.
-        spec: Boxes and power.
+    def __init__(self, start: ClipESMasker, selection: Selection) -> None:
+        """Hold the frozen CLIP and how its maps are made.
 
-    Returns:
-        (B, F, h, w), in [0, 1]: a map is stretched to the maximum it had, which is 1 but where it
-        was cut from a larger one. 0 for classes that are not tagged.
-    """
-    carried = affinity_refined(maps, attention, image_labels.nonzero(), spec)
-    result = maps.new_zeros(*image_labels.shape, *maps.shape[1:])
-    result[image_labels] = carried * maps.amax(dim=(1, 2), keepdim=True)
-    return result
+        Args:
+            start: Makes the maps; its affinity is that of the first phase.
+            selection: How blocks are chosen in the second phase.
+
+        Raises:
+            ValueError: If `start` has no affinity.
+        """
+        self.clip, self.texts, self.source = start.clip, start.texts, start.spec.source
+        affinity, depth = self.source.affinity, start.clip.image.depth
+        if affinity is None:
+            raise ValueError("maps: expected an affinity, got none; start from clip_es.VOC")
+        self.affinity, self.rule = affinity, selection.rule
+        self.first_blocks = affinity.last_blocks(depth)
+        self.chosen_from = replace(affinity, blocks=selection.blocks).last_blocks(depth)
+
+    def trace(self, normal: Tensor) -> TokenTrace:
+        """CLIP's pass over normalised images, with the attention of each block that is used."""
+        blocks = max(self.first_blocks, self.chosen_from)
+        return self.clip.image.forward_tokens(normal, attention_blocks=blocks, keep="each")
+
+    @torch.no_grad()
+    def refined(
+        self,
+        trace: TokenTrace,
+        image_labels: Tensor,
+        affinity: Tensor | None,
+        *,
+        start: Tensor | None = None,
+    ) -> Tensor:
+        """Maps of the tagged classes, spread.
+
+        Args:
+            trace: CLIP's pass over B images.
+            image_labels: Image-level tags, (B, F), bool.
+            affinity: The learnt one, (B, hw, hw); none in the first phase.
+            start: Maps to start from, (B, F, h, w), in [0, 1]; CLIP's Grad-CAMs if absent.
+
+        Returns:
+            (B, F, h, w), in [0, 1], each stretched to the maximum from which it started: 1 but for
+            maps that were cut from larger ones. 0 for classes that are not tagged.
+        """
+        if start is None:
+            maps = grad_cams(self.clip, trace, image_labels, self.texts, self.source)
+        else:
+            maps = start[image_labels]
+        pairs = image_labels.nonzero()
+        carried = affinity_refined(maps, self.attention(trace, affinity), pairs, self.affinity)
+        result = maps.new_zeros(*image_labels.shape, *trace.grid)
+        result[image_labels] = carried * maps.amax(dim=(1, 2), keepdim=True)
+        return result
+
+    def attention(self, trace: TokenTrace, affinity: Tensor | None) -> Tensor:
+        """Along what maps are spread, (B, hw, hw); arguments as of `refined`."""
+        assert trace.attention is not None
+        patches = trace.attention[:, :, 1:, 1:]
+        if affinity is None:
+            return patches[:, -self.first_blocks :].mean(dim=1)
+        return learnt_attention(patches[:, -self.chosen_from :], affinity, self.rule)
 
 
 @torch.no_grad()

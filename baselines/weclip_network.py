@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.labels import BACKGROUND, IGNORE
-from weakclip.training.losses import seeds_on_grid
 from weakclip.ops.shapes import dims
+from weakclip.training.losses import seeds_on_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
