@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from baselines import clims, clip_es, maskclip, random_walk
+from baselines import clims, clip_es, maskclip, random_walk, weclip
 from baselines.backbone import Backbone
 from baselines.caa import CAA
 from baselines.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, GradCAM
@@ -65,6 +65,8 @@ def briefly(spec: Any) -> Any:  # noqa: ANN401 (a `MaskerSpec` or `RefinementSpe
             return replace(spec, classification=classification, critique=critique)
         case RandomWalk():
             return replace(spec, recipe=replace(spec.recipe, epochs=2))
+        case weclip.WeCLIP():
+            return replace(spec, recipe=replace(spec.recipe, steps=2, batch_size=2))
         case _:
             return spec
 
@@ -104,12 +106,14 @@ REFINEMENTS: dict[Size, dict[str, RefinementSpec]] = {
         "pamr": MICRO_PAMR,
         "dense-crf": MICRO_CRF,
         "random-walk": random_walk.MICRO,
+        "weclip": weclip.MICRO,
     },
     "paper": {
         "caa": CAA(),
         "pamr": PAMR(),
         "dense-crf": CRF(),
         "random-walk": RandomWeights(spec=RandomWalk(backbone=_RANDOM), frozen_stages=3),
+        "weclip": weclip.VOC,
     },
 }
 """Image, tags and anybody's maps to class scores."""

@@ -13,13 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines import clims, clip_es, maskclip, random_walk
+from baselines import clims, clip_es, maskclip, random_walk, weclip
 from baselines.backbone import Backbone
 from baselines.caa import CAA
 from baselines.classifier import CAM, Classifier, GradCAM
 from baselines.confidence import ConfidentCRF
-from baselines.descent import Descent
+from baselines.crops import ScaledCrops
+from baselines.descent import Descent, WarmDescent
 from baselines.refinement import CRF, PAMR, Constant, Keep, Otsu, Power
+from baselines.weclip_network import DecoderSize
 from weakclip.clip.load import load_clip
 from weakclip.stages.protocols import ImageStack, Setting
 from weakclip.training.views import Framing
@@ -35,6 +37,11 @@ TINY = Backbone(
 )  # fmt: skip
 SHORT = Descent(epochs=1, batch_size=2, learning_rate=0.01)
 CLASSIFIER = Classifier(backbone=TINY, recipe=SHORT, framing=Framing(size=32, ratio=(1, 1.2)))
+WECLIP = replace(
+    weclip.MICRO,
+    decoder=DecoderSize(channels=8, heads=2, blocks=1), crops=ScaledCrops(size=48),
+    recipe=WarmDescent(steps=3, batch_size=2, warmup=1),
+)  # fmt: skip
 
 MASKERS: dict[str, MaskerSpec] = {
     "cam": CAM(classifier=CLASSIFIER, scales=(1.0, 0.5)),
@@ -44,6 +51,7 @@ MASKERS: dict[str, MaskerSpec] = {
     "maskclip-smooth": replace(maskclip.MICRO, key_smoothing=1.0),
     "maskclip-denoise": replace(maskclip.MICRO, prompt_denoising=0.5),
     "clip-es": clip_es.MICRO,
+    "weclip": WECLIP,
     "clims": replace(clims.MICRO, backbone=TINY, classification=SHORT, critique=SHORT),
 }
 REFINEMENTS: dict[str, RefinementSpec] = {
@@ -59,7 +67,11 @@ REFINEMENTS: dict[str, RefinementSpec] = {
     ),
     "caa": CAA(background=Otsu()),
     "confident-crf": ConfidentCRF(),
+    "weclip": WECLIP,
+    "weclip-given": replace(WECLIP, initial="given"),
 }  # fmt: skip
+NETWORKS = ("weclip", "weclip-given")
+"""Refinements that, once fitted, label an image without looking at its maps."""
 
 NAMES, WORDS = ("dog", "cat", "sofa", "car"), ("grass", "sky", "wall")
 F = len(NAMES)
@@ -217,10 +229,15 @@ class TestRefinement:
         images = drawn(size)
         check_scores(refinement(name, 0).scores(images, TAGS, CAMS), images, TAGS)
 
-    def test_an_image_without_evidence_is_background(self, name: str) -> None:
+    def test_an_image_without_evidence_is_background_unless_a_network_decides(
+        self, name: str
+    ) -> None:
         scores = refinement(name, 0).scores(IMAGES, TAGS, torch.zeros_like(CAMS))
         check_scores(scores, IMAGES, TAGS)
-        assert not scores.argmax(dim=1).any()
+        if name in NETWORKS:
+            assert torch.equal(scores, refinement(name, 0).scores(IMAGES, TAGS, CAMS))
+        else:
+            assert not scores.argmax(dim=1).any()
 
     def test_maps_of_other_images_are_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="expected"):
@@ -231,7 +248,7 @@ class TestRefinement:
         assert all(0 <= c["trainable"] <= c["total"] for c in counts.values())
 
 
-@pytest.mark.parametrize("name", ["cam", "grad-cam", "clims", "random-walk"])
+@pytest.mark.parametrize("name", ["cam", "grad-cam", "clims", "random-walk", "weclip-given"])
 def test_another_seed_gives_another_result(name: str) -> None:
     if name in MASKERS:
         first, second = (masker(name, seed).cams(IMAGES, TAGS) for seed in (0, 1))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NAMES = [
     "cam", "grad-cam", "clip-es-no-caa", "clip-es", "clims", "maskclip",
-    "caa", "pamr", "dense-crf", "random-walk", "denseclip",
+    "caa", "pamr", "dense-crf", "random-walk", "weclip", "denseclip",
 ]  # fmt: skip
 
 
