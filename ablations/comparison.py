@@ -11,7 +11,7 @@ Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al
 CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025; Zhang et al., WeCLIP, CVPR 2024.
 Run: `nox -s ablate -- comparison`, or `python -m bench run comparison`.
 Cost: 23 cells x 3 seeds; 19 of them took 63 minutes on two CPU cores (not idle otherwise) with
-preset `cartoon`, the four of WeCLIP take 2 to 3 minutes of a core for each seed.
+preset `cartoon`, the four of WeCLIP take 3 to 4 minutes of a core for each seed.
 Expect: `results/tables/comparison.md`, and what to make of it in `docs/baselines.md`. Published
 figures of the same methods on photographs stand in `results/reference.csv` and are another world.
 """
