@@ -22,10 +22,11 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from baselines import clims, clip_es, maskclip, random_walk, weclip
+from baselines import clims, clip_es, maskclip, random_walk
 from baselines.caa import CAA
 from baselines.classifier import MICRO_CAM
 from baselines.refinement import MICRO_PAMR, OTSU, Keep
+from baselines.weclip import method as weclip
 from bench.studies.method import Method
 from bench.studies.study import Study, Variant
 from weakclip.config import MICRO, WeakCLIPConfig

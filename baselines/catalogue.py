@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from baselines import clims, clip_es, maskclip, random_walk, weclip
+from baselines import clims, clip_es, maskclip, random_walk
 from baselines.backbone import Backbone
 from baselines.caa import CAA
 from baselines.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, GradCAM
@@ -18,6 +18,7 @@ from baselines.denseclip import DENSECLIP, DENSECLIP_MICRO
 from baselines.maskclip import MaskCLIP
 from baselines.random_walk import RandomWalk
 from baselines.refinement import CRF, MICRO_CRF, MICRO_PAMR, PAMR
+from baselines.weclip import method as weclip
 from weakclip.stages.seeds import Affinity
 
 if TYPE_CHECKING:

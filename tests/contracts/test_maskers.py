@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines import clims, clip_es, maskclip, random_walk, weclip
+from baselines import clims, clip_es, maskclip, random_walk
 from baselines.backbone import Backbone
 from baselines.caa import CAA
 from baselines.classifier import CAM, Classifier, GradCAM
@@ -21,7 +21,8 @@ from baselines.confidence import ConfidentCRF
 from baselines.crops import ScaledCrops
 from baselines.descent import Descent, WarmDescent
 from baselines.refinement import CRF, PAMR, Constant, Keep, Otsu, Power
-from baselines.weclip_network import DecoderSize
+from baselines.weclip import method as weclip
+from baselines.weclip.network import DecoderSize
 from weakclip.clip.load import load_clip
 from weakclip.stages.protocols import ImageStack, Setting
 from weakclip.training.views import Framing

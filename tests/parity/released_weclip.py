@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from baselines.weclip import VOC, FittedWeCLIP
-from baselines.weclip_labels import PseudoLabels, Selection
-from baselines.weclip_network import DecoderSize
+from baselines.weclip.labels import PseudoLabels, Selection
+from baselines.weclip.method import VOC, FittedWeCLIP
+from baselines.weclip.network import DecoderSize
 from tests.parity.released_clip import REGISTERED, Arrays, bundle, state_dict
 from weakclip.stages.protocols import Setting
 from weakclip.stages.seeds import TextBank

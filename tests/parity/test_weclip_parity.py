@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.weclip_network import Decoder, DecoderSize
+from baselines.weclip.network import Decoder, DecoderSize
 from tests.parity.released_weclip import their_name
 from tests.parity.verify_weclip import evaluate, verify
 

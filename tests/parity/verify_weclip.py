@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from baselines.descent import WarmDescent, descend
-from baselines.weclip_labels import PseudoLabels, chosen_blocks, pseudo_scores
-from baselines.weclip_network import (
+from baselines.weclip.labels import PseudoLabels, chosen_blocks, pseudo_scores
+from baselines.weclip.network import (
     affinity_loss,
     balanced_cross_entropy,
     field_affinity,

@@ -10,9 +10,9 @@ from torch import Tensor
 from baselines import clip_es
 from baselines.crops import ScaledCrops
 from baselines.descent import WarmDescent
-from baselines.weclip import COCO, MICRO, PAPER, VOC, FittedWeCLIP, WeCLIP
-from baselines.weclip_labels import LearntMaps
-from baselines.weclip_network import DecoderSize
+from baselines.weclip.labels import LearntMaps
+from baselines.weclip.method import COCO, MICRO, PAPER, VOC, FittedWeCLIP, WeCLIP
+from baselines.weclip.network import DecoderSize
 from weakclip.clip.load import load_clip
 from weakclip.stages.protocols import ImageStack, Setting
 

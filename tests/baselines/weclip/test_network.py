@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.weclip_network import (
+from baselines.weclip.network import (
     Decoder,
     DecoderSize,
     affinity_loss,

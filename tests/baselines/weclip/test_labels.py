@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from baselines import clip_es
-from baselines.weclip_labels import (
+from baselines.weclip.labels import (
     LearntMaps,
     PseudoLabels,
     Selection,

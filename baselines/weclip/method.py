@@ -32,8 +32,8 @@ from baselines.crops import ScaledCrops, draw_scaled_crop
 from baselines.descent import WarmDescent, descend
 from baselines.images import check_batch, resize_images, whole_patches
 from baselines.refinement import check_refinement_input, known_labels
-from baselines.weclip_labels import LearntMaps, PseudoLabels, Selection, pseudo_scores
-from baselines.weclip_network import (
+from baselines.weclip.labels import LearntMaps, PseudoLabels, Selection, pseudo_scores
+from baselines.weclip.network import (
     Decoder,
     DecoderSize,
     affinity_loss,

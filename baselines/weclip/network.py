@@ -2,7 +2,7 @@
 
 The decoder fuses the patch tokens of the frozen blocks into one field of features. The field is
 read twice: by a small transformer, which gives the logits of every patch, and as an affinity of
-patches, which helps to make the labels that the decoder learns from (`baselines/weclip_labels.py`).
+patches, which helps to make the labels that the decoder learns from (`baselines/weclip/labels.py`).
 
 References:
     Zhang et al., "Frozen CLIP: A Strong Backbone for Weakly Supervised Semantic Segmentation"
