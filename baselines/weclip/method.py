@@ -274,8 +274,8 @@ class FittedWeCLIP:
         drawn = [draw_scaled_crop(pair, self.spec.crops, generator) for pair in pairs]
         images, *maps = (torch.stack(part).to(self.device) for part in zip(*drawn, strict=True))
         cells = self.spec.crops.size // self.clip.patch_size
-        pooled = [F.adaptive_avg_pool2d(each, (cells, cells)) for each in maps]
-        return images.round().clamp(0, 255).to(torch.uint8), pooled[0] if pooled else None
+        pixels = images.round().clamp(0, 255).to(torch.uint8)
+        return pixels, on_cells(maps[0], cells) if maps else None
 
     def _check(self, data: TaggedImages, cams: Sequence[Tensor] | None) -> None:
         if data.image_labels.shape[1] != self.classes:
@@ -297,3 +297,10 @@ class FittedWeCLIP:
                 labels=1 + self.classes,
             )  # fmt: skip
         return decoder.to(self.device).eval()
+
+
+def on_cells(maps: Tensor, cells: int) -> Tensor:
+    """Maps (B, F, S, S) on a grid of cells (B, F, cells, cells), none of them less high."""
+    pooled = F.adaptive_avg_pool2d(maps, (cells, cells))
+    heights, lower = (each.amax(dim=(2, 3), keepdim=True) for each in (maps, pooled))
+    return pooled * heights / lower.clamp(min=1e-7)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from baselines.weclip import FittedWeCLIP
+    from baselines.weclip.method import FittedWeCLIP
     from tests.parity.released_clip import Arrays
     from weakclip.clip.tower import TokenTrace
 

@@ -11,7 +11,7 @@ from baselines import clip_es
 from baselines.crops import ScaledCrops
 from baselines.descent import WarmDescent
 from baselines.weclip.labels import LearntMaps
-from baselines.weclip.method import COCO, MICRO, PAPER, VOC, FittedWeCLIP, WeCLIP
+from baselines.weclip.method import COCO, MICRO, PAPER, VOC, FittedWeCLIP, WeCLIP, on_cells
 from baselines.weclip.network import DecoderSize
 from weakclip.clip.load import load_clip
 from weakclip.stages.protocols import ImageStack, Setting
@@ -153,3 +153,10 @@ def test_all_blocks_may_be_fused_and_colours_may_be_imagenets() -> None:
     assert every.probabilities(IMAGES).shape == (4, 4, 48, 64)
     ours, theirs = (replace(SHORT, colours=each).build(SETTING) for each in ("clip", "imagenet"))
     assert not torch.allclose(ours.normalised(IMAGES), theirs.normalised(IMAGES), atol=0.1)
+
+
+def test_a_map_is_as_high_on_the_cells_of_a_view_as_on_its_pixels() -> None:
+    maps = torch.zeros(1, 3, 8, 8)
+    maps[0, 0, 5, 2], maps[0, 1, 0, 0] = 0.8, 1.0
+    cells = on_cells(maps, 2)
+    assert cells[0].flatten(1).tolist() == [[0, 0, pytest.approx(0.8), 0], [1, 0, 0, 0], [0] * 4]
