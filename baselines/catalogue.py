@@ -16,6 +16,7 @@ from baselines.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, Gra
 from baselines.dense_attention.methods import METHODS, MICRO
 from baselines.denseclip import DENSECLIP, DENSECLIP_MICRO
 from baselines.random_walk import RandomWalk
+from baselines.weclip import method as weclip
 from weakclip.stages.caa import CAA
 from weakclip.stages.refine import CRF, MICRO_CRF, MICRO_PAMR, PAMR
 from weakclip.stages.seeds import Affinity
@@ -65,6 +66,8 @@ def briefly(spec: Any) -> Any:  # noqa: ANN401 (a `MaskerSpec` or `RefinementSpe
             return replace(spec, classification=classification, critique=critique)
         case RandomWalk():
             return replace(spec, recipe=replace(spec.recipe, epochs=2))
+        case weclip.WeCLIP():
+            return replace(spec, recipe=replace(spec.recipe, steps=2, batch_size=2))
         case _:
             return spec
 
@@ -104,12 +107,14 @@ REFINEMENTS: dict[Size, dict[str, RefinementSpec]] = {
         "pamr": MICRO_PAMR,
         "dense-crf": MICRO_CRF,
         "random-walk": random_walk.MICRO,
+        "weclip": weclip.MICRO,
     },
     "paper": {
         "caa": CAA(),
         "pamr": PAMR(),
         "dense-crf": CRF(),
         "random-walk": RandomWeights(spec=RandomWalk(backbone=_RANDOM), frozen_stages=3),
+        "weclip": weclip.VOC,
     },
 }
 """Image, tags and anybody's maps to class scores."""

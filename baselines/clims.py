@@ -25,8 +25,8 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from baselines.backbone import MEAN, MICRO_BACKBONE, STD, Backbone
 from baselines.clims_losses import CLIMS_COCO, CLIMS_VOC, CLIMSLosses, clims_terms
 from baselines.clims_network import CLIMSNetwork
-from baselines.clims_views import CropViews, draw_crop
-from baselines.descent import Descent, descend
+from baselines.crops import CropViews, draw_crop
+from baselines.descent import Descent, descend, step_count
 from weakclip.clip.names import (
     CLIMS_COCO_BACKGROUND,
     CLIMS_COCO_NAMES,
@@ -163,7 +163,7 @@ class CLIMSMasker:
         norms = (spec.backbone.batch_norm, spec.critique_norm)
         stages = (spec.classification, spec.critique)
         views = (spec.classification_views, spec.critique_views)
-        steps = [each.epochs * math.ceil(len(data) / each.batch_size) for each in stages]
+        steps = [step_count(each, len(data)) for each in stages]
         for stage, loss in enumerate((self._tag_loss, self._critique_loss)):
             self.network.stages.fixed_norm = norms[stage] == "fixed"
             self.network.train()

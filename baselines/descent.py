@@ -1,14 +1,15 @@
-"""Stochastic gradient descent with polynomial decay: how the field trains its networks.
+"""How the field trains its networks: SGD by epochs with polynomial decay, or AdamW by steps.
 
 References:
-    Ahn and Kwak, AffinityNet, CVPR 2018; Ahn et al., IRN, CVPR 2019.
+    Ahn and Kwak, AffinityNet, CVPR 2018; Ahn et al., IRN, CVPR 2019; Ru et al., AFA, CVPR 2022.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
     from torch import Tensor, nn
+    from torch.optim.lr_scheduler import LRScheduler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +46,45 @@ class Descent:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmDescent:
+    """AdamW by steps, with a warm-up and then a linear decay to 0. The defaults are WeCLIP's."""
+
+    steps: int = 30_000
+    batch_size: int = 4
+    """An epoch's last batch is left out if it is smaller."""
+    learning_rate: float = 2e-3
+    """Of the new layers; WeCLIP's configuration says a tenth, its optimiser multiplies by ten."""
+    head_factor: float = 1.0
+    warmup: int = 50
+    """Steps of linear growth from `warmup_ratio` of the learning rate."""
+    warmup_ratio: float = 1e-6
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(
+                "descent: expected at least one step and one image, got "
+                f"{self.steps} steps of {self.batch_size} images"
+            )
+
+    def factor(self, step: int) -> float:
+        """What a step, 0-based, multiplies the learning rate by.
+
+        The decay counts from step 0, so the rate falls at the end of the warm-up.
+
+        Example:
+            >>> recipe = WarmDescent(steps=100, warmup=10, warmup_ratio=0.1)
+            >>> [round(recipe.factor(step), 2) for step in (0, 5, 9, 10, 99)]
+            [0.1, 0.55, 0.91, 0.9, 0.01]
+        """
+        if step < self.warmup:
+            return 1 - (1 - step / self.warmup) * (1 - self.warmup_ratio)
+        return 1 - step / self.steps
+
+
 def descend(
-    recipe: Descent,
+    recipe: Descent | WarmDescent,
     loss: Callable[[Sequence[int], Generator], Tensor],
     *,
     body: nn.Module,
@@ -67,20 +106,20 @@ def descend(
 
     Raises:
         FloatingPointError: If the loss is not finite.
+        ValueError: If there are no images.
     """
+    if count < 1:
+        raise ValueError("descent: expected at least one image to train on, got none")
     rates = (recipe.learning_rate, recipe.learning_rate * recipe.head_factor)
     groups = [
         {"params": [p for p in module.parameters() if p.requires_grad], "lr": rate}
         for module, rate in zip((body, head), rates, strict=True)
     ]
-    optimiser = torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay,
-    )  # fmt: skip
-    steps = recipe.epochs * math.ceil(count / recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.PolynomialLR(optimiser, steps, recipe.power)
+    steps = step_count(recipe, count)
+    optimiser, schedule = _optimiser(recipe, [group for group in groups if group["params"]], steps)
     generator = np.random.default_rng(seed)
-    for step, rows in enumerate(_batches(recipe, count, generator), start=1):
+    batches = islice(_batches(recipe, count, generator), steps)
+    for step, rows in enumerate(batches, start=1):
         value = loss(rows, generator)
         if not torch.isfinite(value):
             raise FloatingPointError(
@@ -93,9 +132,41 @@ def descend(
         report(step, steps)
 
 
-def _batches(recipe: Descent, count: int, generator: Generator) -> Iterator[list[int]]:
-    """Every image once per epoch, in random order; the last batch of an epoch may be smaller."""
-    for _ in range(recipe.epochs):
+def step_count(recipe: Descent | WarmDescent, count: int) -> int:
+    """Steps of a training on `count` images."""
+    match recipe:
+        case Descent():
+            return recipe.epochs * math.ceil(count / recipe.batch_size)
+        case WarmDescent():
+            return recipe.steps
+
+
+def _optimiser(
+    recipe: Descent | WarmDescent, groups: list[dict[str, Any]], steps: int
+) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    optimiser: torch.optim.Optimizer
+    match recipe:
+        case Descent():
+            optimiser = torch.optim.SGD(
+                groups,
+                lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay,
+            )  # fmt: skip
+            return optimiser, torch.optim.lr_scheduler.PolynomialLR(optimiser, steps, recipe.power)
+        case WarmDescent():
+            optimiser = torch.optim.AdamW(
+                groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            )
+            return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, recipe.factor)
+
+
+def _batches(
+    recipe: Descent | WarmDescent, count: int, generator: Generator
+) -> Iterator[list[int]]:
+    """Every image once per epoch, in random order, epoch after epoch."""
+    size, used = recipe.batch_size, count
+    if isinstance(recipe, WarmDescent):
+        used = max(min(count, size), count - count % size)
+    while True:
         order = generator.permutation(count)
-        for start in range(0, count, recipe.batch_size):
-            yield order[start : start + recipe.batch_size].tolist()
+        for start in range(0, used, size):
+            yield order[start : start + size].tolist()

@@ -147,6 +147,7 @@ def _parts(rival: Any) -> dict[str, nn.Module]:  # noqa: ANN401
     paths = {
         "backbone": ("network.stages",),
         "head": ("network.head", "network.classifier"),
+        "decoder": ("decoder",),
         "image tower": ("clip.image",),
         "text tower": ("clip.text",),
     }

@@ -12,7 +12,7 @@ from torch import nn
 from baselines.backbone import MEAN, STD, Backbone
 from baselines.clims import CLIMS, COCO, MICRO, SLIPPED_MOMENTUM, VOC, CLIMSMasker, recoloured
 from baselines.clims_network import CLIMSNetwork
-from baselines.clims_views import CropViews, draw_crop
+from baselines.crops import CropViews, draw_crop
 from baselines.descent import Descent
 from weakclip.clip.load import load_clip
 from weakclip.stages.protocols import ImageStack, Setting

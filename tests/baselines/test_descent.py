@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from itertools import chain, pairwise
+from itertools import chain, count, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.descent import Descent, descend
+from baselines.descent import Descent, WarmDescent, descend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,3 +76,53 @@ def test_a_loss_that_is_not_finite_stops() -> None:
         )  # fmt: skip
     with pytest.raises(ValueError, match="at least one epoch"):
         Descent(epochs=0)
+
+
+def test_adamw_by_steps_follows_its_update_rule_and_leaves_out_smaller_batches() -> None:
+    recipe = WarmDescent(steps=5, batch_size=2, learning_rate=0.1, warmup=2, weight_decay=0.3)
+    gradients, head, rows, steps = [1.0, -2.0, 3.0, 0.5, -1.0], Scalar(), [], count()
+
+    def loss(batch: Sequence[int], _generator: Generator) -> Tensor:
+        rows.append(list(batch))
+        return gradients[next(steps)] * head.value
+
+    descend(
+        recipe, loss, body=nn.Sequential(), head=head, count=5, seed=0,
+        report=lambda _done, _total: None,
+    )  # fmt: skip
+    assert [len(batch) for batch in rows] == [2] * 5
+    assert len({*rows[0], *rows[1]}) == 4
+    value, first, second = 0.0, 0.0, 0.0
+    for t, gradient in enumerate(gradients):
+        rate = 0.1 * (1e-6, 0.5 + 5e-7, 0.6, 0.4, 0.2)[t]
+        value -= rate * 0.3 * value
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        step = (first / (1 - 0.9 ** (t + 1))) / ((second / (1 - 0.999 ** (t + 1))) ** 0.5 + 1e-8)
+        value -= rate * step
+    assert float(head.value.detach()) == pytest.approx(value, rel=1e-5)
+
+
+def test_fewer_images_than_a_batch_are_one_batch() -> None:
+    sizes: list[int] = []
+
+    def loss(batch: Sequence[int], _generator: Generator) -> Tensor:
+        sizes.append(len(batch))
+        return head.value
+
+    head = Scalar()
+    descend(
+        WarmDescent(steps=2), loss, body=nn.Sequential(), head=head, count=3, seed=0,
+        report=lambda _done, _total: None,
+    )  # fmt: skip
+    assert sizes == [3, 3]
+    with pytest.raises(ValueError, match="at least one step"):
+        WarmDescent(steps=0)
+
+
+def test_no_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one image"):
+        descend(
+            WarmDescent(), lambda _rows, _generator: torch.tensor(0.0), body=nn.Sequential(),
+            head=Scalar(), count=0, seed=0, report=lambda _done, _total: None,
+        )  # fmt: skip

@@ -17,10 +17,13 @@ from baselines import clims, clip_es, random_walk
 from baselines.backbone import Backbone
 from baselines.classifier import CAM, Classifier, GradCAM
 from baselines.confidence import ConfidentCRF
+from baselines.crops import ScaledCrops
 from baselines.dense_attention.methods import MICRO
 from baselines.dense_attention.scores import PresentSoftmax
 from baselines.dense_attention.source import Windows
-from baselines.descent import Descent
+from baselines.descent import Descent, WarmDescent
+from baselines.weclip import method as weclip
+from baselines.weclip.network import DecoderSize
 from weakclip.clip.load import load_clip
 from weakclip.stages.caa import CAA
 from weakclip.stages.protocols import ImageStack, Setting
@@ -38,6 +41,11 @@ TINY = Backbone(
 )  # fmt: skip
 SHORT = Descent(epochs=1, batch_size=2, learning_rate=0.01)
 CLASSIFIER = Classifier(backbone=TINY, recipe=SHORT, framing=Framing(size=32, ratio=(1, 1.2)))
+WECLIP = replace(
+    weclip.MICRO,
+    decoder=DecoderSize(channels=8, heads=2, blocks=1), crops=ScaledCrops(size=48),
+    recipe=WarmDescent(steps=3, batch_size=2, warmup=1),
+)  # fmt: skip
 
 MASKERS: dict[str, MaskerSpec] = {
     "cam": CAM(classifier=CLASSIFIER, scales=(1.0, 0.5)),
@@ -49,6 +57,7 @@ MASKERS: dict[str, MaskerSpec] = {
     "sclip-windows": replace(MICRO["sclip"], windows=Windows(size=32, stride=16)),
     "surgery-windows": replace(MICRO["clip-surgery"], windows=Windows(size=32, stride=32)),
     "clip-es": clip_es.MICRO,
+    "weclip": WECLIP,
     "clims": replace(clims.MICRO, backbone=TINY, classification=SHORT, critique=SHORT),
 }
 REFINEMENTS: dict[str, RefinementSpec] = {
@@ -64,7 +73,11 @@ REFINEMENTS: dict[str, RefinementSpec] = {
     ),
     "caa": CAA(background=Otsu()),
     "confident-crf": ConfidentCRF(),
+    "weclip": WECLIP,
+    "weclip-given": replace(WECLIP, initial="given"),
 }  # fmt: skip
+NETWORKS = ("weclip", "weclip-given")
+"""Refinements that, once fitted, label an image without looking at its maps."""
 
 NAMES, WORDS = ("dog", "cat", "sofa", "car"), ("grass", "sky", "wall")
 F = len(NAMES)
@@ -222,10 +235,15 @@ class TestRefinement:
         images = drawn(size)
         check_scores(refinement(name, 0).scores(images, TAGS, CAMS), images, TAGS)
 
-    def test_an_image_without_evidence_is_background(self, name: str) -> None:
+    def test_an_image_without_evidence_is_background_unless_a_network_decides(
+        self, name: str
+    ) -> None:
         scores = refinement(name, 0).scores(IMAGES, TAGS, torch.zeros_like(CAMS))
         check_scores(scores, IMAGES, TAGS)
-        assert not scores.argmax(dim=1).any()
+        if name in NETWORKS:
+            assert torch.equal(scores, refinement(name, 0).scores(IMAGES, TAGS, CAMS))
+        else:
+            assert not scores.argmax(dim=1).any()
 
     def test_maps_of_other_images_are_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="expected"):
@@ -236,7 +254,7 @@ class TestRefinement:
         assert all(0 <= c["trainable"] <= c["total"] for c in counts.values())
 
 
-@pytest.mark.parametrize("name", ["cam", "grad-cam", "clims", "random-walk"])
+@pytest.mark.parametrize("name", ["cam", "grad-cam", "clims", "random-walk", "weclip-given"])
 def test_another_seed_gives_another_result(name: str) -> None:
     if name in MASKERS:
         first, second = (masker(name, seed).cams(IMAGES, TAGS) for seed in (0, 1))

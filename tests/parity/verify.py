@@ -24,6 +24,7 @@ VERIFIERS = {
     "dense_clip": "verify_dense_clip",
     "densecrf": "verify_densecrf",
     "weakclip": "verify_weakclip",
+    "weclip": "verify_weclip",
 }
 """Sub-command to the module beside this file that has `verify(path) -> list[Row]`."""
 

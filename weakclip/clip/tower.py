@@ -84,8 +84,8 @@ class TokenTrace:
     tokens: tuple[Tensor, ...]
     """Tokens before the first block and after each block: L + 1 of (B, 1 + hw, D)."""
     attention: Tensor | None
-    """Mean attention of the last blocks and their heads, (B, 1 + hw, 1 + hw), rows sum to 1; none
-    unless asked for."""
+    """Attention of the last blocks, mean of the heads, rows sum to 1; none unless asked for. Mean
+    of the blocks, (B, 1 + hw, 1 + hw), or each of them, (B, blocks, 1 + hw, 1 + hw)."""
 
 
 class ImageTower(nn.Module):
@@ -197,13 +197,16 @@ class ImageTower(nn.Module):
         )
 
     @torch.no_grad()
-    def forward_tokens(self, images: Tensor, *, attention_blocks: int = 0) -> TokenTrace:
-        """Tokens before and after every block, and mean attention when asked for.
+    def forward_tokens(
+        self, images: Tensor, *, attention_blocks: int = 0, keep: Literal["mean", "each"] = "mean"
+    ) -> TokenTrace:
+        """Tokens before and after every block, and attention when asked for.
 
         Args:
             images: Normalised images, (B, 3, H, W).
-            attention_blocks: How many of the last blocks the attention is averaged over. The mean
-                takes (1 + hw)^2 values an image, however many there are.
+            attention_blocks: Of how many of the last blocks the attention is kept.
+            keep: Their mean, which takes (1 + hw)^2 values an image however many there are, or
+                each of them.
 
         Returns:
             The trace. `tokens[-2]` is the input of the last block, for `last_block`.
@@ -218,13 +221,18 @@ class ImageTower(nn.Module):
             )
         tokens, grid = self.embed(images)
         count = tokens.shape[1]
-        total = tokens.new_zeros(len(tokens), count, count) if attention_blocks else None
+        first = self.depth - attention_blocks
+        kept = min(attention_blocks, 1) if keep == "mean" else attention_blocks
+        totals = [tokens.new_zeros(len(tokens), count, count) for _ in range(kept)]
         states = [tokens]
         for index, block in enumerate(self.vision.transformer.resblocks):
-            wanted = index >= self.depth - attention_blocks
-            states.append(self._block(block, states[-1], index, total if wanted else None))
-        mean = None if total is None else total.div_(attention_blocks)
-        return TokenTrace(grid=grid, tokens=tuple(states), attention=mean)
+            total = totals[min(index - first, kept - 1)] if index >= first else None
+            states.append(self._block(block, states[-1], index, total))
+        attention = None
+        if totals:
+            mean = keep == "mean"
+            attention = totals[0].div_(attention_blocks) if mean else torch.stack(totals, dim=1)
+        return TokenTrace(grid=grid, tokens=tuple(states), attention=attention)
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Patch and class tokens with positions, after `ln_pre`.

@@ -104,7 +104,10 @@ class CAARefinement:
             if tuple(maps.shape[-2:]) != trace.grid:
                 maps = F.interpolate(maps, trace.grid, mode="bilinear", align_corners=False)
             refined[labels] = affinity_refined(
-                maps[labels], trace.attention, labels.nonzero(), self.spec.affinity
+                maps[labels],
+                trace.attention[:, 1:, 1:],
+                labels.nonzero(),
+                self.spec.affinity,
             )
         return refined
 

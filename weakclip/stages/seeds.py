@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.clip.tower import TokenTrace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +190,34 @@ def _softmax_grad_cam(
 ) -> Tensor:
     blocks = 0 if source.affinity is None else source.affinity.last_blocks(clip.image.depth)
     trace = clip.image.forward_tokens(images, attention_blocks=blocks)
+    maps = grad_cams(clip, trace, image_labels, texts, source)
+    if source.affinity is not None and trace.attention is not None:
+        patches, pairs = trace.attention[:, 1:, 1:], image_labels.nonzero()
+        maps = affinity_refined(maps, patches, pairs, source.affinity)
+    cam = torch.zeros(*image_labels.shape, *trace.grid, device=images.device)
+    cam[image_labels] = maps
+    return cam
+
+
+def grad_cams(
+    clip: CLIPBundle,
+    trace: TokenTrace,
+    image_labels: Tensor,
+    texts: TextBank,
+    source: SoftmaxGradCAM,
+) -> Tensor:
+    """Grad-CAMs before any affinity.
+
+    Args:
+        clip: The frozen CLIP.
+        trace: Its pass over B images.
+        image_labels: Image-level tags, (B, F), bool.
+        texts: Embeddings of the F classes and of the background.
+        source: How to make the maps.
+
+    Returns:
+        (P, h, w), in [0, 1], of the P tags in the order of `image_labels.nonzero()`.
+    """
     tokens, pairs = trace.tokens[-2], image_labels.nonzero()
 
     def probability(activations: Tensor, pairs: Tensor) -> Tensor:
@@ -202,13 +231,7 @@ def _softmax_grad_cam(
 
     activations = clip.image.last_norm(tokens) if source.layer == "ln_1" else tokens
     maps = normalise_cam(grad_cam(probability, activations, pairs).view(-1, *trace.grid))
-    if source.stretch == "twice":
-        maps = normalise_cam(maps)
-    if source.affinity is not None and trace.attention is not None:
-        maps = affinity_refined(maps, trace.attention, pairs, source.affinity)
-    cam = torch.zeros(*image_labels.shape, *trace.grid, device=images.device)
-    cam[pairs[:, 0], pairs[:, 1]] = maps
-    return cam
+    return normalise_cam(maps) if source.stretch == "twice" else maps
 
 
 def image_logits(
@@ -245,8 +268,8 @@ def affinity_refined(maps: Tensor, attention: Tensor, pairs: Tensor, spec: Affin
 
     Args:
         maps: (P, h, w), in [0, 1].
-        attention: Mean of the last blocks for the B images on the same grid,
-            (B, 1 + hw, 1 + hw): `TokenTrace.attention`.
+        attention: Of the patches on each other for the B images on the same grid, (B, hw, hw),
+            positive: the mean of the last blocks without the class token.
         pairs: Image of each map in the first column, (P, 1 or more), int64.
         spec: Boxes and power.
 
@@ -258,6 +281,6 @@ def affinity_refined(maps: Tensor, attention: Tensor, pairs: Tensor, spec: Affin
     carried = torch.empty_like(sources)
     for image in torch.unique(pairs[:, 0]).tolist():
         rows = pairs[:, 0] == image
-        affinity = sinkhorn_affinity(attention[image, 1:, 1:].unsqueeze(0), power=1)[0]
+        affinity = sinkhorn_affinity(attention[image].unsqueeze(0), power=1)[0]
         carried[rows] = spread(affinity, sources[rows], power=spec.power)
     return normalise_cam(carried.view_as(maps))

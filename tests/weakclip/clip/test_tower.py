@@ -114,7 +114,7 @@ def test_trace_holds_every_state_and_attention_rows_sum_to_one(
         tower.forward_tokens(images, attention_blocks=5)
 
 
-def test_attention_is_the_mean_of_the_last_blocks(
+def test_attention_is_that_of_each_of_the_last_blocks_or_their_mean(
     make_open_clip: ClipFactory, images: Tensor
 ) -> None:
     tower = ImageTower(make_open_clip().visual)
@@ -126,6 +126,9 @@ def test_attention_is_the_mean_of_the_last_blocks(
     for count in (1, 3, 4):
         found = tower.forward_tokens(images, attention_blocks=count).attention
         torch.testing.assert_close(found, torch.stack(layers[-count:]).mean(dim=0))
+        each = tower.forward_tokens(images, attention_blocks=count, keep="each").attention
+        torch.testing.assert_close(each, torch.stack(layers[-count:], dim=1))
+    assert tower.forward_tokens(images, keep="each").attention is None
 
 
 def test_last_block_continues_the_trace(make_open_clip: ClipFactory, images: Tensor) -> None:

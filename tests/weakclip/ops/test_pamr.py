@@ -37,8 +37,9 @@ def reference(
         return np.array(values)
 
     def softmax(energy: np.ndarray) -> np.ndarray:
-        weights = np.exp(energy - energy.max())
-        return weights / weights.sum()
+        weights: np.ndarray = np.exp(energy - energy.max())
+        weights /= weights.sum()
+        return weights
 
     distances = np.array([reach * root for reach in dilations for root in RING])
     nearness = softmax(-((distances / (kernel.share * distances.std(ddof=1))) ** 2))

@@ -1,0 +1,1 @@
+"""WeCLIP: its labels, its network, and the method made of both."""
