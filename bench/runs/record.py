@@ -100,7 +100,7 @@ def from_json(text: str, *, where: str) -> RunRecord:
     """
     try:
         raw = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: expected JSON, got a truncated or broken file") from error
     _check(isinstance(raw, dict), where, "expected a JSON object")
     version = raw.get("schema_version")

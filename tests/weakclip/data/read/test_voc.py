@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from weakclip.data.formats.masks import write_mask
-from weakclip.data.read.voc import VOC_CLASSES, VOCDataset
+from weakclip.data.read.voc import VOC_CLASSES, VOCDataset, list_voc
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,3 +195,15 @@ def test_a_label_that_is_no_class_is_refused(root: Path) -> None:
     write_mask(root / "SegmentationClass" / f"{IDS[0]}.png", np.full((20, 10), 21, dtype=np.uint8))
     with pytest.raises(ValueError, match="expected labels 0 to 20 and 255, got 21"):
         VOCDataset(root, "train")[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a\xff\n", "damaged list"), (b"a" * 300 + b"\n", "names of 240 bytes or fewer")],
+)
+def test_a_list_that_names_no_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Segmentation"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        list_voc(tmp_path, "train")
