@@ -75,7 +75,7 @@ def salvage(content: bytes) -> Salvage:
         try:
             operation, position = decoder.raw_decode(text, found.start())
             operations.append(operation)
-        except ValueError:  # half of one
+        except (ValueError, RecursionError):  # half of one
             changes = found[1] is not None and int(found[1]) > CREATE_TRIAL
             complete, position = complete and changes, found.end()
 

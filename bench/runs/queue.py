@@ -70,7 +70,15 @@ _TICKET, _ORDER, _CLAIM, _STEP, _RETURNED, _RESULT = (
 """Names of the user attributes of a trial."""
 
 
-_DAMAGE = (ValueError, TypeError, LookupError, AttributeError, AssertionError, NotImplementedError)
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    RecursionError,
+    NotImplementedError,
+)
 """What Optuna raises when it reads what it did not write."""
 
 
@@ -455,15 +463,18 @@ def _entry(trial: FrozenTrial) -> Entry:
     attributes = trial.user_attrs
     order, claim = attributes[_ORDER], attributes.get(_CLAIM, {})
     step, total = attributes.get(_STEP, (0, 0))
+    ticket = attributes[_TICKET]
+    if not all(type(value) is (int if name == "seed" else str) for name, value in ticket.items()):
+        raise TypeError(f"expected a ticket of texts, got {ticket}")
     return Entry(
         number=trial.number,
         trial_id=trial._trial_id,
-        ticket=Ticket(**attributes[_TICKET]),
+        ticket=Ticket(**ticket),
         state=_STATES[trial.state],
-        after=order["after"],
-        deaths=order["deaths"],
+        after=int(order["after"]),
+        deaths=int(order["deaths"]),
         worker=claim.get("worker", ""),
-        since=claim.get("since", 0.0),
+        since=float(claim.get("since", 0.0)),
         step=(step, total),
         given_back=attributes.get(_RETURNED, False),
         result=attributes.get(_RESULT),

@@ -121,7 +121,7 @@ def _from_csv(path: Path, default: Words) -> Words:
 def _from_toml(path: Path, default: Words) -> Words:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not a readable TOML file: {error}") from error
     if unknown := sorted(set(content) - {"background", "template", "classes"}):
         raise ValueError(

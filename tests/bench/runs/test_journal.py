@@ -76,6 +76,13 @@ LOSSY: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "a missing creation": lambda lines: [lines[0], *lines[2:]],
     "no study": lambda lines: lines[1:],
     "an operation of another program": lambda lines: between(lines, b'{"op_code":99}\n'),
+    "nesting without end": lambda lines: between(lines, b"[" * 9000 + b"\n"),
+    "a ticket of lists": lambda lines: between(
+        lines, lines[1].replace(b'"seed":0', b'"seed":[0]'), lines[1].replace(b'"c"', b"[]")
+    ),
+    "deaths that are no number": lambda lines: between(
+        lines, lines[1].replace(b'"deaths":0', b'"deaths":"x"')
+    ),
     "an operation without its parts": lambda lines: between(lines, b'{"op_code":8}\n'),
 }
 

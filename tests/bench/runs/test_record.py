@@ -92,3 +92,9 @@ def test_a_failure_keeps_one_line_without_paths() -> None:
     record = failed(job(), run, "now", "OSError: /home/me/x is full\nmore")
     assert isinstance(record, RunRecord)
     assert record.error == "OSError: PATH is full"
+
+
+@pytest.mark.parametrize("text", ["[" * 9000, "1" * 9000, "\ud800"])
+def test_text_that_json_cannot_take_is_a_record_error(text: str) -> None:
+    with pytest.raises(RecordError, match="expected JSON"):
+        from_json(text, where="here")

@@ -54,7 +54,7 @@ def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
     Raises:
         ValueError: If the file is damaged, is no GTcls struct or has other labels.
     """
-    with readable(path, "SBD mask", MatReadError):
+    with readable(path, "SBD mask", MatReadError, NameError):  # SciPy has a name that is not set
         struct = loadmat(path, variable_names=["GTcls"])["GTcls"]
         labels = np.asarray(struct["Segmentation"][0, 0])
     if labels.ndim != 2 or labels.dtype.kind not in "uif" or not labels.size:

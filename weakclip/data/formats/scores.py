@@ -65,7 +65,8 @@ def read_scores(path: Path, given: Given = "probabilities") -> NDArray[np.float3
     if given != "probabilities":
         sums = values.sum(0, dtype=np.float64)
         values = np.divide(values, sums, where=sums > 0, out=np.zeros(values.shape))
-    return np.minimum(values, 1).astype(np.float32)
+    scores: NDArray[np.float32] = np.minimum(values, 1).astype(np.float32)
+    return scores
 
 
 def sums_of(scores: NDArray[np.float32]) -> tuple[float, float]:

@@ -202,7 +202,7 @@ class _Reader:
                     f"category {number} ({name}) has no annotations: not counted as a class"
                 )
         if not kept:
-            raise ValueError(f"{self._path}: expected categories, got none")
+            raise ValueError(f"{self._path}: expected categories, found none")
         return kept
 
     def _try(self, name: str, read: Callable[[], _Read]) -> _Read | None:

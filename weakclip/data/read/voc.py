@@ -37,6 +37,7 @@ VOC_CLASSES: tuple[str, ...] = (
 """The 20 foreground classes; class c (0-based) has label c + 1 in a mask."""
 
 _LISTS = PurePosixPath("ImageSets/Segmentation")
+_LONGEST_NAME = 240  # bytes; common file systems have 255, of which a suffix takes some
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug")
 
 
@@ -261,6 +262,8 @@ def _by_id(entries: Sequence[_Entry], where: str) -> dict[str, _Entry]:
 
 
 def _parse_line(root: Path, words: Sequence[str], where: str) -> _Entry:
+    if any(len(part.encode()) > _LONGEST_NAME for word in words for part in word.split("/")):
+        raise ValueError(f"{where}: expected names of {_LONGEST_NAME} bytes or fewer")
     match words:
         case [image_id] if re.fullmatch(r"\w[\w.-]*", image_id):
             candidates = [root / folder / f"{image_id}.png" for folder in _MASK_FOLDERS]

@@ -71,7 +71,7 @@ def test_what_is_no_utf_is_refused(tmp_path: Path) -> None:
         (CONTENT | {"annotations": None}, "got annotations = None"),
         (CONTENT | {"images": {"9": "b.jpg"}}, "got images = {"),
         (CONTENT | {"categories": []}, "none of its annotations can be used.*names category 3"),
-        ({"images": [], "annotations": [], "categories": []}, "expected categories, got none"),
+        ({"images": [], "annotations": [], "categories": []}, "expected categories, found none"),
         (CONTENT | {"images": [7]}, r"none of its images can be used, e.g. images\[0\]: expected"),
         (with_more("categories", {"id": 3, "name": "cow"}), "id 3 stands twice, for 'cat' and 'c"),
         (with_more("categories", {"id": 4, "name": "dog"}), "categories 5 and 4 are both 'dog'"),

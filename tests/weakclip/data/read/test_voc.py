@@ -236,3 +236,15 @@ def test_ids_that_differ_in_case_are_two_images(root: Path) -> None:
         (root / "Annotations" / f"{name}.xml").write_text(annotation(("dog",)))
     write_list(root, "a\nA\n")
     assert list_voc(root, "own").names == ("a.jpg", "A.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a\xff\n", "damaged list"), (b"a" * 300 + b"\n", "names of 240 bytes or fewer")],
+)
+def test_a_list_that_names_no_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Segmentation"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        list_voc(tmp_path, "train")
