@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from weakclip.data.formats.from_files import FromFiles
 from weakclip.masking.plan import MaskPlan, plan_for
 from weakclip.masking.predict import Labelled, pixels_of
 from weakclip.stages.method import finished
@@ -64,6 +65,9 @@ def pseudo_mask(
     plan = plan_for(clip, "clip-es") if plan is None else plan
     setting = setting_for(clip, classes, plan.words)
     refinement = plan.method.refinement.build(setting)
+    source = plan.method.maps
+    if isinstance(source, FromFiles):
+        raise ValueError("plan: expected a source of maps that looks at images, got a folder")
     if isinstance(refinement, TrainedWeakCLIP):
         raise ValueError("plan: expected a method that trains nothing; use `weakclip.make_masks`")
     pixels = pixels_of(image)
@@ -71,7 +75,7 @@ def pseudo_mask(
     small = shrink(pixels, working_size(size, plan.max_side, clip.patch_size))[None]
     small, labels = small.to(setting.device), torch.ones(1, len(classes), dtype=torch.bool)
     labels = labels.to(setting.device)
-    cams = plan.method.maps.build(setting).cams(small, labels)
+    cams = source.build(setting).cams(small, labels)
     scores = finished(small, refinement.scores(small, labels, cams), labels, plan.method.crf)
     whole = scores_at(scores[0].cpu(), size)
     return Labelled(whole.argmax(dim=0).to(torch.uint8).numpy(), whole.numpy(), classes)

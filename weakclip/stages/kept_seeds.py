@@ -16,7 +16,7 @@ from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.formats.masks import exists, is_whole, read_mask, write_mask
 from weakclip.description import describe
 from weakclip.stages.images import Memory, bytes_key
-from weakclip.stages.maps import SplitMaps
+from weakclip.stages.maps import FileMaps, KeptMaps
 from weakclip.stages.seeds import SeedRule, seeds_from
 from weakclip.training.parallel import together
 
@@ -115,7 +115,7 @@ def ensure_seeds(
         setting: Where seeds are kept.
     """
     tagged: list[int] = data.image_labels.any(dim=1).nonzero()[:, 0].tolist()
-    if isinstance(maps, SplitMaps):
+    if isinstance(maps, (KeptMaps, FileMaps)):
         tagged = [index for index in tagged if not maps.lacks(index)]
         origin, keys = maps.origin, [maps.item_key(index) for index in tagged]
     else:

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from zipfile import BadZipFile
 
 import numpy as np
@@ -115,35 +115,6 @@ def texts_of(setting: Setting) -> TextBank:
     ]
     background = encode_texts(setting.clip, setting.background_words, (), template).foreground
     return TextBank(torch.stack(foreground), background)
-
-
-@runtime_checkable
-class SplitMaps(Protocol):
-    """The maps of the images of a split, wherever they are."""
-
-    @property
-    def origin(self) -> str:
-        """Of all that the maps of every image depend on."""
-
-    @property
-    def seconds(self) -> float:
-        """What making them took."""
-
-    @property
-    def parameters(self) -> Sizes:
-        """Of the source of the maps."""
-
-    def item_key(self, index: int) -> str:
-        """Of what the maps of an image depend on beside `origin`."""
-
-    def lacks(self, index: int) -> bool:
-        """Whether an image has no maps."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-
-    def __getitem__(self, index: int, /) -> Tensor:
-        """Maps of an image, (F, h, w), float32, on the CPU."""
 
 
 class FileMaps(Sequence["Tensor"]):
@@ -310,6 +281,10 @@ class KeptMaps(Sequence["Tensor"]):
         """Add the time that more maps took, and write what parameters their source has."""
         content = {"seconds": round(self.seconds + seconds, 3), "parameters": parameters}
         write_text(self.folder / NOTES, json.dumps(content) + "\n")
+
+
+SplitMaps: TypeAlias = KeptMaps | FileMaps
+"""The maps of the images of a split: ours or those that others made."""
 
 
 def ensure_maps(

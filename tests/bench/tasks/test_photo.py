@@ -121,19 +121,6 @@ def test_two_runs_are_equal_and_an_interrupted_one_goes_on(voc: Path, artifacts:
     assert not list((artifacts / "training").glob("*.pt"))
 
 
-def test_seeds_that_cannot_be_read_are_made_again_and_said(
-    voc: Path, artifacts: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    bench = opened(voc, artifacts)
-    bench._make_seeds()
-    path = bench._seed_path(bench._tagged[0])
-    content = path.read_bytes()
-    path.write_bytes(b"")
-    opened(voc, artifacts)._make_seeds()
-    assert path.read_bytes() == content
-    assert "1 seeds could not be read and were made again" in caplog.text
-
-
 def test_images_or_masks_of_the_same_names_are_other_data(
     voc: Path, artifacts: Path, tmp_path: Path
 ) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def test_images_of_one_base_name_in_different_folders_have_masks_of_their_own(
     tmp_path: Path, photos: Path
 ) -> None:
-    for folder in ("one", "two"):
-        (photos / folder).mkdir()
-        Image.new("RGB", (8, 6)).save(photos / folder / "a.jpg")
+    for name in ("one", "two"):
+        (photos / name).mkdir()
+        Image.new("RGB", (8, 6)).save(photos / name / "a.jpg")
     files = list_folder(photos)
     folder = ResultFolder(tmp_path / "out", files)
     places = [folder.mask(index).relative_to(folder.root).as_posix() for index in range(len(files))]

@@ -23,7 +23,7 @@ from weakclip.data.formats.maps import (
     read_maps,
 )
 from weakclip.data.formats.problems import KINDS, MISSING, SEVERAL, SURPLUS, UNREADABLE, problems
-from weakclip.data.read.coco import COCO_CATEGORIES, Numbering
+from weakclip.data.read.coco import COCO_CATEGORIES
 from weakclip.suggestion import suggestion
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weakclip.data.formats.image_maps import ImageMaps
+    from weakclip.data.read.instances import Numbering
 
 _EMPTY_STRIDE = 16  # grid of the maps of an image without tags, which needs no file
 _CONTIGUOUS = {category: rank for rank, category in enumerate(sorted(COCO_CATEGORIES), start=1)}

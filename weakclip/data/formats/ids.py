@@ -19,7 +19,7 @@ import numpy as np
 from weakclip.data.formats.arrays import read_plain
 from weakclip.data.read.csv_table import full_row, header_error, read_table
 from weakclip.data.read.signatures import IMAGE_SUFFIXES
-from weakclip.data.read.tag_table import COLUMNS
+from weakclip.data.read.tag_columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
