@@ -88,7 +88,14 @@ def _cell(cam: str, refinement: str) -> Variant:
 
 
 WITHOUT_CAA = replace(clip_es.MICRO, source=replace(clip_es.MICRO.source, affinity=None))
-WECLIP = Variant(name="weclip", config=MethodRow(cam=WITHOUT_CAA, refinement=weclip.MICRO))
+WECLIP = Variant(
+    name="weclip",
+    config=MethodRow(cam=WITHOUT_CAA, refinement=weclip.MICRO),
+    paper=MethodRow(
+        cam=clip_es.ClipES(source=replace(clip_es.RELEASED_SOURCE, affinity=None)),
+        refinement=weclip.VOC,
+    ),
+)
 
 STUDY = Study(
     name="comparison",

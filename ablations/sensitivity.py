@@ -6,7 +6,7 @@ What the seeds are made from is varied in `ablations/comparison.py`.
 Source: Zhu et al., WeakCLIP, IJCV 2025 (prompt length, losses); Rao et al., DenseCLIP, CVPR 2022
 (score map at one level); the rest has not been published.
 Run: `nox -s ablate -- sensitivity`, or `python -m bench run sensitivity`.
-Cost: 20 configurations x 3 seeds; 15 of the runs are those of other studies and are copied. The
+Cost: 21 configurations x 3 seeds; 15 of the runs are those of other studies and are copied. The
 others took 31 minutes on two CPU cores.
 Expect: `results/tables/sensitivity.md`.
 """
@@ -22,6 +22,7 @@ from weakclip.config import (
     CrossEntropy,
     LearnableContext,
     PyramidAdapter,
+    RawTaps,
     Resample,
     ScoreMapDecoder,
     SeedAndBoundary,
@@ -42,6 +43,7 @@ CONFIGS = {
     **{f"tau-{f'{tau:g}'.replace('.', '-')}": replace(FULL, tau=tau) for tau in (0.01, 0.03, 0.2)},
     "no-boundary-loss": replace(FULL, supervision=replace(FULL.supervision, boundary_weight=0.0)),
     "no-matching-loss": replace(FULL, supervision=replace(FULL.supervision, matching_weight=0.0)),
+    "raw-taps": replace(FULL, tap_scale=RawTaps()),
     "cross-entropy": replace(FULL, supervision=CrossEntropy()),
     "guided-at-stride-4": replace(FULL, decoder=replace(FULL.decoder, levels=(0,))),
     "guided-at-stride-32": replace(FULL, decoder=replace(FULL.decoder, levels=(3,))),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, get_args
 
 from bench import console, flags
 from bench.cost.command import profile
+from bench.cost.estimate import estimate
 from bench.errors import BenchError
 from bench.flags import ARTIFACTS, DEFAULT_PRESET, RESULTS, one_of
 from bench.gallery.make import GalleryRequest, make_gallery
@@ -127,13 +128,19 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _dry_run(requests: Sequence[Request], store: Store) -> int:
-    todo = done = 0
+    todo, done, hours = 0, 0, 0.0
     for request in requests:
         plan = plan_runs(request, store)
         show_plan(plan, request.study.name, request.preset)
+        found = estimate(load_preset(request.preset), [run.variant.config for run in plan.todo])
+        if found.runs:
+            console.say(found.line)
+            hours += found.hours
         todo, done = todo + len(plan.todo), done + len(plan.done)
     studies = [request.study for request in requests]
-    console.result(_result(studies, 0, 0, [], dry_run=True, to_run=todo, done=done))
+    console.result(
+        _result(studies, 0, 0, [], dry_run=True, to_run=todo, done=done, gpu_hours=round(hours, 3))
+    )
     return 0
 
 

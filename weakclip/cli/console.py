@@ -17,7 +17,6 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
 
 if TYPE_CHECKING:
@@ -29,29 +28,69 @@ def console() -> Console:
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
+EVERY = 30.0
+"""Seconds between two lines where there is no terminal."""
+LONG = 120.0
+"""A training that takes longer says so after its first steps."""
+MEASURED = 3
+"""Steps after which a training is known well enough."""
+
+
 @contextmanager
 def phases() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a phase with its rate and the time left; called with (phase, done, in all)."""
+    """A bar a phase with its rate and the time left; called with (phase, done, in all).
+
+    Where there is no terminal, a line every half minute. What was done before counts neither for
+    the rate nor for the time left.
+    """
     screen = Console(file=sys.stderr)
     columns = (
         TextColumn("{task.description:>8}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
-    started: dict[str, tuple[TaskID, float]] = {}
+    started: dict[str, tuple[TaskID, float, int]] = {}
+    said: dict[str, float] = {}
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
 
         def report(phase: str, done: int, total: int) -> None:
             now = time.monotonic()
             if phase not in started:
-                started[phase] = (bar.add_task(phase, total=total, rate=""), now)
-            task, start = started[phase]
-            rate = f"{done / (now - start):.1f}/s" if now > start else ""
-            bar.update(task, completed=done, total=total, rate=rate)
+                task = bar.add_task(phase, total=total, rate="", left="")
+                started[phase], said[phase] = (task, now, done), now
+            task, start, first = started[phase]
+            made, took = done - first, now - start
+            left = took / made * (total - done) if made > 0 else None
+            rate = f"{made / took:.2g}/s" if made > 0 and took > 0 else ""
+            words = "" if left is None else f"{_duration(left)} left"
+            bar.update(task, completed=done, total=total, rate=rate, left=words)
+            if phase == "training" and made == MEASURED and left is not None and left > LONG:
+                bar.console.print(
+                    f"training: {total} steps at {took / made:.1f} s take {_duration(left)} more; "
+                    "fewer: --iterations, smaller: --training-batch, --max-side; none: --method "
+                    "clip-es",
+                    markup=False, highlight=False, soft_wrap=True,
+                )  # fmt: skip
+            elif not screen.is_terminal and now - said[phase] >= EVERY:
+                said[phase] = now
+                screen.print(f"{phase}: {done} of {total} {rate} {words}", highlight=False)
 
         yield report
+
+
+def _duration(seconds: float) -> str:
+    """Minutes and seconds, or hours and minutes.
+
+    Example:
+        >>> _duration(75), _duration(7260)
+        ('1 min 15 s', '2 h 1 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 @contextmanager
