@@ -1,58 +1,193 @@
-"""How do the methods compare, and does any refinement help any seed?
+"""How do the methods compare, and does any refinement help any map?
 
 A grid: whose class activation maps (rows of a block) by what is made of them. Every cell is scored
 before and after the dense CRF, so the CRF is a column and not a method. CLIP-ES's maps contain its
-attention affinity (CAA) already. Methods without randomness give the same figures for all seeds.
+attention affinity (CAA) already. `plain-fpn` is the control: the training of WeakCLIP without its
+four components. Methods without randomness give the same figures for all seeds.
+
+What is compared with what was decided before the run (`docs/statistics.md`): on each map every
+refinement with the map alone, WeakCLIP with the control, and WeakCLIP with every other refinement.
+Every map source and every refinement had the same small search on the split `tune`
+(`results/tables/tuning.md`, `python -m bench.search.methods`).
 
 Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al., MaskCLIP, ECCV
 2022; Zhou et al., CAM, CVPR 2016; Ahn and Kwak, AffinityNet, CVPR 2018; Araslanov and Roth, PAMR,
 CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025.
 Run: `nox -s ablate -- comparison`, or `python -m bench run comparison`.
-Cost: 19 cells x 3 seeds, 63 minutes on two CPU cores (not idle otherwise) with preset `cartoon`.
+Cost: 23 cells x 3 seeds, about 80 minutes on two CPU cores with preset `cartoon`.
 Expect: `results/tables/comparison.md`, and what to make of it in `docs/baselines.md`. Published
 figures of the same methods on photographs stand in `results/reference.csv` and are another world.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING
 
 from baselines import clims, clip_es, maskclip, random_walk
 from baselines.caa import CAA
 from baselines.classifier import MICRO_CAM
-from baselines.refinement import MICRO_PAMR, OTSU, Keep
-from bench.studies.method import Method
+from baselines.plain_fpn import plain_fpn
+from baselines.refinement import MICRO_PAMR, OTSU, PAMR, Keep, Otsu, Power
+from bench.studies.method import Method, Searched
 from bench.studies.study import Study, Variant
-from weakclip.config import MICRO, WeakCLIPConfig
+from weakclip.config import MICRO, SeedAndBoundary, TextGuidedDecoder
 from weakclip.stages.seeds import Affinity
 
-if TYPE_CHECKING:
-    from weakclip.stages.protocols import MaskerSpec, RefinementSpec
+assert isinstance(MICRO.supervision, SeedAndBoundary)
+assert isinstance(MICRO.decoder, TextGuidedDecoder)
+_LOSSES, _DECODER = MICRO.supervision, MICRO.decoder
+_WEAKCLIP = {
+    "MICRO": MICRO,
+    "boundary loss x 0.5": replace(MICRO, supervision=replace(_LOSSES, boundary_weight=0.5)),
+    "boundary loss x 2": replace(MICRO, supervision=replace(_LOSSES, boundary_weight=2.0)),
+    "release's dropout 0.1": replace(MICRO, decoder=replace(_DECODER, dropout=0.1)),
+}
+_AFFINITY = clip_es.RELEASED_SOURCE.affinity
+assert _AFFINITY is not None
+_WHOLE = CAA(affinity=Affinity(boxes="whole"), background=OTSU)
 
-CAMS: dict[str, MaskerSpec] = {
-    "cam": MICRO_CAM,
-    "clip-es": clip_es.MICRO,
-    "clims": clims.MICRO,
-    "maskclip": maskclip.MICRO,
-}
-REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {
-    "alone": Keep(background=OTSU),
-    "caa": CAA(affinity=Affinity(boxes="whole"), background=OTSU),
-    "pamr": MICRO_PAMR,
-    "random-walk": random_walk.MICRO,
-    "weakclip": MICRO,
-}
+
+def _clip_es(affinity: Affinity) -> clip_es.ClipES:
+    return replace(clip_es.MICRO, source=replace(clip_es.MICRO.source, affinity=affinity))
+
+
+MAPS = (
+    Searched(
+        name="cam",
+        settings={
+            "MICRO: scales 0.5, 1": MICRO_CAM,
+            "scale 1": replace(MICRO_CAM, scales=(1.0,)),
+            "scales 0.5, 1, 1.5": replace(MICRO_CAM, scales=(0.5, 1.0, 1.5)),
+            "release's scales 0.5, 1, 1.5, 2": replace(MICRO_CAM, scales=(1.0, 0.5, 1.5, 2.0)),
+        },
+        chosen="MICRO: scales 0.5, 1",
+    ),
+    Searched(
+        name="clip-es",
+        settings={
+            "MICRO: input of the last block": clip_es.MICRO,
+            "release's hook": replace(clip_es.MICRO, source=clip_es.RELEASED_SOURCE),
+            "release's box threshold for COCO, 0.7": _clip_es(
+                replace(_AFFINITY, box_threshold=0.7)
+            ),
+            "whole boxes": _clip_es(replace(_AFFINITY, boxes="whole")),
+        },
+        chosen="MICRO: input of the last block",
+    ),
+    Searched(
+        name="clims",
+        settings={
+            "MICRO: scales 0.5, 1, critic's learning rate 0.01": clims.MICRO,
+            "release's scales 0.5, 1, 1.5, 2": replace(clims.MICRO, scales=(1.0, 0.5, 1.5, 2.0)),
+            "critic's learning rate 0.005": replace(
+                clims.MICRO, critique=replace(clims.MICRO.critique, learning_rate=0.005)
+            ),
+            "critic's learning rate 0.02": replace(
+                clims.MICRO, critique=replace(clims.MICRO.critique, learning_rate=0.02)
+            ),
+        },
+        chosen="MICRO: scales 0.5, 1, critic's learning rate 0.01",
+    ),
+    Searched(
+        name="maskclip",
+        settings={
+            "MICRO: neither repair": maskclip.MICRO,
+            "key smoothing": replace(maskclip.MICRO, key_smoothing=1.0),
+            "prompt denoising": replace(maskclip.MICRO, prompt_denoising=0.5),
+            "key smoothing and prompt denoising": replace(
+                maskclip.MICRO, key_smoothing=1.0, prompt_denoising=0.5
+            ),
+        },
+        chosen="MICRO: neither repair",
+    ),
+)
+"""Map sources and the settings that were tried."""
+
+REFINEMENTS = (
+    Searched(
+        name="alone",
+        settings={
+            "Otsu's threshold": Keep(background=OTSU),
+            "mean below Otsu's threshold": Keep(background=Otsu(edge="weak")),
+            "CLIP-ES's background, power 1": Keep(background=Power(alpha=1)),
+            "AffinityNet's background, power 4": Keep(background=Power(alpha=4)),
+        },
+        chosen="Otsu's threshold",
+    ),
+    Searched(
+        name="caa",
+        settings={
+            "Otsu's threshold": _WHOLE,
+            "release's background, power 1": replace(_WHOLE, background=Power(alpha=1)),
+            "release's box threshold for COCO, 0.7": replace(
+                _WHOLE, affinity=Affinity(boxes="whole", box_threshold=0.7)
+            ),
+            "last third of the blocks": replace(
+                _WHOLE, affinity=Affinity(boxes="whole", blocks=1 / 3)
+            ),
+        },
+        chosen="Otsu's threshold",
+    ),
+    Searched(
+        name="pamr",
+        settings={
+            "MICRO: dilations 1, 2, 3, 6": MICRO_PAMR,
+            "release's dilations 1, 2, 4, 8, 12, 24": PAMR(),
+            "release's dilations, 20 iterations": PAMR(iterations=20),
+            "dilations 1, 2, 3, 6, 20 iterations": replace(MICRO_PAMR, iterations=20),
+        },
+        chosen="MICRO: dilations 1, 2, 3, 6",
+    ),
+    Searched(
+        name="random-walk",
+        settings={
+            "MICRO: sharpness 32, 16 steps": random_walk.MICRO,
+            "release's sharpness 8, 256 steps": replace(
+                random_walk.MICRO, sharpness=8.0, steps=256
+            ),
+            "sharpness 16": replace(random_walk.MICRO, sharpness=16.0),
+            "32 steps": replace(random_walk.MICRO, steps=32),
+        },
+        chosen="MICRO: sharpness 32, 16 steps",
+    ),
+    Searched(
+        name="plain-fpn",
+        settings={name: plain_fpn(config) for name, config in _WEAKCLIP.items()},
+        chosen="MICRO",
+    ),
+    Searched(name="weakclip", settings=_WEAKCLIP, chosen="MICRO"),
+)
+"""Refinements and the settings that were tried."""
+
+SEARCHED = (*MAPS, *REFINEMENTS)
+_MAPS = {each.name: each for each in MAPS}
+_REFINEMENTS = {each.name: each for each in REFINEMENTS}
+
 CONTAINED = {("clip-es", "caa")}
 """Cells that would apply a step twice."""
 
 REFERENCE = ("maskclip", "weakclip")
+TUNED_ON = "maskclip"
+"""Whose maps refinements are tuned on: those on which all of them are defined."""
+
+
+def tuned_with(name: str, setting: str) -> Method:
+    """What the search runs for a setting of a map source or refinement.
+
+    A map source is followed by nothing but Otsu's background; a refinement follows MaskCLIP's maps.
+    """
+    if name in _MAPS:
+        return Method(cam=_MAPS[name].settings[setting], refinement=Keep(background=OTSU))
+    maps = next(iter(_MAPS[TUNED_ON].settings.values()))
+    return Method(cam=maps, refinement=_REFINEMENTS[name].settings[setting])
 
 
 def _cell(cam: str, refinement: str) -> Variant:
+    maps, refined = _MAPS[cam], _REFINEMENTS[refinement]
     return Variant(
         name=f"{cam}-{refinement}",
-        config=Method(cam=CAMS[cam], refinement=REFINEMENTS[refinement]),
+        config=Method(cam=maps.settings[maps.chosen], refinement=refined.settings[refined.chosen]),
     )
 
 
@@ -62,7 +197,7 @@ STUDY = Study(
     reference=_cell(*REFERENCE),
     variants=tuple(
         _cell(*names)
-        for names in product(CAMS, REFINEMENTS)
+        for names in product(_MAPS, _REFINEMENTS)
         if names not in CONTAINED and names != REFERENCE
     ),
     published=("WeakCLIP", "CLIP-ES", "CLIMS", "AffinityNet", "IRN CAM"),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from weakclip.config import WeakCLIPConfig
     from weakclip.stages.protocols import MaskerSpec, RefinementSpec
 
@@ -20,3 +22,21 @@ class Method:
 
     cam: MaskerSpec
     refinement: RefinementSpec | WeakCLIPConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """A map source or a refinement, the settings that a search tries, and the one that is used."""
+
+    name: str
+    settings: Mapping[str, MaskerSpec | RefinementSpec | WeakCLIPConfig]
+    """What is different -> the whole configuration; the first is the method's own."""
+    chosen: str
+    """A key of `settings`: the choice of `python -m bench.search.methods`, at first the first."""
+
+    def __post_init__(self) -> None:
+        if self.chosen not in self.settings:
+            raise ValueError(
+                f"{self.name}: expected a chosen setting among {', '.join(self.settings)}, got "
+                f"{self.chosen!r}"
+            )

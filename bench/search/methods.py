@@ -1,0 +1,216 @@
+"""One small search for every compared method, by one rule: four settings each on the split `tune`.
+
+Each setting is fitted on the images and tags of `tune` and its pseudo masks are scored there, so
+the choice uses the pixel annotation of `tune`, which no other table reports. The best setting
+replaces the first one only if the interval of their difference excludes 0
+(`docs/statistics.md`, "Settings of the compared methods").
+
+Run: `python -m bench.search.methods [METHOD ...] [--workers 2]`. Scores are kept in the folder of
+artifacts by configuration and code, so an interrupted search goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from bench.console import result, say
+from bench.errors import unknown
+from bench.flags import ARTIFACTS, RESULTS
+from bench.report.markup import Cell, Summary, markdown, signed_interval
+from bench.report.table import rows_csv
+from bench.runs.provenance import code_id
+from bench.runs.store import write_atomically
+from bench.stats.statistics import Difference, paired_difference, pooled_miou
+from bench.studies.preset import CARTOON, Preset
+from bench.studies.slots import config_id, plain_config
+from bench.tasks.split import Split, read_split
+from bench.tasks.task import CartoonWorkbench
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.studies.method import Method, Searched
+
+STUDY_MODULE = "ablations.comparison"
+SEED = 0
+TASK = "train-pseudo"
+"""Of a workbench that trains on `tune`: the masks of the images that were trained on."""
+RULE = (
+    "Criterion: mIoU of pseudo masks on `tune` with the tags known, before the CRF, which uses the "
+    "pixel annotation of `tune` (200 images that no other table reports). Every method has the "
+    "same number of settings, the first is its own, and each is fitted on the images and tags of "
+    f"`tune` with seed {SEED}. A map source is scored with Otsu's background and nothing after it, "
+    "a refinement on MaskCLIP's maps. The best setting is chosen if the 95 % interval of its "
+    "difference to the first, paired by image, excludes 0; otherwise the first."
+)
+
+
+class TuneWorkbench(CartoonWorkbench):
+    """A workbench that trains on `tune` and scores there; `train` and `val` are not looked at."""
+
+    @cached_property
+    def train(self) -> Split:
+        """The split `tune` in the place of the training split."""
+        return read_split(self.root, "tune")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One setting and what it scored."""
+
+    method: str
+    setting: str
+    config_id: str
+    miou: float
+    difference: Difference | None
+    """To the first setting of the method; none for the first."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Search, and write `tables/tuning.md` and `tables/tuning.csv` below the results folder."""
+    parser = argparse.ArgumentParser(prog="python -m bench.search.methods", description=__doc__)
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help="default: all")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="default: 1")
+    parser.add_argument("--artifacts", type=Path, default=ARTIFACTS)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(argv)
+    module = importlib.import_module(STUDY_MODULE)
+    searched: dict[str, Searched] = {each.name: each for each in module.SEARCHED}
+    for name in options.methods:
+        if name not in searched:
+            raise unknown("method", name, searched)
+    names = options.methods or list(searched)
+    jobs = [
+        (module.tuned_with(name, setting), options.artifacts)
+        for name in names
+        for setting in searched[name].settings
+    ]
+    with ProcessPoolExecutor(options.workers) as pool:
+        counts = dict(zip(map(_id, jobs), pool.map(_counts, jobs), strict=True))
+    if names != list(searched):  # a part: the table is written by a search of all
+        result({"searched": names, "files": []})
+        return 0
+    tried = [
+        row
+        for name in names
+        for row in _tried(
+            searched[name],
+            {s: counts[_id((module.tuned_with(name, s), None))] for s in searched[name].settings},
+        )
+    ]
+    files = _write(tried, options.out)
+    result({"searched": names, "files": [path.as_posix() for path in files]})
+    return 0
+
+
+def choose(tried: Sequence[Tried]) -> str:
+    """Name of the setting that the rule chooses among those of one method, the first at the head.
+
+    The best by mIoU, if it is better than the first beyond the interval; otherwise the first.
+    """
+    best = max(tried, key=lambda row: row.miou)
+    better = best.difference is not None and best.difference.low > 0
+    return best.setting if better else tried[0].setting
+
+
+def _tried(method: Searched, counts: Mapping[str, NDArray[np.integer]]) -> list[Tried]:
+    """Every setting of a method with its difference to the first."""
+    first = next(iter(method.settings))
+    return [
+        Tried(
+            method=method.name,
+            setting=setting,
+            config_id=config_id(plain_config(method.settings[setting])),  # type: ignore[arg-type]
+            miou=float(pooled_miou(of)),
+            difference=None
+            if setting == first
+            else paired_difference(of[None], counts[first][None]),
+        )
+        for setting, of in counts.items()
+    ]
+
+
+def _write(tried: Sequence[Tried], out: Path) -> list[Path]:
+    chosen = {
+        name: choose([row for row in tried if row.method == name])
+        for name in dict.fromkeys(row.method for row in tried)
+    }
+    rows = [
+        {
+            "method": row.method,
+            "setting": row.setting,
+            "config_id": row.config_id,
+            "split": "tune",
+            "miou": row.miou,
+            "difference": np.nan if row.difference is None else row.difference.estimate,
+            "low": np.nan if row.difference is None else row.difference.low,
+            "high": np.nan if row.difference is None else row.difference.high,
+            "chosen": "yes" if row.setting == chosen[row.method] else "no",
+        }
+        for row in tried
+    ]
+    table = Summary(
+        title="Settings of the compared methods, chosen on `tune`",
+        headers=("method", "setting", "mIoU %", "Δ to the first [95 %]", "chosen"),
+        rows=tuple(
+            (
+                Cell(row.method),
+                Cell(row.setting),
+                Cell(f"{100 * row.miou:.1f}"),
+                Cell("–" if row.difference is None else _points(row.difference)),
+                Cell("✓" if row.setting == chosen[row.method] else ""),
+            )
+            for row in tried
+        ),
+    )
+    page = markdown(table, [RULE], rebuilt_by="python -m bench.search.methods")
+    files = {out / "tables" / "tuning.md": page, out / "tables" / "tuning.csv": rows_csv(rows)}
+    for path, text in files.items():
+        write_atomically(path, text.encode())
+    return list(files)
+
+
+def _points(value: Difference) -> str:
+    return signed_interval(value.estimate, value.low, value.high, digits=1)
+
+
+def _id(job: tuple[Method, object]) -> str:
+    return config_id(plain_config(job[0]))
+
+
+def _counts(job: tuple[Method, Path]) -> NDArray[np.integer]:
+    """Counts of a method on `tune`, (N, K, 3); those that are kept are read."""
+    method, artifacts = job
+    path = artifacts / "tuning" / f"{_id(job)}-{code_id()}.npy"
+    if not path.exists():
+        outcome = _workbench(CARTOON, artifacts).run(method, SEED, report=lambda *_: None)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npy")
+        np.save(part, outcome.counts[TASK])
+        part.replace(path)
+        miou = 100 * float(pooled_miou(outcome.counts[TASK]))
+        say(json.dumps({"id": _id(job), "miou": round(miou, 2), **outcome.seconds}))
+    counts: NDArray[np.integer] = np.load(path, allow_pickle=False)
+    return counts
+
+
+@cache
+def _workbench(preset: Preset, artifacts: Path) -> TuneWorkbench:
+    torch.set_num_threads(1)
+    return TuneWorkbench(preset, None, torch.device("cpu"), artifacts)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
