@@ -31,7 +31,7 @@ from bench.report.table import rows_csv
 from bench.runs.provenance import code_id
 from bench.runs.store import write_atomically
 from bench.stats.statistics import Difference, paired_difference, pooled_miou
-from bench.studies.preset import CARTOON, Preset
+from bench.studies.preset import CARTOON
 from bench.studies.slots import config_id, plain_config
 from bench.tasks.split import Split, read_split
 from bench.tasks.task import CartoonWorkbench
@@ -195,7 +195,7 @@ def _counts(job: tuple[Method, Path]) -> NDArray[np.integer]:
     method, artifacts = job
     path = artifacts / "tuning" / f"{_id(job)}-{code_id()}.npy"
     if not path.exists():
-        outcome = _workbench(CARTOON, artifacts).run(method, SEED, report=lambda *_: None)
+        outcome = _workbench(artifacts).run(method, SEED, report=lambda *_: None)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npy")
         np.save(part, outcome.counts[TASK])
@@ -207,9 +207,9 @@ def _counts(job: tuple[Method, Path]) -> NDArray[np.integer]:
 
 
 @cache
-def _workbench(preset: Preset, artifacts: Path) -> TuneWorkbench:
+def _workbench(artifacts: Path) -> TuneWorkbench:
     torch.set_num_threads(1)
-    return TuneWorkbench(preset, None, torch.device("cpu"), artifacts)
+    return TuneWorkbench(CARTOON, None, torch.device("cpu"), artifacts)
 
 
 if __name__ == "__main__":
