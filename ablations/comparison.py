@@ -30,7 +30,7 @@ from baselines.classifier import MICRO_CAM
 from baselines.plain_fpn import plain_fpn
 from baselines.refinement import MICRO_PAMR, OTSU, PAMR, Keep, Otsu, Power
 from bench.studies.method import Method, Searched
-from bench.studies.study import Study, Variant
+from bench.studies.study import Comparisons, Study, Variant
 from weakclip.config import MICRO, SeedAndBoundary, TextGuidedDecoder
 from weakclip.stages.seeds import Affinity
 
@@ -183,10 +183,17 @@ def tuned_with(name: str, setting: str) -> Method:
     return Method(cam=maps, refinement=_REFINEMENTS[name].settings[setting])
 
 
+_CELLS = tuple(names for names in product(_MAPS, _REFINEMENTS) if names not in CONTAINED)
+
+
+def _name(cam: str, refinement: str) -> str:
+    return f"{cam}-{refinement}"
+
+
 def _cell(cam: str, refinement: str) -> Variant:
     maps, refined = _MAPS[cam], _REFINEMENTS[refinement]
     return Variant(
-        name=f"{cam}-{refinement}",
+        name=_name(cam, refinement),
         config=Method(cam=maps.settings[maps.chosen], refinement=refined.settings[refined.chosen]),
     )
 
@@ -195,10 +202,34 @@ STUDY = Study(
     name="comparison",
     question="Which class activation maps, and which refinement of them?",
     reference=_cell(*REFERENCE),
-    variants=tuple(
-        _cell(*names)
-        for names in product(_MAPS, _REFINEMENTS)
-        if names not in CONTAINED and names != REFERENCE
+    variants=tuple(_cell(*names) for names in _CELLS if names != REFERENCE),
+    comparisons=(
+        Comparisons(
+            name="refinement against the map alone",
+            short="map alone",
+            pairs=tuple(
+                (_name(cam, each), _name(cam, "alone")) for cam, each in _CELLS if each != "alone"
+            ),
+        ),
+        Comparisons(
+            name="WeakCLIP against a plain FPN with its losses",
+            short="plain-fpn",
+            pairs=tuple((_name(cam, "weakclip"), _name(cam, "plain-fpn")) for cam in _MAPS),
+        ),
+        Comparisons(
+            name="WeakCLIP against every other refinement",
+            short="other refinement",
+            pairs=tuple(
+                (_name(cam, "weakclip"), _name(cam, each))
+                for cam, each in _CELLS
+                if each not in ("alone", "plain-fpn", "weakclip")
+            ),
+        ),
+    ),
+    notes=(
+        "Map sources and refinements had the same small search on `tune`, which uses the pixel "
+        "annotation of `tune` (`tables/tuning.md`).",
+        "`plain-fpn`: the training of WeakCLIP without its four components.",
     ),
     published=("WeakCLIP", "CLIP-ES", "CLIMS", "AffinityNet", "IRN CAM"),
 )

@@ -175,7 +175,7 @@ def _write(tried: Sequence[Tried], out: Path) -> list[Path]:
             for row in tried
         ),
     )
-    page = markdown(table, [RULE], rebuilt_by="python -m bench.search.methods")
+    page = markdown([table], [RULE], rebuilt_by="python -m bench.search.methods")
     files = {out / "tables" / "tuning.md": page, out / "tables" / "tuning.csv": rows_csv(rows)}
     for path, text in files.items():
         write_atomically(path, text.encode())

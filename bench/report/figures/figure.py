@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANELS = (
+    ("named", "What the study tests"),
     ("leave-one-out", "Leave one out"),
     ("cumulative", "Add one at a time"),
     ("main", "Main effects"),
@@ -172,4 +173,6 @@ def _label(row: pd.Series) -> str:
         return f"+ {row['component']}"
     if row["contrast"] in ("main", "interaction"):
         return str(row["component"])
+    if row["contrast"] == "named":
+        return f"{row['variant']} against {row['baseline']}"
     return str(row["variant"])
