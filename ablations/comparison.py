@@ -99,7 +99,7 @@ MAPS = (
                 maskclip.MICRO, key_smoothing=1.0, prompt_denoising=0.5
             ),
         },
-        chosen="MICRO: neither repair",
+        chosen="key smoothing",
     ),
 )
 """Map sources and the settings that were tried."""
@@ -113,7 +113,7 @@ REFINEMENTS = (
             "CLIP-ES's background, power 1": Keep(background=Power(alpha=1)),
             "AffinityNet's background, power 4": Keep(background=Power(alpha=4)),
         },
-        chosen="Otsu's threshold",
+        chosen="mean below Otsu's threshold",
     ),
     Searched(
         name="caa",
@@ -137,7 +137,7 @@ REFINEMENTS = (
             "release's dilations, 20 iterations": PAMR(iterations=20),
             "dilations 1, 2, 3, 6, 20 iterations": replace(MICRO_PAMR, iterations=20),
         },
-        chosen="MICRO: dilations 1, 2, 3, 6",
+        chosen="release's dilations, 20 iterations",
     ),
     Searched(
         name="random-walk",
