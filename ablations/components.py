@@ -45,7 +45,8 @@ PLUS_ADAPTER_GUIDANCE = replace(PLUS_ADAPTER, decoder=FULL.decoder)
 
 LEARNING_RATE = (
     "Co-attention and text guidance were measured at one learning rate, that of the protocol, for "
-    "all parts of the network; nothing is claimed about other rates."
+    "all parts of the network. It serves the decoder and makes the score map of co-attention worse "
+    "(`docs/log.md`, 2026-11-28); nothing is claimed about other rates."
 )
 
 STUDY = Study(
