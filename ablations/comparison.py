@@ -113,7 +113,7 @@ REFINEMENTS = (
             "CLIP-ES's background, power 1": Keep(background=Power(alpha=1)),
             "AffinityNet's background, power 4": Keep(background=Power(alpha=4)),
         },
-        chosen="mean below Otsu's threshold",
+        chosen="Otsu's threshold",
     ),
     Searched(
         name="caa",
@@ -168,8 +168,9 @@ CONTAINED = {("clip-es", "caa")}
 """Cells that would apply a step twice."""
 
 REFERENCE = ("maskclip", "weakclip")
-TUNED_ON = "maskclip"
-"""Whose maps refinements are tuned on: those on which all of them are defined."""
+TUNED_ON, CONFIRMED_ON = "maskclip", "clip-es"
+"""Whose maps refinements are tuned on: those on which all of them are defined; and on whose a
+setting must be better as well."""
 
 
 def tuned_with(name: str, setting: str) -> Method:
@@ -179,7 +180,21 @@ def tuned_with(name: str, setting: str) -> Method:
     """
     if name in _MAPS:
         return Method(cam=_MAPS[name].settings[setting], refinement=Keep(background=OTSU))
-    maps = next(iter(_MAPS[TUNED_ON].settings.values()))
+    return _after(TUNED_ON, name, setting)
+
+
+def confirmed_with(name: str, setting: str) -> Method | None:
+    """What the search runs before it replaces the first setting; none for a map source.
+
+    Also none for a refinement that CLIP-ES's maps contain.
+    """
+    if name in _MAPS or (CONFIRMED_ON, name) in CONTAINED:
+        return None
+    return _after(CONFIRMED_ON, name, setting)
+
+
+def _after(cam: str, name: str, setting: str) -> Method:
+    maps = next(iter(_MAPS[cam].settings.values()))
     return Method(cam=maps, refinement=_REFINEMENTS[name].settings[setting])
 
 

@@ -47,6 +47,19 @@ def test_the_best_is_chosen_only_if_it_is_better_beyond_its_interval(
     assert choose([tried("first", 0.5, None), *(tried(*other) for other in others)]) == chosen
 
 
+def test_a_refinement_must_be_better_on_the_second_map_as_well() -> None:
+    first, best = tried("first", 0.5, None), tried("b", 0.6, 0.02)
+    worse = replace(best, confirmed=tried("b", 0.6, -0.3).difference)
+    same = replace(best, confirmed=tried("b", 0.6, 0.01).difference)
+    assert choose([first, worse]) == "first"
+    assert choose([first, same]) == "b"
+    assert comparison.confirmed_with("caa", "Otsu's threshold") is None
+    assert comparison.confirmed_with("cam", "scale 1") is None
+    again = comparison.confirmed_with("pamr", "MICRO: dilations 1, 2, 3, 6")
+    assert again is not None
+    assert again != comparison.tuned_with("pamr", "MICRO: dilations 1, 2, 3, 6")
+
+
 def test_every_compared_method_has_four_settings_and_none_twice() -> None:
     used = {name.partition("-")[0] for name in (row.name for row in comparison.STUDY.rows)}
     assert {each.name.partition("-")[0] for each in comparison.MAPS} == used
@@ -102,5 +115,5 @@ def test_the_search_writes_a_table_with_the_chosen_setting_of_each_method(
     assert methods.main(["--out", str(tmp_path), "--artifacts", str(tmp_path)]) == 0
     text = (tmp_path / "tables" / "tuning.md").read_text()
     assert text.count("✓") == len(comparison.SEARCHED)
-    assert "| caa | last third of the blocks | 87.5 | +25.0 [+25.0, +25.0] | ✓ |" in text
+    assert "| caa | last third of the blocks | 87.5 | +25.0 [+25.0, +25.0] | – | ✓ |" in text
     assert "uses the pixel annotation of `tune`" in text
