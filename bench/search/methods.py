@@ -118,15 +118,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if best[name] != tried[name][0].setting and module.confirmed_with(name, setting)
         ]
         second = scored(asked, module.confirmed_with)
-    if names != list(searched):  # a part: the table is written by a search of all
-        result({"searched": names, "files": []})
-        return 0
     rows = [
         replace(row, confirmed=_second(second, row, tried[row.method][0].setting))
         for rows in tried.values()
         for row in rows
     ]
-    files = _write(rows, options.out)
+    missing = [name for name in searched if name not in names]
+    files = _write(rows, missing, options.out)
     result({"searched": names, "files": [path.as_posix() for path in files]})
     return 0
 
@@ -170,7 +168,7 @@ def _tried(method: Searched, counts: Mapping[str, NDArray[np.integer]]) -> list[
     ]
 
 
-def _write(tried: Sequence[Tried], out: Path) -> list[Path]:
+def _write(tried: Sequence[Tried], missing: Sequence[str], out: Path) -> list[Path]:
     chosen = {
         name: choose([row for row in tried if row.method == name])
         for name in dict.fromkeys(row.method for row in tried)
@@ -214,7 +212,10 @@ def _write(tried: Sequence[Tried], out: Path) -> list[Path]:
             for row in tried
         ),
     )
-    page = markdown([table], [RULE], rebuilt_by="python -m bench.search.methods")
+    notes = [RULE]
+    if missing:
+        notes.append(f"**Not searched yet: {', '.join(missing)}; these keep their first setting.**")
+    page = markdown([table], notes, rebuilt_by="python -m bench.search.methods")
     files = {out / "tables" / "tuning.md": page, out / "tables" / "tuning.csv": rows_csv(rows)}
     for path, text in files.items():
         write_atomically(path, text.encode())

@@ -117,3 +117,8 @@ def test_the_search_writes_a_table_with_the_chosen_setting_of_each_method(
     assert text.count("✓") == len(comparison.SEARCHED)
     assert "| caa | last third of the blocks | 87.5 | +25.0 [+25.0, +25.0] | – | ✓ |" in text
     assert "uses the pixel annotation of `tune`" in text
+    assert "Not searched yet" not in text
+    assert methods.main(["caa", "--out", str(tmp_path), "--artifacts", str(tmp_path)]) == 0
+    text = (tmp_path / "tables" / "tuning.md").read_text()
+    assert text.count("✓") == 1
+    assert "Not searched yet: cam, clip-es, clims, maskclip, alone, pamr" in text
