@@ -99,7 +99,7 @@ MAPS = (
                 maskclip.MICRO, key_smoothing=1.0, prompt_denoising=0.5
             ),
         },
-        chosen="key smoothing",
+        chosen="MICRO: neither repair",
     ),
 )
 """Map sources and the settings that were tried."""
@@ -171,6 +171,8 @@ REFERENCE = ("maskclip", "weakclip")
 TUNED_ON, CONFIRMED_ON = "maskclip", "clip-es"
 """Whose maps refinements are tuned on: those on which all of them are defined; and on whose a
 setting must be better as well."""
+CONFIRMED_BY = {"clip-es": "pamr"}
+"""With what a map's setting must be better as well; CAA for all others."""
 
 
 def tuned_with(name: str, setting: str) -> Method:
@@ -184,11 +186,16 @@ def tuned_with(name: str, setting: str) -> Method:
 
 
 def confirmed_with(name: str, setting: str) -> Method | None:
-    """What the search runs before it replaces the first setting; none for a map source.
+    """What the search runs as well before it replaces the first setting.
 
-    Also none for a refinement that CLIP-ES's maps contain.
+    A map source followed by CAA, or by PAMR if it contains CAA; a refinement after CLIP-ES's maps;
+    none for a refinement that those contain.
     """
-    if name in _MAPS or (CONFIRMED_ON, name) in CONTAINED:
+    if name in _MAPS:
+        with_it = _REFINEMENTS[CONFIRMED_BY.get(name, "caa")]
+        first = next(iter(with_it.settings.values()))
+        return Method(cam=_MAPS[name].settings[setting], refinement=first)
+    if (CONFIRMED_ON, name) in CONTAINED:
         return None
     return _after(CONFIRMED_ON, name, setting)
 

@@ -54,8 +54,8 @@ RULE = (
     "same number of settings, the first is its own, and each is fitted on the images and tags of "
     f"`tune` with seed {SEED}. A map source is scored with Otsu's background and nothing after it, "
     "a refinement on MaskCLIP's maps. The best setting is chosen if the 95 % interval of its "
-    "difference to the first, paired by image, excludes 0, for a refinement also on CLIP-ES's maps "
-    "(`confirmed`); otherwise the first."
+    "difference to the first, paired by image, excludes 0 in a second use as well (`confirmed`: "
+    "a refinement on CLIP-ES's maps, a map followed by CAA); otherwise the first."
 )
 
 
@@ -79,7 +79,7 @@ class Tried:
     difference: Difference | None
     """To the first setting of the method; none for the first."""
     confirmed: Difference | None = None
-    """The same on the second map; none where the rule does not ask for it."""
+    """The same in the second use; none where the rule does not ask for it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def choose(tried: Sequence[Tried]) -> str:
     """Name of the setting that the rule chooses among those of one method, the first at the head.
 
-    The best by mIoU, if it is better than the first beyond the interval, also on the second map
+    The best by mIoU, if it is better than the first beyond the interval, also in the second use
     where that was scored; otherwise the first.
     """
     best = max(tried, key=lambda row: row.miou)
@@ -144,7 +144,7 @@ def choose(tried: Sequence[Tried]) -> str:
 def _second(
     counts: Mapping[tuple[str, str], NDArray[np.integer]], row: Tried, first: str
 ) -> Difference | None:
-    """The difference of a setting to the first on the second map, if both were scored there."""
+    """The difference of a setting to the first in the second use, if both were scored there."""
     pair = [counts.get((row.method, setting)) for setting in (row.setting, first)]
     if row.setting == first or pair[0] is None or pair[1] is None:
         return None

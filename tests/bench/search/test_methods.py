@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ablations import comparison
+from baselines.caa import CAA
 from baselines.refinement import Keep
 from bench.search import methods
 from bench.search.methods import Tried, choose
@@ -54,7 +55,9 @@ def test_a_refinement_must_be_better_on_the_second_map_as_well() -> None:
     assert choose([first, worse]) == "first"
     assert choose([first, same]) == "b"
     assert comparison.confirmed_with("caa", "Otsu's threshold") is None
-    assert comparison.confirmed_with("cam", "scale 1") is None
+    maps = comparison.confirmed_with("maskclip", "key smoothing")
+    assert maps is not None
+    assert isinstance(maps.refinement, CAA)
     again = comparison.confirmed_with("pamr", "MICRO: dilations 1, 2, 3, 6")
     assert again is not None
     assert again != comparison.tuned_with("pamr", "MICRO: dilations 1, 2, 3, 6")
