@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from bench.tasks.measured import Measured
 
 TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0)
-MAPS = ("clip-es", "maskclip")
+MAPS = ("clip-es",)
 REFINEMENTS = ("alone", "plain-fpn", "weakclip")
 NOTE = (
     "Scores p are replaced by p^(1/T), normalised over the known labels, before the dense CRF. "
