@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 from baselines import clims, clip_es, maskclip, random_walk
 from baselines.caa import CAA
@@ -33,6 +34,12 @@ from bench.studies.method import Method, Searched
 from bench.studies.study import Comparisons, Study, Variant
 from weakclip.config import MICRO, SeedAndBoundary, TextGuidedDecoder
 from weakclip.stages.seeds import Affinity
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from weakclip.config import WeakCLIPConfig
+    from weakclip.stages.protocols import MaskerSpec, RefinementSpec
 
 assert isinstance(MICRO.supervision, SeedAndBoundary)
 assert isinstance(MICRO.decoder, TextGuidedDecoder)
@@ -52,7 +59,7 @@ def _clip_es(affinity: Affinity) -> clip_es.ClipES:
     return replace(clip_es.MICRO, source=replace(clip_es.MICRO.source, affinity=affinity))
 
 
-MAPS = (
+MAPS: tuple[Searched[MaskerSpec], ...] = (
     Searched(
         name="cam",
         settings={
@@ -104,7 +111,7 @@ MAPS = (
 )
 """Map sources and the settings that were tried."""
 
-REFINEMENTS = (
+REFINEMENTS: tuple[Searched[RefinementSpec | WeakCLIPConfig], ...] = (
     Searched(
         name="alone",
         settings={
@@ -160,7 +167,7 @@ REFINEMENTS = (
 )
 """Refinements and the settings that were tried."""
 
-SEARCHED = (*MAPS, *REFINEMENTS)
+SEARCHED: tuple[Searched[Any], ...] = (*MAPS, *REFINEMENTS)
 _MAPS = {each.name: each for each in MAPS}
 _REFINEMENTS = {each.name: each for each in REFINEMENTS}
 

@@ -36,6 +36,7 @@ from bench.studies.preset import CARTOON
 from bench.studies.slots import config_id, plain_config
 from bench.tasks.split import Split, read_split
 from bench.tasks.task import CartoonWorkbench
+from weakclip.network.checkpoints import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(argv)
     module = importlib.import_module(STUDY_MODULE)
-    searched: dict[str, Searched] = {each.name: each for each in module.SEARCHED}
+    searched: dict[str, Searched[object]] = {each.name: each for each in module.SEARCHED}
     for name in options.methods:
         if name not in searched:
             raise unknown("method", name, searched)
@@ -141,6 +142,13 @@ def choose(tried: Sequence[Tried]) -> str:
     return best.setting if better else tried[0].setting
 
 
+def setting_id(spec: object) -> str:
+    """Id of a setting, the configuration of a map source or a refinement."""
+    described = describe(spec)
+    assert isinstance(described, dict)
+    return config_id(described)
+
+
 def _second(
     counts: Mapping[tuple[str, str], NDArray[np.integer]], row: Tried, first: str
 ) -> Difference | None:
@@ -151,14 +159,14 @@ def _second(
     return paired_difference(pair[0][None], pair[1][None])
 
 
-def _tried(method: Searched, counts: Mapping[str, NDArray[np.integer]]) -> list[Tried]:
+def _tried(method: Searched[object], counts: Mapping[str, NDArray[np.integer]]) -> list[Tried]:
     """Every setting of a method with its difference to the first."""
     first = next(iter(method.settings))
     return [
         Tried(
             method=method.name,
             setting=setting,
-            config_id=config_id(plain_config(method.settings[setting])),  # type: ignore[arg-type]
+            config_id=setting_id(method.settings[setting]),
             miou=float(pooled_miou(of)),
             difference=None
             if setting == first

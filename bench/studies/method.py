@@ -7,7 +7,7 @@ knows no method by name. WeakCLIP itself sits in the refinement as its configura
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +24,15 @@ class Method:
     refinement: RefinementSpec | WeakCLIPConfig
 
 
+Setting = TypeVar("Setting")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
+class Searched(Generic[Setting]):
     """A map source or a refinement, the settings that a search tries, and the one that is used."""
 
     name: str
-    settings: Mapping[str, MaskerSpec | RefinementSpec | WeakCLIPConfig]
+    settings: Mapping[str, Setting]
     """What is different -> the whole configuration; the first is the method's own."""
     chosen: str
     """A key of `settings`: the choice of `python -m bench.search.methods`, at first the first."""

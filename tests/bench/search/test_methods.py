@@ -14,9 +14,8 @@ from ablations import comparison
 from baselines.caa import CAA
 from baselines.refinement import Keep
 from bench.search import methods
-from bench.search.methods import Tried, choose
+from bench.search.methods import Tried, choose, setting_id
 from bench.stats.statistics import paired_difference
-from bench.studies.slots import config_id, plain_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +66,7 @@ def test_every_compared_method_has_four_settings_and_none_twice() -> None:
     used = {name.partition("-")[0] for name in (row.name for row in comparison.STUDY.rows)}
     assert {each.name.partition("-")[0] for each in comparison.MAPS} == used
     for each in comparison.SEARCHED:
-        configs = {config_id(plain_config(spec)) for spec in each.settings.values()}
+        configs = {setting_id(spec) for spec in each.settings.values()}
         assert len(configs) == len(each.settings) == 4, each.name
 
 
@@ -90,7 +89,7 @@ def test_the_study_uses_what_the_table_says_was_chosen() -> None:
         if each.name in table:
             spec = each.settings[each.chosen]
             assert table[each.name]["setting"] == each.chosen
-            assert table[each.name]["config_id"] == config_id(plain_config(spec))
+            assert table[each.name]["config_id"] == setting_id(spec)
 
 
 def test_the_search_writes_a_table_with_the_chosen_setting_of_each_method(

@@ -73,7 +73,12 @@ def test_effects_by_hand() -> None:
 
 def test_what_acts_through_another_has_its_effect_where_that_is_on_and_one_name() -> None:
     """`a` is worth 4 with `b` and nothing without; `b` is worth 3 without `a` and 7 with it."""
-    levels = {"both": (1, 1), "a": (1, -1), "b": (-1, 1), "none": (-1, -1)}
+    levels: dict[str, tuple[int, ...]] = {
+        "both": (1, 1),
+        "a": (1, -1),
+        "b": (-1, 1),
+        "none": (-1, -1),
+    }
     scores = {"both": 17.0, "a": 10.0, "b": 13.0, "none": 10.0}
     terms = terms_of(Design(("a", "b"), levels, acts_through=(("a", "b"),)))
     found = {term.name: sum(term.weights[n] * scores[n] for n in scores) for term in terms}
