@@ -256,8 +256,8 @@ STUDY = Study(
         ),
     ),
     notes=(
-        "Map sources and refinements had the same small search on `tune`, which uses the pixel "
-        "annotation of `tune` (`tables/tuning.md`).",
+        "Settings come from the same small search on `tune`, which uses the pixel annotation of "
+        "`tune`; `tables/tuning.md` says which methods were searched.",
         "`plain-fpn`: the training of WeakCLIP without its four components.",
     ),
     published=("WeakCLIP", "CLIP-ES", "CLIMS", "AffinityNet", "IRN CAM"),

@@ -14,7 +14,7 @@ from bench.report.markup import Cell, Summary, signed_interval
 from bench.stats.effects import tasks_of
 from bench.stats.statistics import spread
 from bench.studies.method import Method
-from bench.studies.slots import COMPONENTS, differing_slots, mark, slot_names
+from bench.studies.slots import COMPONENTS, OFF_KINDS, differing_slots, mark, slot_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,13 +92,21 @@ def _mark_columns(study: Study) -> list[Column]:
     def text(config: Config, slot: str) -> str:
         value = getattr(config, slot)
         if isinstance(config, Method):
-            return type(value).__name__.removesuffix("Config")
+            return _kind(value)
         return mark(value, getattr(reference, slot))
 
     return [
         _column(slot, [text(row.config, slot) for row in study.rows])
         for slot in varied_slots(study)
     ]
+
+
+def _kind(value: object) -> str:
+    """What a part of a method is called; WeakCLIP without any of its components is a plain FPN."""
+    components = [getattr(value, slot, None) for slot in COMPONENTS]
+    if all(isinstance(component, OFF_KINDS) for component in components):
+        return "PlainFPN"
+    return type(value).__name__.removesuffix("Config")
 
 
 SCORES = {"miou": "mIoU %", "boundary_miou": "boundary IoU %"}
