@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.report.build import render
+from bench.report.summary import summarise
 from bench.runs.store import Store
-from bench.studies.study import Comparisons
+from bench.studies.study import Comparisons, load_study
 from tests.bench.fake import STUDY, make_records
 
 if TYPE_CHECKING:
@@ -50,3 +51,11 @@ def test_differences_that_are_not_tested_have_no_star(files: dict[str, bytes]) -
     assert "*" not in row.replace("**", "")
     assert "Tested: question 0; question 1" in table
     assert "Other differences are estimates." in table
+
+
+def test_the_control_of_the_comparison_is_not_called_weakclip() -> None:
+    table = summarise(load_study("comparison"), [], [])
+    kinds = {row[0].text: row[2].text for row in table.rows}
+    assert kinds["cam-plain-fpn"] == "PlainFPN"
+    assert kinds["cam-weakclip"] == "WeakCLIP"
+    assert kinds["cam-pamr"] == "PAMR"
