@@ -112,6 +112,8 @@ def _asked(found: Sequence[Effect], task: str) -> tuple[str, list[Effect]]:
 def _counted(noun: str, effects: Sequence[Effect]) -> str:
     clear = _clear(effects)
     rest = len(effects) - len(clear)
+    if not clear and rest == 1:
+        return f"**no measurable effect**: {_effect(effects[0])}."
     if not clear:
         return f"**no measurable effect** of any of {rest} {noun}."
     tail = f" No measurable effect of the other {rest} of {len(effects)} {noun}." if rest else ""
@@ -170,6 +172,8 @@ def _listed(clear: Sequence[Effect]) -> str:
 
 def _reach(effects: Sequence[Effect], verb: str) -> str:
     sizes = sorted(abs(effect.difference.estimate) for effect in effects)
+    if len(sizes) == 1:
+        return f"1 {verb}s {_points(sizes[0])} points"
     return f"{len(effects)} {verb} {_points(sizes[0])} to {_points(sizes[-1])} points"
 
 

@@ -89,6 +89,11 @@ def test_estimates_have_no_sentence_and_named_comparisons_have_their_own() -> No
     ]  # fmt: skip
     assert "**no-all components together against full** costs 2.0 points" in sentences[0]
     assert headline([RECORD], [estimate]) == []
+    (sentence,) = headline([RECORD], [replace(named, p_holm=0.3)])
+    assert sentence == (
+        "**task**: **no measurable effect**: **no-all components together against full** costs "
+        "2.0 points [−3.0, −1.0], p = 0.300."
+    )
 
 
 @pytest.mark.parametrize(
