@@ -7,8 +7,8 @@ four components. Methods without randomness give the same figures for all seeds.
 
 What is compared with what was decided before the run (`docs/statistics.md`): on each map every
 refinement with the map alone, WeakCLIP with the control, and WeakCLIP with every other refinement.
-Every map source and every refinement had the same small search on the split `tune`
-(`results/tables/tuning.md`, `python -m bench.search.methods`).
+Every map source and every refinement gets the same small search on the split `tune`
+(`python -m bench.search.methods`; `results/tables/tuning.md` says which have had it).
 
 Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al., MaskCLIP, ECCV
 2022; Zhou et al., CAM, CVPR 2016; Ahn and Kwak, AffinityNet, CVPR 2018; Araslanov and Roth, PAMR,
