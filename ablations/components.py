@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.studies.study import Study, Variant
+from bench.studies.study import Comparisons, Study, Variant
 from weakclip.config import (
     MICRO,
     Cosine,
@@ -43,6 +43,12 @@ BASELINE = replace(
 PLUS_ADAPTER = replace(BASELINE, adapter=FULL.adapter)
 PLUS_ADAPTER_GUIDANCE = replace(PLUS_ADAPTER, decoder=FULL.decoder)
 
+LEARNING_RATE = (
+    "Co-attention and text guidance were measured at one learning rate, that of the protocol, for "
+    "all parts of the network. It serves the decoder and makes the score map of co-attention worse "
+    "(`docs/log.md`, 2026-11-28); nothing is claimed about other rates."
+)
+
 STUDY = Study(
     name="components",
     question="Which of the four components carries the gain?",
@@ -55,5 +61,17 @@ STUDY = Study(
         Variant(name="baseline", config=BASELINE),
         Variant(name="plus-adapter", config=PLUS_ADAPTER),
         Variant(name="plus-adapter-guidance", config=PLUS_ADAPTER_GUIDANCE),
+    ),
+    comparisons=(
+        Comparisons(
+            name="all four components together",
+            short="baseline",
+            pairs=(("full", "baseline"),),
+        ),
+    ),
+    notes=(
+        "Rows without one component and the steps of the path are estimates; the effect of one "
+        "component is tested in study `factorial`.",
+        LEARNING_RATE,
     ),
 )

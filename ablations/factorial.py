@@ -1,12 +1,12 @@
 """Which components help only together?
 
-All 16 combinations of the four components, on or off. A main effect is what a component does on
-average over the others; an interaction is what two do together beyond that (`docs/statistics.md`).
-
-How to read it: the plain decoder does not see the score map. Without text guidance prompt and
-matching therefore reach the prediction by no path but the matching loss, which trains the score
-map and, through the learned parts it shares with nothing else, no logit. Their effects without
-text guidance are noise by design, and their interactions with the decoder are what they do.
+All 16 combinations of the four components, on or off: 10 trainings. The plain decoder does not see
+the score map. Without text guidance prompt and matching therefore reach the prediction by no path
+but the matching loss, which trains the score map and, through the learned parts it shares with
+nothing else, no logit. So their effects and interactions are taken over the 8 rows with text
+guidance, and "prompt x decoder" is not a term: it would be the effect of the prompt once more. The
+effects of text guidance and of the adapter are taken over all rows (`docs/statistics.md`). These
+eight terms are what the suite tests about single components.
 
 Without text guidance the rows that differ in prompt and matching alone are one training each; the
 statistics count them once.
@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
-from ablations.components import FULL, PLAIN
+from ablations.components import FULL, LEARNING_RATE, PLAIN
 from bench.studies.study import Study, Variant
 from weakclip.config import Cosine, FixedTemplate, Resample
 
@@ -51,4 +51,6 @@ STUDY = Study(
     question="Which components help only together?",
     reference=CELLS[0],
     variants=CELLS[1:],
+    acts_through=(("prompt", "decoder"), ("matching", "decoder")),
+    notes=(LEARNING_RATE,),
 )

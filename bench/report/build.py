@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.report.caption import caption
+from bench.report.comparisons import NOTE as PAIRS_NOTE
+from bench.report.comparisons import comparison_tables
 from bench.report.confusion import COLUMNS as CONFUSION_COLUMNS
 from bench.report.confusion import confusion_rows, confusions, in_words
 from bench.report.drilldown import image_tables
-from bench.report.factorial_summary import NOTE, factorial_summary
+from bench.report.factorial_summary import NOTE, factorial_tables
 from bench.report.figures.figure import FORMATS
 from bench.report.figures.set import Sources, draw, drawings
 from bench.report.markup import Summary, latex, markdown
 from bench.report.reference import published_section
 from bench.report.series import COLUMNS as SERIES_COLUMNS
 from bench.report.series import series_rows
-from bench.report.summary import summarise
+from bench.report.summary import summarise, summarise_contours
 from bench.report.table import csv_text, curves_frame, effects_frame, rows_csv, tidy
 from bench.runs.store import Store, write_atomically
 from bench.stats.effects import counts_by_row, effects
@@ -76,11 +78,15 @@ def render(study: Study, store: Store) -> Report:
         confusion=_csv(confusion_rows(study, records, confused), CONFUSION_COLUMNS),
         series=_csv(series_rows(study, records, found), SERIES_COLUMNS),
     )
-    summary, notes = summarise(study, records, found), caption(records)
-    factorial = factorial_summary(study, records, found)
+    summary, notes = summarise(study, records, found), caption(study, records)
+    contours = summarise_contours(study, records, found)
+    scores = [summary] if contours is None else [summary, contours]
+    factorial, pairs = factorial_tables(study, records, found), comparison_tables(study, found)
     texts = {
         **_csv_files(study, sources),
-        **_table_files(study, summary, factorial, notes),
+        **_table_files(study.name, study.name, scores, notes),
+        **_table_files(f"{study.name}_factorial", study.name, factorial, [NOTE, *notes]),
+        **_table_files(f"{study.name}_comparisons", study.name, pairs, [PAIRS_NOTE, *notes]),
     }
     texts[f"tables/{study.name}.md"] += published_section(store.root, study.published)
     files = {name: text.encode() for name, text in texts.items()}
@@ -95,7 +101,7 @@ def render(study: Study, store: Store) -> Report:
         records=tuple(records),
         found=tuple(found),
         summary=summary,
-        more=() if factorial is None else (factorial,),
+        more=(*scores[1:], *pairs, *factorial),
         images=image_tables(study, records, counts),
         confusions=in_words(records, confused),
         notes=notes,
@@ -146,18 +152,17 @@ def _csv_files(study: Study, sources: Sources) -> dict[str, str]:
 
 
 def _table_files(
-    study: Study, summary: Summary, factorial: Summary | None, notes: Sequence[str]
+    name: str, study: str, tables: Sequence[Summary], notes: Sequence[str]
 ) -> dict[str, str]:
-    """The tables as Markdown and LaTeX."""
-    tables = {f"tables/{study.name}": (summary, notes)}
-    if factorial is not None:
-        tables[f"tables/{study.name}_factorial"] = (factorial, [NOTE, *notes])
-    texts = {}
-    for name, (table, said) in tables.items():
-        for suffix, written in (("md", markdown), ("tex", latex)):
-            rebuilt_by = f"python -m bench report {study.name}"
-            texts[f"{name}.{suffix}"] = written(table, said, rebuilt_by=rebuilt_by)
-    return texts
+    """Some tables as Markdown and LaTeX; no file if there is none."""
+    if not tables:
+        return {}
+    return {
+        f"tables/{name}.{suffix}": written(
+            tables, notes, rebuilt_by=f"python -m bench report {study}"
+        )
+        for suffix, written in (("md", markdown), ("tex", latex))
+    }
 
 
 def _check_fair(study: Study, records: Sequence[RunRecord]) -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from bench.runs.plan import SMOKE
 from bench.stats.effects import is_noise_pooled
 from bench.stats.statistics import RESAMPLES
+from bench.studies.factorial import design_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.runs.record import RunRecord
+    from bench.studies.study import Study
 
 SMOKE_LABEL = "smoke (random weights, no claim)"
 
@@ -21,7 +23,7 @@ def preset_label(preset: str) -> str:
     return SMOKE_LABEL if preset == SMOKE else preset
 
 
-def caption(records: Sequence[RunRecord]) -> tuple[str, ...]:
+def caption(study: Study, records: Sequence[RunRecord]) -> tuple[str, ...]:
     """Return the notes of a table, one sentence or list each; records share their conditions."""
     first = records[0]
     notes = [
@@ -29,10 +31,10 @@ def caption(records: Sequence[RunRecord]) -> tuple[str, ...]:
         "Scores are pooled over the images and averaged over classes, in percent: mean ± standard "
         "deviation over n seeds. Bold: best mean of the column; underlined: second. Trainable: "
         "parameters.",
-        "Δ: difference to the reference in points, paired by seed and image, with a 95 % interval "
+        "Δ: difference in points, paired by seed and image, with a 95 % interval "
         f"that has seeds ({_noise(records)}) and images (bootstrap, {RESAMPLES} resamples) as "
-        "random factors; "
-        "* p < 0.05 after Holm's correction over the rows.",
+        f"random factors. {_tested(study)}",
+        *study.notes,
         *_one_seed(records),
         f"Protocol: {_flat(first.protocol)}.",
         f"Data: {_flat(first.provenance.data)}.",
@@ -41,6 +43,19 @@ def caption(records: Sequence[RunRecord]) -> tuple[str, ...]:
         *_failures(records),
     ]
     return tuple(notes)
+
+
+def _tested(study: Study) -> str:
+    """What the study tests, and what a star means."""
+    if study.comparisons:
+        names = "; ".join(each.name for each in study.comparisons)
+        return (
+            f"Tested: {names}; * p < 0.05 after Holm's correction over all of these pairs. Other "
+            "differences are estimates."
+        )
+    if design_of(study) is not None:
+        return "Tested: effects and interactions; the differences of single rows are estimates."
+    return "* p < 0.05 after Holm's correction over the rows."
 
 
 def _noise(records: Sequence[RunRecord]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report.markup import Cell, Summary, signed_interval
-from bench.stats.effects import main_tasks
+from bench.stats.effects import TERMS, tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,23 +15,28 @@ if TYPE_CHECKING:
     from bench.studies.study import Study
 
 NOTE = (
-    "Main effect: mean score of the variants with a component minus the mean of those without. "
+    "Effect of a component: mean score of the variants with it minus the mean of those without. "
     "Interaction (×): half the difference between the effect of one component with the other and "
-    "without it; 0 if effects add up. Points of mIoU with a 95 % interval over seeds and images; "
-    "p after Holm's correction over the rows; * p < 0.05."
+    "without it; 0 if effects add up. What acts only through another component (`, with ...`) is "
+    "taken over the variants that have that one; the interaction of the two would be the same "
+    "number. Points with a 95 % interval over seeds and images; p after Holm's correction over the "
+    "rows; * p < 0.05."
 )
+TITLES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
 
 
-def factorial_summary(
+def factorial_tables(
     study: Study, records: Sequence[RunRecord], found: Sequence[Effect]
+) -> list[Summary]:
+    """Return a table of terms per metric; none if the study is not factorial or lacks a variant."""
+    tables = (_table(study, tasks_of(records), found, metric) for metric in TITLES)
+    return [table for table in tables if table is not None]
+
+
+def _table(
+    study: Study, tasks: Sequence[str], found: Sequence[Effect], metric: str
 ) -> Summary | None:
-    """Return the table, or none if the study is not factorial or lacks a variant."""
-    tasks = main_tasks(records)
-    shown = [
-        effect
-        for effect in found
-        if effect.contrast.kind in ("main", "interaction") and effect.metric == "miou"
-    ]
+    shown = [e for e in found if e.contrast.kind in TERMS and e.metric == metric]
     names = list(dict.fromkeys(effect.contrast.component for effect in shown))
     by_place = {(effect.contrast.component, effect.task): effect for effect in shown}
     if not names or not all((name, task) in by_place for name in names for task in tasks):
@@ -42,7 +47,7 @@ def factorial_summary(
         for name in names
     ]
     return Summary(
-        title=f"Study {study.name}: main effects and interactions",
+        title=f"Study {study.name}: effects and interactions on {TITLES[metric]}",
         headers=("effect", *headers),
         rows=tuple(rows),
     )

@@ -13,11 +13,12 @@ from bench.errors import BenchError
 from bench.report.build import render
 from bench.report.markup import Summary, markdown_rows
 from bench.runs.store import Store, write_atomically
+from bench.stats.effects import main_tasks
 from bench.studies.study import MAIN, load_study
 
 README, RESULTS = Path("README.md"), Path("results")
 BEGIN, END = f"<!-- begin: {MAIN}, by `python -m bench.report.headline` -->", "<!-- end -->"
-_SHOWN = ("mIoU %", "Δ [95 %]")
+SCORE, DIFFERENCE = "mIoU %", "Δ [95 %]"
 
 
 def main() -> int:
@@ -34,11 +35,12 @@ def headline(store: Store) -> str:
         BenchError: If there are no records or they do not belong together.
     """
     report = render(load_study(MAIN), store)
-    summary = report.summary
+    summary, tasks = report.summary, main_tasks(report.records)
     columns = [
         index
         for index, header in enumerate(summary.headers)
-        if index == 0 or header.endswith(_SHOWN)
+        for task, _, name in [header.rpartition("\n")]
+        if index == 0 or name == SCORE or (name == DIFFERENCE and task in tasks)
     ]
     short = Summary(
         title=summary.title,

@@ -1,6 +1,7 @@
-"""The table people read: one row per variant, scores in percent, and how they were made.
+"""The tables people read: one row per variant, scores in percent, and how they were made.
 
-Built from records only; `bench/report/markup.py` and `bench/report/terminal.py` write it out.
+Two per study, so that neither is too wide: mIoU, and boundary IoU. Built from records only;
+`bench/report/markup.py` and `bench/report/terminal.py` write them out.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import statistics
 from typing import TYPE_CHECKING
 
 from bench.report.markup import Cell, Summary, signed_interval
-from bench.stats.effects import main_tasks, tasks_of
+from bench.stats.effects import tasks_of
 from bench.stats.statistics import spread
 from bench.studies.method import MethodRow
-from bench.studies.slots import COMPONENTS, differing_slots, mark, slot_names
+from bench.studies.slots import COMPONENTS, OFF_KINDS, differing_slots, mark, slot_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ NONE = "–"
 
 
 def summarise(study: Study, records: Sequence[RunRecord], found: Sequence[Effect]) -> Summary:
-    """Return the summary of a study from its records and effects."""
+    """Return the table of a study's mIoU from its records and effects."""
     by_row = {variant.name: _of(records, variant.name) for variant in study.rows}
     columns = [
         _column("variant", [variant.name for variant in study.rows]),
@@ -35,13 +36,36 @@ def summarise(study: Study, records: Sequence[RunRecord], found: Sequence[Effect
         _column("trainable", [_parameters(by_row[variant.name]) for variant in study.rows]),
     ]
     for task in tasks_of(records):
-        columns += _task_columns(study, by_row, found, task, main=task in main_tasks(records))
+        columns += _score_and_difference(study, by_row, found, task, "miou")
+        columns += _oracle_columns(study, by_row, task)
     columns += [
         _column("seconds", [_seconds(by_row[variant.name]) for variant in study.rows]),
         _column("n", [_count(records, variant.name) for variant in study.rows]),
     ]
     return Summary(
         title=f"Study {study.name}: {study.question}",
+        headers=tuple(header for header, _ in columns),
+        rows=tuple(zip(*(cells for _, cells in columns), strict=True)),
+    )
+
+
+def summarise_contours(
+    study: Study, records: Sequence[RunRecord], found: Sequence[Effect]
+) -> Summary | None:
+    """Return the table of a study's boundary IoU; none if no run measured it."""
+    by_row = {variant.name: _of(records, variant.name) for variant in study.rows}
+    tasks = [
+        task
+        for task in tasks_of(records)
+        if any("boundary_miou" in record.metrics.get(task, {}) for record in records)
+    ]
+    if not tasks:
+        return None
+    columns = [_column("variant", [variant.name for variant in study.rows])]
+    for task in tasks:
+        columns += _score_and_difference(study, by_row, found, task, "boundary_miou")
+    return Summary(
+        title=f"Study {study.name}: contours (boundary IoU)",
         headers=tuple(header for header, _ in columns),
         rows=tuple(zip(*(cells for _, cells in columns), strict=True)),
     )
@@ -68,7 +92,7 @@ def _mark_columns(study: Study) -> list[Column]:
     def text(config: Config, slot: str) -> str:
         value = getattr(config, slot)
         if isinstance(config, MethodRow):
-            return type(value).__name__.removesuffix("Config")
+            return _kind(value)
         return mark(value, getattr(reference, slot))
 
     return [
@@ -77,31 +101,52 @@ def _mark_columns(study: Study) -> list[Column]:
     ]
 
 
-def _task_columns(
+def _kind(value: object) -> str:
+    """What a part of a method is called; WeakCLIP without any of its components is a plain FPN."""
+    components = [getattr(value, slot, None) for slot in COMPONENTS]
+    if all(isinstance(component, OFF_KINDS) for component in components):
+        return "PlainFPN"
+    return type(value).__name__.removesuffix("Config")
+
+
+SCORES = {"miou": "mIoU %", "boundary_miou": "boundary IoU %"}
+"""Metrics and the heads of their columns."""
+
+
+def _score_and_difference(
     study: Study,
     by_row: dict[str, list[RunRecord]],
     found: Sequence[Effect],
     task: str,
-    *,
-    main: bool,
+    metric: str,
 ) -> list[Column]:
+    """A score on a task, and the difference that the table shows."""
     rows = [by_row[variant.name] for variant in study.rows]
-    columns = [_score_column(f"{task}\nmIoU %", rows, task, "miou")]
-    if not main:
-        return columns
-    columns.append(
-        _column(f"{task}\nΔ [95 %]", [_delta(study, row, found, task) for row in study.rows])
-    )
+    to = f" to {study.comparisons[0].short}" if _is_grid(study) else ""
+    differences = [_delta(study, row, found, task, metric) for row in study.rows]
+    return [
+        _score_column(f"{task}\n{SCORES[metric]}", rows, task, metric),
+        _column(f"{task}\nΔ{to} [95 %]", differences),
+    ]
+
+
+def _oracle_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str) -> list[Column]:
+    rows = [by_row[variant.name] for variant in study.rows]
     metrics = {
         metric: None for row in rows for record in row for metric in record.metrics.get(task, {})
     }
-    for metric in metrics:
-        if metric == "boundary_miou":
-            columns.append(_score_column(f"{task}\nboundary IoU %", rows, task, metric))
-        if metric.startswith("oracle"):
-            name = metric.replace("_", " ").replace("miou", "mIoU")
-            columns.append(_score_column(f"{task}\n{name} %", rows, task, metric))
-    return columns
+    return [
+        _score_column(
+            f"{task}\n{metric.replace('_', ' ').replace('miou', 'mIoU')} %", rows, task, metric
+        )
+        for metric in metrics
+        if metric.startswith("oracle")
+    ]
+
+
+def _is_grid(study: Study) -> bool:
+    """Whether rows are methods without a common reference: then Δ is the first comparison's."""
+    return bool(study.comparisons) and isinstance(study.reference.config, MethodRow)
 
 
 def _score_column(
@@ -132,15 +177,19 @@ def _percent(mean: float, sd: float) -> str:
     return text if math.isnan(sd) else f"{text} ± {100 * sd:.1f}"
 
 
-def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str) -> str:
-    """Difference to the reference with its interval; * if p < 0.05 after Holm's correction."""
+def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str, metric: str) -> str:
+    """Difference with its interval; * if it is tested and p < 0.05 after Holm's correction."""
+    head = study.comparisons[0].name if _is_grid(study) else ""
     for effect in found:
-        same = (effect.contrast.variant, effect.task, effect.metric) == (row.name, task, "miou")
-        if same and effect.contrast.kind != "cumulative":
+        contrast = effect.contrast
+        same = (contrast.variant, effect.task, effect.metric) == (row.name, task, metric)
+        shown = contrast.component == head if head else contrast.kind not in ("cumulative", "named")
+        if same and shown:
             value = effect.difference
             star = "*" if effect.p_holm < 0.05 else ""
             return signed_interval(value.estimate, value.low, value.high, digits=1) + star
-    return "reference" if row is study.reference else NONE
+    baselines = {pair[1] for pair in study.comparisons[0].pairs} if head else {study.reference.name}
+    return "reference" if row.name in baselines else NONE
 
 
 def _parameters(row: Sequence[RunRecord]) -> str:

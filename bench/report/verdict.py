@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.caption import SMOKE_LABEL
 from bench.runs.plan import SMOKE
-from bench.stats.effects import main_tasks
+from bench.stats.effects import METRICS, main_tasks, tasks_of
 from bench.stats.statistics import spread
 
 if TYPE_CHECKING:
@@ -26,31 +26,54 @@ QUESTIONS: dict[ContrastKind, str] = {
     "interaction": "Interactions",
     "variant": "Other rows against the reference",
 }
-"""Heads of the sentences, in their order."""
+"""Heads of the sentences, in their order; a named comparison has its own name."""
+
+NAMES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
 
 
 def headline(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
-    """Return one sentence per main task: which effects are measurable, and how many are not."""
+    """Return one sentence per main task: which effects are measurable, and how many are not.
+
+    Of what the study tests; estimates are not called measurable or not.
+    """
+    tested = [effect for effect in found if effect.is_tested]
     return _nothing(records) or [
         f"**{task}**: {_counted(noun, effects)}"
         for task in main_tasks(records)
-        for noun, effects in [_asked(found, task)]
+        for noun, effects in [_asked(tested, task)]
         if effects
     ]
 
 
 def verdict(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
-    """Return sentences: per main task the best row, then what each kind of comparison shows."""
+    """Return sentences: per main task the best row, then what the study tests, on every task.
+
+    One sentence for each question, task and metric; differences that are not tested have none.
+    """
     sentences = _nothing(records)
     if sentences:
         return sentences
-    for task in main_tasks(records):
-        sentences.append(_best(records, task))
-        for kind, head in QUESTIONS.items():
-            effects = _of_kind(found, task, kind)
-            if effects:
-                sentences.append(f"{head}, {task}: {_finding(effects)}")
-    return sentences
+    sentences += [_best(records, task) for task in main_tasks(records)]
+    questions: dict[tuple[str, str, str], list[Effect]] = {}
+    for effect in found:
+        if effect.is_tested:
+            place = _question(effect), effect.task, effect.metric
+            questions.setdefault(place, []).append(effect)
+    heads = list(dict.fromkeys(head for head, _, _ in questions))
+    order = [*(head for head in heads if head not in QUESTIONS.values()), *QUESTIONS.values()]
+    return sentences + [
+        f"{head}, {task}, {NAMES[metric]}: {_finding(questions[head, task, metric])}"
+        for head in order
+        for task in tasks_of(records)
+        for metric in METRICS
+        if (head, task, metric) in questions
+    ]
+
+
+def _question(effect: Effect) -> str:
+    """The head of the sentence that an effect belongs to."""
+    name = effect.contrast.component
+    return QUESTIONS.get(effect.contrast.kind) or name[0].upper() + name[1:]
 
 
 def _nothing(records: Sequence[RunRecord]) -> list[str]:
@@ -73,6 +96,9 @@ def _asked(found: Sequence[Effect], task: str) -> tuple[str, list[Effect]]:
     Main effects if there are any; else what is left out and rows that change one slot; in a study
     that leaves nothing out, all rows.
     """
+    named = _of_kind(found, task, "named")
+    if named:
+        return "comparisons", named
     main = _of_kind(found, task, "main")
     if main:
         return "main effects", main
@@ -86,6 +112,8 @@ def _asked(found: Sequence[Effect], task: str) -> tuple[str, list[Effect]]:
 def _counted(noun: str, effects: Sequence[Effect]) -> str:
     clear = _clear(effects)
     rest = len(effects) - len(clear)
+    if not clear and rest == 1:
+        return f"**no measurable effect**: {_effect(effects[0])}."
     if not clear:
         return f"**no measurable effect** of any of {rest} {noun}."
     tail = f" No measurable effect of the other {rest} of {len(effects)} {noun}." if rest else ""
@@ -144,6 +172,8 @@ def _listed(clear: Sequence[Effect]) -> str:
 
 def _reach(effects: Sequence[Effect], verb: str) -> str:
     sizes = sorted(abs(effect.difference.estimate) for effect in effects)
+    if len(sizes) == 1:
+        return f"1 {verb}s {_points(sizes[0])} points"
     return f"{len(effects)} {verb} {_points(sizes[0])} to {_points(sizes[-1])} points"
 
 
@@ -164,6 +194,7 @@ def _name(effect: Effect) -> str:
         "leave-one-out": f"without {pair.component} ({pair.variant})",
         "cumulative": f"+ {pair.component} ({pair.variant} over {pair.baseline})",
         "variant": pair.variant,
+        "named": f"{pair.variant} against {pair.baseline}",
     }
     return names.get(pair.kind, pair.component)
 

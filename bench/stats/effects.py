@@ -1,13 +1,14 @@
 """The differences a study is about: which rows are compared, and what came out.
 
-Every row is compared with the reference. Rows that build up to the reference one component at a
-time are also compared with the row before them, and a factorial study has main effects and
-interactions.
+A study may name its comparisons; then these are tested. Every row of a study of one network is also
+compared with the reference, rows that build up to the reference one component at a time with the
+row before them, and a factorial study has main effects and interactions. What is not tested has no
+corrected p-value: it is an estimate.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from bench.studies.factorial import Term
     from bench.studies.study import Study, Variant
 
-ContrastKind: TypeAlias = Literal["leave-one-out", "cumulative", "variant", "main", "interaction"]
+ContrastKind: TypeAlias = Literal[
+    "named", "leave-one-out", "cumulative", "variant", "main", "interaction"
+]
+TERMS: frozenset[ContrastKind] = frozenset({"main", "interaction"})
 METRICS = ("miou", "boundary_miou")
 
 
@@ -52,7 +56,8 @@ class Contrast:
 
     kind: ContrastKind
     component: str
-    """The slots that differ, joined by `+`, or those that interact, joined by `×`."""
+    """The slots that differ, joined by `+`, or those that interact, joined by `×`; of a named
+    comparison the name."""
     variant: str
     baseline: str
 
@@ -66,12 +71,27 @@ class Effect:
     metric: str
     difference: Difference
     p_holm: float
-    """Corrected over the contrasts of the same family, task and metric."""
+    """Corrected over all that the study tests on the same task and metric; NaN: not tested."""
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the study tests this difference; otherwise it is an estimate."""
+        return not np.isnan(self.p_holm)
 
 
 def contrasts(study: Study) -> list[Contrast]:
-    """Return every row against the reference, then the steps of the cumulative path."""
-    found = [_against_reference(study, variant) for variant in study.variants]
+    """Return the named comparisons, every row against the reference, the steps of the path.
+
+    Different methods have no common reference: there the named comparisons are all.
+    """
+    found = [
+        Contrast(kind="named", component=each.name, variant=variant, baseline=baseline)
+        for each in study.comparisons
+        for variant, baseline in each.pairs
+    ]
+    if found and not isinstance(study.reference.config, WeakCLIPConfig):
+        return found
+    found += [_against_reference(study, variant) for variant in study.variants]
     for before, after in pairwise(cumulative_path(study)):
         component = "+".join(differing_slots(after.config, before.config))
         found.append(
@@ -104,7 +124,7 @@ def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> li
         for metric in METRICS
         if (difference := _difference(pair, _array(task, metric), by_row, noises)) is not None
     ]
-    return _corrected([*found, *_factorial_effects(study, by_row, tasks, noises)])
+    return _corrected(study, [*found, *_factorial_effects(study, by_row, tasks, noises)])
 
 
 def is_noise_pooled(records: Sequence[RunRecord]) -> bool:
@@ -243,28 +263,23 @@ def _difference(pair: Contrast, array: str, by_row: RowCounts, noises: Noises) -
     return difference_of(*rows, array, noises[array])
 
 
-def _corrected(found: list[Effect]) -> list[Effect]:
-    """Fill in Holm's p-values.
+def _is_tested(study: Study, contrast: Contrast) -> bool:
+    """Whether a study tests a difference: what it names, else its terms, else all there is."""
+    if study.comparisons:
+        return contrast.kind == "named"
+    return design_of(study) is None or contrast.kind in TERMS
 
-    Comparisons with the reference, steps, and terms of a factorial study are three families.
-    """
-    families = {"cumulative": "steps", "main": "terms", "interaction": "terms"}
 
-    def family(effect: Effect) -> tuple[str, str, str]:
-        return families.get(effect.contrast.kind, "rows"), effect.task, effect.metric
+def _corrected(study: Study, found: list[Effect]) -> list[Effect]:
+    """Fill in Holm's p-values, over everything tested on the same task and metric."""
+    tested = [effect for effect in found if _is_tested(study, effect.contrast)]
+
+    def place(effect: Effect) -> tuple[str, str]:
+        return effect.task, effect.metric
 
     p_holm: dict[int, float] = {}
-    for _, group in groupby(sorted(found, key=family), key=family):
+    for _, group in groupby(sorted(tested, key=place), key=place):
         members = list(group)
         values = holm([effect.difference.p_value for effect in members])
         p_holm |= {id(effect): value for effect, value in zip(members, values, strict=True)}
-    return [
-        Effect(
-            contrast=effect.contrast,
-            task=effect.task,
-            metric=effect.metric,
-            difference=effect.difference,
-            p_holm=p_holm[id(effect)],
-        )
-        for effect in found
-    ]
+    return [replace(effect, p_holm=p_holm.get(id(effect), np.nan)) for effect in found]

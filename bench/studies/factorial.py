@@ -4,7 +4,11 @@ In a 2^f study every combination of f components, on or off, is one variant. The
 a component is the mean score of the variants with it minus the mean of those without. The
 *interaction* of two is half the difference between the effect of the one in the presence of the
 other and in its absence: 0 if their effects add up, positive if they help each other. Each of
-these uses all variants, so it is known better than any single difference.
+these uses many variants, so it is known better than any single difference.
+
+A component that acts only through another (`Study.acts_through`) has its effect and interactions
+over the variants with that other one. Averaged over all variants, its effect would be halved, and
+its interaction with the other would be the same number once more.
 
 References:
     Box, Hunter and Hunter, "Statistics for Experimenters", 2005, chapter 5 (2^k designs).
@@ -31,6 +35,12 @@ class Design:
     """Slots, f of them, in the order of the configuration."""
     levels: dict[str, tuple[int, ...]]
     """Variant -> one level per factor: 1 for the reference's value, -1 for the other."""
+    acts_through: tuple[tuple[str, str], ...] = ()
+    """Pairs of factors: the first acts only where the second is on."""
+
+
+GIVEN = ", with "
+"""Between the factors of a term and those that are on throughout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +49,14 @@ class Term:
 
     factors: tuple[str, ...]
     weights: dict[str, float]
+    """One for every variant; 0 for those that the term is not taken over."""
+    given: tuple[str, ...] = ()
+    """Factors that are on in all variants that the term is taken over."""
 
     @property
     def name(self) -> str:
-        """Factors joined by `×`."""
-        return " × ".join(self.factors)
+        """Factors joined by `×`, and what they are taken with."""
+        return " × ".join(self.factors) + (f"{GIVEN}{', '.join(self.given)}" if self.given else "")
 
 
 def design_of(study: Study) -> Design | None:
@@ -62,27 +75,40 @@ def design_of(study: Study) -> Design | None:
         name: tuple(-1 if slot in slots else 1 for slot in factors)
         for name, slots in changed.items()
     }
-    return Design(factors, levels)
+    return Design(factors, levels, study.acts_through)
 
 
 def terms_of(design: Design) -> list[Term]:
     """Return the main effects, then the pairwise interactions, in the order of the factors.
 
+    A term is taken over the variants in which its factors can act. The interaction of a factor with
+    the one it acts through is left out: it is the factor's effect.
+
     Example:
         >>> two = {"both": (1, 1), "a": (1, -1), "b": (-1, 1), "none": (-1, -1)}
         >>> [(t.name, t.weights["both"], t.weights["a"]) for t in terms_of(Design(("a", "b"), two))]
         [('a', 0.5, 0.5), ('b', 0.5, -0.5), ('a × b', 0.5, -0.5)]
+        >>> through = Design(("a", "b"), two, acts_through=(("a", "b"),))
+        >>> [(t.name, t.weights["both"], t.weights["a"]) for t in terms_of(through)]
+        [('a, with b', 1.0, 0.0), ('b', 0.5, -0.5)]
     """
-    indices = range(len(design.factors))
-    chosen = [(index,) for index in indices] + list(combinations(indices, 2))
-    scale = 2.0 ** (1 - len(design.factors))
-    return [
-        Term(
-            factors=tuple(design.factors[index] for index in term),
-            weights={
-                name: scale * math.prod(levels[index] for index in term)
-                for name, levels in design.levels.items()
-            },
-        )
-        for term in chosen
-    ]
+    found = []
+    for term in [*((name,) for name in design.factors), *combinations(design.factors, 2)]:
+        given = tuple(dict.fromkeys(on for name, on in design.acts_through if name in term))
+        if not set(given) & set(term):
+            found.append(Term(factors=term, weights=_weights(design, term, given), given=given))
+    return found
+
+
+def _weights(design: Design, term: tuple[str, ...], given: tuple[str, ...]) -> dict[str, float]:
+    """Weights of the variants: 2 / n times the product of the levels, over n variants."""
+    levels = {
+        variant: dict(zip(design.factors, signs, strict=True))
+        for variant, signs in design.levels.items()
+    }
+    taken = [name for name, sign in levels.items() if all(sign[each] == 1 for each in given)]
+    scale = 2 / len(taken)
+    return {
+        name: scale * math.prod(sign[each] for each in term) if name in taken else 0.0
+        for name, sign in levels.items()
+    }

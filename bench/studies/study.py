@@ -54,6 +54,18 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comparisons:
+    """One question of a study, answered by pairs of rows."""
+
+    name: str
+    """What is compared with what, e.g. `refinement against the map alone`."""
+    short: str
+    """What the second row of each pair is, for the head of a column, e.g. `map alone`."""
+    pairs: tuple[tuple[str, str], ...]
+    """Names of rows: the difference is the first minus the second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """What is compared with what. Every variant is run once per seed, all on the same images."""
 
@@ -66,6 +78,15 @@ class Study:
     """Systems, by how their names begin, whose published figures stand below the table."""
     series: tuple[Series, ...] = ()
     """Curves of the score against one quantity each."""
+    comparisons: tuple[Comparisons, ...] = ()
+    """What is tested, with one correction for all pairs; other differences are then estimates.
+    Without any, every variant is tested against the reference, or, in a factorial study, the terms
+    are tested."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the caption of its tables: what a reader has to know beside the protocol."""
+    acts_through: tuple[tuple[str, str], ...] = ()
+    """Pairs of slots: what sits in the first reaches the prediction only if the second is on. In a
+    factorial study the effect of the first is taken over the variants that have the second."""
 
     def __post_init__(self) -> None:
         _check_kebab("study", self.name)
@@ -82,6 +103,13 @@ class Study:
                         "configuration; keep one"
                     )
             by_name[variant.name] = variant
+        pairs = [pair for each in self.comparisons for pair in each.pairs]
+        for pair in pairs:
+            if pairs.count(pair) > 1 or pair[0] == pair[1] or not by_name.keys() >= set(pair):
+                raise ValueError(
+                    f"study {self.name!r}: expected comparisons of two different rows of the "
+                    f"study, each once, got {' against '.join(pair)}"
+                )
         for series in self.series:
             values = series_values(self, series).values()
             if not values or (series.log and min(values) <= 0):

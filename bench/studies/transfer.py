@@ -26,7 +26,12 @@ def study_at(study: Study, base: WeakCLIPConfig) -> Study:
         BenchError: If a row is not a configuration of WeakCLIP.
     """
     rows = list(_rows(study, base))
-    return replace(study, reference=rows[0], variants=tuple(rows[1:]))
+    names = {row.name for row in rows}
+    comparisons = tuple(
+        replace(each, pairs=tuple(pair for pair in each.pairs if names >= set(pair)))
+        for each in study.comparisons
+    )
+    return replace(study, reference=rows[0], variants=tuple(rows[1:]), comparisons=comparisons)
 
 
 def transferred(

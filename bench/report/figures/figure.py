@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANELS = (
+    ("named", "Tested"),
     ("leave-one-out", "Leave one out"),
     ("cumulative", "Add one at a time"),
     ("main", "Main effects"),
@@ -172,4 +173,17 @@ def _label(row: pd.Series) -> str:
         return f"+ {row['component']}"
     if row["contrast"] in ("main", "interaction"):
         return str(row["component"])
+    if row["contrast"] == "named":
+        return _pair(str(row["variant"]), str(row["baseline"]))
     return str(row["variant"])
+
+
+def _pair(variant: str, baseline: str) -> str:
+    """Two names, the words that both begin with said once: `cam: caa − alone`."""
+    words = [variant.split("-"), baseline.split("-")]
+    shared = 0
+    while shared < min(map(len, words)) - 1 and words[0][shared] == words[1][shared]:
+        shared += 1
+    first, second = ("-".join(each[shared:]) for each in words)
+    head = "-".join(words[0][:shared])
+    return f"{head}: {first} − {second}" if head else f"{first} − {second}"

@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 
 from bench.report.caption import preset_label
 from bench.report.figures.figure import canvas, fingerprint, ink, save, theme
+from bench.studies.factorial import GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 SHOWS = (
     "Main effects (diagonal) and pairwise interactions (below it) on mIoU in points, with 95 % "
-    "intervals over seeds and images. A frame: the interval leaves out 0."
+    "intervals over seeds and images. What acts only through another component is taken over the "
+    "variants that have it. A frame: the interval leaves out 0."
 )
 _BETWEEN = " × "
 _CELL, _FRAME = 0.34, 0.75  # inches per line of cells, and for title and names
@@ -47,7 +49,8 @@ def draw_interactions(effects_csv: str, *, tasks: Sequence[str], format_: str) -
     """
     shown = _terms(effects_csv)
     shown = shown[shown["task"].isin(tasks)]
-    factors = list(shown[shown["contrast"] == "main"]["component"].unique())
+    main = shown[shown["contrast"] == "main"]
+    factors = list(dict.fromkeys(_factors(effect)[0] for _, effect in main.iterrows()))
     largest = float(shown["difference"].abs().max()) or 1.0
     first = shown.iloc[0]
     counts = " and ".join(str(n) for n in shown["images"].unique())
@@ -110,8 +113,8 @@ def _panel(
 
 
 def _factors(effect: pd.Series) -> list[str]:
-    """One factor of a main effect, twice; two of an interaction."""
-    names = str(effect["component"]).split(_BETWEEN)
+    """One factor of a main effect, twice; two of an interaction; not what they are taken with."""
+    names = str(effect["component"]).partition(GIVEN)[0].split(_BETWEEN)
     return names if len(names) == 2 else names * 2
 
 

@@ -71,11 +71,19 @@ def test_effects_have_signs_intervals_and_corrected_p_values(store: Store) -> No
 
 def test_the_markdown_table_says_what_was_run_and_how(store: Store) -> None:
     text = render(STUDY, store).files["tables/fake.md"].decode()
-    rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if "|" in line}
+    scores, contours = text.split("## Study fake: contours (boundary IoU)")
+    rows = {line.split(" | ")[0].strip("| "): line for line in scores.splitlines() if "|" in line}
     assert rows["no-adapter"].split(" | ")[1:5] == ["✗", "✓", "✓", "✓"]
     assert rows["shallow"].split(" | ")[3] == "depth=1"
     assert rows["full"].split(" | ")[1:7] == ["✓"] * 4 + ["2.0 k", "**66.6 ± 0.4**"]
     assert re.search(r"−12\.\d \[−\d+\.\d, −\d+\.\d\]\\\*", rows["no-adapter"])
+    assert "| variant | pseudo-mask-train<br>boundary IoU % | pseudo-mask-train<br>Δ [95 %] |" in (
+        contours
+    )
+    (row,) = (line for line in contours.splitlines() if line.startswith("| no-adapter |"))
+    assert re.fullmatch(
+        r"\| no-adapter \| [^|]*\d+\.\d ± \d\.\d[^|]* \| [+−]\d+\.\d \[.*\]\S* \|", row
+    )
     for fact in ("Protocol: splits.pseudo-mask-train = train", "tags_used = yes", "Commit: "):
         assert fact in text
 
@@ -94,7 +102,7 @@ def test_latex_is_balanced_and_escaped(store: Store) -> None:
         names = body[1:] if "multicolumn" in body[0] else body
         assert {line.count(" & ") for line in names} == {len(columns[1]) - 1}
         assert [line.split()[0] for line in names[1:]] == [row.name for row in STUDY.rows]
-    assert r"\multicolumn{4}{c}{pseudo-mask-train}" in text
+    assert r"\multicolumn{3}{c}{pseudo-mask-train}" in text
     assert r"\textbf{66.6 $\pm$ 0.4}" in text
     assert r"\underline{53.8" in text
 

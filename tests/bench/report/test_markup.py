@@ -11,7 +11,7 @@ TABLE = Summary(title=BAD, headers=("variant", f"{BAD}\nmIoU %"), rows=((Cell("a
 
 
 def test_notes_titles_and_cells_hold_no_html() -> None:
-    page = markdown(TABLE, [BAD], rebuilt_by="x")
+    page = markdown([TABLE], [BAD], rebuilt_by="x")
     body = page.split("-->", 1)[1]  # after our own first line
     for tag in ("<script", "</script", "<img", "<!--"):
         assert tag not in body
@@ -26,7 +26,7 @@ def test_notes_titles_and_cells_hold_no_html() -> None:
 @pytest.mark.parametrize("end", ["\n\n", "\r\n \r\n", "\n\t\n", "\u2029", "\v\v"])
 def test_a_caption_has_no_blank_line(end: str) -> None:
     table = Summary(title=f"one{end}two", headers=("a", "b"), rows=((Cell(f"x{end}y"),) * 2,))
-    text = latex(table, [f"three{end}four"], rebuilt_by="x")
+    text = latex([table], [f"three{end}four"], rebuilt_by="x")
     (caption,) = [line for line in text.splitlines() if "caption" in line]
     assert caption.endswith("one two three four}")
     assert "x y" in text

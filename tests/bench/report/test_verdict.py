@@ -79,6 +79,23 @@ def test_main_effects_come_before_single_rows_in_the_headline() -> None:
     ]
 
 
+def test_estimates_have_no_sentence_and_named_comparisons_have_their_own() -> None:
+    estimate = effect("prompt", 5.0, float("nan"), "leave-one-out")
+    named = effect("all components together", -2.0, 0.01, "named")
+    contours = replace(named, metric="boundary_miou")
+    sentences = verdict([RECORD], [estimate, named, contours])[1:]
+    assert [sentence.partition(":")[0] for sentence in sentences] == [
+        "All components together, task, mIoU", "All components together, task, boundary IoU",
+    ]  # fmt: skip
+    assert "**no-all components together against full** costs 2.0 points" in sentences[0]
+    assert headline([RECORD], [estimate]) == []
+    (sentence,) = headline([RECORD], [replace(named, p_holm=0.3)])
+    assert sentence == (
+        "**task**: **no measurable effect**: **no-all components together against full** costs "
+        "2.0 points [−3.0, −1.0], p = 0.300."
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [({"preset": "smoke"}, "the numbers mean nothing"), ({"status": "failed"}, "No run finished")],

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bench.report.build import render
-from bench.report.factorial_summary import factorial_summary
+from bench.report.factorial_summary import factorial_tables
 from bench.report.figures.figure import fingerprint
 from bench.report.figures.interactions import draw_interactions, interaction_tasks
 from bench.report.table import rows_csv
@@ -20,7 +20,7 @@ from bench.runs.store import Store
 from bench.stats.effects import counts_by_row, effects
 from bench.stats.statistics import contrast, pooled_miou, resample
 from bench.studies.factorial import Design, design_of, terms_of
-from bench.studies.study import Study, Variant
+from bench.studies.study import Study, Variant, load_study
 from tests.bench.fake import FULL, STUDY, make_records
 from weakclip.config import Cosine, FixedTemplate, Resample
 
@@ -69,6 +69,35 @@ def test_effects_by_hand() -> None:
     assert design is not None
     found = {t.name: sum(t.weights[n] * scores[n] for n in scores) for t in terms_of(design)}
     assert found == {"adapter": 4.0, "matching": 2.0, "adapter × matching": 1.0}
+
+
+def test_what_acts_through_another_has_its_effect_where_that_is_on_and_one_name() -> None:
+    """`a` is worth 4 with `b` and nothing without; `b` is worth 3 without `a` and 7 with it."""
+    levels: dict[str, tuple[int, ...]] = {
+        "both": (1, 1),
+        "a": (1, -1),
+        "b": (-1, 1),
+        "none": (-1, -1),
+    }
+    scores = {"both": 17.0, "a": 10.0, "b": 13.0, "none": 10.0}
+    terms = terms_of(Design(("a", "b"), levels, acts_through=(("a", "b"),)))
+    found = {term.name: sum(term.weights[n] * scores[n] for n in scores) for term in terms}
+    assert found == {"a, with b": 4.0, "b": 5.0}
+
+
+def test_the_factorial_study_takes_prompt_and_matching_with_the_decoder() -> None:
+    design = design_of(load_study("factorial"))
+    assert design is not None
+    terms = {term.name: term.weights for term in terms_of(design)}
+    assert list(terms) == [
+        "adapter", "prompt, with decoder", "matching, with decoder", "decoder",
+        "adapter × prompt, with decoder", "adapter × matching, with decoder",
+        "adapter × decoder", "prompt × matching, with decoder",
+    ]  # fmt: skip
+    for name, weights in terms.items():
+        assert sum(weights.values()) == pytest.approx(0)
+        assert sum(abs(weight) for weight in weights.values()) == pytest.approx(2)
+        assert ("with decoder" in name) == (weights["adapter-prompt"] == 0)
 
 
 CELLS = list(product((1, -1), repeat=3))
@@ -169,5 +198,6 @@ def test_a_missing_variant_leaves_the_rest_of_the_report(store: Store, tmp_path:
     records = part.read_all("fake", ["both", "no-adapter"])
     found = effects(TWO, records, counts_by_row(records, part))
     assert {effect.contrast.kind for effect in found} == {"leave-one-out"}
-    assert factorial_summary(TWO, records, found) is None
+    assert factorial_tables(TWO, records, found) == []
+    assert not any(effect.is_tested for effect in found)
     assert "tables/fake_factorial.md" not in render(TWO, part).files

@@ -12,7 +12,7 @@ def test_without_a_terminal_there_is_a_line_every_half_minute(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([0.0, 10.0, 31.0, 32.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("weakclip.cli.console.time.monotonic", lambda: next(clock))
     with console.phases() as report:
         for done in (5, 6, 8, 9):  # five were done before
             report("masks", done, 20)
@@ -23,7 +23,7 @@ def test_a_long_training_says_so_after_its_first_steps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([0.0, 10.0, 20.0, 30.0, 40.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("weakclip.cli.console.time.monotonic", lambda: next(clock))
     with console.phases() as report:
         for done in range(5):
             report("training", done, 400)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import matplotlib as mpl
 import pytest
 
-from bench.report.figures.figure import draw, fingerprint
+from bench.report.figures.figure import _pair, draw, fingerprint
 
 HEADER = (
     "study,preset,contrast,component,variant,baseline,task,split,metric,difference,low,high,"
@@ -52,3 +52,9 @@ def test_rows_of_one_slot_are_shown_beside_what_is_left_out() -> None:
 def test_a_study_without_effects_on_a_task_has_no_figure() -> None:
     with pytest.raises(ValueError, match="expected effects on other, got none"):
         draw(CSV, tasks=["other"], format_="svg")
+
+
+def test_a_pair_says_what_both_names_begin_with_once() -> None:
+    assert _pair("clip-es-plain-fpn", "clip-es-alone") == "clip-es: plain-fpn − alone"
+    assert _pair("full", "baseline") == "full − baseline"
+    assert _pair("cam", "cam-caa") == "cam − cam-caa"
