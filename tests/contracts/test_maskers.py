@@ -19,6 +19,7 @@ from baselines.caa import CAA
 from baselines.classifier import CAM, Classifier, GradCAM
 from baselines.confidence import ConfidentCRF
 from baselines.descent import Descent
+from baselines.patch_softmax import PatchSoftmaxMaps
 from baselines.refinement import CRF, PAMR, Constant, Keep, Otsu, Power
 from weakclip.clip.load import load_clip
 from weakclip.stages.protocols import ImageStack, Setting
@@ -44,6 +45,7 @@ MASKERS: dict[str, MaskerSpec] = {
     "maskclip-smooth": replace(maskclip.MICRO, key_smoothing=1.0),
     "maskclip-denoise": replace(maskclip.MICRO, prompt_denoising=0.5),
     "clip-es": clip_es.MICRO,
+    "patch-softmax": PatchSoftmaxMaps(),
     "clims": replace(clims.MICRO, backbone=TINY, classification=SHORT, critique=SHORT),
 }
 REFINEMENTS: dict[str, RefinementSpec] = {
