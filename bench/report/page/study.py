@@ -10,7 +10,7 @@ from bench.report.figures.set import CONFUSION_NAME
 from bench.report.markup import Cell
 from bench.report.page.html import Html, bullets, join, scrolling, sortable, tag
 from bench.report.summary import NONE
-from bench.report.verdict import headline, verdict
+from bench.report.verdict import verdict
 from bench.stats.effects import tasks_of
 from bench.stats.statistics import spread
 
@@ -90,7 +90,12 @@ def _card_group(name: str, items: Sequence[tuple[str, str]]) -> Html:
 
 
 def _table(table: Summary, label: str) -> Html:
-    return sortable(table.title, table.headers, table.rows, label=label)
+    """A table whose scores stand first, so that they show where the window is narrow."""
+    columns = range(len(table.headers))
+    order = sorted(columns, key=lambda column: column > 0 and "\n" not in table.headers[column])
+    headers = [table.headers[column] for column in order]
+    rows = [[row[column] for column in order] for row in table.rows]
+    return sortable(table.title, headers, rows, label=label)
 
 
 def _images(report: Report) -> list[tuple[str, Summary]]:
@@ -214,15 +219,3 @@ def _merged(items: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]
         for name, text in record:
             values.setdefault(name, []).append(text)
     return [(name, _distinct(texts)) for name, texts in values.items()]
-
-
-def lead(reports: Sequence[Report]) -> Html:
-    """Return the findings of all studies, each under a link to its section."""
-    parts = [
-        join(
-            tag("h3", tag("a", report.study.question, href=f"#study-{report.study.name}")),
-            bullets(headline(report.records, report.found)),
-        )
-        for report in reports
-    ]
-    return join(*parts)
