@@ -9,7 +9,7 @@ from bench.report.caption import SMOKE_LABEL
 from bench.report.markup import signed_interval
 from bench.report.verdict import is_measurable
 from bench.runs.plan import SMOKE
-from bench.stats.effects import main_tasks
+from bench.stats.effects import main_tasks, tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,18 @@ def findings(report: Report) -> list[str]:
         ]
         if silent:
             said.append(_silent(subject, silent, [e for task in silent for e in by_task[task]]))
-    return said
+    return said or _scores(report)
+
+
+def _scores(report: Report) -> list[str]:
+    """The scores of a study that compares nothing."""
+    name = report.study.reference.name
+    runs = [r for r in report.records if (r.variant, r.status) == (name, "ok")]
+    means = [
+        f"{100 * sum(run.metrics[task]['miou'] for run in runs) / len(runs):.1f} % on {task}"
+        for task in tasks_of(runs)
+    ]
+    return [f"mIoU of {name}: {', '.join(means)}."] if means else []
 
 
 def _asked(found: Sequence[Effect], task: str) -> list[Effect]:

@@ -53,8 +53,7 @@ def first_screen(
     top = tag(
         "section",
         tag("div", lead, _figure(root, shows) if found is not None else join(), class_="answer"),
-        _image(root),
-        _words(reports),
+        tag("div", _image(root), _words(reports), class_="answer"),
         id="summary",
         class_="summary",
     )
@@ -84,8 +83,8 @@ def _image(root: Path) -> Html:
     image, variant = max(typical, key=lambda image: len(image.tags)), index.variants[0]
     columns = {
         "image": "image",
-        "cam": "class activation map of the frozen CLIP",
-        "seed": "seeds: white is undecided",
+        "cam": "map of the frozen CLIP",
+        "seed": "seeds; light: undecided",
         f"mask-{variant}": f"WeakCLIP's mask, {100 * image.scores[variant]:.0f} % mIoU here",
         "gt": "ground truth",
     }

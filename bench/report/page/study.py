@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.caption import flat_items
 from bench.report.figures.set import CONFUSION_NAME
+from bench.report.findings import findings
 from bench.report.markup import Cell
 from bench.report.page.html import Html, bullets, join, scrolling, sortable, tag
 from bench.report.summary import NONE
@@ -44,11 +45,12 @@ def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
         "section",
         tag("h2", f"Study {study.name}"),
         tag("p", study.question),
-        bullets(verdict(report.records, report.found)),
+        bullets(findings(report)),
         *(_table(table, table.title) for table in tables),
         tag("div", *(_figure(name, *part) for name, part in plain.items()), class_="figures"),
         *_confusions(report, {name: figures[name] for name in figures if name not in plain}),
         _details("How to read the table", bullets(report.notes)),
+        _details("Every comparison", bullets(verdict(report.records, report.found))),
         *_classes(report.records),
         *(_details(head, _table(table, head)) for head, table in _images(report)),
         _details("Every run", _runs(report.records)),

@@ -18,8 +18,9 @@ from bench.errors import BenchError
 from bench.gallery.index import FOLDER, GalleryIndex, Shown, index_text
 from bench.gallery.pictures import error_picture, image_picture, mask_picture
 from bench.report.build import render, write
-from bench.report.page.page import PAGE, page, stale_page, write_page
+from bench.report.page.page import PAGE, page
 from bench.report.reference import COLUMNS
+from bench.report.whole import renew, stale
 from bench.runs.store import Store
 from tests.bench.fake import CLASSES, IMAGES, STUDY, make_records
 
@@ -49,7 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Repor
     write_gallery(store.root / FOLDER)
     reports = [render(STUDY, store)]
     write(reports[0], store)
-    write_page(reports, store)
+    renew(reports, store)
     return store, reports
 
 
@@ -166,13 +167,13 @@ def test_the_same_folder_gives_the_same_bytes_and_a_change_makes_the_page_stale(
 ) -> None:
     store, reports = results
     assert page(reports, store) == page(reports, store)
-    assert stale_page(reports, store) == []
+    assert stale(reports, store) == []
     there = Store(tmp_path)
     shutil.copytree(store.root, tmp_path, dirs_exist_ok=True)
-    assert stale_page(reports, there) == []
+    assert stale(reports, there) == []
     csv = tmp_path / "reference.csv"
     csv.write_text(csv.read_text().replace("70.1", "70.2"))
-    assert stale_page(reports, there) == [PAGE]
+    assert stale(reports, there) == [PAGE]
 
 
 @pytest.mark.parametrize(
