@@ -62,10 +62,16 @@ function showWidth(box) {
   box.classList.toggle("end", box.scrollLeft + box.clientWidth >= box.scrollWidth - 1);
 }
 
+function showWidths() {
+  document.querySelectorAll(".scroll").forEach(showWidth);
+}
+
 document.querySelectorAll(".scroll").forEach((box) => {
-  new ResizeObserver(() => showWidth(box)).observe(box);
   box.addEventListener("scroll", () => showWidth(box), {passive: true});
 });
+window.addEventListener("resize", showWidths);
+document.addEventListener("toggle", showWidths, true); // tables in parts that open
+showWidths();
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll(".gallery").forEach(makeGallery);
 window.addEventListener("beforeprint", () => {

@@ -9,7 +9,6 @@ import numpy as np
 
 from ablations.components import STUDY as COMPONENTS
 from ablations.seeds import STUDY as START
-from bench.runs.store import Store
 from bench.studies.slots import config_id, plain_config
 from tests.bench.records import RECORD
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bench.runs.store import Store
     from bench.studies.study import Study
 
 TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")

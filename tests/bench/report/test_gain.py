@@ -7,6 +7,7 @@ import pytest
 
 from ablations.components import STUDY as COMPONENTS
 from ablations.seeds import STUDY as START
+from bench.report import build
 from bench.report.build import Report, render
 from bench.report.findings import findings
 from bench.report.gain import Gain, control, gain, sentences
@@ -24,7 +25,9 @@ SCORES = {"patch-softmax": 0.5, "baseline": 0.7, "full": 0.71, "no-text-guidance
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Report], Gain]:
     store = Store(tmp_path_factory.mktemp("results"))
     gain_records.write(store, SCORES)
-    reports = [render(study, store) for study in (COMPONENTS, START)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "draw", lambda drawing, _: drawing.mark.encode())
+        reports = [render(study, store) for study in (COMPONENTS, START)]
     steps = gain(reports, store)
     assert steps is not None
     return store, reports, steps
@@ -89,18 +92,19 @@ def test_the_control_is_the_row_with_everything_off() -> None:
     assert control(load_study("sensitivity")) == ""
 
 
-@pytest.mark.parametrize("missing", ["patch-softmax", "baseline", "full"])
-def test_without_a_row_there_are_no_steps(tmp_path: Path, missing: str) -> None:
-    store = Store(tmp_path)
-    gain_records.write(store, {name: score for name, score in SCORES.items() if name != missing})
-    studies = (COMPONENTS, START) if missing != "patch-softmax" else (COMPONENTS,)
-    assert gain([render(study, store) for study in studies], store) is None
+def test_without_the_seeds_there_are_no_steps(found: tuple[Store, list[Report], Gain]) -> None:
+    store, reports, _ = found
+    assert gain(reports[:1], store) is None
+    assert gain(reports[1:], store) is None
 
 
-def test_records_of_other_conditions_are_not_compared(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("quick_draw")
+def test_records_of_other_conditions_are_not_compared(
+    found: tuple[Store, list[Report], Gain], tmp_path: Path
+) -> None:
     store = Store(tmp_path)
     gain_records.write(store, SCORES, preset="smoke")
-    assert gain([render(study, store) for study in (COMPONENTS, START)], store) is None
+    assert gain([render(COMPONENTS, store), found[1][1]], store) is None
 
 
 def test_a_study_that_compares_nothing_says_its_scores(
@@ -110,9 +114,10 @@ def test_a_study_that_compares_nothing_says_its_scores(
     assert said == "mIoU of patch-softmax: 50.0 % on train-pseudo, 50.0 % on train-pseudo-crf."
 
 
-def test_tasks_without_a_difference_share_a_sentence(
+def test_findings_are_sentences_about_every_main_task(
     found: tuple[Store, list[Report], Gain],
 ) -> None:
-    said = findings(found[1][0])
-    assert all("train-pseudo" in text for text in said)
-    assert not any("**no measurable effect**" in text for text in said)
+    said = " ".join(findings(found[1][0]))
+    assert "train-pseudo" in said
+    assert "val-network" in said
+    assert "no measurable effect" not in said

@@ -21,6 +21,9 @@ from tests.bench.report.test_gain import SCORES
 ROOT = Path(__file__).parents[3]
 
 
+pytestmark = pytest.mark.usefixtures("quick_draw")
+
+
 @pytest.fixture
 def committed(tmp_path: Path) -> Path:
     """README and records as the last commit has them, whatever was run in this folder since."""
@@ -57,6 +60,7 @@ def test_new_records_renew_readme_page_and_figure_together(tmp_path: Path) -> No
     assert written == [*(store.root / name for name in names), readme]
     assert stale(reports(), store) == []
     before = readme.read_text()
+    assert max(map(len, before.splitlines())) <= 100
     assert before.startswith(f"before\n{BEGIN}\n\n**A plain FPN")
     assert before.endswith(f"\n\n{END}\nafter\n")
     gain_records.write(store, {**SCORES, "full": 0.9})
@@ -64,14 +68,6 @@ def test_new_records_renew_readme_page_and_figure_together(tmp_path: Path) -> No
     renew(reports(), store)
     assert stale(reports(), store) == []
     assert readme.read_text() != before
-
-
-def test_lines_are_short(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    gain_records.write(store, SCORES)
-    found = gain([render(load_study(name), store) for name in (MAIN, SEEDS)], store)
-    assert found is not None
-    assert max(map(len, headline(found).splitlines())) <= 100
 
 
 def test_only_the_part_between_the_markers_changes() -> None:

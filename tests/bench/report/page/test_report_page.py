@@ -254,6 +254,28 @@ def test_nothing_is_wider_than_the_window(text: str, tmp_path: Path, width: int)
 
 
 @in_browser
+def test_a_narrow_table_shows_a_score_keeps_its_names_and_says_that_it_scrolls(
+    text: str, tmp_path: Path
+) -> None:
+    script = """
+      const box = document.querySelector('#study-fake .scroll');
+      const [name, score] = box.querySelector('tbody tr').cells;
+      const place = (cell) => Math.round(cell.getBoundingClientRect().left);
+      const start = [place(name), place(score)];
+      const right = score.getBoundingClientRect().right;
+      box.scrollLeft = 200;
+      return {start, moved: [place(name), place(score)], right, text: score.textContent,
+              wide: box.classList.contains('wide')};
+    """
+    found = in_page(text, script, tmp_path, width=390)["found"]
+    assert re.fullmatch(r"\d\d\.\d ± \d\.\d", found["text"])
+    assert found["right"] < 390
+    assert found["wide"]
+    assert found["moved"][0] == found["start"][0]
+    assert found["moved"][1] < found["start"][1]
+
+
+@in_browser
 def test_a_click_sorts_and_another_turns_the_order(text: str, tmp_path: Path) -> None:
     script = """
       const table = document.querySelector('#study-fake table.sortable');
