@@ -219,4 +219,5 @@ def _contours(effect: Effect | None) -> str:
         return ""
     value = effect.difference
     better = signed_interval(value.estimate, value.low, value.high, digits=2)
-    return f" and {better} points of boundary IoU on {effect.task}"
+    where = f"unseen images ({effect.task})" if effect.task.startswith("val") else effect.task
+    return f" and {better} points of boundary IoU on {where}"
