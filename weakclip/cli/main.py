@@ -19,17 +19,22 @@ COMMANDS = (cli_masks, cli_data, cli_check, cli_crf)
 """One module a command, in the order of the help: `add_parser(subparsers)` and `run(args)`."""
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(prog="weakclip", description="Masks from image-level tags.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.add_parser(commands).set_defaults(run=module.run)
+    return top
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out a command line.
 
     Returns:
         0 done, 1 some files failed, 2 wrong usage, 130 stopped by Ctrl-C.
     """
-    parser = argparse.ArgumentParser(prog="weakclip", description="Masks from image-level tags.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.add_parser(commands).set_defaults(run=module.run)
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         return run(args)
