@@ -118,9 +118,10 @@ def _silent(subject: str, tasks: Sequence[str], effects: Sequence[Effect]) -> st
 
 def _name(effect: Effect) -> str:
     pair = effect.contrast
-    if pair.kind == "main":
+    kind: str = pair.kind
+    if kind == "main":
         return pair.component
-    if pair.kind == "named":
+    if kind == "named":
         return f"{pair.variant} against {pair.baseline}"
     return pair.variant
 

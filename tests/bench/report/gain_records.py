@@ -33,19 +33,19 @@ def counts(quality: float, noise: int) -> NDArray[np.int64]:
     return np.stack([right, whole, whole], axis=-1)
 
 
-def write(store: Store, scores: Mapping[str, float], **changed: object) -> None:
+def write(store: Store, scores: Mapping[str, float], *, preset: str = "cartoon") -> None:
     """Write three seeds of both studies.
 
     Args:
         store: Where to.
         scores: Row -> share of the pixels found before the CRF, which adds 0.05.
-        changed: Fields of every record of the components.
+        preset: Of the records of the components.
     """
     for study in (COMPONENTS, START):
         rows = [row for row in study.rows if row.name in scores]
         for number, row in enumerate(rows):
             for seed in range(3):
-                _write(store, study, row.name, seed, scores[row.name], 10 * number + seed, changed)
+                _write(store, study, row.name, seed, scores[row.name], 10 * number + seed, preset)
 
 
 def _write(
@@ -55,7 +55,7 @@ def _write(
     seed: int,
     quality: float,
     noise: int,
-    changed: Mapping[str, object],
+    preset: str,
 ) -> None:
     row = next(row for row in study.rows if row.name == variant)
     config = plain_config(row.config)
@@ -71,6 +71,6 @@ def _write(
         protocol={"main_tasks": ["train-pseudo", "val-network"]},
         metrics={task: {"miou": quality} for task in tasks},
         per_class={task: {name: {"iou": quality} for name in CLASSES} for task in tasks},
-        **(dict(changed) if study is COMPONENTS else {}),
+        preset=preset if study is COMPONENTS else "cartoon",
     )  # fmt: skip
     store.write(record, arrays)
