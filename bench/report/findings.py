@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bench.report.caption import SMOKE_LABEL
 from bench.report.markup import signed_interval
-from bench.report.verdict import is_measurable
-from bench.runs.plan import SMOKE
+from bench.report.verdict import is_measurable, nothing_to_say
 from bench.stats.effects import main_tasks, tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.report.build import Report
+    from bench.runs.record import RunRecord
     from bench.stats.effects import Effect
 
 LISTED = 3
@@ -24,22 +22,25 @@ KINDS = (("named",), ("main",), ("leave-one-out", "variant"))
 """Kinds of comparisons by how well they answer a study's question; the first that is there does."""
 
 SUBJECTS = {
-    "main": "the components",
-    "leave-one-out": "the rows that change one part",
-    "variant": "the rows that change one part",
+    "main": "the main effects",
+    "leave-one-out": "rows that change one part",
+    "variant": "rows that change one part",
 }
 
 
-def findings(report: Report) -> list[str]:
-    """Return one sentence per question and main task; tasks with the same answer share one."""
-    records = report.records
-    if not any(record.status == "ok" for record in records):
-        return ["No run finished: there is nothing to say."]
-    if records[0].preset == SMOKE:
-        return [f"Preset {SMOKE_LABEL}: the pipeline ran, the numbers mean nothing."]
+def findings(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
+    """Return one sentence per question and main task; tasks with the same answer share one.
+
+    Args:
+        records: Of a study's runs.
+        found: Its effects.
+    """
+    nothing = nothing_to_say(records)
+    if nothing:
+        return nothing
     groups: dict[str, dict[str, list[Effect]]] = {}
     for task in main_tasks(records):
-        for effect in _asked(report.found, task):
+        for effect in _asked(found, task):
             subject = SUBJECTS.get(effect.contrast.kind, effect.contrast.component)
             groups.setdefault(subject, {}).setdefault(task, []).append(effect)
     said = []
@@ -50,13 +51,13 @@ def findings(report: Report) -> list[str]:
         ]
         if silent:
             said.append(_silent(subject, silent, [e for task in silent for e in by_task[task]]))
-    return said or _scores(report)
+    return said or _scores(records)
 
 
-def _scores(report: Report) -> list[str]:
-    """The scores of a study that compares nothing."""
-    name = report.study.reference.name
-    runs = [r for r in report.records if (r.variant, r.status) == (name, "ok")]
+def _scores(records: Sequence[RunRecord]) -> list[str]:
+    """The scores of the first row, of a study that compares nothing."""
+    name = records[0].variant
+    runs = [record for record in records if (record.variant, record.status) == (name, "ok")]
     means = [
         f"{100 * sum(run.metrics[task]['miou'] for run in runs) / len(runs):.1f} % on {task}"
         for task in tasks_of(runs)

@@ -29,19 +29,9 @@ QUESTIONS: dict[ContrastKind, str] = {
 """Heads of the sentences, in their order."""
 
 
-def headline(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
-    """Return one sentence per main task: which effects are measurable, and how many are not."""
-    return _nothing(records) or [
-        f"**{task}**: {_counted(noun, effects)}"
-        for task in main_tasks(records)
-        for noun, effects in [_asked(found, task)]
-        if effects
-    ]
-
-
 def verdict(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
     """Return sentences: per main task the best row, then what each kind of comparison shows."""
-    sentences = _nothing(records)
+    sentences = nothing_to_say(records)
     if sentences:
         return sentences
     for task in main_tasks(records):
@@ -53,8 +43,8 @@ def verdict(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
     return sentences
 
 
-def _nothing(records: Sequence[RunRecord]) -> list[str]:
-    """Why there is nothing to say, if so."""
+def nothing_to_say(records: Sequence[RunRecord]) -> list[str]:
+    """Return why there is nothing to say of some records; empty if there is something."""
     if not any(record.status == "ok" for record in records):
         return ["No run finished: there is nothing to say."]
     if records[0].preset == SMOKE:
@@ -65,31 +55,6 @@ def _nothing(records: Sequence[RunRecord]) -> list[str]:
 def _of_kind(found: Sequence[Effect], task: str, kind: ContrastKind) -> list[Effect]:
     wanted = (task, "miou", kind)
     return [e for e in found if (e.task, e.metric, e.contrast.kind) == wanted]
-
-
-def _asked(found: Sequence[Effect], task: str) -> tuple[str, list[Effect]]:
-    """What a headline is about, and its effects.
-
-    Main effects if there are any; else what is left out and rows that change one slot; in a study
-    that leaves nothing out, all rows.
-    """
-    main = _of_kind(found, task, "main")
-    if main:
-        return "main effects", main
-    left_out, rows = (_of_kind(found, task, kind) for kind in ("leave-one-out", "variant"))
-    if left_out:
-        rows = [effect for effect in rows if "+" not in effect.contrast.component]
-    noun = "rows compared with the reference" if rows else "components left out one at a time"
-    return noun, [*left_out, *rows]
-
-
-def _counted(noun: str, effects: Sequence[Effect]) -> str:
-    clear = _clear(effects)
-    rest = len(effects) - len(clear)
-    if not clear:
-        return f"**no measurable effect** of any of {rest} {noun}."
-    tail = f" No measurable effect of the other {rest} of {len(effects)} {noun}." if rest else ""
-    return f"{_listed(clear)}.{tail}"
 
 
 def _clear(effects: Sequence[Effect]) -> list[Effect]:

@@ -31,6 +31,11 @@ TASKS = {
     "val-network": "the network's labels of unseen images; no tags, no CRF",
 }
 """What the tasks score, by name."""
+SETTING = (
+    "{iterations} steps of {batch_size} images at one learning rate, {learning_rate}, for all "
+    "parts of the network. Nothing is claimed about other settings."
+)
+"""From the recipe in the protocol of a run."""
 WORDS = {
     "Point": "a hundredth of mIoU. Differences are paired by seed and image and stand with their "
     "95 % interval over seeds and images; a difference can be told from 0 if p < 0.05 after Holm's "
@@ -104,6 +109,9 @@ def _words(reports: Sequence[Report]) -> Html:
     for task in dict.fromkeys(task for report in reports for task in tasks_of(report.records)):
         if task in TASKS:
             words[task] = TASKS[task]
+    recipe = reports[0].records[0].protocol.get("recipe")
+    if isinstance(recipe, dict):
+        words["Setting"] = SETTING.format(**recipe)
     pairs = [
         part
         for word, text in {**words, **WORDS}.items()
@@ -118,7 +126,7 @@ def _findings(reports: Sequence[Report]) -> Html:
         tag(
             "div",
             tag("h3", tag("a", report.study.question, href=f"#study-{report.study.name}")),
-            bullets(findings(report)),
+            bullets(findings(report.records, report.found)),
         )
         for report in reports
     ]

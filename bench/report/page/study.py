@@ -45,7 +45,7 @@ def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
         "section",
         tag("h2", f"Study {study.name}"),
         tag("p", study.question),
-        bullets(findings(report)),
+        bullets(findings(report.records, report.found)),
         *(_table(table, table.title) for table in tables),
         tag("div", *(_figure(name, *part) for name, part in plain.items()), class_="figures"),
         *_confusions(report, {name: figures[name] for name in figures if name not in plain}),

@@ -110,14 +110,14 @@ def test_records_of_other_conditions_are_not_compared(
 def test_a_study_that_compares_nothing_says_its_scores(
     found: tuple[Store, list[Report], Gain],
 ) -> None:
-    (said,) = findings(found[1][1])
+    (said,) = findings(found[1][1].records, found[1][1].found)
     assert said == "mIoU of patch-softmax: 50.0 % on train-pseudo, 50.0 % on train-pseudo-crf."
 
 
 def test_findings_are_sentences_about_every_main_task(
     found: tuple[Store, list[Report], Gain],
 ) -> None:
-    said = " ".join(findings(found[1][0]))
+    said = " ".join(findings(found[1][0].records, found[1][0].found))
     assert "train-pseudo" in said
     assert "val-network" in said
     assert "no measurable effect" not in said
