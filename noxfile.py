@@ -84,7 +84,9 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def ablate(session: nox.Session) -> None:
-    """Run studies and write their tables: the component study on the embedded default.
+    """Run studies and renew what follows from them: tables, figures, page, README.
+
+    Without a name it is the component study, on the embedded default.
 
     Records that came with the checkout are somebody else's runs, so they run again.
     """
@@ -95,7 +97,7 @@ def ablate(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def report(session: nox.Session) -> None:
-    """Rebuild tables and figures from the records; `-- --check` fails if they are stale."""
+    """Rebuild tables, figures, page and README from the records; `-- --check`: are they fresh?"""
     install(session, "suite")
     session.run("python", "-m", "bench", "report", *session.posargs)
 

@@ -21,8 +21,9 @@ from bench.errors import BenchError
 from bench.flags import ARTIFACTS, DEFAULT_PRESET, RESULTS, one_of
 from bench.gallery.make import GalleryRequest, make_gallery
 from bench.report.build import render, stale_files, write
-from bench.report.page.page import stale_page, write_page
+from bench.report.page.page import PAGE
 from bench.report.terminal import show_summary
+from bench.report.whole import renew, stale
 from bench.runs import status
 from bench.runs.console import Lines, show_plan
 from bench.runs.plan import OnExisting, Request, plan_runs
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from bench.report.build import Report
     from bench.runs.queue import Queue
     from bench.studies.study import Study
     from bench.studies.workbench import Workbench
@@ -115,14 +117,20 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     )
     if options.dry_run:
         return _dry_run(requests, store)
-    runs, failed, tables = 0, 0, []
+    runs, failed = 0, 0
+    reports: list[Report] = []
+    tables: list[Path] = []
     for request in requests:
         _, results = run_study(session, request)
         runs += len(results)
         failed += sum(result.status == "failed" for result in results)
-        report = render(request.study, store)
-        tables += [path.as_posix() for path in write(report, store)]
-        show_summary(report.summary, report.notes)
+        reports.append(render(request.study, store))
+        tables += write(reports[-1], store)
+        show_summary(reports[-1].summary, reports[-1].notes)
+    if (store.root / PAGE).exists():  # what is about all studies follows the records
+        made = {report.study.name for report in reports}
+        others = [render(load_study(name), store) for name in _ran(store) if name not in made]
+        tables += renew([*reports, *others], store)
     console.result(_result(studies, runs, failed, tables, preset=preset))
     return 1 if failed else 0
 
@@ -213,26 +221,25 @@ def _search(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
     store = Store(options.out)
-    names = options.studies or [
-        name for name in known_studies() if (store.root / "runs" / name).is_dir()
-    ]
-    tables, stale, studies = [], [], _studies(names)
+    studies = _studies(options.studies or _ran(store))
     reports = [render(study, store) for study in studies]
+    tables: list[Path] = []
+    outdated: list[str] = []
     for report in reports:
         show_summary(report.summary, report.notes)
         if options.check:
-            stale += stale_files(report, store)
+            outdated += stale_files(report, store)
         else:
-            tables += [path.as_posix() for path in write(report, store)]
-    if reports and not options.studies:  # the page is about all studies
+            tables += write(report, store)
+    if reports and not options.studies:
         if options.check:
-            stale += stale_page(reports, store)
+            outdated += stale(reports, store)
         else:
-            tables.append(write_page(reports, store).as_posix())
-    for name in stale:
+            tables += renew(reports, store)
+    for name in outdated:
         console.say(f"stale: {name}; `python -m bench report` writes it again")
-    console.result(_result(studies, 0, 0, tables, stale=stale))
-    return 1 if stale else 0
+    console.result(_result(studies, 0, 0, tables, stale=outdated))
+    return 1 if outdated else 0
 
 
 def _gallery(options: argparse.Namespace, _: Sequence[str]) -> int:
@@ -279,15 +286,20 @@ def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _result(
-    studies: Sequence[Study], runs: int, failed: int, tables: Sequence[str], **more: object
+    studies: Sequence[Study], runs: int, failed: int, tables: Sequence[Path], **more: object
 ) -> dict[str, object]:
-    names = [study.name for study in studies]
-    return {"study": names, "runs": runs, "failed": failed, "tables": list(tables), **more}
+    names, paths = [study.name for study in studies], [path.as_posix() for path in tables]
+    return {"study": names, "runs": runs, "failed": failed, "tables": paths, **more}
 
 
 def _studies(names: Sequence[str]) -> list[Study]:
     chosen = known_studies() if list(names) == ["all"] else names
     return [load_study(name) for name in dict.fromkeys(chosen)]
+
+
+def _ran(store: Store) -> list[str]:
+    """Names of the studies that have records."""
+    return [name for name in known_studies() if (store.root / "runs" / name).is_dir()]
 
 
 def _request(study: Study, options: argparse.Namespace, preset: str) -> Request:

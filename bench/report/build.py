@@ -27,7 +27,7 @@ from bench.studies.preset import study_for
 from bench.studies.slots import config_id, plain_config
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bench.runs.record import RunRecord
@@ -113,22 +113,37 @@ def render(study: Study, store: Store) -> Report:
 
 def write(report: Report, store: Store) -> list[Path]:
     """Write a report's files and return their paths."""
-    for name, content in report.files.items():
+    return write_files(report.files, store)
+
+
+def write_files(files: Mapping[str, bytes], store: Store) -> list[Path]:
+    """Write files below the results folder and return their paths."""
+    for name, content in files.items():
         write_atomically(store.root / name, content)
-    return [store.root / name for name in report.files]
+    return [store.root / name for name in files]
 
 
 def stale_files(report: Report, store: Store) -> list[str]:
-    """Return the names of the files on disk that are not what the records say.
+    """Return the names of a report's files on disk that are not what the records say."""
+    return outdated(report.files, report.marks, store)
+
+
+def outdated(files: Mapping[str, bytes], marks: Mapping[str, str], store: Store) -> list[str]:
+    """Return the names of the files that are missing on disk or different there.
 
     Tables are compared byte by byte. Figures are compared by the hash of their data, because
     another version of the plotting library draws the same data with other bytes.
+
+    Args:
+        files: What should be there, by path below the results folder.
+        marks: Of the figures, what stands in their metadata while they are fresh.
+        store: Has the results folder.
     """
     stale = []
-    for name, content in report.files.items():
+    for name, content in files.items():
         path = store.root / name
         there = path.read_bytes() if path.exists() else b""
-        mark = report.marks.get(name)
+        mark = marks.get(name)
         fresh = there == content if mark is None else mark.encode() in there
         if not fresh:
             stale.append(name)

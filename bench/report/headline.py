@@ -1,60 +1,43 @@
-"""Writes the headline table into README.md, between two markers, from the records.
+"""What came out, in the README between two markers: three sentences and a figure.
 
-Run: `python -m bench.report.headline` after `python -m bench run components`. A test fails if the
-README
-says something else than the records.
+`python -m bench report` writes it from the records, and so does `python -m bench run`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.report.build import render
-from bench.report.markup import Summary, markdown_rows
-from bench.runs.store import Store, write_atomically
-from bench.stats.effects import main_tasks
-from bench.studies.study import MAIN, load_study
+from bench.report.caption import preset_label
+from bench.report.gain import sentences
 
-README, RESULTS = Path("README.md"), Path("results")
-BEGIN, END = f"<!-- begin: {MAIN}, by `python -m bench.report.headline` -->", "<!-- end -->"
-SCORE, DIFFERENCE = "mIoU %", "Δ [95 %]"
+if TYPE_CHECKING:
+    from pathlib import Path
 
+    from bench.report.gain import Gain
 
-def main() -> int:
-    """Rewrite the table in README.md."""
-    text = with_table(README.read_text(), headline(Store(RESULTS)))
-    write_atomically(README, text.encode())
-    return 0
+README = "README.md"
+BEGIN, END = "<!-- begin: what came out, by `python -m bench report` -->", "<!-- end -->"
+_LINE = 100
 
 
-def headline(store: Store) -> str:
-    """Return the rows and the scores of the component study as Markdown, one line of protocol.
-
-    Raises:
-        BenchError: If there are no records or they do not belong together.
-    """
-    report = render(load_study(MAIN), store)
-    summary, tasks = report.summary, main_tasks(report.records)
-    columns = [
-        index
-        for index, header in enumerate(summary.headers)
-        for task, _, name in [header.rpartition("\n")]
-        if index == 0 or name == SCORE or (name == DIFFERENCE and task in tasks)
-    ]
-    short = Summary(
-        title=summary.title,
-        headers=tuple(summary.headers[index] for index in columns),
-        rows=tuple(tuple(row[index] for index in columns) for row in summary.rows),
+def headline(found: Gain) -> str:
+    """Return the sentences, the figure and what they are about, as Markdown."""
+    first, second, third = sentences(found)
+    value = found.path[1].difference
+    size = "" if value is None else f", {value.seeds} seeds × {value.images} images"
+    note = (
+        f"mIoU of the masks of the training images, tags known; differences in points with 95 % "
+        f"intervals over seeds and images. Preset `{preset_label(found.preset)}`{size}, commit "
+        f"{', '.join(found.commits)}."
     )
-    seeds = len({record.seed for record in report.records})
-    commits = sorted({str(record.provenance.commit)[:8] for record in report.records})
-    note = f"Preset `{report.records[0].preset}`, {seeds} seeds, commit {', '.join(commits)}."
-    return "\n".join([*markdown_rows(short), "", note])
+    figure = "![From the seeds to the masks, step by step](results/figures/gain.png)"
+    return "\n\n".join([_wrapped(f"**{first}** {second} {third}"), figure, _wrapped(note)])
 
 
-def with_table(readme: str, table: str) -> str:
-    """Return a text whose part between the markers is `table`.
+def with_headline(readme: str, text: str) -> str:
+    """Return a README whose part between the markers is `text`.
 
     Raises:
         BenchError: If the markers are missing.
@@ -62,9 +45,15 @@ def with_table(readme: str, table: str) -> str:
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise BenchError(f"README.md: expected the lines {BEGIN!r} and {END!r}, found none")
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+        raise BenchError(f"{README}: expected the lines {BEGIN!r} and {END!r}, found none")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def readme_of(root: Path) -> Path | None:
+    """Return the README beside a results folder if it has a place for what came out."""
+    path = root.parent / README
+    return path if path.exists() and BEGIN in path.read_text(encoding="utf-8") else None
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(wrap(text, _LINE, break_long_words=False, break_on_hyphens=False))

@@ -31,26 +31,12 @@ QUESTIONS: dict[ContrastKind, str] = {
 NAMES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
 
 
-def headline(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
-    """Return one sentence per main task: which effects are measurable, and how many are not.
-
-    Of what the study tests; estimates are not called measurable or not.
-    """
-    tested = [effect for effect in found if effect.is_tested]
-    return _nothing(records) or [
-        f"**{task}**: {_counted(noun, effects)}"
-        for task in main_tasks(records)
-        for noun, effects in [_asked(tested, task)]
-        if effects
-    ]
-
-
 def verdict(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
     """Return sentences: per main task the best row, then what the study tests, on every task.
 
     One sentence for each question, task and metric; differences that are not tested have none.
     """
-    sentences = _nothing(records)
+    sentences = nothing_to_say(records)
     if sentences:
         return sentences
     sentences += [_best(records, task) for task in main_tasks(records)]
@@ -76,48 +62,13 @@ def _question(effect: Effect) -> str:
     return QUESTIONS.get(effect.contrast.kind) or name[0].upper() + name[1:]
 
 
-def _nothing(records: Sequence[RunRecord]) -> list[str]:
-    """Why there is nothing to say, if so."""
+def nothing_to_say(records: Sequence[RunRecord]) -> list[str]:
+    """Return why there is nothing to say of some records; empty if there is something."""
     if not any(record.status == "ok" for record in records):
         return ["No run finished: there is nothing to say."]
     if records[0].preset == SMOKE:
         return [f"Preset {SMOKE_LABEL}: the pipeline ran, the numbers mean nothing."]
     return []
-
-
-def _of_kind(found: Sequence[Effect], task: str, kind: ContrastKind) -> list[Effect]:
-    wanted = (task, "miou", kind)
-    return [e for e in found if (e.task, e.metric, e.contrast.kind) == wanted]
-
-
-def _asked(found: Sequence[Effect], task: str) -> tuple[str, list[Effect]]:
-    """What a headline is about, and its effects.
-
-    Main effects if there are any; else what is left out and rows that change one slot; in a study
-    that leaves nothing out, all rows.
-    """
-    named = _of_kind(found, task, "named")
-    if named:
-        return "comparisons", named
-    main = _of_kind(found, task, "main")
-    if main:
-        return "main effects", main
-    left_out, rows = (_of_kind(found, task, kind) for kind in ("leave-one-out", "variant"))
-    if left_out:
-        rows = [effect for effect in rows if "+" not in effect.contrast.component]
-    noun = "rows compared with the reference" if rows else "components left out one at a time"
-    return noun, [*left_out, *rows]
-
-
-def _counted(noun: str, effects: Sequence[Effect]) -> str:
-    clear = _clear(effects)
-    rest = len(effects) - len(clear)
-    if not clear and rest == 1:
-        return f"**no measurable effect**: {_effect(effects[0])}."
-    if not clear:
-        return f"**no measurable effect** of any of {rest} {noun}."
-    tail = f" No measurable effect of the other {rest} of {len(effects)} {noun}." if rest else ""
-    return f"{_listed(clear)}.{tail}"
 
 
 def _clear(effects: Sequence[Effect]) -> list[Effect]:
@@ -172,8 +123,6 @@ def _listed(clear: Sequence[Effect]) -> str:
 
 def _reach(effects: Sequence[Effect], verb: str) -> str:
     sizes = sorted(abs(effect.difference.estimate) for effect in effects)
-    if len(sizes) == 1:
-        return f"1 {verb}s {_points(sizes[0])} points"
     return f"{len(effects)} {verb} {_points(sizes[0])} to {_points(sizes[-1])} points"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from bench import cli
 from bench.report import build as report
+from bench.report import whole
 from bench.tasks import task
 from tests.bench import fake
 
@@ -23,6 +24,7 @@ def quick_draw(monkeypatch: pytest.MonkeyPatch) -> None:
         return drawing.mark.encode()
 
     monkeypatch.setattr(report, "draw", draw)
+    monkeypatch.setattr(whole, "draw", draw)
 
 
 @pytest.fixture

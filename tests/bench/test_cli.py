@@ -52,6 +52,20 @@ def test_run_writes_records_tables_and_figures(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.usefixtures("checkout")
+def test_run_makes_no_page_but_renews_one_that_is_there() -> None:
+    page = Path("results/report.html")
+    run()
+    assert not page.exists()
+    main(["report"])
+    fresh = page.read_bytes()
+    page.write_text("of older records")
+    assert main(["report", "--check"]) == 1
+    run("--on-existing", "keep")
+    assert page.read_bytes() == fresh
+    assert main(["report", "--check"]) == 0
+
+
+@pytest.mark.usefixtures("checkout")
 def test_a_second_run_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     run()
     before = RECORD.read_bytes()

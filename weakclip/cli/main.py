@@ -14,7 +14,7 @@ INTERRUPTED = 130  # what shells expect after Ctrl-C
 COMMANDS = {
     "masks": "images and tags in, masks out",
     "maps": "images and tags in, class activation maps out",
-    "refine": "anybody's class activation maps in, masks out",
+    "refine": "class activation maps of any source in, masks out",
     "predict": "label images with a network that was trained, without tags",
     "data": "make class masks and lists of VOC or COCO from the official files",
     "check": "say what is wrong with a data set",
@@ -24,22 +24,27 @@ COMMANDS = {
 """Command to what it does; `weakclip.cli.<command>` has `add_parser(subparsers)`, `run(args)`."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out a command line. Only the module of the command is imported.
-
-    Returns:
-        0 done, 1 some files failed, 2 wrong usage, 130 stopped by Ctrl-C.
-    """
-    words = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="weakclip", description="Masks from image-level tags.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of a command line; only the module of its command is imported."""
+    top = argparse.ArgumentParser(prog="weakclip", description="Masks from image-level tags.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, purpose in COMMANDS.items():
         if words[:1] == [name]:
             module = import_module(f"weakclip.cli.{name}")
             module.add_parser(commands).set_defaults(run=module.run)
         else:
             commands.add_parser(name, help=purpose)
-    args = parser.parse_args(words)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command line.
+
+    Returns:
+        0 done, 1 some files failed, 2 wrong usage, 130 stopped by Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = parser(words).parse_args(words)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         return run(args)

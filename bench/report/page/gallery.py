@@ -16,6 +16,8 @@ GROUPS = {
     "typical": "Typical images: of each class, the one with the median score of the first variant",
     "worst": "Worst images of the first variant",
 }
+OPEN = 3
+"""Images of a group that show without being asked for."""
 
 
 def gallery_section(root: Path) -> Html:
@@ -25,7 +27,7 @@ def gallery_section(root: Path) -> Html:
         return Html("")
     folder = root / FOLDER
     parts = [
-        join(tag("h3", GROUPS[why]), *(_shown(index, image, folder) for image in images))
+        join(tag("h3", GROUPS[why]), *_folded([_shown(index, image, folder) for image in images]))
         for why in GROUPS
         if (images := [image for image in index.images if image.why == why])
     ]
@@ -49,6 +51,14 @@ def gallery_section(root: Path) -> Html:
         id="gallery",
         class_="gallery",
     )
+
+
+def _folded(images: list[Html]) -> list[Html]:
+    """The first images of a group, and the others in a part that opens."""
+    first, rest = images[:OPEN], images[OPEN:]
+    if not rest:
+        return first
+    return [*first, tag("details", tag("summary", f"{len(rest)} more"), *rest)]
 
 
 def _controls(index: GalleryIndex) -> Html:
@@ -78,7 +88,7 @@ def _shown(index: GalleryIndex, image: Shown, folder: Path) -> Html:
     tags = ", ".join(image.tags)
     common = {"image": "image", "cam": "CAM", "seed": "seed", "gt": "ground truth"}
     pictures = [
-        _picture(folder / image.files[key], text, f"{text} of {image.name}")
+        picture(folder / image.files[key], text, f"{text} of {image.name}")
         for key, text in common.items()
     ]
     for variant in index.variants:
@@ -86,7 +96,7 @@ def _shown(index: GalleryIndex, image: Shown, folder: Path) -> Html:
         for kind, text in (("mask", f"{variant}: {score}"), ("error", f"{variant}: errors")):
             path = folder / image.files[f"{kind}-{variant}"]
             label = f"{kind} of {variant} on {image.name}, {score}"
-            pictures.append(_picture(path, text, label, variant=variant))
+            pictures.append(picture(path, text, label, variant=variant))
     return tag(
         "div",
         tag("h4", f"{image.name}: {tags}"),
@@ -96,7 +106,15 @@ def _shown(index: GalleryIndex, image: Shown, folder: Path) -> Html:
     )
 
 
-def _picture(path: Path, caption: str, label: str, *, variant: str = "") -> Html:
+def picture(path: Path, caption: str, label: str, *, variant: str = "") -> Html:
+    """Return a figure that holds the bytes of a file.
+
+    Args:
+        path: A PNG or WebP.
+        caption: What stands below it.
+        label: What it shows, for those who cannot see it.
+        variant: Row of the study whose picture it is, if it is one's.
+    """
     kind = path.suffix.removeprefix(".")
     source = f"data:image/{kind};base64,{b64encode(path.read_bytes()).decode()}"
     picture = tag("img", src=source, alt=label, loading="lazy", decoding="async")

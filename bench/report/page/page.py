@@ -10,45 +10,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.report.caption import preset_label
+from bench.report.figures.gain import SHOWS as GAIN_SHOWS
 from bench.report.markup import Cell
+from bench.report.page.first import first_screen
 from bench.report.page.gallery import gallery_section
 from bench.report.page.html import Html, join, sortable, tag
-from bench.report.page.study import lead, study_section
+from bench.report.page.study import study_section
 from bench.report.reference import COLUMNS, FILE, read_reference
-from bench.runs.store import write_atomically
 from bench.studies.study import MAIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.report.build import Report
+    from bench.report.gain import Gain
     from bench.runs.store import Store
 
 PAGE = "report.html"
 COMMAND = "python -m bench report"
 TITLE = "WeakCLIP: what carries the gain?"
+ABOUT = (
+    "WeakCLIP (Zhu et al., IJCV 2025) turns image-level tags into pixel masks: a frozen CLIP makes "
+    "coarse seeds, and a small network with four components is trained on them. What does each "
+    "part add?"
+)
 _HERE = Path(__file__).parent
 
 
-def page(reports: Sequence[Report], store: Store) -> bytes:
+def page(reports: Sequence[Report], store: Store, found: Gain | None = None) -> bytes:
     """Return the page of all studies of a results folder.
 
     Args:
         reports: Of every study that has records.
         store: Where figures, gallery and published numbers are read from.
+        found: The steps from the seeds to the masks, if there are records of them.
 
     Raises:
         BenchError: If the published numbers or the gallery's index are not what they should be.
     """
-    reports = sorted(reports, key=lambda report: report.study.name != MAIN)  # stable
+    reports = sorted(reports, key=lambda each: (each.study.name != MAIN, each.study.name))
     gallery = gallery_section(store.root)
     published = _published(store.root)
     sections = [study_section(report, _figures(report, store)) for report in reports]
+    top, others = first_screen(reports, found, store.root, GAIN_SHOWS)
     body = join(
-        tag("a", "Skip to the findings", class_="skip", href="#summary"),
+        tag("a", "Skip to what came out", class_="skip", href="#summary"),
         _header(reports, has_gallery=bool(gallery.text), has_published=bool(published.text)),
-        tag("main", _findings(reports), *sections, gallery, published),
-        _footer(),
+        tag("main", top, others, gallery, *sections, published),
+        _footer(reports),
         tag("script", Html((_HERE / "script.js").read_text(encoding="utf-8"))),
     )
     head = join(
@@ -63,29 +72,25 @@ def page(reports: Sequence[Report], store: Store) -> bytes:
     )
 
 
-def write_page(reports: Sequence[Report], store: Store) -> Path:
-    """Write the page and return its path; the figures must have been written before."""
-    path = store.root / PAGE
-    write_atomically(path, page(reports, store))
-    return path
-
-
-def stale_page(reports: Sequence[Report], store: Store) -> list[str]:
-    """Return the page's name if there is one that is not what the results folder says."""
-    path = store.root / PAGE
-    if not path.exists():  # `run` writes tables and figures alone
-        return []
-    return [] if path.read_bytes() == page(reports, store) else [PAGE]
-
-
 def _header(reports: Sequence[Report], *, has_gallery: bool, has_published: bool) -> Html:
     links = {
-        "summary": "Findings",
-        **{f"study-{report.study.name}": f"Study {report.study.name}" for report in reports},
+        "summary": "What came out",
+        "findings": "Other studies",
         **({"gallery": "Gallery"} if has_gallery else {}),
+        **{f"study-{report.study.name}": f"Study {report.study.name}" for report in reports},
         **({"published": "Published numbers"} if has_published else {}),
     }
     items = [tag("li", tag("a", text, href=f"#{target}")) for target, text in links.items()]
+    return tag(
+        "header",
+        tag("h1", TITLE),
+        tag("p", ABOUT, class_="quiet"),
+        tag("nav", tag("ul", *items), aria_label="Sections"),
+    )
+
+
+def _facts(reports: Sequence[Report]) -> Html:
+    """How much was run, with what."""
     runs = sum(len(report.records) for report in reports)
     failed = sum(record.status == "failed" for report in reports for record in report.records)
     presets = sorted({preset_label(report.records[0].preset) for report in reports})
@@ -93,12 +98,7 @@ def _header(reports: Sequence[Report], *, has_gallery: bool, has_published: bool
         f"Studies: {len(reports)}; runs: {runs}, of which {failed} failed; "
         f"presets: {', '.join(presets)}; commits: {', '.join(_commits(reports))}."
     )
-    return tag(
-        "header",
-        tag("h1", TITLE),
-        tag("p", facts, class_="quiet"),
-        tag("nav", tag("ul", *items), aria_label="Sections"),
-    )
+    return tag("p", facts)
 
 
 def _commits(reports: Sequence[Report]) -> list[str]:
@@ -110,21 +110,6 @@ def _commits(reports: Sequence[Report]) -> list[str]:
         for record in report.records
     }
     return sorted(found)
-
-
-def _findings(reports: Sequence[Report]) -> Html:
-    how = (
-        "Differences are in points of mIoU, paired by seed and image, with a 95 % interval over "
-        "seeds and images. An effect is called measurable if p < 0.05 after Holm's correction."
-    )
-    return tag(
-        "section",
-        tag("h2", "Findings"),
-        tag("p", how, class_="quiet"),
-        lead(reports),
-        id="summary",
-        class_="summary",
-    )
 
 
 def _figures(report: Report, store: Store) -> dict[str, tuple[str, str]]:
@@ -157,9 +142,10 @@ def _published(root: Path) -> Html:
     )
 
 
-def _footer() -> Html:
+def _footer(reports: Sequence[Report]) -> Html:
     return tag(
         "footer",
+        _facts(reports),
         tag("p", "This page is rebuilt by ", tag("code", COMMAND), " from the run records; ",
             tag("code", f"{COMMAND} --check"), " says whether it is up to date."),
     )  # fmt: skip

@@ -41,6 +41,7 @@ function showGallery(gallery) {
   gallery.querySelectorAll("[data-variant]").forEach((part) => {
     part.hidden = variant !== "" && part.dataset.variant !== variant;
   });
+  gallery.querySelectorAll("details").forEach((part) => { part.open = wanted !== ""; });
   let shown = 0;
   gallery.querySelectorAll("[data-tags]").forEach((image) => {
     image.hidden = wanted !== "" && !image.dataset.tags.split("|").includes(wanted);
@@ -56,6 +57,21 @@ function makeGallery(gallery) {
   showGallery(gallery);
 }
 
+function showWidth(box) {
+  box.classList.toggle("wide", box.scrollWidth > box.clientWidth + 1);
+  box.classList.toggle("end", box.scrollLeft + box.clientWidth >= box.scrollWidth - 1);
+}
+
+function showWidths() {
+  document.querySelectorAll(".scroll").forEach(showWidth);
+}
+
+document.querySelectorAll(".scroll").forEach((box) => {
+  box.addEventListener("scroll", () => showWidth(box), {passive: true});
+});
+window.addEventListener("resize", showWidths);
+document.addEventListener("toggle", showWidths, true); // tables in parts that open
+showWidths();
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll(".gallery").forEach(makeGallery);
 window.addEventListener("beforeprint", () => {

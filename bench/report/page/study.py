@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from bench.report.caption import flat_items
 from bench.report.figures.set import CONFUSION_NAME
+from bench.report.findings import findings
 from bench.report.markup import Cell
 from bench.report.page.html import Html, bullets, join, scrolling, sortable, tag
 from bench.report.summary import NONE
-from bench.report.verdict import headline, verdict
+from bench.report.verdict import verdict
 from bench.stats.effects import tasks_of
 from bench.stats.statistics import spread
 
@@ -44,11 +45,12 @@ def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
         "section",
         tag("h2", f"Study {study.name}"),
         tag("p", study.question),
-        bullets(verdict(report.records, report.found)),
+        bullets(findings(report.records, report.found)),
         *(_table(table, table.title) for table in tables),
         tag("div", *(_figure(name, *part) for name, part in plain.items()), class_="figures"),
         *_confusions(report, {name: figures[name] for name in figures if name not in plain}),
         _details("How to read the table", bullets(report.notes)),
+        _details("Every comparison", bullets(verdict(report.records, report.found))),
         *_classes(report.records),
         *(_details(head, _table(table, head)) for head, table in _images(report)),
         _details("Every run", _runs(report.records)),
@@ -90,7 +92,12 @@ def _card_group(name: str, items: Sequence[tuple[str, str]]) -> Html:
 
 
 def _table(table: Summary, label: str) -> Html:
-    return sortable(table.title, table.headers, table.rows, label=label)
+    """A table whose scores stand first, so that they show where the window is narrow."""
+    columns = range(len(table.headers))
+    order = sorted(columns, key=lambda column: column > 0 and "\n" not in table.headers[column])
+    headers = [table.headers[column] for column in order]
+    rows = [[row[column] for column in order] for row in table.rows]
+    return sortable(table.title, headers, rows, label=label)
 
 
 def _images(report: Report) -> list[tuple[str, Summary]]:
@@ -214,15 +221,3 @@ def _merged(items: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]
         for name, text in record:
             values.setdefault(name, []).append(text)
     return [(name, _distinct(texts)) for name, texts in values.items()]
-
-
-def lead(reports: Sequence[Report]) -> Html:
-    """Return the findings of all studies, each under a link to its section."""
-    parts = [
-        join(
-            tag("h3", tag("a", report.study.question, href=f"#study-{report.study.name}")),
-            bullets(headline(report.records, report.found)),
-        )
-        for report in reports
-    ]
-    return join(*parts)

@@ -18,8 +18,9 @@ from bench.errors import BenchError
 from bench.gallery.index import FOLDER, GalleryIndex, Shown, index_text
 from bench.gallery.pictures import error_picture, image_picture, mask_picture
 from bench.report.build import render, write
-from bench.report.page.page import PAGE, page, stale_page, write_page
+from bench.report.page.page import PAGE, page
 from bench.report.reference import COLUMNS
+from bench.report.whole import renew, stale
 from bench.runs.store import Store
 from tests.bench.fake import CLASSES, IMAGES, STUDY, make_records
 
@@ -49,7 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Repor
     write_gallery(store.root / FOLDER)
     reports = [render(STUDY, store)]
     write(reports[0], store)
-    write_page(reports, store)
+    renew(reports, store)
     return store, reports
 
 
@@ -166,13 +167,13 @@ def test_the_same_folder_gives_the_same_bytes_and_a_change_makes_the_page_stale(
 ) -> None:
     store, reports = results
     assert page(reports, store) == page(reports, store)
-    assert stale_page(reports, store) == []
+    assert stale(reports, store) == []
     there = Store(tmp_path)
     shutil.copytree(store.root, tmp_path, dirs_exist_ok=True)
-    assert stale_page(reports, there) == []
+    assert stale(reports, there) == []
     csv = tmp_path / "reference.csv"
     csv.write_text(csv.read_text().replace("70.1", "70.2"))
-    assert stale_page(reports, there) == [PAGE]
+    assert stale(reports, there) == [PAGE]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,28 @@ def test_nothing_is_wider_than_the_window(text: str, tmp_path: Path, width: int)
     assert found["wider"] == 0
     if width == 380:
         assert found["scrolling"] > 0
+
+
+@in_browser
+def test_a_narrow_table_shows_a_score_keeps_its_names_and_says_that_it_scrolls(
+    text: str, tmp_path: Path
+) -> None:
+    script = """
+      const box = document.querySelector('#study-fake .scroll');
+      const [name, score] = box.querySelector('tbody tr').cells;
+      const place = (cell) => Math.round(cell.getBoundingClientRect().left);
+      const start = [place(name), place(score)];
+      const right = score.getBoundingClientRect().right;
+      box.scrollLeft = 200;
+      return {start, moved: [place(name), place(score)], right, text: score.textContent,
+              wide: box.classList.contains('wide')};
+    """
+    found = in_page(text, script, tmp_path, width=390)["found"]
+    assert re.fullmatch(r"\d\d\.\d ± \d\.\d", found["text"])
+    assert found["right"] < 390
+    assert found["wide"]
+    assert found["moved"][0] == found["start"][0]
+    assert found["moved"][1] < found["start"][1]
 
 
 @in_browser

@@ -1,0 +1,91 @@
+"""The figure of the gain: seeds, plain FPN, components, dense CRF. Reads only `gain.csv`."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bench.report.caption import preset_label
+from bench.report.figures.figure import fingerprint, save, theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELS = (
+    "seeds\n(nothing trained)",
+    "plain FPN with\nWeakCLIP's losses",
+    "+ WeakCLIP's\nfour components",
+    "+ dense CRF",
+)
+"""The rows of the CSV that form the path, in their order."""
+SHOWS = (
+    "mIoU of the masks of the training images, tags known. Dark: what each step adds to the one "
+    "before; bars: 95 % interval of that difference over seeds and images. Diamonds: the same "
+    "masks after the dense CRF."
+)
+SIZE = (7.2, 2.5)
+"""Inches: as wide as a page."""
+
+
+def draw_gain(gain_csv: str, *, format_: str) -> bytes:
+    """Return the figure.
+
+    Args:
+        gain_csv: Text of `tables/gain.csv`.
+        format_: `svg` or `png`.
+    """
+    frame = pd.read_csv(StringIO(gain_csv))
+    path, refined = frame.iloc[: len(LABELS)], frame.iloc[len(LABELS) :]
+    with theme():
+        figure = Figure(figsize=SIZE, layout="constrained")
+        FigureCanvasAgg(figure)
+        axis = figure.subplots()
+        edge = 100 * frame["miou"].max()
+        _bars(axis, path, column=edge + 2)
+        crf = [*(100 * refined["miou"]), 100 * path["miou"].iloc[-1]]
+        places = [len(LABELS) - 1 - row for row in range(len(crf))]
+        axis.plot(
+            crf, places, "D", markersize=5, markerfacecolor="white",
+            color=sns.color_palette("colorblind")[1], label="after the dense CRF",
+        )  # fmt: skip
+        axis.legend(loc="upper right", frameon=False, fontsize="medium")
+        axis.set_yticks(range(len(LABELS)), LABELS[::-1], fontsize="medium")
+        axis.set_xlabel(f"mIoU on {path['task'].iloc[0]} (%)")
+        axis.set_xlim(0, edge + 20)
+        axis.grid(visible=False, axis="y")
+        counts = path.iloc[1]
+        figure.suptitle(
+            f"Preset {preset_label(str(counts['preset']))}; n = {counts['seeds']:.0f} seeds × "
+            f"{counts['images']:.0f} images; 95 % intervals of each step",
+            fontsize="medium",
+        )
+        return save(figure, format_, fingerprint(gain_csv))
+
+
+def _bars(axis: Axes, path: pd.DataFrame, *, column: float) -> None:
+    """A bar a step: the level of the step before, what is added and its interval.
+
+    Differences are written at `column`, levels at the left end of each bar.
+    """
+    colours = sns.color_palette("colorblind")
+    before = 0.0
+    for place, (_, row) in zip(range(len(LABELS) - 1, -1, -1), path.iterrows(), strict=True):
+        level = 100 * row["miou"]
+        axis.barh(place, before, color="0.85", height=0.6)
+        axis.barh(place, level - before, left=before, color=colours[0], height=0.6)
+        ink = "0.15" if before else "white"
+        axis.text(1, place, f"{level:.1f}", va="center", fontsize="large", color=ink)
+        if pd.notna(row["difference"]):
+            low, value, high = (100 * row[name] for name in ("low", "difference", "high"))
+            axis.errorbar(
+                level, place, xerr=[[value - low], [high - value]], color="0.15", capsize=2.5,
+                linewidth=1.1,
+            )  # fmt: skip
+            text = f"{value:+.1f}  [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+            axis.text(column, place, text, va="center", fontsize="large")
+        before = level

@@ -1,0 +1,223 @@
+"""From the seeds to the final masks: what a plain decoder, the components and a CRF add.
+
+The row without any component is the control of the component study: what it gains over the seeds
+is not WeakCLIP's gain. Made from the records of two studies, the seeds and the components. Without
+both, or if they were made under different conditions, there is nothing to say.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.report.markup import signed_interval
+from bench.report.table import rows_csv
+from bench.report.verdict import is_measurable
+from bench.stats.effects import counts_by_row, difference_of, main_tasks
+from bench.stats.statistics import pooled_miou
+from bench.studies.slots import COMPONENTS, OFF_KINDS
+from bench.studies.study import MAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.report.build import Report
+    from bench.runs.store import Store
+    from bench.stats.effects import Effect, RowCounts
+    from bench.stats.statistics import Difference
+    from bench.studies.study import Study
+
+SEEDS = "seeds"
+"""Name of the study that scores the seeds alone."""
+CRF_SUFFIX = "-crf"
+"""What the name of a task after the dense CRF ends in."""
+COLUMNS = (
+    *("row", "task", "against_row", "against_task", "preset", "miou", "difference", "low"),
+    *("high", "p_value", "seeds", "images"),
+)
+"""Columns of `results/tables/gain.csv`; scores and differences are fractions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The score of a row on a task, and its difference to the step that it is compared with."""
+
+    row: str
+    """`study/variant`."""
+    task: str
+    miou: float
+    """Mean over seeds, a fraction."""
+    against: Step | None = None
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """The steps, and the effects of the components that belong to them."""
+
+    path: tuple[Step, Step, Step, Step]
+    """Seeds, plain FPN, all components, dense CRF: each compared with the one before."""
+    refined: tuple[Step, Step]
+    """After the dense CRF: the seeds, compared with the seeds; the plain FPN, with these."""
+    preset: str
+    commits: tuple[str, ...]
+    left_out: tuple[Effect, ...]
+    """Effects on mIoU of leaving one component out, on the task of the path."""
+    contours: Effect | None
+    """Effect on boundary IoU of all four together, on the last main task."""
+
+    @property
+    def csv(self) -> str:
+        """Text of `tables/gain.csv`."""
+        rows = [_csv_row(step, self.preset) for step in (*self.path, *self.refined)]
+        return rows_csv(rows, COLUMNS)
+
+
+def gain(reports: Sequence[Report], store: Store) -> Gain | None:
+    """Return the steps from the seeds to the final masks, or none if records are missing.
+
+    Args:
+        reports: Of every study that has records.
+        store: Where their counts are read from.
+    """
+    by_name = {report.study.name: report for report in reports}
+    if not {SEEDS, MAIN} <= by_name.keys():
+        return None
+    main, start = by_name[MAIN], by_name[SEEDS]
+    first, tasks, plain = main.records[0], main_tasks(main.records), control(main.study)
+    same = (first.preset, first.conditions) == (
+        start.records[0].preset,
+        start.records[0].conditions,
+    )
+    together = _together(main, plain, tasks[0], "miou")
+    if not same or together is None:
+        return None
+    rows = [(start, start.study.reference.name), (main, plain), (main, main.study.reference.name)]
+    counts = {
+        f"{report.study.name}/{row}": counts_by_row(report.records, store).get(row, {})
+        for report, row in rows
+    }
+    names, task, crf = list(counts), tasks[0], tasks[0] + CRF_SUFFIX
+    if not all(runs and all(crf in run for run in runs.values()) for runs in counts.values()):
+        return None
+    seeds, network, full = (_step(counts, name, task) for name in names)
+    network = _compared(counts, network, seeds)
+    full = replace(full, against=network, difference=together.difference)
+    refined = _compared(counts, _step(counts, names[0], crf), seeds)
+    return Gain(
+        path=(seeds, network, full, _compared(counts, _step(counts, names[2], crf), full)),
+        refined=(refined, _compared(counts, _step(counts, names[1], crf), refined)),
+        preset=first.preset,
+        commits=tuple(sorted({str(record.provenance.commit)[:8] for record in main.records})),
+        left_out=tuple(
+            e
+            for e in main.found
+            if (e.contrast.kind, e.task, e.metric) == ("leave-one-out", task, "miou")
+        ),
+        contours=_together(main, plain, tasks[-1], "boundary_miou"),
+    )
+
+
+def control(study: Study) -> str:
+    """Name of the row in which all four components are off; empty if there is none."""
+    off = (
+        row.name
+        for row in study.rows
+        if all(isinstance(getattr(row.config, slot, None), OFF_KINDS) for slot in COMPONENTS)
+    )
+    return next(off, "")
+
+
+def sentences(found: Gain) -> tuple[str, str, str]:
+    """Return what came out: the plain FPN's share, the components' share, the CRF's."""
+    seeds, plain, full, crf = found.path
+    refined = found.refined[0]
+    return (
+        "A plain FPN, trained on the seeds with WeakCLIP's losses and none of its four components, "
+        f"lifts the seeds from {_percent(seeds)} to {_percent(plain)} mIoU: {_points(plain)} of "
+        f"the {100 * (full.miou - seeds.miou):.1f} points that all of WeakCLIP gains.",
+        f"The four components together add {_points(full)} points of mIoU"
+        f"{_one_by_one(found.left_out)}{_contours(found.contours)}.",
+        f"A dense CRF adds {_points(crf)}, to {_percent(crf)} mIoU; on the seeds alone it adds "
+        f"{_points(refined)}, to {_percent(refined)}.",
+    )
+
+
+def _step(counts: RowCounts, row: str, task: str) -> Step:
+    scores = [float(pooled_miou(run[task])) for run in counts[row].values()]
+    return Step(row=row, task=task, miou=float(np.mean(scores)))
+
+
+def _compared(counts: RowCounts, step: Step, against: Step) -> Step:
+    """A step with its paired difference to another, each with the noise of their own seeds."""
+    one = {seed: {"": run[step.task]} for seed, run in counts[step.row].items()}
+    two = {seed: {"": run[against.task]} for seed, run in counts[against.row].items()}
+    return replace(step, against=against, difference=difference_of(one, two, ""))
+
+
+def _together(report: Report, plain: str, task: str, metric: str) -> Effect | None:
+    """What all components add to the control, as the study's own analysis has it.
+
+    A study may test this pair, or have it as the control against the reference, or both.
+    """
+    full, found = report.study.reference.name, []
+    for effect in report.found:
+        rows = (effect.contrast.variant, effect.contrast.baseline)
+        if (effect.task, effect.metric) == (task, metric) and set(rows) == {plain, full}:
+            found.append(effect if rows == (full, plain) else _turned(effect))
+    return min(found, key=lambda effect: math.isnan(effect.p_holm), default=None)
+
+
+def _turned(effect: Effect) -> Effect:
+    """The effect of the two rows the other way round."""
+    value = effect.difference
+    turned = replace(value, estimate=-value.estimate, low=-value.high, high=-value.low)
+    return replace(effect, difference=turned)
+
+
+def _csv_row(step: Step, preset: str) -> dict[str, object]:
+    row: dict[str, object] = {
+        "row": step.row, "task": step.task, "preset": preset, "miou": step.miou,
+    }  # fmt: skip
+    if step.against is not None and step.difference is not None:
+        value = step.difference
+        row |= {
+            "against_row": step.against.row, "against_task": step.against.task,
+            "difference": value.estimate, "low": value.low, "high": value.high,
+            "p_value": value.p_value, "seeds": value.seeds, "images": value.images,
+        }  # fmt: skip
+    return row
+
+
+def _percent(step: Step) -> str:
+    return f"{100 * step.miou:.1f}"
+
+
+def _points(step: Step) -> str:
+    return "" if step.difference is None else _interval(step.difference)
+
+
+def _interval(value: Difference) -> str:
+    return signed_interval(value.estimate, value.low, value.high, digits=1)
+
+
+def _one_by_one(effects: Sequence[Effect]) -> str:
+    """How large the effect of a single component may be."""
+    if not effects:
+        return ""
+    low = 100 * min(effect.difference.low for effect in effects)
+    high = 100 * max(effect.difference.high for effect in effects)
+    text = f" (left out one at a time: every interval lies within {low:+.1f} and {high:+.1f})"
+    return text.replace("-", "−")
+
+
+def _contours(effect: Effect | None) -> str:
+    if effect is None or not is_measurable(effect):
+        return ""
+    value = effect.difference
+    better = signed_interval(value.estimate, value.low, value.high, digits=2)
+    where = f"unseen images ({effect.task})" if effect.task.startswith("val") else effect.task
+    return f" and {better} points of boundary IoU on {where}"

@@ -1,0 +1,69 @@
+"""What is made of all studies of a results folder together: the gain, the page, the README."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report.build import outdated, write_files
+from bench.report.figures.figure import FORMATS
+from bench.report.figures.gain import SHOWS, draw_gain
+from bench.report.figures.set import Drawing, draw
+from bench.report.gain import gain
+from bench.report.headline import README, headline, readme_of, with_headline
+from bench.report.page.page import PAGE, page
+from bench.runs.store import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.report.build import Report
+    from bench.report.gain import Gain
+    from bench.runs.store import Store
+
+
+def renew(reports: Sequence[Report], store: Store) -> list[Path]:
+    """Write what is about all studies, and return the paths.
+
+    Args:
+        reports: Of every study that has records; their files must have been written before.
+        store: Has the results folder.
+    """
+    found = gain(reports, store)
+    files, _ = _gain_files(found)
+    paths = write_files(files, store)
+    write_atomically(store.root / PAGE, page(reports, store, found))
+    paths.append(store.root / PAGE)
+    readme = readme_of(store.root)
+    if readme is not None and found is not None:
+        text = readme.read_text(encoding="utf-8")
+        write_atomically(readme, with_headline(text, headline(found)).encode())
+        paths.append(readme)
+    return paths
+
+
+def stale(reports: Sequence[Report], store: Store) -> list[str]:
+    """Return the names of the files about all studies that are not what the records say."""
+    found = gain(reports, store)
+    files, marks = _gain_files(found)
+    names = outdated(files, marks, store)
+    path = store.root / PAGE
+    if path.exists() and path.read_bytes() != page(reports, store, found):
+        names.append(PAGE)  # without a page there is none to be stale: `run` makes none
+    readme = readme_of(store.root)
+    if readme is not None and found is not None:
+        text = readme.read_text(encoding="utf-8")
+        names += [README] * (text != with_headline(text, headline(found)))
+    return names
+
+
+def _gain_files(found: Gain | None) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Table and figure by path, and what stands in the metadata of a fresh figure."""
+    if found is None:
+        return {}, {}
+    drawing = Drawing(name="gain", source=found.csv, shows=SHOWS, paint=draw_gain)
+    files, marks = {"tables/gain.csv": found.csv.encode()}, {}
+    for format_ in FORMATS:
+        name = f"figures/{drawing.name}.{format_}"
+        files[name], marks[name] = draw(drawing, format_), drawing.mark
+    return files, marks
