@@ -31,6 +31,7 @@ import json
 import time
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,8 +48,6 @@ from weakclip.training.execution import REFERENCE, execution_for
 from weakclip.training.parallel import ALONE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.data.read.tagged import BadImage, TaggedFiles
     from weakclip.masking.job import Report
@@ -80,7 +79,7 @@ class MaskRun:
 def make_masks(
     files: TaggedFiles,
     clip: CLIPBundle,
-    out: Path,
+    out: Path | str,
     plan: MaskPlan | MethodName = "clip-es",
     *,
     resume: bool = False,
@@ -117,6 +116,7 @@ def make_masks(
             precision than float32.
         OSError: If the results cannot be written; those that were are whole.
     """
+    out = Path(out)
     _check_classes(files)
     if not isinstance(plan, MaskPlan):
         plan = plan_for(clip, plan, images=int(files.image_labels.any(dim=1).sum()))

@@ -29,8 +29,8 @@ CSV_NAME = "labels.csv"
 
 
 def list_folder(
-    root: Path,
-    tags: Path | None = None,
+    root: Path | str,
+    tags: Path | str | None = None,
     *,
     classes: Sequence[str] | None = None,
     masks: Path | None = None,
@@ -50,6 +50,7 @@ def list_folder(
         ValueError: If there is no image, the file of tags is empty or malformed, or it has a tag
             that is not among `classes`.
     """
+    root, tags = Path(root), None if tags is None else Path(tags)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder of images")
     if tags is None and (root / CSV_NAME).is_file():
