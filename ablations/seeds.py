@@ -14,6 +14,7 @@ Expect: `results/tables/seeds.md`; 46.1 mIoU on CartoonVOC's training images.
 
 from __future__ import annotations
 
+from baselines.patch_softmax import PatchSoftmaxMaps
 from bench.studies.method import MethodRow
 from bench.studies.study import Study, Variant
 from weakclip.masking.plan import CLIP_ES_MAPS
@@ -25,7 +26,7 @@ STUDY = Study(
     question="How good are the seeds, before anything is trained?",
     reference=Variant(
         name="patch-softmax",
-        config=MethodRow(cam=CLIPMaps(), refinement=Keep(background=OTSU)),
+        config=MethodRow(cam=PatchSoftmaxMaps(), refinement=Keep(background=OTSU)),
         paper=MethodRow(cam=CLIPMaps(source=CLIP_ES_MAPS), refinement=Keep(background=OTSU)),
     ),
     variants=(),

@@ -18,6 +18,7 @@ from weakclip.network.adapter import PyramidLayers
 from weakclip.network.decoder import FPNDecoder
 from weakclip.network.matching import text_to_pixel_scores
 from weakclip.network.model import Output
+from weakclip.network.taps import StandardisedTaps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,14 +40,17 @@ def layer_by_layer(model: WeakCLIP, features: Features) -> Output:
     Raises:
         BenchError: If adapter or decoder are others.
     """
-    adapter, decoder = model.adapter, model.decoder
+    adapter, decoder, taps = model.adapter, model.decoder, features.taps
+    if isinstance(adapter, StandardisedTaps):
+        taps = adapter.standard(taps)
+        adapter = adapter.adapter
     if not (isinstance(adapter, PyramidLayers) and isinstance(decoder, FPNDecoder)):
         raise BenchError(
             "layer by layer: expected PyramidLayers and FPNDecoder, got "
             f"{type(adapter).__name__} and {type(decoder).__name__}"
         )
     text = model.text()
-    pyramid = adapt(adapter, features.taps)
+    pyramid = adapt(adapter, taps)
     matched = model.matching(text, features.global_embedding, features.dense_embedding)
     score_map = text_to_pixel_scores(matched.dense, matched.text)
     return Output(

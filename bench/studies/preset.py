@@ -227,7 +227,7 @@ def study_name(study: str, preset: str) -> str:
 
     Example:
         >>> study_name("components", "voc"), study_name("components", "voc+flip=false")
-        ('components', 'components-set-2a3c7d0b')
+        ('components', 'components-set-89e120c2')
     """
     _, plus, changes = preset.partition("+")
     return f"{study}{SET}{content_key(changes)[:8]}" if plus else study

@@ -398,6 +398,7 @@ class ImageWorkbench:
         held_out = torch.stack([seeds[place] for place in range(len(seeds))])
         images = images[list(seeds.indices)]
         network = replace(self.preset, recipe=recipe).training(config).build(self.setting)
+        network.reopens = False  # the search watches it being trained
 
         def watched(step: int, total: int) -> None:
             if step % recipe.log_every == 0 or step == total:

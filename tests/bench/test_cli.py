@@ -244,8 +244,8 @@ def test_a_place_that_cannot_be_written_to_is_one_line(
     Path(place).symlink_to("nowhere/at/all")  # as a folder on a disk that is gone
     assert run() == 2
     error = capsys.readouterr().err
-    assert "error: [Errno" in error
-    assert "the same command goes on from there" in error
+    assert "error: " in error
+    assert ("goes on from there" if place == "results" else "choose another path") in error
     assert "Traceback" not in error
     Path(place).unlink()
 

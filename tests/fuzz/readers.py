@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from safetensors.torch import save as save_tensors
 from scipy.io import savemat
 
 from bench.runs.queue import open_queue
+from bench.runs.scores import score
 from bench.runs.store import Store, pack
 from tests.bench.records import RECORD
 from weakclip.clip.archive import read_archive
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from bench.runs.record import RunRecord
 
 SIZE = (12, 16)
 RUN = (RECORD.study, RECORD.variant, RECORD.seed)
@@ -87,10 +90,10 @@ def readers() -> tuple[Reader, ...]:
                lambda at: read_tensors(at / "w.safetensors")),
         Reader("torch file", "w.pt", (_torch_file(),), lambda at: read_tensors(at / "w.pt")),
         Reader("openai archive", "a.pt", (_archive(),), lambda at: read_archive(at / "a.pt")),
-        Reader("record", "runs/fake/full/seed0.json", (pack(RECORD, _COUNTS).record.encode(),),
+        Reader("record", "runs/fake/full/seed0.json", (pack(_scored(), _COUNTS).record.encode(),),
                _read_record, True),
-        Reader("record counts", "runs/fake/full/seed0.npz", (pack(RECORD, _COUNTS).counts or b"",),
-               _read_record),
+        Reader("record counts", "runs/fake/full/seed0.npz",
+               (pack(_scored(), _COUNTS).counts or b"",), _read_record),
         Reader("journal", "out/q.journal", (_JOURNAL,), _open_journal, True),
     )  # fmt: skip
 
@@ -114,7 +117,7 @@ def restore(folder: Path, reader: Reader) -> None:
 
 @cache
 def _ready() -> dict[str, bytes]:
-    packed, photo = pack(RECORD, _COUNTS), _image("RGB", "jpg")
+    packed, photo = pack(_scored(), _COUNTS), _image("RGB", "jpg")
     return {
         "a.jpg": photo,
         "b.jpg": photo,
@@ -127,6 +130,15 @@ def _ready() -> dict[str, bytes]:
 
 
 _COUNTS = {"task": np.ones((2, 2, 3), np.int64)}
+
+
+@cache
+def _scored() -> RunRecord:
+    """A record whose scores follow from the counts."""
+    means, classes = score(_COUNTS["task"], None, ["background", "cat"])
+    return replace(RECORD, metrics={"task": means}, per_class={"task": classes})
+
+
 _CSV = (
     b"file,labels\na.jpg,cat;dog\nb.jpg,\"dog, cow\"\n",
     "\ufefffile;labels\r\na.jpg;cat\r\nb.jpg;chien \u00e0 poil\r\n".encode(),

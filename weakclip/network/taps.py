@@ -41,12 +41,15 @@ class StandardisedTaps(nn.Module):
 
     def forward(self, taps: tuple[Tensor, ...]) -> Pyramid:
         """The pyramid of the standardised taps, each tap (B, D, h, w)."""
-        standard = tuple(
+        pyramid: Pyramid = self.adapter(self.standard(taps))
+        return pyramid
+
+    def standard(self, taps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The standardised taps."""
+        return tuple(
             (tap - mean) / deviation
             for tap, mean, deviation in zip(taps, self.mean, self.deviation, strict=True)
         )
-        pyramid: Pyramid = self.adapter(standard)
-        return pyramid
 
 
 def set_statistics(adapter: nn.Module, batches: Iterable[Features]) -> None:

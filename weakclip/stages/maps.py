@@ -250,7 +250,7 @@ class KeptMaps(Sequence["Tensor"]):
             np.savez(file, classes=classes.numpy(), maps=maps[classes].float().numpy(), size=shape)
 
     def _read(self, index: int) -> Tensor:
-        with np.load(self.path(index), allow_pickle=False) as kept:
+        with self.path(index).open("rb") as file, np.load(file, allow_pickle=False) as kept:
             height, width = kept["size"].tolist()
             maps = torch.zeros(self._classes, height, width)
             maps[torch.from_numpy(kept["classes"])] = torch.from_numpy(kept["maps"])

@@ -124,6 +124,8 @@ class TrainedWeakCLIP:
         """Of the training; smaller than the recipe's if memory ran out."""
         self.trained_on = 0
         """Images with seeds."""
+        self.reopens = True
+        """Whether a network that was trained with the same before is taken instead of a new one."""
         self.files: tuple[Path, ...] = ()
         """The network on disk; whoever needs it no longer may remove it."""
 
@@ -285,7 +287,8 @@ class TrainedWeakCLIP:
         network = setting.place("networks") / f"{key}.safetensors"
         notes = network.with_suffix(".json")
         self.files = (network, notes)
-        if network.is_file() and notes.is_file() and self._reopened(network, notes):
+        there = self.reopens and network.is_file() and notes.is_file()
+        if there and self._reopened(network, notes):
             return
         recipe = self.spec.recipe
         while True:

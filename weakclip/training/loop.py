@@ -126,6 +126,7 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     """Learning rate of a step: linear warm-up times cosine decay.
 
     Example:
+        >>> from weakclip.training.recipe import Recipe
         >>> recipe = Recipe(iterations=100, warmup=10, learning_rate=1.0, final_learning_rate=0.0)
         >>> round(learning_rate(recipe, 50), 3)
         0.5

@@ -9,6 +9,7 @@ import numpy as np
 
 from ablations.components import STUDY as COMPONENTS
 from ablations.seeds import STUDY as START
+from bench.runs.scores import score
 from bench.studies.slots import config_id, plain_config
 from tests.bench.records import RECORD
 
@@ -65,12 +66,13 @@ def _write(
         for place, task in enumerate(tasks)
     }
     arrays |= {f"{task}.boundary": arrays[task] // 2 for task in tasks}
+    scored = {task: score(arrays[task], arrays[f"{task}.boundary"], CLASSES) for task in tasks}
     record = replace(
         RECORD,
         study=study.name, variant=variant, seed=seed, config=config, config_id=config_id(config),
         protocol={"main_tasks": ["train-pseudo", "val-network"]},
-        metrics={task: {"miou": quality} for task in tasks},
-        per_class={task: {name: {"iou": quality} for name in CLASSES} for task in tasks},
+        metrics={task: means for task, (means, _) in scored.items()},
+        per_class={task: classes for task, (_, classes) in scored.items()},
         preset=preset if study is COMPONENTS else "cartoon",
     )  # fmt: skip
     store.write(record, arrays)

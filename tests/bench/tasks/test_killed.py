@@ -34,8 +34,8 @@ def carry_out(root: Path, artifacts: Path, log: Path) -> None:
     """The run, in a process of its own; each map and mask of seeds that is written is a line."""
 
     def logged(name: str, real: Callable[..., None]) -> Callable[..., None]:
-        def write(first: object, second: object, *rest: object) -> None:
-            real(first, second, *rest)
+        def write(first: object, second: object, *rest: object, **named: object) -> None:
+            real(first, second, *rest, **named)
             what = second if name == "maps" else getattr(first, "name", "")
             with log.open("a") as file:
                 file.write(f"{name} {what}\n")

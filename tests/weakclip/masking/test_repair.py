@@ -122,7 +122,9 @@ def test_names_too_long_or_of_no_utf8_and_pipes_are_those_images_problem(
     with (photos / "labels.csv").open("a") as file:
         file.write("".join(f"{name},dog\n" for name in ("y" * 300 + ".jpg", "pipe.png")))
         file.write("x" * 251 + ".png,dog\n")
-    files, out, plan = list_folder(photos, masks=photos), tmp_path / "out", plan_for(clip)
+    (tmp_path / "truth").mkdir()
+    files = list_folder(photos, masks=tmp_path / "truth")
+    out, plan = tmp_path / "out", plan_for(clip)
     assert odd in files.names
     files.image_labels[files.names.index(odd), 0] = True  # a CSV cannot name it
     run = make_masks(files, clip, out, plan)

@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 import torch
 
+from weakclip.clip.load import load_clip
 from weakclip.config import MICRO
 from weakclip.crf.dense import WEAKCLIP_TRAIN, build_lattices
 from weakclip.training.execution import Execution
@@ -21,6 +23,11 @@ SPEC = ViewSpec(
     framing=Framing(size=64), views=4, grid=16, crf=WEAKCLIP_TRAIN, batch_size=3, seed=5
 )
 reads: list[int] = []
+
+
+@pytest.fixture
+def clip() -> CLIPBundle:
+    return load_clip("random-micro")
 
 
 def read(position: int) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,7 @@ def output_stems(names: Sequence[str]) -> tuple[str, ...]:
     """
     bare = [without_suffix(name) for name in names]
     stems = _apart(bare, names)
-    digests = [f"{name}-{hashlib.sha256(name.encode()).hexdigest()[:6]}" for name in names]
+    digests = [f"{name}-{hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]}" for name in names]
     return _apart(stems, digests)
 
 

@@ -1,0 +1,71 @@
+"""The class activation maps that the component study trains on, as a method of their own.
+
+A frozen CLIP compares each patch with the tagged classes and with background words; nothing is
+trained. With `Keep` as refinement this is the score that every training starts from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from weakclip.stages.batches import check_batch
+from weakclip.stages.seeds import PatchSoftmax, class_activation_maps, encode_texts
+from weakclip.training.views import normalise_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from weakclip.stages.protocols import PseudoMasker, Setting, TaggedImages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchSoftmaxMaps:
+    """The maps of `weakclip.stages.seeds.PatchSoftmax`, without seeds made of them."""
+
+    source: PatchSoftmax = PatchSoftmax()
+    template: str = "a photo of a {}."
+    """Sentence with one `{}` for the name of a class."""
+
+    def build(self, setting: Setting) -> PseudoMasker:
+        """The method; it needs no fitting.
+
+        Raises:
+            ValueError: If a CLIP with a small vocabulary does not know a word.
+        """
+        return _PatchSoftmaxMaps(self, setting)
+
+
+class _PatchSoftmaxMaps:
+    """The frozen CLIP and the embeddings of all texts."""
+
+    def __init__(self, config: PatchSoftmaxMaps, setting: Setting) -> None:
+        self.config, self.clip = config, setting.clip
+        self.classes = len(setting.class_names)
+        self.texts = encode_texts(
+            setting.clip, setting.class_names, setting.background_words, config.template
+        )
+
+    def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
+        """Nothing to learn."""
+
+    @torch.no_grad()
+    def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
+        """See `weakclip.stages.protocols.PseudoMasker`; the grid is that of the patches."""
+        check_batch(images, image_labels, classes=self.classes)
+        pixels = normalise_images(images, self.clip.mean, self.clip.std)
+        return class_activation_maps(
+            self.clip, pixels, image_labels, self.texts, self.config.source
+        )
+
+    def parameter_counts(self) -> dict[str, dict[str, int]]:
+        """The frozen towers."""
+        towers = {"image tower": self.clip.image, "text tower": self.clip.text}
+        return {
+            name: {"total": sum(p.numel() for p in tower.parameters()), "trainable": 0}
+            for name, tower in towers.items()
+        }
