@@ -57,8 +57,12 @@ def output_stems(names: Sequence[str]) -> tuple[str, ...]:
     """
     bare = [without_suffix(name) for name in names]
     stems = _apart(bare, names)
-    digests = [f"{name}-{hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]}" for name in names]
-    return _apart(stems, digests)
+    return _apart(stems, [f"{name}-{_digest(name)}" for name in names])
+
+
+def _digest(name: str) -> str:
+    """Six hex digits; a name that is no UTF-8 has them too."""
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]
 
 
 def _apart(names: Sequence[str], longer: Sequence[str]) -> tuple[str, ...]:
