@@ -12,6 +12,7 @@ import re
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import PurePosixPath
+from stat import S_ISREG
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
@@ -24,6 +25,7 @@ from weakclip.training.memory import alike, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -113,9 +115,7 @@ class WorkingImages:
         """
         keys = []
         for name, labels in zip(self.files.names, self.image_labels, strict=True):
-            path = self.files.root / name
-            stat = path.stat() if path.is_file() else None
-            file = (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
+            file = _size_and_time(self.files.root / name)
             tags = labels.nonzero()[:, 0].tolist()
             key = content_key(name, file, tags, self._max_side, self._patch)
             keys.append(f"{_plain(name)}-{key}")
@@ -196,6 +196,15 @@ class WorkingImages:
         size = (int(image.shape[1]), int(image.shape[2]))
         self.sizes[index] = size
         return shrink(image, working_size(size, self._max_side, self._patch))
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Bytes and nanoseconds of a file; zeros of none, what is wrong with it is found on reading."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else (0, 0)
 
 
 def _plain(name: str) -> str:
