@@ -3,8 +3,9 @@
 Up to three tasks a run, all from one training: `train-pseudo` scores the masks of training images
 restricted to their tags (allowed: the tags are the supervision), `train-pseudo-crf` the same after
 the dense CRF, `val-network` what labels images without tags, alone and without CRF. A refinement
-that needs tags has the first two. Nothing is chosen on a pixel annotation: fixed schedule, last
-step, thresholds by rule.
+that needs tags has the first two. Within a run nothing is chosen on a pixel annotation: fixed
+schedule, last step, thresholds by rule. What the settings it starts from were chosen on is said in
+`docs/statistics.md`.
 
 Every preset runs by this one file; what is done is `weakclip/stages/method.py`. Of photographs
 nothing was ever measured by this project: it has neither VOC, COCO nor a CLIP of photographs. Tests
@@ -14,11 +15,10 @@ run those presets on small data in the real layouts.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -36,7 +36,7 @@ from weakclip.data.read.coco import list_coco
 from weakclip.data.read.voc import list_voc
 from weakclip.description import describe
 from weakclip.ops.confusion import boundary_width, class_counts, miou
-from weakclip.stages.images import MEMORY, Memory, WorkingImages
+from weakclip.stages.images import MEMORY, Memory, PerImage, WorkingImages
 from weakclip.stages.kept_seeds import ensure_seeds
 from weakclip.stages.maps import ensure_maps
 from weakclip.stages.method import Fitted, class_scores, fit_method
@@ -47,7 +47,7 @@ from weakclip.training.execution import REFERENCE, execution_for, full_float32
 from weakclip.training.memory import BatchSize, alike
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -475,7 +475,7 @@ class ImageWorkbench:
                 each.add(indices, torch.stack([masks[place] for _, masks in group]), truth)
 
 
-class _Chosen(Sequence["Tensor"]):
+class _Chosen(PerImage):
     """Some of the maps of a split, in an order of their own."""
 
     def __init__(self, maps: SplitMaps, places: Sequence[int]) -> None:
@@ -484,14 +484,8 @@ class _Chosen(Sequence["Tensor"]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | Sequence[Tensor]:
-        if isinstance(index, slice):
-            return [self._maps[place] for place in self._places[index]]
-        return self._maps[self._places[index]]
+    def at(self, position: int) -> Tensor:
+        return self._maps[self._places[position]]
 
 
 @contextmanager

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import abstractmethod
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 from stat import S_ISREG
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 import torch
 
@@ -24,7 +26,7 @@ from weakclip.stages.size import shrink, working_size
 from weakclip.training.memory import alike, is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -35,6 +37,26 @@ Value = TypeVar("Value")
 
 MEMORY = 1 << 30
 """Bytes that one process keeps of what it would otherwise read or compute again."""
+
+
+class PerImage(Sequence["Tensor"]):
+    """A tensor for each image, made or read when it is asked for."""
+
+    @abstractmethod
+    def at(self, position: int) -> Tensor:
+        """The tensor at a position, 0..N-1."""
+
+    @overload
+    def __getitem__(self, position: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Tensor]: ...
+    def __getitem__(self, position: int | slice) -> Tensor | Sequence[Tensor]:
+        """The tensor at a position; of a slice, a list of them."""
+        if isinstance(position, slice):
+            return [self[each] for each in range(*position.indices(len(self)))]
+        if not 0 <= position < len(self):
+            raise IndexError(f"position {position} of {len(self)}")
+        return self.at(position)
 
 
 class Memory:

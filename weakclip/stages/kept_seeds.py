@@ -7,20 +7,20 @@ made again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, overload
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.formats.masks import exists, is_whole, read_mask, write_mask
 from weakclip.description import describe
-from weakclip.stages.images import Memory, bytes_key
+from weakclip.stages.images import Memory, PerImage, bytes_key
 from weakclip.stages.maps import FileMaps, KeptMaps
 from weakclip.stages.seeds import SeedRule, seeds_from
 from weakclip.training.parallel import together
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -49,7 +49,7 @@ class Seeds(Protocol):
         """Seeds at a position, (H, W), int64, 255 = undecided."""
 
 
-class KeptSeeds(Sequence["Tensor"]):
+class KeptSeeds(PerImage):
     """Seeds of the tagged images of a split, read from disk as they are asked for."""
 
     def __init__(self, folder: Path, indices: Sequence[int], keys: Sequence[str]) -> None:
@@ -75,14 +75,8 @@ class KeptSeeds(Sequence["Tensor"]):
         """Number of tagged images."""
         return len(self.indices)
 
-    @overload
-    def __getitem__(self, position: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, position: slice) -> Sequence[Tensor]: ...
-    def __getitem__(self, position: int | slice) -> Tensor | Sequence[Tensor]:
+    def at(self, position: int) -> Tensor:
         """Seeds at a position, (H, W), int64, 255 = undecided."""
-        if isinstance(position, slice):
-            return [self[each] for each in range(*position.indices(len(self)))]
         index = self.indices[position]
         seeds = self._memory.get(index, lambda: self._read(index), lambda labels: labels.nbytes)
         return seeds.long()

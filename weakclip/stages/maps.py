@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,7 +23,7 @@ from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.atomic import replacing, write_text
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.description import describe
-from weakclip.stages.images import Memory
+from weakclip.stages.images import Memory, PerImage
 from weakclip.stages.seeds import (
     CAMSource,
     PatchSoftmax,
@@ -37,7 +36,7 @@ from weakclip.training.parallel import together
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -117,7 +116,7 @@ def texts_of(setting: Setting) -> TextBank:
     return TextBank(torch.stack(foreground), background)
 
 
-class FileMaps(Sequence["Tensor"]):
+class FileMaps(PerImage):
     """Maps that others made, brought to the working size of their images."""
 
     def __init__(self, source: FromFiles, data: WorkingImages) -> None:
@@ -177,23 +176,17 @@ class FileMaps(Sequence["Tensor"]):
         """Number of images."""
         return len(self._data)
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | Sequence[Tensor]:
-        """Maps of an image, (F, h, w), at its working size; of several, one for each."""
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        size = self._data.file_size(index)
+    def at(self, position: int) -> Tensor:
+        """Maps of an image, (F, h, w), at its working size."""
+        name, size = self._data.files.names[position], self._data.file_size(position)
         if size is None:
-            raise ValueError(f"{self._data.files.names[index]}: cannot be read")
-        name, labels = self._data.files.names[index], self._data.image_labels[index]
-        _, height, width = self._data.image(index).shape
+            raise ValueError(f"{name}: cannot be read")
+        labels = self._data.image_labels[position]
+        _, height, width = self._data.image(position).shape
         return scores_at(self._source.read(name, labels, size), (height, width))
 
 
-class KeptMaps(Sequence["Tensor"]):
+class KeptMaps(PerImage):
     """The maps of the images of a split, read from disk as they are asked for."""
 
     def __init__(self, folder: Path, data: WorkingImages) -> None:
@@ -226,17 +219,9 @@ class KeptMaps(Sequence["Tensor"]):
         """Number of images."""
         return len(self._keys)
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | Sequence[Tensor]:
-        """Maps of an image, (F, h, w), float32, on the CPU; of several, one for each."""
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index} of {len(self)}")
-        return self._memory.get(index, lambda: self._read(index), lambda maps: maps.nbytes)
+    def at(self, position: int) -> Tensor:
+        """Maps of an image, (F, h, w), float32, on the CPU."""
+        return self._memory.get(position, lambda: self._read(position), lambda maps: maps.nbytes)
 
     def path(self, index: int) -> Path:
         """The file of an image."""
