@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -53,7 +53,8 @@ def phases() -> Iterator[Callable[[str, int, int], None]]:
     )
     started: dict[str, tuple[TaskID, float, int]] = {}
     said: dict[str, float] = {}
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+    with bar if screen.is_terminal else nullcontext():  # rich 13 ends an unseen bar with a line
 
         def report(phase: str, done: int, total: int) -> None:
             now = time.monotonic()
