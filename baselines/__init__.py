@@ -1,1 +1,1 @@
-"""The rivals, one a file, each a PseudoMasker."""
+"""The compared methods: sources of maps, refinements and networks, each from its publication."""

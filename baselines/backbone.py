@@ -1,6 +1,6 @@
-"""Convolutional backbones of the rivals that do not use CLIP: any timm network made of stages.
+"""Convolutional backbones of the baselines that do not use CLIP: any timm network made of stages.
 
-The only file of the rivals that imports timm. Nothing is downloaded: weights come from a file that
+No other file of the baselines imports timm. Nothing is downloaded: weights come from a file that
 the user names, or the network starts at random.
 """
 

@@ -1,4 +1,4 @@
-"""Every rival at two sizes, for whoever compares what they cost.
+"""Every baseline at two sizes, to compare what they cost.
 
 `micro` is what the studies run on CartoonVOC, `paper` what the publications ran on photographs:
 ResNet-50 and ViT-B/16. Cost does not depend on what weights know, so at paper size the backbones
@@ -33,7 +33,7 @@ _SENTENCE = ("a photo of a {}.",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomWeights:
-    """A rival on a backbone that starts at random, frozen as far as the publication's is."""
+    """A baseline on a backbone that starts at random, frozen as far as the publication's is."""
 
     spec: Any
     """A `MaskerSpec` or `RefinementSpec` whose product has a `network` with `stages`."""
@@ -41,7 +41,7 @@ class RandomWeights:
     """Stages from the stem on."""
 
     def build(self, setting: Setting) -> Any:  # noqa: ANN401 (a masker or a refinement)
-        """The rival, not fitted."""
+        """The baseline, not fitted."""
         method = self.spec.build(setting)
         for stage in method.network.stages.parts[: self.frozen_stages]:
             stage.requires_grad_(requires_grad=False)
@@ -49,7 +49,7 @@ class RandomWeights:
 
 
 def briefly(spec: Any) -> Any:  # noqa: ANN401 (a `MaskerSpec` or `RefinementSpec`)
-    """The same rival, trained for two epochs in each of its stages: enough to see its gradients.
+    """The same baseline, trained for two epochs in each of its stages: enough to see its gradients.
 
     One is not: residual branches of a timm network start with a scale of zero, behind which the
     first step leaves no gradient.
@@ -123,4 +123,4 @@ NETWORKS: dict[Size, dict[str, WeakCLIPConfig]] = {
     "micro": {"denseclip": DENSECLIP_MICRO},
     "paper": {"denseclip": DENSECLIP},
 }
-"""Rivals that take the place of WeakCLIP's network: image to mask."""
+"""Baselines that take the place of WeakCLIP's network: image to mask."""

@@ -1,4 +1,4 @@
-"""Training views of the rivals: resized, mirrored, cropped or padded at random.
+"""Training views of the baselines: resized, mirrored, cropped or padded at random.
 
 Unlike in `weakclip.training.views`, an image that is smaller than the view is put somewhere in it,
 not at its corner. `CropViews` are CLIMS's and of the classifier it starts from: what lies outside

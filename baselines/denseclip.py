@@ -1,8 +1,8 @@
-"""DenseCLIP: language-guided dense prediction, as a rival of WeakCLIP's components.
+"""DenseCLIP: language-guided dense prediction, as a baseline of WeakCLIP's components.
 
-DenseCLIP is a supervised segmentation network and makes no class activation maps of its own. As a
-rival here it takes WeakCLIP's place: trained on the same seeds, asked for the same masks. Seen so,
-it is a value of `WeakCLIPConfig` that differs in three slots:
+DenseCLIP is a supervised segmentation network and makes no class activation maps of its own. Here
+it takes WeakCLIP's place: it is trained on the same seeds and makes masks of the same images. So it
+is a value of `WeakCLIPConfig` that differs in three slots:
 
 * matching: only the text looks at the image (context decoder, "post-model prompting"), and the
   change is added with a scale that starts at 1e-4;

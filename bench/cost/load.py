@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-RivalWork = Literal["cam", "refinement", "mask"]
-Work = Literal["forward", "training step", "text"] | RivalWork
-RIVAL_WORK: tuple[RivalWork, ...] = ("cam", "refinement", "mask")
+BaselineWork = Literal["cam", "refinement", "mask"]
+Work = Literal["forward", "training step", "text"] | BaselineWork
+BASELINE_WORK: tuple[BaselineWork, ...] = ("cam", "refinement", "mask")
 """Image and tags to maps; image, tags and maps to scores; image to mask."""
 LEAST_REPEATS = 2
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -30,7 +30,7 @@ class Load:
     """`micro` or `paper`."""
     work: Work
     """`forward`: logits at the size of the images, text computed before, no gradients.
-    `training step`: encoding, losses, backward pass, optimiser. `RIVAL_WORK`: a rival's.
+    `training step`: encoding, losses, backward pass, optimiser. `BASELINE_WORK`: a baseline's.
     `text`: embeddings of all prompts and the gradients of their context."""
     batch: int
     side: int | None = None
@@ -82,7 +82,7 @@ class Measured:
     """Shares of `flops`, of one call: a product belongs to the component whose weights it uses, one
     without weights to the component whose weights were used last."""
     parameters: dict[str, dict[str, int]] | None = None
-    """A rival's component -> {"total", "trainable"}; `make_baselines` adds "dead"."""
+    """A baseline's component -> {"total", "trainable"}; `make_baselines` adds "dead"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,4 +96,4 @@ class Task:
     parameters: dict[str, dict[str, int]] | None = None
     """See `Measured`."""
     components: Mapping[str, nn.Module] = field(default_factory=dict)
-    """A rival's parts, by the names in `parameters`."""
+    """A baseline's parts, by the names in `parameters`."""

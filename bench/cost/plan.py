@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bench.cost.baselines import baseline_work
 from bench.cost.load import Load
-from bench.cost.rivals import rivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bench.studies.study import Study
 
 BASELINES = "baselines"
-"""Stands for a study in the lines of the rivals."""
+"""Stands for a study in the lines of the baselines."""
 WORKS: tuple[Work, ...] = ("forward", "training step")
 LEAST_SHARE = 0.5
 """Of float32's rate, for a precision to have lines. Half the bytes halve the time of memory at
@@ -54,7 +54,7 @@ class Options:
     """Time every variant in float32 with the first batch size; else the reference alone. Other
     batch sizes, precisions and modes are timed for the reference only."""
     baselines: bool = True
-    """Also time the rivals, in float32, eagerly."""
+    """Also time the baselines, in float32, eagerly."""
     timeout: float = 900.0
     """Seconds after which a line is given up."""
 
@@ -158,8 +158,8 @@ def _loads(options: Options, study: Study) -> Iterator[Load]:
                             yield from (replace(line, work=work) for work in WORKS)
 
 
-def rival_loads(options: Options) -> tuple[Load, ...]:
-    """The rivals' lines, in the order of the table; at paper size the first batch size alone."""
+def baseline_loads(options: Options) -> tuple[Load, ...]:
+    """The baselines' lines, in the order of the table; at paper size the first batch size alone."""
     return tuple(
         Load(
             study=BASELINES, variant=name, size=size, work=work, batch=count,
@@ -167,6 +167,6 @@ def rival_loads(options: Options) -> tuple[Load, ...]:
             repeats=options.repeats, warmup=0 if options.slow_at(size) else 1,
         )
         for size in options.sizes
-        for name, (work, _) in rivals(size).items()
+        for name, (work, _) in baseline_work(size).items()
         for count in options.batches[size][: 1 if size == "paper" else None]
     )  # fmt: skip

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bench.cost.baselines import baseline_work, dead_parameters
 from bench.cost.counts import flop_costs, parameter_costs
 from bench.cost.load import Measured
-from bench.cost.plan import BASELINES, loads, omissions, rival_loads
+from bench.cost.plan import BASELINES, baseline_loads, loads, omissions
 from bench.cost.rates import measure_rates
-from bench.cost.rivals import dead_parameters, rivals
 from bench.cost.subject import CLASSES, SIDES, config_at, make_subject
 from bench.errors import BenchError
 from bench.runs.provenance import checkout_state, device_name, utc_now, versions
@@ -87,15 +87,15 @@ def make_profile(
 def make_baselines(
     options: Options, *, command: str, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure the rivals; arguments as of `make_profile`.
+    """Measure the baselines; arguments as of `make_profile`.
 
     Returns:
-        Where and when (`environment`), and a line a rival, size and batch (`speeds`).
+        Where and when (`environment`), and a line a baseline, size and batch (`speeds`).
     """
     environment = environment_of(options, command)
-    speeds = _measured(rival_loads(options), options, report)
+    speeds = _measured(baseline_loads(options), options, report)
     for size in options.sizes:
-        for name in rivals(size):
+        for name in baseline_work(size):
             mine = [speed for speed in speeds if (speed["size"], speed["variant"]) == (size, name)]
             _add_dead(mine, dead_parameters(name, size))
             report(f"{size} {name}: parameters")

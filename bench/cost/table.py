@@ -16,7 +16,7 @@ from bench.cost.lines import (
     seconds,
     where_and_when,
 )
-from bench.cost.table_rivals import rival_lines, rival_rows
+from bench.cost.table_baselines import baseline_lines, baseline_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ def csv_text(profile: Profile) -> str:
         writer.writerows(_speed_rows(speed, profile))
     writer.writerows(_omission_rows(profile))
     if "baselines" in profile:
-        writer.writerows(rival_rows(profile["baselines"], profile["rates"]))
+        writer.writerows(baseline_rows(profile["baselines"], profile["rates"]))
     writer.writerows(_release_row(cost) for cost in profile["release_costs"])
     for kind in ("matmul", "convolution"):
         for precision, rate in profile["rates"].get(f"{kind}_flops", {}).items():
@@ -82,7 +82,7 @@ def markdown(profile: Profile) -> str:
         ]
     lines += [*_speed_table(profile), "", *_release_lines(profile)]
     if "baselines" in profile:
-        lines += ["", *rival_lines(profile["baselines"], profile["rates"])[:-1]]
+        lines += ["", *baseline_lines(profile["baselines"], profile["rates"])[:-1]]
     return "\n".join(lines) + "\n"
 
 

@@ -22,8 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from bench.cost.load import LEAST_REPEATS, RIVAL_WORK, Load, Measured, Task
-from bench.cost.rivals import rival_task
+from bench.cost.baselines import baseline_task
+from bench.cost.load import BASELINE_WORK, LEAST_REPEATS, Load, Measured, Task
 from bench.cost.subject import LibraryStep, config_at, make_subject, random_batch
 from bench.studies.study import load_study
 from weakclip.config import WeakCLIPConfig
@@ -124,7 +124,7 @@ def measure(load: Load) -> Measured:
 def _measure(load: Load, base: float | None) -> Measured:
     full_float32()
     torch.set_num_threads(load.threads)
-    task = rival_task(load) if load.work in RIVAL_WORK else _task(load)
+    task = baseline_task(load) if load.work in BASELINE_WORK else _task(load)
     call = task.call
     with TrafficCounter(task.components) as traffic:
         call()

@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bench = open_workbench(CARTOON, None, torch.device("cpu"), args.artifacts)
     cams = {name: best_threshold(bench, source) for name, source in SOURCES.items()}
     gates = [recognition(bench.clip), localisation(cams), ceiling(bench)]
-    gates += [refinement(bench, cams["patch softmax"]), rival(cams)]
+    gates += [refinement(bench, cams["patch softmax"]), baseline(cams)]
     report = {
         "clip": dict(bench.weights),
         "data": dict(bench.data),
@@ -188,7 +188,7 @@ def refinement(bench: ImageWorkbench, oracle: float) -> Gate:
     )  # fmt: skip
 
 
-def rival(cams: dict[str, float]) -> Gate:
+def baseline(cams: dict[str, float]) -> Gate:
     """G5: CLIP-ES's Grad-CAM is workable here and its affinity helps."""
     plain, spread = cams["Grad-CAM, block input"], cams["Grad-CAM, block input + CAA"]
     return Gate(

@@ -13,18 +13,20 @@ from weakclip.network.build import build_model
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(("rival", "base"), [(DENSECLIP, PAPER), (DENSECLIP_MICRO, MICRO)])
-def test_differs_from_weakclip_in_three_slots(rival: WeakCLIPConfig, base: WeakCLIPConfig) -> None:
+@pytest.mark.parametrize(("baseline", "base"), [(DENSECLIP, PAPER), (DENSECLIP_MICRO, MICRO)])
+def test_differs_from_weakclip_in_three_slots(
+    baseline: WeakCLIPConfig, base: WeakCLIPConfig
+) -> None:
     changed = {
         field.name
         for field in fields(base)
-        if getattr(rival, field.name) != getattr(base, field.name)
+        if getattr(baseline, field.name) != getattr(base, field.name)
     }
     assert changed == {"matching", "decoder", "supervision"}
-    assert isinstance(rival.matching, CoAttention)
-    assert isinstance(rival.decoder, TextGuidedDecoder)
-    assert rival.matching.sides == "text"
-    assert rival.decoder.levels == (2,)
+    assert isinstance(baseline.matching, CoAttention)
+    assert isinstance(baseline.decoder, TextGuidedDecoder)
+    assert baseline.matching.sides == "text"
+    assert baseline.decoder.levels == (2,)
 
 
 def test_only_the_text_looks_at_the_image_and_hardly_at_first() -> None:

@@ -149,7 +149,7 @@ class WorkingImages:
         return content_key(self.keys, list(self.files.classes))
 
     def __len__(self) -> int:
-        """N."""
+        """Number of images, N."""
         return len(self.files)
 
     def file_size(self, index: int) -> tuple[int, int] | None:

@@ -78,7 +78,7 @@ class TaggedImages(Protocol):
         """Image-level tags, (N, F), bool."""
 
     def __len__(self) -> int:
-        """N."""
+        """Number of images, N."""
 
     def image(self, index: int) -> Tensor:
         """An image, (3, H, W), uint8; sizes may differ between images."""
@@ -94,7 +94,7 @@ class ImageStack:
     """(N, F), bool."""
 
     def __len__(self) -> int:
-        """N."""
+        """Number of images, N."""
         return len(self.images)
 
     def image(self, index: int) -> Tensor:

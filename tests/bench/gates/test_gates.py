@@ -42,10 +42,10 @@ def test_localisation_wants_the_best_cam_inside_the_window() -> None:
     assert not gates.localisation({"a": 0.44}).passed
 
 
-def test_the_rival_must_work_and_its_affinity_help() -> None:
+def test_the_baseline_must_work_and_its_affinity_help() -> None:
     names = ("Grad-CAM, block input", "Grad-CAM, block input + CAA")
     for values, passed in (((0.4, 0.5), True), ((0.3, 0.5), False), ((0.4, 0.4), False)):
-        assert gates.rival(dict(zip(names, values, strict=True))).passed is passed
+        assert gates.baseline(dict(zip(names, values, strict=True))).passed is passed
 
 
 def test_training_gates_run_and_refuse_random_weights(bench: ImageWorkbench) -> None:

@@ -63,7 +63,7 @@ class TaggedFiles:
     """How tags and masks were understood where that is not plain, a sentence each."""
 
     def __len__(self) -> int:
-        """N."""
+        """Number of images, N."""
         return len(self.names)
 
     @property

@@ -13,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from baselines import catalogue
 from baselines.classifier import MICRO_CAM, TagNetwork
 from bench.cli import main
+from bench.cost.baselines import TAGS, baseline_task, baseline_work, dead_parameters, random_inputs
 from bench.cost.load import Load, Measured
-from bench.cost.plan import options_for, rival_loads
+from bench.cost.plan import baseline_loads, options_for
 from bench.cost.profile import run_apart
-from bench.cost.rivals import TAGS, dead_parameters, random_inputs, rival_task, rivals
 from bench.cost.table import csv_text, markdown
 from bench.cost.worker import TrafficCounter
 from bench.errors import BenchError
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from baselines.backbone import Backbone
 
-NAMES = list(rivals("micro"))
+NAMES = list(baseline_work("micro"))
 
 
 def line(name: str, **changes: Any) -> Load:  # noqa: ANN401 (fields of any kind)
-    work, _ = rivals("micro")[name]
+    work, _ = baseline_work("micro")[name]
     values: dict[str, Any] = {
         "study": "baselines", "variant": name, "size": "micro", "work": work, "batch": 2,
         "repeats": 2, "warmup": 0,
@@ -57,9 +57,9 @@ def with_baselines() -> dict[str, Any]:
 
 
 def test_every_baseline_is_there_at_both_sizes() -> None:
-    assert list(rivals("paper")) == NAMES
+    assert list(baseline_work("paper")) == NAMES
     assert {"cam", "naclip", "caa", "denseclip"} < set(NAMES)
-    lines = rival_loads(options_for("cpu", quick=False, compiled=False))
+    lines = baseline_loads(options_for("cpu", quick=False, compiled=False))
     assert {(load.size, load.variant) for load in lines} == {
         (size, name) for size in ("micro", "paper") for name in NAMES
     }
@@ -68,10 +68,10 @@ def test_every_baseline_is_there_at_both_sizes() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_baseline_does_its_whole_step(name: str) -> None:
-    task = rival_task(line(name))
+    task = baseline_task(line(name))
     output = task.call()
     assert isinstance(output, torch.Tensor)
-    work, _ = rivals("micro")[name]
+    work, _ = baseline_work("micro")[name]
     if work == "cam":
         assert output.shape[:2] == (2, 20)
         tags = random_inputs("micro", 2, "cpu").image_labels
@@ -93,7 +93,7 @@ def test_inputs_have_two_tags_and_maps_of_them_alone() -> None:
 
 
 def test_flops_are_counted_as_torch_counts_them() -> None:
-    call = rival_task(line("maskclip")).call
+    call = baseline_task(line("maskclip")).call
     with FlopCounterMode(display=False) as theirs:
         call()
     with TrafficCounter() as ours:
@@ -105,7 +105,7 @@ def test_gradients_of_a_map_are_counted() -> None:
     counts = []
     for name in ("cam", "grad-cam"):
         with TrafficCounter() as counter:
-            rival_task(line(name)).call()
+            baseline_task(line(name)).call()
         counts.append(counter.flops)
     assert counts[1] > 1.5 * counts[0]
 
@@ -114,7 +114,7 @@ def test_a_baseline_has_a_process_of_its_own() -> None:
     measured = run_apart(line("maskclip"), timeout=120)
     assert (measured.status, len(measured.milliseconds)) == ("ok", 2)
     assert measured.flops
-    assert measured.parameters == rival_task(line("maskclip")).parameters
+    assert measured.parameters == baseline_task(line("maskclip")).parameters
     assert "did you mean 'pamr'" in str(run_apart(line("pamr", variant="pammr"), timeout=120).error)
 
 
@@ -134,7 +134,7 @@ def test_flops_belong_to_the_component_whose_weights_they_use() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_part_with_weights_is_told_apart(name: str) -> None:
-    task = rival_task(line(name))
+    task = baseline_task(line(name))
     assert task.parameters is not None
     assert set(task.components) == set(task.parameters)
     with TrafficCounter(task.components) as counter:
@@ -146,7 +146,7 @@ def test_every_part_with_weights_is_told_apart(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_dead_weights_are_told_of_every_part(name: str) -> None:
     dead = dead_parameters(name, "micro")
-    assert list(dead) == list(rival_task(line(name)).parameters or {})
+    assert list(dead) == list(baseline_task(line(name)).parameters or {})
     assert set(dead.values()) <= {0}  # no method here has any
 
 
@@ -219,6 +219,6 @@ def test_baselines_alone_need_a_profile_to_join(
 
 
 def test_without_the_catalogue_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.cost.rivals.CATALOGUE", "baselines.none")
+    monkeypatch.setattr("bench.cost.baselines.CATALOGUE", "baselines.none")
     with pytest.raises(BenchError, match="from the root of a checkout"):
-        rivals("micro")
+        baseline_work("micro")

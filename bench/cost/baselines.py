@@ -1,6 +1,6 @@
-"""The rivals as lines of the profile: what is called, on what, and how many weights it has.
+"""The baselines as lines of the profile: what is called, on what, and how many weights it has.
 
-A rival is timed for one whole step: image and tags to class activation maps (`cam`), image, tags
+A baseline is timed for one whole step: image and tags to class activation maps (`cam`), image, tags
 and maps to class scores (`refinement`), or image to mask (`mask`). Nothing is fitted: cost does
 not depend on what the weights know. Images are smooth like photographs, because the lattice of a
 dense CRF grows with the number of colours; each has two tags.
@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from bench.cartoon.vocabulary import BACKGROUND_WORDS
 from bench.cost.counts import components, parameter_costs
-from bench.cost.load import RIVAL_WORK, Load, Task
+from bench.cost.load import BASELINE_WORK, Load, Task
 from bench.cost.subject import SIDES, class_names, make_subject, random_clip
 from bench.errors import BenchError, unknown
 from bench.speed.crf import photo_like
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from weakclip.stages.maps import Sizes
 
 CATALOGUE = "baselines.catalogue"
-"""Module of the rivals, loaded by name as studies are."""
-CONTEXT = 77  # positions of CLIP's text tower: the rivals' sentences are whole ones
+"""Module of the baselines, loaded by name as studies are."""
+CONTEXT = 77  # positions of CLIP's text tower: the baselines' sentences are whole ones
 TAGS = 2
 IMAGES = 2
 """Of the training step that finds dead weights."""
@@ -46,7 +46,7 @@ IMAGES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a rival is given."""
+    """What a baseline is given."""
 
     images: Tensor
     """(B, 3, H, W), uint8."""
@@ -56,40 +56,40 @@ class Inputs:
     """(B, F, h, w), in [0, 1], on the patch grid."""
 
 
-def rivals(size: str) -> dict[str, tuple[Work, Any]]:
-    """Name to kind of work and configuration of every rival of a size, in the order of the table.
+def baseline_work(size: str) -> dict[str, tuple[Work, Any]]:
+    """Name -> (kind of work, configuration) of every baseline of a size, in the table's order.
 
     Raises:
         BenchError: If the catalogue cannot be found.
     """
     catalogue = _catalogue()
     parts = zip(
-        RIVAL_WORK, (catalogue.CAMS, catalogue.REFINEMENTS, catalogue.NETWORKS), strict=True
+        BASELINE_WORK, (catalogue.CAMS, catalogue.REFINEMENTS, catalogue.NETWORKS), strict=True
     )
     return {name: (work, spec) for work, part in parts for name, spec in part[size].items()}
 
 
 def dead_parameters(name: str, size: str) -> dict[str, int]:
-    """Component of a rival to its dead weights, in the sense of `profile_cost.Parameters`.
+    """Component of a baseline to its dead weights, in the sense of `profile_cost.Parameters`.
 
-    A rival is trained briefly on `IMAGES` images, on the CPU; a tensor is dead if it is trainable
-    and no step of any stage leaves it a gradient. What learns nothing has no dead weights.
+    A baseline is trained briefly on `IMAGES` images, on the CPU; a tensor is dead if it is
+    trainable and no step of any stage leaves it a gradient. What learns nothing has none.
     """
-    work, spec = rivals(size)[name]
+    work, spec = baseline_work(size)[name]
     if work == "mask":
         costs = parameter_costs(make_subject(spec, size), size)
         return {component: cost.dead for component, cost in costs.items()}
-    rival = _catalogue().briefly(spec).build(_setting(size, "cpu"))
+    baseline = _catalogue().briefly(spec).build(_setting(size, "cpu"))
     trainable = {
         (component, weight): values.numel()
-        for component, part in _told_parts(rival).items()
+        for component, part in _told_parts(baseline).items()
         for weight, values in part.named_parameters()
         if values.requires_grad
     }
     alive: set[tuple[str, str]] = set()
 
     def after_step(_done: int, _steps: int) -> None:
-        for component, part in _told_parts(rival).items():
+        for component, part in _told_parts(baseline).items():
             for weight, values in part.named_parameters():
                 if values.grad is not None and bool(values.grad.any()):
                     alive.add((component, weight))
@@ -97,33 +97,33 @@ def dead_parameters(name: str, size: str) -> dict[str, int]:
     inputs = random_inputs(size, IMAGES, "cpu")
     maps = () if work == "cam" else (list(inputs.cams),)
     data = ImageStack(inputs.images, inputs.image_labels)
-    rival.fit(data, *maps, seed=0, report=after_step)
-    dead = dict.fromkeys(rival.parameter_counts(), 0)
+    baseline.fit(data, *maps, seed=0, report=after_step)
+    dead = dict.fromkeys(baseline.parameter_counts(), 0)
     for (component, weight), count in trainable.items():
         dead[component] += count if (component, weight) not in alive else 0
     return dead
 
 
-def rival_task(load: Load) -> Task:
-    """What is timed for a line of a rival.
+def baseline_task(load: Load) -> Task:
+    """What is timed for a line of a baseline.
 
     Raises:
-        BenchError: If there is no such rival.
+        BenchError: If there is no such baseline.
     """
-    known = rivals(load.size)
+    known = baseline_work(load.size)
     if load.variant not in known:
         raise unknown("baseline", load.variant, known)
     work, spec = known[load.variant]
     inputs = random_inputs(load.size, load.batch, load.device)
     if work == "mask":
         return _network(spec, load, inputs)
-    rival = spec.build(_setting(load.size, load.device))
-    sizes: Sizes = rival.parameter_counts()
+    baseline = spec.build(_setting(load.size, load.device))
+    sizes: Sizes = baseline.parameter_counts()
     calls: dict[Work, Callable[[], object]] = {
-        "cam": lambda: rival.cams(inputs.images, inputs.image_labels),
-        "refinement": lambda: rival.scores(inputs.images, inputs.image_labels, inputs.cams),
+        "cam": lambda: baseline.cams(inputs.images, inputs.image_labels),
+        "refinement": lambda: baseline.scores(inputs.images, inputs.image_labels, inputs.cams),
     }
-    return Task(call=calls[work], parameters=sizes, components=_told_parts(rival))
+    return Task(call=calls[work], parameters=sizes, components=_told_parts(baseline))
 
 
 def _catalogue() -> ModuleType:
@@ -136,14 +136,14 @@ def _catalogue() -> ModuleType:
         ) from error
 
 
-def _told_parts(rival: Any) -> dict[str, nn.Module]:  # noqa: ANN401 (a masker or a refinement)
-    """Parts of a rival by the names of its `parameter_counts`."""
-    told = rival.parameter_counts()
-    return {name: part for name, part in _parts(rival).items() if name in told}
+def _told_parts(baseline: Any) -> dict[str, nn.Module]:  # noqa: ANN401 (a masker or a refinement)
+    """Parts of a baseline by the names of its `parameter_counts`."""
+    told = baseline.parameter_counts()
+    return {name: part for name, part in _parts(baseline).items() if name in told}
 
 
-def _parts(rival: Any) -> dict[str, nn.Module]:  # noqa: ANN401
-    """All parts of a rival that can be found."""
+def _parts(baseline: Any) -> dict[str, nn.Module]:  # noqa: ANN401
+    """All parts of a baseline that can be found."""
     paths = {
         "backbone": ("network.stages",),
         "head": ("network.head", "network.classifier"),
@@ -154,7 +154,7 @@ def _parts(rival: Any) -> dict[str, nn.Module]:  # noqa: ANN401
     found = {}
     for name, places in paths.items():
         for place in places:
-            part = rival
+            part = baseline
             for word in place.split("."):
                 part = getattr(part, word, None)
             if part is not None:

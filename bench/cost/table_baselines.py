@@ -1,4 +1,4 @@
-"""The rivals' part of a profile, as rows of the CSV and as sections of the Markdown."""
+"""The baselines' part of a profile, as rows of the CSV and as sections of the Markdown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STEPS = {
 }
 
 
-def rival_lines(part: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
+def baseline_lines(part: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
     """A section of Markdown for each size.
 
     Args:
@@ -61,8 +61,8 @@ def rival_lines(part: Mapping[str, Any], rates: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def rival_rows(part: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[dict[str, object]]:
-    """Rows of `profile.csv`; see `rival_lines`."""
+def baseline_rows(part: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    """Rows of `profile.csv`; see `baseline_lines`."""
     for speed in part["speeds"]:
         names = ("size", "variant", "work", "batch", "precision", "mode", "status")
         where: dict[str, object] = {name: speed[name] for name in names}
