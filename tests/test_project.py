@@ -27,12 +27,13 @@ def test_pre_commit_has_the_version_of_ruff() -> None:
 
 
 def test_what_the_library_imports_is_declared() -> None:
+    """The figure of `weakclip eval --figure` alone asks for what is not declared, and says so."""
     extra = PROJECT["project"]["optional-dependencies"]["fast"]
     required = [re.split(r"[<>=\[; ]", text)[0] for text in PROJECT["project"]["dependencies"]]
     optional = [re.split(r"[<>=\[; ]", text)[0] for text in extra]
     plain = [name.lower().replace("_", "-") for name in (*required, *optional)]
     declared = {NAMES.get(name, name.replace("-", "_")) for name in plain}
-    declared |= {"weakclip", "llvmlite"}  # numba brings llvmlite
+    declared |= {"weakclip", "llvmlite", "matplotlib"}  # numba brings llvmlite
     imported = {
         name.partition(".")[0]
         for path in Path("weakclip").rglob("*.py")

@@ -124,6 +124,8 @@ def _cost_panel(axis: Axes, part: pd.DataFrame, cost: pd.Series, variants: Seque
     colours = sns.color_palette("colorblind")
     scores = 100 * part.set_index("variant")["value"]
     for number, variant in enumerate(variants, start=1):
+        if variant not in scores.index:  # a row that does not have the task
+            continue
         values = scores.loc[[variant]]
         axis.errorbar(
             cost.get(variant, 0.0), values.mean(), yerr=values.std() if len(values) > 1 else None,

@@ -79,7 +79,8 @@ def drawings(study: Study, records: Sequence[RunRecord], sources: Sources) -> li
         sources: What the figures are drawn from.
     """
     tasks, rows = main_tasks(records), [row.name for row in study.rows]
-    has_reference = any((r.variant, r.status) == (study.reference.name, "ok") for r in records)
+    finished = (r for r in records if (r.variant, r.status) == (study.reference.name, "ok"))
+    reference_tasks = {task for record in finished for task in record.metrics}
     found = []
 
     def add(suffix: str, source: str, shows: str, paint: Callable[..., bytes]) -> None:
@@ -93,9 +94,10 @@ def drawings(study: Study, records: Sequence[RunRecord], sources: Sources) -> li
             add("_interactions", sources.effects, INTERACTIONS_SHOW, paint)
     if _has_rows(sources.series):
         add("_series", sources.series, SERIES_SHOW, draw_series)
-    if tasks and has_reference:
-        by_class = partial(draw_classes, tasks=tasks, reference=study.reference.name)
-        by_cost = partial(draw_cost, tasks=tasks, variants=rows)
+    shared = [task for task in tasks if task in reference_tasks]
+    if shared:
+        by_class = partial(draw_classes, tasks=shared, reference=study.reference.name)
+        by_cost = partial(draw_cost, tasks=shared, variants=rows)
         add("_classes", sources.scores, CLASSES_SHOW, by_class)
         add("_cost", sources.scores, COST_SHOWS, by_cost)
     if _has_rows(sources.curves):

@@ -9,6 +9,7 @@ import pytest
 from weakclip.training.interrupt import held_interrupts
 
 
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_the_first_interrupt_is_held_back_and_the_second_is_not() -> None:
     with held_interrupts() as stopped:
         assert not stopped()

@@ -87,7 +87,7 @@ def test_a_training_killed_twice_ends_with_the_same_bits(tmp_path: Path) -> None
     assert [item.name for item in path.parent.iterdir()] == ["run.pt"]
 
 
-@pytest.mark.usefixtures("every_step")
+@pytest.mark.usefixtures("every_step", "heeded_interrupts")
 def test_ctrl_c_saves_the_step_that_was_done(tmp_path: Path) -> None:
     whole, curve, _ = train(None)
     path = tmp_path / "state.pt"
