@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from bench.studies.preset import Preset
+    from bench.studies.preset import Generated, Preset
     from bench.studies.workbench import Config
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.config import WeakCLIPConfig
@@ -120,12 +120,17 @@ def _splits(preset: Preset, root: Path | None, artifacts: Path) -> dict[str, Tag
             + WAY_OUT
         )
     if root is None and drawn is not None:
-        key = content_key(asdict(drawn.world), drawn.seed, dict(drawn.images))
-        root = artifacts / f"cartoonvoc-{key}"
+        root = _drawn_folder(drawn, artifacts)
         ensure_voc(root, drawn.world, seed=drawn.seed, splits=dict(drawn.images))
     assert root is not None
     opened = {split: _read(preset, root, split) for split in set(preset.splits.values())}
     return {role: opened[split] for role, split in preset.splits.items()}
+
+
+def _drawn_folder(drawn: Generated, artifacts: Path) -> Path:
+    """Where a preset's own scenes are."""
+    key = content_key(asdict(drawn.world), drawn.seed, dict(drawn.images))
+    return artifacts / f"cartoonvoc-{key}"
 
 
 def _read(preset: Preset, root: Path, split: str) -> TaggedFiles:
@@ -254,12 +259,19 @@ class ImageWorkbench:
         return found
 
     @cached_property
-    def _content(self) -> dict[str, str]:
-        """Hashes of what the files hold; nothing looks at the masks of `train`."""
+    def _content(self) -> dict[str, object]:
+        """Hashes of what the files hold; nothing looks at the masks of `train`.
+
+        Of scenes that the preset draws there are none: world and seed tell them apart, and the
+        bytes of a PNG depend on the release of Pillow.
+        """
         files = {role: self.images[role].files for role in ("train", "pseudo", "val")}
+        drawn = self.preset.generated
+        if drawn is not None and files["val"].root == _drawn_folder(drawn, self.artifacts):
+            return {}
         files["train"] = replace(files["train"], masks=(None,) * len(files["train"]))
         digests = Digests(self.artifacts)
-        return {role: content_sha256(each, digests) for role, each in files.items()}
+        return {CONTENT: {role: content_sha256(each, digests) for role, each in files.items()}}
 
     @property
     def data(self) -> dict[str, object]:
@@ -272,7 +284,7 @@ class ImageWorkbench:
             **world,
             "images": {role: len(each) for role, each in files.items()},
             "list_sha256": {role: each.sha256 for role, each in files.items()},
-            CONTENT: self._content,
+            **self._content,
         }
 
     @property
