@@ -115,17 +115,6 @@ class Stages(nn.Module):
         return features
 
 
-def count_parameters(**modules: nn.Module) -> dict[str, dict[str, int]]:
-    """Weights of each named module: {"total", "trainable"}."""
-    return {
-        name: {
-            "total": sum(p.numel() for p in module.parameters()),
-            "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
-        }
-        for name, module in modules.items()
-    }
-
-
 def _create(config: Backbone) -> FeatureListNet:
     options = {} if config.channels is None else {"channels": config.channels}
     try:

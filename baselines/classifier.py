@@ -25,10 +25,10 @@ from baselines.backbone import (
     STD,
     Backbone,
     Stages,
-    count_parameters,
 )
 from baselines.descent import Descent, descend
 from weakclip.ops.cam import grad_cam
+from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch
 from weakclip.training.views import Framing, draw_view, normalise_images
 
@@ -204,7 +204,7 @@ class _ClassifierMasker:
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """Weights of backbone and head."""
-        return count_parameters(backbone=self.network.stages, head=self.network.head)
+        return count_parameters({"backbone": self.network.stages, "head": self.network.head})
 
     def _view(self, images: Tensor, image_labels: Tensor, scale: float) -> Tensor:
         """Maps at a scale, with those of the mirror image when asked for."""

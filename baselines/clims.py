@@ -33,6 +33,7 @@ from weakclip.clip.names import (
     CLIMS_VOC_BACKGROUND,
     CLIMS_VOC_NAMES,
 )
+from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch, resize_images
 from weakclip.stages.seeds import encode_texts
 from weakclip.training.views import normalise_images
@@ -214,13 +215,7 @@ class CLIMSMasker:
             "image tower": self.clip.image,
             "text tower": self.clip.text,
         }
-        return {
-            name: {
-                "total": sum(each.numel() for each in part.parameters()),
-                "trainable": sum(e.numel() for e in part.parameters() if e.requires_grad),
-            }
-            for name, part in parts.items()
-        }
+        return count_parameters(parts)
 
     def _tag_loss(self, views: Tensor, labels: Tensor) -> Tensor:
         logits = self.network(views).mean(dim=(2, 3))

@@ -25,6 +25,7 @@ from weakclip.clip.names import (
     CLIP_ES_VOC_NAMES,
 )
 from weakclip.ops.cam import normalise_cam
+from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch, resize_images, whole_patches
 from weakclip.stages.seeds import Affinity, SoftmaxGradCAM, class_activation_maps, encode_texts
 from weakclip.training.views import normalise_images
@@ -142,11 +143,7 @@ class ClipESMasker:
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """The two frozen towers."""
-        towers = {"image tower": self.clip.image, "text tower": self.clip.text}
-        return {
-            name: {"total": sum(each.numel() for each in tower.parameters()), "trainable": 0}
-            for name, tower in towers.items()
-        }
+        return count_parameters({"image tower": self.clip.image, "text tower": self.clip.text})
 
     def _view(self, images: Tensor, labels: Tensor, scale: float, *, flip: bool) -> Tensor:
         height, width = images.shape[-2:]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch
 from weakclip.stages.seeds import PatchSoftmax, class_activation_maps, encode_texts
 from weakclip.training.views import normalise_images
@@ -64,8 +65,4 @@ class _PatchSoftmaxMaps:
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """The frozen towers."""
-        towers = {"image tower": self.clip.image, "text tower": self.clip.text}
-        return {
-            name: {"total": sum(p.numel() for p in tower.parameters()), "trainable": 0}
-            for name, tower in towers.items()
-        }
+        return count_parameters({"image tower": self.clip.image, "text tower": self.clip.text})

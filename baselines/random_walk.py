@@ -25,11 +25,11 @@ from baselines.backbone import (
     STD,
     Backbone,
     Stages,
-    count_parameters,
 )
 from baselines.descent import Descent, descend
 from weakclip.crf.dense import PSA, CRFConfig, build_lattices, dense_crf
 from weakclip.labels import BACKGROUND, IGNORE
+from weakclip.ops.parameters import count_parameters
 from weakclip.ops.shapes import dims
 from weakclip.ops.walk import Offset, disc_offsets, pair_values, random_walk
 from weakclip.stages.refine import (
@@ -265,7 +265,7 @@ class _RandomWalk:
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """Weights of backbone and head."""
-        return count_parameters(backbone=self.network.stages, head=self.network.head)
+        return count_parameters({"backbone": self.network.stages, "head": self.network.head})
 
     def _initialised(self, seed: int) -> AffinityNetwork:
         with torch.random.fork_rng():

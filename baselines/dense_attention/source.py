@@ -45,6 +45,7 @@ from baselines.dense_attention.scores import (
 from baselines.dense_attention.templates import MASKCLIP_85
 from weakclip.clip.dense import VALUE_PATH, ChangedBlocks, dense_tokens
 from weakclip.network.prompts import encode_ensemble
+from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch
 from weakclip.stages.inference import windows
 from weakclip.training.views import normalise_images
@@ -198,11 +199,7 @@ class _DenseAttention:
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """The frozen towers."""
-        towers = {"image tower": self.clip.image, "text tower": self.clip.text}
-        return {
-            name: {"total": sum(p.numel() for p in tower.parameters()), "trainable": 0}
-            for name, tower in towers.items()
-        }
+        return count_parameters({"image tower": self.clip.image, "text tower": self.clip.text})
 
     def _look(self, pixels: Tensor, allowed: Tensor) -> tuple[Similarities, Tensor]:
         """Similarities of normalised images to all texts, and the keys of their patches."""

@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from baselines import clip_es
-from baselines.backbone import MEAN, STD, count_parameters
+from baselines.backbone import MEAN, STD
 from baselines.crops import ScaledCrops, draw_scaled_crop
 from baselines.descent import WarmDescent, descend
 from baselines.weclip.labels import LearntMaps, PseudoLabels, Selection, pseudo_scores
@@ -40,6 +40,7 @@ from baselines.weclip.network import (
     field_affinity,
     pair_labels,
 )
+from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch, resize_images, whole_patches
 from weakclip.stages.refine import check_refinement_input, known_labels
 from weakclip.training.views import normalise_images
@@ -238,7 +239,7 @@ class FittedWeCLIP:
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """The decoder and the two frozen towers."""
         towers = {"image tower": self.clip.image, "text tower": self.clip.text}
-        return count_parameters(**{"decoder": self.decoder, **towers})
+        return count_parameters({"decoder": self.decoder, **towers})
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W), uint8, as CLIP is shown them."""

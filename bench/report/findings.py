@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from bench.report.markup import signed_interval
-from bench.report.verdict import is_measurable, nothing_to_say
+from bench.report.verdict import measurable, nothing_to_say
 from bench.stats.effects import main_tasks, tasks_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def findings(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]
             groups.setdefault(subject, {}).setdefault(task, []).append(effect)
     said = []
     for subject, by_task in groups.items():
-        silent = [task for task, effects in by_task.items() if not _clear(effects)]
+        silent = [task for task, effects in by_task.items() if not measurable(effects)]
         said += [
             _loud(subject, task, effects) for task, effects in by_task.items() if task not in silent
         ]
@@ -78,13 +78,8 @@ def _asked(found: Sequence[Effect], task: str) -> list[Effect]:
     return []
 
 
-def _clear(effects: Sequence[Effect]) -> list[Effect]:
-    """The measurable effects, largest first."""
-    return sorted(filter(is_measurable, effects), key=lambda e: -abs(e.difference.estimate))
-
-
 def _loud(subject: str, task: str, effects: Sequence[Effect]) -> str:
-    clear = _clear(effects)
+    clear = measurable(effects)
     sides = {
         "higher": [effect for effect in clear if effect.difference.estimate > 0],
         "lower": [effect for effect in clear if effect.difference.estimate < 0],

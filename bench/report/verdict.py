@@ -71,7 +71,7 @@ def nothing_to_say(records: Sequence[RunRecord]) -> list[str]:
     return []
 
 
-def _clear(effects: Sequence[Effect]) -> list[Effect]:
+def measurable(effects: Sequence[Effect]) -> list[Effect]:
     """The measurable effects, largest first."""
     return sorted(filter(is_measurable, effects), key=lambda e: -abs(e.difference.estimate))
 
@@ -97,7 +97,7 @@ def _best(records: Sequence[RunRecord], task: str) -> str:
 
 def _finding(effects: Sequence[Effect]) -> str:
     """The measurable effects, largest first; then what the others could still hide."""
-    clear = _clear(effects)
+    clear = measurable(effects)
     unclear = [effect for effect in effects if not is_measurable(effect)]
     parts = [f"{_listed(clear)}." if clear else ""]
     if unclear:

@@ -8,7 +8,8 @@ import timm
 import torch
 from torch import nn
 
-from baselines.backbone import MICRO_BACKBONE, Backbone, Stages, count_parameters
+from baselines.backbone import MICRO_BACKBONE, Backbone, Stages
+from weakclip.ops.parameters import count_parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,4 +83,4 @@ def test_impossible_choices_are_refused() -> None:
 def test_counts_of_parameters() -> None:
     linear = nn.Linear(3, 2)
     linear.bias.requires_grad = False
-    assert count_parameters(head=linear) == {"head": {"total": 8, "trainable": 6}}
+    assert count_parameters({"head": linear}) == {"head": {"total": 8, "trainable": 6}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,18 @@ from weakclip.clip.bundle import CLIPBundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 REGISTERED = "visual.positional_embedding_new"
 """The release registers its resized position embedding at every forward pass: no parameter."""
+
+
+def write(path: Path, config: Mapping[str, Any], arrays: Arrays) -> Path:
+    """A parity file like those of `tests/data`; returns its path."""
+    contents: dict[str, Any] = {"config": json.dumps(config), **arrays}
+    np.savez(path, **contents)
+    return path
 
 
 def state_dict(arrays: Arrays) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.parity.released_clip import write
 from tests.parity.verify_dense_clip import Ours, verify
 
 if TYPE_CHECKING:
@@ -53,12 +54,6 @@ def test_parameters_that_do_not_fit_are_an_error(tmp_path: Path) -> None:
     del arrays["param/visual.proj"]
     with pytest.raises(ValueError, match="proj"):
         verify(write(tmp_path / "broken.npz", config, arrays))
-
-
-def write(path: Path, config: dict[str, Any], arrays: Arrays) -> Path:
-    contents: dict[str, Any] = {"config": json.dumps(config), **arrays}
-    np.savez(path, **contents)
-    return path
 
 
 def other_file() -> tuple[dict[str, Any], Arrays]:

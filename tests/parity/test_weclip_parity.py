@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from baselines.weclip.network import Decoder, DecoderSize
+from tests.parity.released_clip import write
 from tests.parity.released_weclip import their_name
 from tests.parity.verify_weclip import evaluate, verify
 
@@ -59,12 +60,6 @@ def test_parameters_that_do_not_fit_are_an_error(tmp_path: Path, name: str) -> N
     del arrays[f"param/{name}"]
     with pytest.raises(ValueError, match=name.removeprefix("encoder.")):
         verify(write(tmp_path / "broken.npz", config, arrays))
-
-
-def write(path: Path, config: dict[str, Any], arrays: Arrays) -> Path:
-    contents: dict[str, Any] = {"config": json.dumps(config), **arrays}
-    np.savez(path, **contents)
-    return path
 
 
 def other_file() -> tuple[dict[str, Any], Arrays]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
+from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch, resize_images, whole_patches
 from weakclip.stages.refine import (
     BackgroundRule,
@@ -113,5 +114,4 @@ class CAARefinement:
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """The frozen image tower."""
-        total = sum(each.numel() for each in self.clip.image.parameters())
-        return {"image tower": {"total": total, "trainable": 0}}
+        return count_parameters({"image tower": self.clip.image})

@@ -23,6 +23,7 @@ from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.atomic import replacing, write_text
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.description import describe
+from weakclip.ops.parameters import count_parameters
 from weakclip.stages.images import Memory, PerImage
 from weakclip.stages.seeds import (
     CAMSource,
@@ -92,13 +93,7 @@ class FrozenCLIPMasker:
 
     def parameter_counts(self) -> Sizes:
         """The two frozen towers."""
-        return {
-            name: {"total": sum(each.numel() for each in tower.parameters()), "trainable": 0}
-            for name, tower in (
-                ("image tower", self._clip.image),
-                ("text tower", self._clip.text),
-            )
-        }
+        return count_parameters({"image tower": self._clip.image, "text tower": self._clip.text})
 
 
 def texts_of(setting: Setting) -> TextBank:

@@ -20,6 +20,7 @@ from weakclip.description import describe
 from weakclip.network.build import build_model
 from weakclip.network.checkpoints import ModelCard, load_components, save_components
 from weakclip.network.taps import set_statistics
+from weakclip.ops.parameters import count_parameters
 from weakclip.stages.images import bytes_key
 from weakclip.stages.inference import SCALES, multi_scale_probabilities
 from weakclip.stages.kept_seeds import ensure_seeds
@@ -414,13 +415,7 @@ def network_sizes(model: WeakCLIP) -> dict[str, dict[str, int]]:
         "image tower": model.image_tower,
         "text tower": model.text_tower,
     }
-    return {
-        name: {
-            "total": sum(p.numel() for p in module.parameters()),
-            "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
-        }
-        for name, module in modules.items()
-    }
+    return count_parameters(modules)
 
 
 def _bytes(features: Features) -> int:

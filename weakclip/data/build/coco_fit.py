@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from weakclip.data.build.coco_masks import check_size
-from weakclip.data.build.coco_outline import Polygons, outline_of
+from weakclip.data.build.coco_outline import Polygons, outline_of, stated_size
 from weakclip.data.read.images import seen_size
 from weakclip.data.read.instances import UNKNOWN_SIZE
 from weakclip.data.read.tagged import BadImage
@@ -119,7 +119,7 @@ class _Fit:
 
     def _settle(self, image: CocoImage, stored: tuple[int, int], seen: tuple[int, int]) -> None:
         """See whether the annotations of an image whose size in the JSON is wrong fit the file."""
-        says = f"the JSON says {_stated(image.size)}, the file has {_stated(seen)}"
+        says = f"the JSON says {stated_size(image.size)}, the file has {stated_size(seen)}"
         if image.size == stored:
             raise ValueError(
                 f"{says} once EXIF turns it, and its annotations are of the image before that; "
@@ -152,7 +152,3 @@ class _Fit:
 def _is_scaled(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two sizes have one shape."""
     return abs(one[0] * other[1] / (one[1] * other[0]) - 1) < _SAME_SHAPE
-
-
-def _stated(size: tuple[int, int]) -> str:
-    return f"{size[1]} x {size[0]} pixels"

@@ -73,7 +73,7 @@ def _polygons(parts: list[Any], size: tuple[int, int]) -> Polygons:
         raise ValueError("has an empty segmentation")
     polygons = Polygons(tuple(_ring(part, size) for part in parts))
     if not any(_meets(ring, size) for ring in polygons.rings):
-        raise ValueError(f"lies outside of the image of {_stated(size)}")
+        raise ValueError(f"lies outside of the image of {stated_size(size)}")
     return polygons
 
 
@@ -97,7 +97,7 @@ def _ring(part: object, size: tuple[int, int]) -> NDArray[np.float64]:
         low, high = ring.min(0), ring.max(0)
         raise ValueError(
             f"reaches from x {low[0]:g}, y {low[1]:g} to x {high[0]:g}, y {high[1]:g}, far out of "
-            f"the image of {_stated(size)}"
+            f"the image of {stated_size(size)}"
         )
     around = np.abs(ring - np.roll(ring, 1, axis=0)).max(1).sum()
     if around > MAX_LENGTH:
@@ -158,5 +158,6 @@ def _meets(ring: NDArray[np.float64], size: tuple[int, int]) -> bool:
     return bool((ring.max(0) >= 0).all() and (ring.min(0) <= size[::-1]).all())
 
 
-def _stated(size: tuple[int, int]) -> str:
+def stated_size(size: tuple[int, int]) -> str:
+    """(H, W) as messages say it."""
     return f"{size[1]} x {size[0]} pixels"
