@@ -3,10 +3,10 @@
 OUT/masks/a/b.png      palette PNG of the labels, at the size of the image
 OUT/preview/a/b.jpg    the image with its mask laid over it, for a look
 OUT/classes.txt        label and name of each class
-OUT/network/           the trained WeakCLIP, which `weakclip.load` opens
+OUT/network            the trained WeakCLIP, which `weakclip.load` opens
 OUT/masks.json         all masks as COCO RLE
 OUT/run.json           how the masks were made, and what failed
-OUT/work/              maps, seeds and states of training, so that a stopped run goes on; may go
+OUT/work               maps, seeds and states of training, so that a stopped run goes on; may go
 """
 
 from __future__ import annotations
