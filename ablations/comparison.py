@@ -54,7 +54,7 @@ REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {
 DENSE: dict[str, MaskerSpec] = {
     name: method for name, method in methods.MICRO.items() if name not in MAPS
 }
-"""Maps that stand beside the grid."""
+"""Further maps, outside of the grid."""
 CAMS = MAPS | DENSE
 WECLIP_GIVEN = replace(weclip.MICRO, initial="given")
 PAPER_MAPS: dict[str, MaskerSpec] = {
@@ -79,7 +79,7 @@ BESIDE = (
     ("sclip", "weakclip"),
     *((name, "weclip") for name in MAPS if name != "clip-es"),
 )
-"""Rows beside the grid, which no comparison tests."""
+"""Rows outside of the grid, which no comparison tests."""
 
 
 def _name(cam: str, refinement: str) -> str:

@@ -207,7 +207,7 @@ class _ClassifierMasker:
         return count_parameters({"backbone": self.network.stages, "head": self.network.head})
 
     def _view(self, images: Tensor, image_labels: Tensor, scale: float) -> Tensor:
-        """Maps at a scale, with those of the mirror image when asked for."""
+        """Maps at a scale, with those of the mirror image if the configuration says so."""
         size = [max(1, round(side * scale)) for side in images.shape[2:]]
         resized = F.interpolate(images, size, mode="bilinear") if scale != 1 else images
         maps = self.maps(self.network, resized, image_labels)

@@ -2,7 +2,7 @@
 
 It is the CAM classifier's network, so that one's weights are its start; only what is read from
 the maps differs: their mean while it learns the tags, their sigmoid while CLIP judges them, and
-their positive part when asked for class activation maps.
+their positive part for class activation maps.
 
 References:
     Xie et al., CLIMS, CVPR 2022 (`CVI-SZU/CLIMS`, `net/`).

@@ -100,7 +100,7 @@ def draw_scaled_crop(
     """One random view of an image, and of its maps.
 
     Args:
-        pictures: The image, (3, H, W), and what else is cut alike, (C, h, w), of any size.
+        pictures: The image, (3, H, W), and what is cropped with it, (C, h, w), of any size.
         crops: How to cut.
         generator: Source of randomness.
 

@@ -1,8 +1,8 @@
 """AffinityNet: a network learns which pixels belong together, and scores walk along.
 
 It learns from where the activation maps, after a dense CRF, are sure: two sure pixels of one label
-are alike, two of different labels are not, unsure pixels say nothing. The maps of an image then
-take a random walk whose steps prefer alike pixels.
+are similar, two of different labels are not, unsure pixels say nothing. The maps of an image then
+take a random walk whose steps prefer similar pixels.
 
 References:
     Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level Supervision for Weakly
@@ -109,7 +109,7 @@ affinities; it was chosen on the split `tune`, which no table reports."""
 
 
 class AffinityNetwork(nn.Module):
-    """Images to a field of features whose distances say how alike two cells are."""
+    """Images to a field of features whose distances measure the similarity of two cells."""
 
     def __init__(self, backbone: Backbone, widths: tuple[int, int, int]) -> None:
         """Initialise; see `Stages` for what may be wrong."""

@@ -1,6 +1,6 @@
 """Which sentence to speak to CLIP in: CLIP-ES's sharpness, measured on images and tags alone.
 
-Softmax makes classes of one image compete; where a sentence gives the present classes alike
+Softmax makes classes of one image compete; where a sentence gives the present classes equal scores
 scores, none loses its map. The release kept no code for this (`linyq2117/CLIP-ES`, issue 18).
 
 References:

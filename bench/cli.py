@@ -162,7 +162,7 @@ def _work(options: argparse.Namespace, _: Sequence[str]) -> int:
     if others:
         console.say(
             f"{len(others)} runs wait for workers with other code ({', '.join(sorted(set(others)))}"
-            f"; this checkout: {site.code}): check out the commit they were asked from"
+            f"; this checkout: {site.code}): check out the commit that requested them"
         )
     failed = sum(result.status == "failed" for result in results)
     console.result({"runs": len(results), "failed": failed})

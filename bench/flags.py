@@ -44,7 +44,7 @@ def parser(description: str) -> Parser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="studies and how many of their runs are done")
     run = commands.add_parser("run", help="run studies and write their tables and figures")
-    work = commands.add_parser("work", help="do runs that were asked for elsewhere")
+    work = commands.add_parser("work", help="do runs that another command requested")
     status = commands.add_parser("status", help="what runs where, rate, time left, failures")
     search = commands.add_parser("search", help="search hyper-parameters on the split `tune`")
     report = commands.add_parser("report", help="rebuild tables and figures from the records")
@@ -143,7 +143,7 @@ def _add_search_flags(search: argparse.ArgumentParser) -> None:
     add("--by-time-too", action=argparse.BooleanOptionalAction, default=False,
         help="two objectives, mIoU and seconds of training; no trial is stopped early")  # fmt: skip
     add("--source", type=Path, help="Python file for the best configuration; default: "
-        "found_<preset>.py beside the tables")  # fmt: skip
+        "found_<preset>.py next to the tables")  # fmt: skip
 
 
 def _add_site_flags(command: argparse.ArgumentParser) -> None:

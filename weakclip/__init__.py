@@ -37,7 +37,7 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:
-    """A public name, imported when it is asked for."""
+    """A public name, imported when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'weakclip' has no attribute {name!r}; it has {__all__}")
     value: object = getattr(import_module(_HOMES[name]), name)

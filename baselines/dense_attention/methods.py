@@ -1,7 +1,7 @@
 """The published training-free dense CLIPs as values of `DenseAttention`.
 
 They share all that does not make them different: whole images in their proportions, tags. What
-releases add beside (windows, probability and area thresholds chosen on the evaluation sets, PAMR)
+releases add (windows, probability and area thresholds chosen on the evaluation sets, PAMR)
 is not in the values; windows are a field, PAMR is a refinement.
 """
 

@@ -68,7 +68,7 @@ Scores: TypeAlias = PresentSoftmax | MinMax | FeatureSurgery
 
 @dataclass(frozen=True, slots=True)
 class Similarities:
-    """How alike an image and its patches are to T texts."""
+    """Similarity of an image and of its patches to T texts."""
 
     image: Tensor
     """(B, T)."""
@@ -234,7 +234,7 @@ def enriched(texts: Tensor, centres: Tensor, *, share: float = 0.9) -> Tensor:
     """Class embeddings moved towards the centres of descriptions they resemble (ExCEL's TSE).
 
     ExCEL's descriptions were written by a language model and have no licence, so there is no
-    method with them here; whoever has some clusters their embeddings and calls this.
+    method with them here; a caller with attributes clusters their embeddings and calls this.
 
     Args:
         texts: Class embeddings, (F, E), of length 1.

@@ -172,7 +172,7 @@ def pair_labels(labels: Tensor, grid: tuple[int, int], radius: int) -> tuple[Ten
         radius: Largest distance of a pair along an axis, in patches.
 
     Returns:
-        Two of (B, hw, hw), bool. Two background patches are alike, and so is a patch to itself.
+        Two of (B, hw, hw), bool. Two background patches share a label; a patch pairs with itself.
     """
     flat = seeds_on_grid(labels, grid).flatten(1)
     rows, columns = (torch.arange(side, device=labels.device) for side in grid)

@@ -50,7 +50,7 @@ def with_headline(readme: str, text: str) -> str:
 
 
 def readme_of(root: Path) -> Path | None:
-    """Return the README beside a results folder if it has a place for what came out."""
+    """Return the README next to a results folder if it has a place for what came out."""
     path = root.parent / README
     return path if path.exists() and BEGIN in path.read_text(encoding="utf-8") else None
 

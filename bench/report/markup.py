@@ -78,7 +78,7 @@ TEXT_WIDTH = 74
 
 
 def _blocks(summary: Summary) -> list[list[int]]:
-    """Columns of each block: the first, and as many whole groups as fit beside it."""
+    """Columns of each block: the first, and as many whole groups as fit next to it."""
     widths = [
         max(
             len(text.rpartition("\n")[2])

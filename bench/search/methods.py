@@ -77,7 +77,7 @@ class Tried:
     difference: Difference | None
     """To the first setting of the method; none for the first."""
     confirmed: Difference | None = None
-    """The same in the second use; none where the rule does not ask for it."""
+    """The same in the second use; none where the rule does not use it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

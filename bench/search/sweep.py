@@ -167,7 +167,7 @@ def run_search(
     *,
     tell: Callable[[str], None],
 ) -> Found:
-    """Run trials until there are as many as asked for, and return what was found.
+    """Run trials until there are as many as requested, and return what was found.
 
     A search that was stopped goes on where it was; several processes may share a storage.
 

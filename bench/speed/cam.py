@@ -8,7 +8,7 @@ rounds of the ratios.
 How to read it. `loop`: per (image, class) a forward and a backward pass of the whole network with
 hooks, weights as loaded. `grad-cam`: the package of that name, its `GradCAM`, one call per pair.
 `shared prefix`: what CLIP-ES's release does, layers before the hooked one once per image and
-without gradients, the rest once per pair; the fairest rival. Images have 1 to 4 classes. Peak
+without gradients, the rest once per pair; the fairest comparison. Images have 1 to 4 classes. Peak
 memory is that of a fresh process that does this once, beyond what it held before.
 
 Run: python -m bench.speed.cam --out results/perf

@@ -22,7 +22,7 @@ def compare(store: Store, first: str, second: str) -> dict[str, Difference]:
         second: What it is compared with.
 
     Raises:
-        BenchError: If a row has no finished runs, or the two were not made alike.
+        BenchError: If a row has no finished runs, or the two were made under different protocols.
     """
     rows = [_finished(store, name) for name in (first, second)]
     (one, *_), (two, *_) = rows

@@ -128,7 +128,7 @@ def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> li
 
 
 def is_noise_pooled(records: Sequence[RunRecord]) -> bool:
-    """Whether all rows are one network with different parts, which seeds disturb about alike.
+    """Whether all rows are one network with different parts, with about equal spread over seeds.
 
     Rows of different methods are not: some have no randomness at all. There each pair has the noise
     of its own seeds.

@@ -83,7 +83,7 @@ class Study:
     Without any, every variant is tested against the reference, or, in a factorial study, the terms
     are tested."""
     notes: tuple[str, ...] = ()
-    """Sentences for the caption of its tables: what a reader has to know beside the protocol."""
+    """Sentences for the caption of its tables: what a reader has to know besides the protocol."""
     acts_through: tuple[tuple[str, str], ...] = ()
     """Pairs of slots: what sits in the first reaches the prediction only if the second is on. In a
     factorial study the effect of the first is taken over the variants that have the second."""

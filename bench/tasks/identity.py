@@ -1,4 +1,4 @@
-"""What tells two data sets apart that call their images alike: the bytes of every file.
+"""What distinguishes two data sets with the same file names: the bytes of every file.
 
 A list of names says nothing about what is behind them. Each file is hashed once; what was found is
 kept by path, size and time of change, so that asking again reads no image.

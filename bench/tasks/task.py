@@ -85,7 +85,7 @@ def prepare(
         device: `cpu` or `cuda`.
         artifacts: Folder for everything that can be made again.
         weights: File of the CLIP of photographs, for a preset that has one.
-        precision: Of WeakCLIP's network, trained and asked; the rest is in float32.
+        precision: Of training and inference of WeakCLIP's network; the rest is in float32.
 
     Raises:
         BenchError: If the preset is unknown or the data or the weights are not what they claim.
@@ -183,7 +183,7 @@ class ImageWorkbench:
                 searches.
             clip: The frozen CLIP, on its device.
             artifacts: Folder of maps, seeds, states of training and counts.
-            execution: How the network is trained and asked.
+            execution: How the network is trained and applied.
             memory: What this process keeps of features and lattices; by default a gibibyte if
                 the training images take less than a quarter of it, and else nothing. It changes
                 no number.
@@ -226,7 +226,7 @@ class ImageWorkbench:
             clip, splits["train"].classes, preset.words,
             folder=artifacts, execution=execution, memory=memory,
         )  # fmt: skip
-        """What a method may know beside images and tags."""
+        """What a method may know in addition to images and tags."""
         self.class_names = ("background", *self.setting.class_names)
 
     @property
@@ -262,7 +262,7 @@ class ImageWorkbench:
     def _content(self) -> dict[str, object]:
         """Hashes of what the files hold; nothing looks at the masks of `train`.
 
-        Of scenes that the preset draws there are none: world and seed tell them apart, and the
+        Of scenes that the preset draws there are none: world and seed identify them, and the
         bytes of a PNG depend on the release of Pillow.
         """
         files = {role: self.images[role].files for role in ("train", "pseudo", "val")}

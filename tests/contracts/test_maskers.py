@@ -1,4 +1,4 @@
-"""What every pseudo-mask method and every refinement must keep, whoever wrote it.
+"""What every pseudo-mask method and every refinement must fulfil.
 
 To add one: a line in `MASKERS` or `REFINEMENTS`, with random weights and the smallest schedule.
 """

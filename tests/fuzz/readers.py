@@ -99,7 +99,7 @@ def readers() -> tuple[Reader, ...]:
 
 
 def prepare(folder: Path) -> None:
-    """Put what the readers need beside their input into the folder of a trial."""
+    """Put what the readers need in addition to their input into the folder of a trial."""
     for name in ("out", "voc/SegmentationClass"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name, content in _ready().items():

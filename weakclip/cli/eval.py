@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> Evaluation:
-    """What the flags ask for."""
+    """The values of the flags."""
     rule: MapRule | Sweep | None = None
     if args.background is not None:
         rule = parse_rule(args.background)
@@ -185,7 +185,7 @@ def _classes(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    """Before an hour of counting: can what is asked for be written?"""
+    """Check before an hour of counting that the requested files can be written."""
     for flag, path in (("--csv", args.csv), ("--json", args.json), ("--figure", args.figure)):
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{flag} {path}: no such folder {path.parent}; make it first")

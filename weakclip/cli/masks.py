@@ -142,7 +142,7 @@ def carry_out(args: argparse.Namespace, planned: Planned, command: str) -> int:
 def _make(
     args: argparse.Namespace, planned: Planned, report: Report, processes: Processes
 ) -> MaskRun:
-    """What the flags ask for."""
+    """The values of the flags."""
     files = list_folder(args.images, args.tags)
     if processes.first:
         _say(files)

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plan_of(args: argparse.Namespace, clip: CLIPBundle, images: int) -> MaskPlan:
-    """The plan that the flags ask for.
+    """The plan that the flags describe.
 
     Raises:
         ValueError: If a flag does not go with the method.

@@ -1,7 +1,7 @@
-"""What must be known of a CLIP beside its weights: sizes, activation, image normalisation.
+"""What must be known of a CLIP in addition to its weights: sizes, activation, image normalisation.
 
 The value is open_clip's own description (its `model_cfg`), whether it comes from its register of
-models, from the `open_clip_config.json` beside a checkpoint, or from a file translated to it.
+models, from the `open_clip_config.json` next to a checkpoint, or from a file translated to it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Channels = tuple[float, float, float]
 
 _NOT_WEIGHTS = ("attn_mask", "input_resolution", "context_length", "vocab_size")
-"""Last parts of names that published files carry beside the weights."""
+"""Last parts of names that published files carry in addition to the weights."""
 _UNBUILDABLE = (
     TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError, LookupError,
     AttributeError,

@@ -1,6 +1,6 @@
 """Self-attention of an open_clip block taken apart: projections, heads, weights.
 
-open_clip hides its attention weights; seeds and affinity-based rivals are made of them. A matrix
+open_clip hides its attention weights; seeds and affinity-based baselines are made of them. A matrix
 of weights has a value for each pair of tokens, so nothing here ever holds those of all heads.
 Other weights than CLIP's own are in `weakclip/clip/dense.py`.
 """

@@ -20,7 +20,7 @@ Tokenizer = Callable[[Sequence[str]], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CLIPBundle:
-    """A frozen CLIP, ready for WeakCLIP, for seeds and for training-free rivals."""
+    """A frozen CLIP, ready for WeakCLIP, for seeds and for training-free baselines."""
 
     image: ImageTower
     text: TextTower

@@ -47,7 +47,7 @@ class Checkpoint:
     architecture: Architecture
     weights: Path
     tag: str | None = None
-    """The tag that was asked for, which says what the activation is."""
+    """The requested tag, which determines the activation."""
 
 
 def find_checkpoint(name: str, weights: Path | None = None) -> Checkpoint:
@@ -100,7 +100,7 @@ def _in_folder(folder: Path, name: str) -> Checkpoint:
     weights = next((folder / each for each in _WEIGHTS if (folder / each).is_file()), None)
     if weights is None:
         raise FileNotFoundError(
-            f"CLIP {folder}: {config} is there but no weights; put {' or '.join(_WEIGHTS)} beside "
+            f"CLIP {folder}: {config} is there but no weights; put {' or '.join(_WEIGHTS)} next to "
             "it (one file; a checkpoint in several parts has to be joined first)"
         )
     label = folder.resolve().name if Path(name).is_dir() else name

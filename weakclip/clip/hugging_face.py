@@ -1,4 +1,4 @@
-"""CLIP as the transformers library stores it: `config.json` beside `model.safetensors`.
+"""CLIP as the transformers library stores it: `config.json` next to `model.safetensors`.
 
 Only names differ: transformers keeps query, key and value apart, transposes the projections and
 spells `pre_layrnorm` so.

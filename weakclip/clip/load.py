@@ -1,4 +1,4 @@
-"""The frozen CLIPs that can be asked for by name: the embedded one, and any plain open_clip ViT."""
+"""The frozen CLIPs that can be loaded by name: the embedded one, and any plain open_clip ViT."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def load_clip(
         device: Where to put the towers.
 
     The activation follows the checkpoint: the tag's, the folder's description, or what a
-    TorchScript archive calls its modules. A bare file of tensors does not tell; then the name
+    TorchScript archive calls its modules. A bare file of tensors does not say; then the name
     does, so weights trained with QuickGELU need their tag or a name with `-quickgelu`.
 
     Raises:

@@ -83,7 +83,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Named tensors of a safetensors file or of a file that `torch.save` wrote.
 
     Args:
-        path: The tensors may lie under `state_dict`, beside training logs, and may carry the
+        path: The tensors may lie under `state_dict`, next to training logs, and may carry the
             `module.` that data-parallel training puts before each name; both are taken off.
 
     Returns:

@@ -1,7 +1,7 @@
 """The frozen CLIP image tower, opened up for dense prediction.
 
 An ordinary open_clip `VisionTransformer` returns one vector per image. WeakCLIP needs the patch
-tokens of several blocks and the projected last tokens; seeds and training-free rivals need the
+tokens of several blocks and the projected last tokens; seeds and training-free baselines need the
 mean attention of the last blocks and a last block that can be differentiated. All of it is here, so
 that no other file knows how a vision transformer is made.
 """
@@ -84,7 +84,7 @@ class TokenTrace:
     tokens: tuple[Tensor, ...]
     """Tokens before the first block and after each block: L + 1 of (B, 1 + hw, D)."""
     attention: Tensor | None
-    """Attention of the last blocks, mean of the heads, rows sum to 1; none unless asked for. Mean
+    """Attention of the last blocks, mean of the heads, rows sum to 1; none unless requested. Mean
     of the blocks, (B, 1 + hw, 1 + hw), or each of them, (B, blocks, 1 + hw, 1 + hw)."""
 
 
@@ -92,7 +92,7 @@ class ImageTower(nn.Module):
     """A frozen open_clip `VisionTransformer` for images of any size.
 
     The weights never get gradients and the layers are always in evaluation mode; only drop path,
-    when asked for, follows `train()`. Position embeddings are resized to the patch grid of each
+    if it is on, follows `train()`. Position embeddings are resized to the patch grid of each
     call (see `Positions`). An image side that is not a multiple of the patch is
     cut: the patch embedding is a strided convolution, so the remainder at the right and bottom
     is not seen, as in the release.
@@ -200,7 +200,7 @@ class ImageTower(nn.Module):
     def forward_tokens(
         self, images: Tensor, *, attention_blocks: int = 0, keep: Literal["mean", "each"] = "mean"
     ) -> TokenTrace:
-        """Tokens before and after every block, and attention when asked for.
+        """Tokens before and after every block, and attention if requested.
 
         Args:
             images: Normalised images, (B, 3, H, W).

@@ -77,7 +77,7 @@ def check_weights(tensors: Mapping[str, Tensor], source: str) -> None:
 
 
 def check_outputs(bundle: CLIPBundle, source: str) -> None:
-    """Raise unless both towers tell two inputs apart, with finite numbers.
+    """Raise unless both towers give two inputs different, finite embeddings.
 
     Args:
         bundle: On the CPU.

@@ -124,7 +124,7 @@ class FileLock:
 def making(product: Path) -> Iterator[None]:
     """Hold the lock of what takes long to make, so that others wait for it and do not make it too.
 
-    Look again inside whether it is there. The lock file stays beside the product.
+    Look again inside whether it is there. The lock file stays next to the product.
     """
     lock = FileLock(product.with_name(f"{product.name}.lock"))
     lock.take(wait=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Predictions(Protocol):
-    """What can be asked for the labels of an image."""
+    """A source of the predicted labels of an image."""
 
     def describe(self) -> str:
         """How the labels are made, for a record."""

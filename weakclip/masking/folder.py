@@ -61,7 +61,7 @@ class ResultFolder:
         if root.resolve().is_relative_to(files.root.resolve()):
             raise ValueError(
                 f"{root}: lies in the folder of the images, so that its previews would be images "
-                "of the next run; choose a folder beside it"
+                "of the next run; choose a folder next to it"
             )
         self.root = root
         self._stems = output_stems(files.names)
@@ -110,17 +110,17 @@ class ResultFolder:
         files: TaggedFiles,
         training: dict[str, Any],
     ) -> None:
-        """Write a network, what is needed to ask it, and how its training went."""
+        """Write a network, what is needed to apply it, and how its training went."""
         self.network.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.network.parent / TRAINING, json.dumps(training, indent=1) + "\n")
         write_network(self.network.parent, trained, plan, files.classes)
 
     def read_training(self) -> dict[str, Any] | None:
-        """How the training of the network went; None if nobody knows."""
+        """How the training of the network went; None if it was not recorded."""
         return _read_object(self.network.parent / TRAINING) or None
 
     def read_keys(self) -> dict[str, str]:
-        """For each image that has been worked on, what told its file and tags from others."""
+        """For each image that has been worked on, what identifies its file and tags."""
         return {str(name): str(key) for name, key in _read_object(self.work / KEYS).items()}
 
     def write_keys(self, keys: dict[str, str]) -> None:

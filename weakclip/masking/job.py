@@ -69,11 +69,11 @@ class MaskJob:
             batch_size: Images worked on together.
             report: Called with how far this process is.
             processes: Who shares the images.
-            execution: How a network is trained and asked.
+            execution: How a network is trained and applied.
 
         Raises:
             ValueError: If the CLIP does not know a word, a window is too small for it, or nothing
-                is computed in the precision asked for.
+                is computed in the requested precision.
         """
         self._files, self._folder, self._plan = files, folder, plan
         self._batch, self._report = BatchSize(batch_size), report

@@ -104,7 +104,7 @@ def make_masks(
         report: Called with (phase, done, in all).
         processes: Who makes them together, all with the same arguments and the same `out`: images
             are shared out, batches of the training as well; the first writes the lists.
-        execution: How WeakCLIP is trained and asked; `execution_for(device)` suits a device. Maps
+        execution: How WeakCLIP is trained and applied; `execution_for(device)` suits a device. Maps
             and seeds are made in float32.
 
     Returns:
@@ -164,7 +164,7 @@ def _check_classes(files: TaggedFiles) -> None:
 
 
 def _check_earlier(folder: ResultFolder, content: dict[str, Any], *, resume: bool) -> None:
-    """Raise unless the folder is new, or was made alike and shall be resumed."""
+    """Raise unless the folder is new, or was made in the same way and shall be resumed."""
     earlier = folder.read_run()
     if earlier is None:
         if folder.root.is_dir() and any(folder.root.iterdir()):

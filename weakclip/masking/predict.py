@@ -1,4 +1,4 @@
-"""A trained network as people use it: opened from its folder, asked about any image.
+"""A trained network as people use it: opened from its folder, applied to any image.
 
 NETWORK/weights.safetensors  the four components, with the card that names config, classes and CLIP
 NETWORK/network.json         which CLIP, the classes, and the size at which images are looked at

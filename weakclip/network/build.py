@@ -1,4 +1,4 @@
-"""From a config to modules: the one place where kinds are told apart."""
+"""From a config to modules: the one place that looks at kinds."""
 
 from __future__ import annotations
 

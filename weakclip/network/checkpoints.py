@@ -1,7 +1,7 @@
 """Weights on disk: our own as safetensors, and a reader of the released checkpoints.
 
 A saved model holds the four components only; the frozen CLIP is named by its checksum. Readers
-are strict: a name that is missing, left over or of another shape is told.
+are strict: a name that is missing, left over or of another shape is an error that names it.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class FPNDecoder(nn.Module):
         Args:
             in_channels: Channels D of the pyramid.
             classes: Classes K with background.
-            score_levels: Levels whose input is the score map beside the features; may be empty.
+            score_levels: Levels whose input is score map and features; may be empty.
             channels: Channels inside the decoder.
             dropout: Rate at which whole channels are dropped before the classifier.
             score_scale: Factor of the score map where it joins the features.

@@ -1,4 +1,4 @@
-"""Slot `matching`: text and image embeddings look at each other before they are compared.
+"""Slot `matching`: text and image embeddings attend to each other before they are compared.
 
 Every kind is a module `matching(text, global_embedding, dense_embedding) -> Matched`.
 """

@@ -1,8 +1,8 @@
-"""Levels of a feature pyramid whose last step is left to whoever reads them.
+"""Levels of a feature pyramid whose last step is left to their reader.
 
 An adapter ends in a step that is linear (a deconvolution, an enlargement) and a decoder begins with
 a 1x1 convolution; nothing stands between. So an adapter hands over what it has before that step,
-and the decoder asks for the convolution of the level: 256 channels are enlarged instead of 768. At
+and the decoder calls the convolution of the level: 256 channels are enlarged instead of 768. At
 paper size this leaves out an eighth of the arithmetic of a training step (`docs/performance.md`).
 
 Maps come back with channels last in memory: as matrix products leave them, and as oneDNN's

@@ -1,4 +1,4 @@
-"""Random walks on a pixel grid whose steps are short: who is near whom, how alike, who gets what.
+"""Random walks on a pixel grid with short steps: near pixels, their affinities, the walk itself.
 
 AffinityNet and its successors build a dense (hw, hw) transition matrix and square it eight times.
 A step only reaches a few pixels, so here it is a sum of shifted maps: memory grows with hw and not

@@ -1,6 +1,6 @@
-"""Image batches as rivals need them: checked, resized as the usual image library does, normalised.
+"""Image batches for baselines: checked, resized as the usual image library does, normalised.
 
-Kept in one file because every rival starts with these steps, and the resampling moves numbers.
+Kept in one file because every baseline starts with these steps, and the resampling moves numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_batch(images: Tensor, image_labels: Tensor, *, classes: int) -> tuple[int, int]:
-    """Height and width of a batch that a method may be asked about.
+    """Height and width of a batch that a method may get.
 
     Args:
         images: (B, 3, H, W), uint8.

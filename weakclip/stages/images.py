@@ -1,7 +1,7 @@
 """The images of a split at the size they are worked on, and what memory keeps of them.
 
 A `WorkingImages` is what every method is given: images and tags, no pixel annotation. Whether an
-image is decoded once or each time it is asked for is decided by the size of the split, and changes
+image is decoded once or each time it is used is decided by the size of the split, and changes
 no pixel.
 """
 
@@ -40,7 +40,7 @@ MEMORY = 1 << 30
 
 
 class PerImage(Sequence["Tensor"]):
-    """A tensor for each image, made or read when it is asked for."""
+    """A tensor for each image, made or read when it is used."""
 
     @abstractmethod
     def at(self, position: int) -> Tensor:

@@ -50,7 +50,7 @@ class Seeds(Protocol):
 
 
 class KeptSeeds(PerImage):
-    """Seeds of the tagged images of a split, read from disk as they are asked for."""
+    """Seeds of the tagged images of a split, read from disk when they are used."""
 
     def __init__(self, folder: Path, indices: Sequence[int], keys: Sequence[str]) -> None:
         """Open a folder; images may still lack their seeds.

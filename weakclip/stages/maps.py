@@ -1,6 +1,6 @@
 """The first stage: class activation maps of a split, one file an image.
 
-A source of maps is fitted on images and tags (unless it learns nothing) and asked image by image.
+A source of maps is fitted on images and tags (unless it learns nothing) and applied image by image.
 Its maps are kept below `artifacts`, so a run that was killed goes on where it was, and every row
 of a study that starts from the same maps shares them. Only the maps of tagged classes are written:
 the others are zero by definition.
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from weakclip.stages.protocols import MaskerSpec, PseudoMasker, Setting, TaggedImages
 
 BATCH = 50
-"""Images asked together, unless memory holds fewer."""
+"""Images worked on together, unless memory holds fewer."""
 Sizes = dict[str, dict[str, int]]
 """Component -> {"total", "trainable"} parameters."""
 NOTES = "maps.json"
@@ -182,7 +182,7 @@ class FileMaps(PerImage):
 
 
 class KeptMaps(PerImage):
-    """The maps of the images of a split, read from disk as they are asked for."""
+    """The maps of the images of a split, read from disk when they are used."""
 
     def __init__(self, folder: Path, data: WorkingImages) -> None:
         """Open a folder; images may still lack their maps."""

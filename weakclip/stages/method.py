@@ -43,7 +43,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A method that can be asked about images."""
+    """A fitted method, ready for images."""
 
     maps: SplitMaps
     refinement: Refinement

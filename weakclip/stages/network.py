@@ -1,4 +1,4 @@
-"""WeakCLIP as a refinement: trained on seeds from anybody's maps, then asked about any image."""
+"""WeakCLIP as a refinement: trained on seeds from anybody's maps, then applied to any image."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class SeededTraining:
     """Of the random framings."""
     scales: tuple[float, ...] = SCALES
     flip: bool = True
-    """Whether the mirror image is asked as well."""
+    """Whether the mirror image is used as well."""
     tile: int = 512
     """Side of the windows a large image is seen through, pixels of the working size."""
 
@@ -128,7 +128,7 @@ class TrainedWeakCLIP:
         self.reopens = True
         """Whether a network that was trained with the same before is taken instead of a new one."""
         self.files: tuple[Path, ...] = ()
-        """The network on disk; whoever needs it no longer may remove it."""
+        """The network on disk; it may be removed when nobody needs it any more."""
 
     @property
     def card(self) -> ModelCard:

@@ -4,7 +4,7 @@ A method is two parts that know nothing of each other: a `PseudoMasker` makes cl
 (CAMs) from images and tags, a `Refinement` makes class scores with a background from images, tags
 and anybody's CAMs. So `seed x refinement` is a grid and not a list of programs. What can be
 configured about a part is a frozen dataclass with a `build` method; the part it builds is fitted
-(unless it learns nothing) and then asked.
+(unless it learns nothing) and then applied.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a method may know beside images and tags."""
+    """What a method may know in addition to images and tags."""
 
     clip: CLIPBundle
     """The frozen CLIP, on `device`."""
@@ -47,7 +47,7 @@ class Setting:
     folder: Path | None = None
     """Where products of stages are kept: maps, seeds, states of training, networks."""
     execution: Execution = REFERENCE
-    """How a network is trained and asked."""
+    """How a network is trained and applied."""
     processes: Processes = ALONE
     """Who shares the batches of a training."""
     memory: Memory | None = None

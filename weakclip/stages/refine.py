@@ -110,7 +110,7 @@ def known_labels(image_labels: Tensor) -> Tensor:
 def on_known_labels(spread: Callable[[Tensor], Tensor], scores: Tensor, known: Tensor) -> Tensor:
     """Treat only as many maps of each image as the image with most labels has; others are 0.
 
-    Images have few tags, so this saves most of the work of a step that treats every map alike.
+    Images have few tags, so this saves most of the work of a step that works on every map.
 
     Args:
         spread: Scores (B, L', h, w) to scores of the same shape, each map by itself.

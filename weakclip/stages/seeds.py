@@ -264,7 +264,7 @@ def image_logits(
 def affinity_refined(maps: Tensor, attention: Tensor, pairs: Tensor, spec: Affinity) -> Tensor:
     """CAA: maps inside their boxes, spread along CLIP's attention and stretched to [0, 1].
 
-    One image at a time: its affinity, (hw)^2 values, is all that is held beside the attention.
+    One image at a time: its affinity, (hw)^2 values, is all that is held besides the attention.
 
     Args:
         maps: (P, h, w), in [0, 1].

@@ -101,7 +101,7 @@ def execution_for(
 def full_float32() -> None:
     """Let float32 be float32 on a GPU too, in this process.
 
-    Unless told not to, torch has cuDNN round what a convolution multiplies to the 10 bits of TF32,
+    By default torch lets cuDNN round what a convolution multiplies to the 10 bits of TF32,
     while matrix products are not rounded. The commands call this; a program of your own decides
     for itself.
     """

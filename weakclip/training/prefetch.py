@@ -1,4 +1,4 @@
-"""Training batches on the device of the network, made some steps ahead by a thread if asked for."""
+"""Training batches on the device of the network, made some steps ahead by a thread."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Item = TypeVar("Item")
 def prefetched(
     batches: BatchSource, steps: range, depth: int, device: torch.device
 ) -> Iterator[BatchSource]:
-    """A source of the same batches on `device`, to be asked for `steps` in their order.
+    """A source of the same batches on `device`, which yields `steps` in their order.
 
     Args:
         batches: Makes the batch of a step. With `depth` it runs in one thread, a step after the
             other; it may neither draw from torch's global generators nor wait for other processes.
         steps: All steps that there will be.
-        depth: Batches made ahead; 0 makes each when it is asked for, without a thread.
+        depth: Batches made ahead; 0 makes each when it is needed, without a thread.
         device: Of the network.
 
-    An error of `batches` is raised where its step is asked for. The thread ends with the context.
+    An error of `batches` is raised where its step is needed. The thread ends with the context.
     """
 
     def make(step: int) -> Batch:

@@ -1,4 +1,4 @@
-"""Training views: one image and its seeds, randomly framed alike.
+"""Training views: one image and its seeds, randomly framed in the same way.
 
 Views are drawn from a generator that the caller seeds by image and view, never from the model,
 so that all variants of a study see the same pixels.

@@ -63,7 +63,7 @@ def draw(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
     frame = pd.read_csv(StringIO(effects_csv))
     shown = frame[frame["task"].isin(tasks) & (frame["metric"] == "miou")]
     if (shown["contrast"] != "variant").any():
-        # beside others, rows that differ in several slots say nothing about one component
+        # among others, rows that differ in several slots say nothing about one component
         several = shown["component"].astype(str).str.contains("+", regex=False)
         shown = shown[(shown["contrast"] != "variant") | ~several]
     panels = [(name, title) for name, title in PANELS if (shown["contrast"] == name).any()]

@@ -17,7 +17,7 @@ GROUPS = {
     "worst": "Worst images of the first variant",
 }
 OPEN = 3
-"""Images of a group that show without being asked for."""
+"""Images of a group that are shown without a click."""
 
 
 def gallery_section(root: Path) -> Html:

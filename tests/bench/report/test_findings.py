@@ -1,4 +1,4 @@
-"""The sentences at the top of the page: what differs, by how much, and what cannot be told."""
+"""The sentences at the top of the page: what differs, by how much, and what is not significant."""
 
 from __future__ import annotations
 

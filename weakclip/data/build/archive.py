@@ -1,7 +1,7 @@
 """Published archives: where they are, what their checksums are, and whether files come from them.
 
 A checksum of an archive is one of everything in it: a list or a JSON on disk that equals the one
-in a whole archive is the official one. Checksums and sizes stand beside the names of the archives
+in a whole archive is the official one. Checksums and sizes stand next to the names of the archives
 (`build_voc`, `build_coco`), with the sources that publish them.
 """
 

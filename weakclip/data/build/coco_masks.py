@@ -3,7 +3,7 @@
 Of overlapping instances the smaller one is in front, ties by annotation id, so that the mask does
 not depend on the order of the file. Crowd regions are rough outlines of many objects: they are 255
 behind the instances (COCO's own evaluation ignores them too), or of their class on request, as in
-masks that others made from all annotations alike.
+masks that others made from all annotations without that distinction.
 
 References:
     Lin et al. 2014, Microsoft COCO: Common Objects in Context; https://cocodataset.org/#format-data

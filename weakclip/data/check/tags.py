@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weakclip.data.check.survey import Survey
 
 PROMPT = "a photo of a {}."
-"""The longest sentence around a tag that is sure to be asked."""
+"""A prompt that is certainly made of every tag, the longest of them."""
 
 
 def too_many(survey: Survey) -> Iterator[str]:

@@ -1,7 +1,7 @@
 r"""Checks of what tags say: words that stand for no class, or for several at once.
 
 A list that was printed (`['dog', 'cow']`), a missing value (`nan`), the background, two classes
-with a sign between them: each would become a class of its own, and CLIP would be asked for it.
+with a sign between them: each would become a class of its own, with a prompt of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FOLDER_WORDS = frozenset({
     "annotations", "segmentationclass", "val", "valid", "validation", "test", "trainval",
 })  # fmt: skip
 COMMON = frozenset(map(plain, (*VOC_CLASSES, *COCO_CATEGORIES.values())))
-"""Things that have a name of their own, to tell "dog cow" from "hot dog"."""
+"""Names of single things: "dog cow" consists of two of them, "hot dog" does not."""
 IRREGULAR = {
     "man": "men", "person": "people", "child": "children", "mouse": "mice", "goose": "geese",
     "foot": "feet", "tooth": "teeth", "ox": "oxen", "cactus": "cacti", "calf": "calves",
@@ -184,7 +184,7 @@ CHECKS = (
     ),
     _check(
         "tag-code",
-        "tags that are numbers of classes or files: CLIP is asked for what they say",
+        "tags that are numbers of classes or files: prompts are made of what they say",
         "write the English noun",
         codes,
     ),

@@ -59,7 +59,7 @@ def read_maps(path: Path, layout: str = "auto", *, grid: Grid = "image") -> Imag
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged, unsafe (see `read_plain`), not of that format, or `auto` does
-            not know it or cannot tell it from another.
+            not know it or cannot distinguish it from another.
     """
     content = read_content(path)
     try:
@@ -120,7 +120,7 @@ def layout_of(content: Content) -> str | None:
 
 
 def _keyed(content: Content, grid: Grid) -> ImageMaps:
-    """`keys` beside maps; keys from 0, or padded with the background's 0 and then labels."""
+    """`keys` next to maps; keys from 0, or padded with the background's 0 and then labels."""
     order = (*_AT_IMAGE_SIZE, *_COARSE) if grid == "image" else (*_COARSE, *_AT_IMAGE_SIZE)
     name = next((name for name in order if name in content), None)
     if name is None:

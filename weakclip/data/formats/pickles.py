@@ -1,4 +1,4 @@
-"""A pickle, run so that it can do one thing only: record what it asked for.
+"""A pickle, run so that it can do one thing only: record the calls it requests.
 
 A pickle is a program. Here each global that it names becomes a `Name`, each call a `Call`, and
 nothing else happens; `weakclip.data.formats.arrays` compares the records with what `np.save` and
@@ -37,7 +37,7 @@ class Refused(Exception):  # noqa: N818 (becomes a ValueError that names the fil
 
 
 class Call:
-    """A call that the pickle asked for: what, with what, and the state it set afterwards."""
+    """A call that the pickle requested: what, with what, and the state it set afterwards."""
 
     __slots__ = ("arguments", "name", "state")
 

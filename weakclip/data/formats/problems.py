@@ -26,7 +26,7 @@ MISSING = Kind(
 SEVERAL = Kind(
     name="maps-ambiguous",
     severity="breaks",
-    what="images whose file cannot be told from that of another",
+    what="images whose file cannot be distinguished from that of another",
     fix="give each image one file, of the same path but for the suffix",
 )
 UNREADABLE = Kind(

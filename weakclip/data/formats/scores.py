@@ -1,8 +1,8 @@
 """Arrays of class scores that other programs wrote, judged before they are taken for probabilities.
 
-What is no probability gives a mask all the same, and a wrong one: pictures of 0 to 255 are cut off
-at 1, so that every label is as likely. So the values are looked at, and what else they may be has
-to be asked for.
+Values that are no probabilities give a mask without an error, and a wrong one: pictures of 0 to 255
+are clipped at 1, so that every label is equally likely. So the values are checked, and any other
+meaning has to be requested by a flag.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def _refuse_pipes(path: Path) -> None:
     """Raise if reading might never end: at a pipe, a socket or a device.
 
     Raises:
-        ValueError: If it is one. What cannot be looked at is left to whoever reads it.
+        ValueError: If it is one. What cannot be looked at is left to the reader of the file.
     """
     try:
         mode = path.stat().st_mode

@@ -20,7 +20,7 @@ def left_out(
 ) -> tuple[BadImage, ...]:
     """Pictures below a folder that are not read, and why.
 
-    A raw file beside the image that the camera made of it is none.
+    A raw file next to the image that the camera made of it is not among them.
 
     Args:
         root: The folder.

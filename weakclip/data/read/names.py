@@ -103,7 +103,7 @@ def meant_names(missing: Collection[str], on_disk: Collection[str]) -> dict[str,
 
 
 def did_you_mean(name: str, meant: str) -> str:
-    """The question for a name that is not there; twins look alike, so it says how they differ.
+    """The question for a name that is not there; if both look the same it says how they differ.
 
     Example:
         >>> did_you_mean("A.jpg", "a.jpg"), did_you_mean("e\u0301", "\u00e9")

@@ -93,7 +93,7 @@ TEXT_SUFFIXES = (
     ".csv", ".db", ".html", ".ini", ".json", ".log", ".md", ".npy", ".npz", ".py", ".toml", ".tsv",
     ".txt", ".xml", ".yaml", ".yml", ".zip",
 )  # fmt: skip
-"""What lies beside images in great numbers and is none: not opened when a folder is listed."""
+"""Files that often lie in great numbers among images: not opened when a folder is listed."""
 
 
 def by_suffix(path: Path) -> Format | None:

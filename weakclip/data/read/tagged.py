@@ -1,7 +1,7 @@
 """One reader of tagged images, whatever layout they lie in: VOC, COCO or a plain folder.
 
 Each layout has a function that lists it (`list_voc`, `list_coco`, `list_folder`) as a
-`TaggedFiles`; nothing is decoded before it is asked for. An image that cannot be had is a value,
+`TaggedFiles`; nothing is decoded before it is used. An image that cannot be had is a value,
 `BadImage`, so that one bad file stops no run of a million.
 """
 
