@@ -43,7 +43,7 @@ from weakclip.stages.method import Fitted, class_scores, fit_method
 from weakclip.stages.protocols import Segmenter
 from weakclip.stages.size import labels_at
 from weakclip.stages.words import setting_for
-from weakclip.training.execution import REFERENCE, execution_for, full_float32
+from weakclip.training.execution import REFERENCE, execution_for, full_float32, keep_heap
 from weakclip.training.memory import BatchSize, alike
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def prepare(
 ) -> ImageWorkbench:  # fmt: skip
     """The workbench of a preset; what it needs on disk is made on the first call.
 
-    From then on convolutions of this process are not rounded to TF32.
+    From then on convolutions of this process are not rounded to TF32, and it keeps freed memory.
 
     Args:
         preset: A name that `bench.studies.preset` knows.
@@ -91,6 +91,7 @@ def prepare(
         BenchError: If the preset is unknown or the data or the weights are not what they claim.
     """
     full_float32()
+    keep_heap()
     place = torch.device(device)
     return open_workbench(
         load_preset(preset), data_root, place, artifacts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -106,3 +108,30 @@ def test_values_that_mean_nothing_are_refused() -> None:
         Execution(precision="float16")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected 0 batches or more, got -1"):
         Execution(prefetch=-1)
+
+
+def test_the_heap_is_kept() -> None:
+    """In a process of its own: large arrays that are made again and again cause no page faults."""
+    pytest.importorskip("resource")
+    program = """
+import resource, torch
+from weakclip.training.execution import keep_heap
+kept = {kept} and keep_heap()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(40_000_000 // 4)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(kept, faults())
+"""
+    found = {
+        kept: subprocess.run(
+            [sys.executable, "-c", program.replace("{kept}", str(kept))],
+            check=True, capture_output=True, text=True,
+        ).stdout.split()
+        for kept in (False, True)
+    }  # fmt: skip
+    if found[True][0] != "True":
+        pytest.skip("the C library is not glibc")
+    assert int(found[True][1]) < int(found[False][1]) / 10
