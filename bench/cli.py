@@ -29,9 +29,10 @@ from bench.runs.console import Lines, show_plan
 from bench.runs.plan import OnExisting, Request, plan_runs
 from bench.runs.provenance import code_id, command_line
 from bench.runs.queue import check_there, open_queue
-from bench.runs.session import Session, run_study, usable_cores
+from bench.runs.session import run_study, usable_cores
+from bench.runs.site import Session, Site
 from bench.runs.store import Store
-from bench.runs.worker import Site, Worker
+from bench.runs.worker import Worker
 from bench.search.report import write_search
 from bench.search.sweep import Search, SearchWorkbench, run_search
 from bench.stats.compare import compare
@@ -103,15 +104,15 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     device = flags.device_of(options.device)
     store = Store(options.out or _default_out(preset))
     requests = [_request(study, options, preset) for study in studies]
+    cores = usable_cores() if device == "cpu" else 1
+    workers = flags.workers_of(options.workers, default=cores, storage=options.storage)
+    storage = flags.storage_of(options)
     session = Session(
         store=store,
         site=_site(options, device, options.precision),
-        storage=flags.storage_of(options),
-        workers=flags.workers_of(
-            options.workers,
-            default=usable_cores() if device == "cpu" else 1,
-            storage=options.storage,
-        ),
+        locks=options.artifacts / "runs.locks",
+        storage=storage if options.storage or workers > 1 else None,
+        workers=workers,
         command=command_line(words),
         heartbeat=options.heartbeat,
     )

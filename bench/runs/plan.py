@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bench.errors import BenchError
@@ -33,19 +33,41 @@ class PlannedRun:
     variant: Variant
     seed: int
     reason: str
+    record: RunRecord | None = None
+    """The record that makes the run unnecessary."""
 
     @property
     def label(self) -> str:
         """`variant seed<k>`, as progress lines name it."""
         return f"{self.variant.name} seed{self.seed}"
 
+    def left(self, record: RunRecord, here: str | None) -> PlannedRun:
+        """This run with the record that makes it unnecessary; `here` is the commit of the code."""
+        made_by, reason = record.provenance.commit, "already there"
+        if made_by is not None and made_by != here:
+            reason += f", {OTHER_CODE} {made_by[:8]}"
+        return replace(self, record=record, reason=reason)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The runs to do, in order, and those that are left as they are."""
+    """The runs of a request, in order."""
 
-    todo: tuple[PlannedRun, ...]
-    done: tuple[PlannedRun, ...]
+    runs: tuple[PlannedRun, ...]
+
+    @property
+    def todo(self) -> tuple[PlannedRun, ...]:
+        """The runs to do."""
+        return tuple(run for run in self.runs if run.record is None)
+
+    @property
+    def done(self) -> tuple[PlannedRun, ...]:
+        """Those that are left as they are."""
+        return tuple(run for run in self.runs if run.record is not None)
+
+    def under(self, conditions: Conditions) -> Plan:
+        """The plan where records of another protocol, other data or weights do not count."""
+        return Plan(tuple(_under(conditions, run) for run in self.runs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,39 +82,25 @@ class Request:
     """`missing` runs again what failed, is broken or was made otherwise; `renew` also what came
     with the checkout, which is somebody else's run; `keep` leaves every file; `replace` runs
     everything."""
-    conditions: Conditions | None = None
-    """Protocol, data and weights; none leaves them uncompared."""
 
 
 def plan_runs(request: Request, store: Store) -> Plan:
     """Compare what is asked for with what the store holds.
 
-    Seeds come first in the order, so that an interrupted study holds whole comparisons.
+    Seeds come first in the order, so that an interrupted study holds whole comparisons. Protocol,
+    data and weights are left uncompared: `Plan.under` compares them.
 
     Raises:
         BenchError: If `keep` meets a broken record, or `missing` would let a smoke run replace
             a record that supports claims.
     """
-    todo: list[PlannedRun] = []
-    done: list[PlannedRun] = []
-    inherited = inherited_files(request, store)
+    inherited, here, runs = inherited_files(request, store), commit(), []
     for seed in request.seeds:
         for variant in request.variants:
-            reason, record = _judged(request, store, variant, seed)
-            path = store.record_path(request.study.name, variant.name, seed).resolve()
-            if not reason and path in inherited:
-                reason = INHERITED
-            run = PlannedRun(variant=variant, seed=seed, reason=reason or _origin(record))
-            (todo if reason else done).append(run)
-    return Plan(todo=tuple(todo), done=tuple(done))
-
-
-def _origin(record: RunRecord | None) -> str:
-    """What is said of a record that stays: also whether other code made it."""
-    made_by = None if record is None else record.provenance.commit
-    if made_by is None or made_by == commit():
-        return "already there"
-    return f"already there, {OTHER_CODE} {made_by[:8]}"
+            run = PlannedRun(variant=variant, seed=seed, reason="new")
+            reason, record = _judged(request, store, run, inherited)
+            runs.append(run.left(record, here) if record else replace(run, reason=reason))
+    return Plan(tuple(runs))
 
 
 def inherited_files(request: Request, store: Store) -> frozenset[Path]:
@@ -101,22 +109,25 @@ def inherited_files(request: Request, store: Store) -> frozenset[Path]:
 
 
 def _judged(
-    request: Request, store: Store, variant: Variant, seed: int
+    request: Request, store: Store, run: PlannedRun, inherited: frozenset[Path]
 ) -> tuple[str, RunRecord | None]:
-    """Why a run is to be done, empty if it is not, and the record that makes it unnecessary."""
-    if not store.record_path(request.study.name, variant.name, seed).exists():
-        return "new", None
+    """Why a run is to be done, or the record that makes it unnecessary."""
+    study = request.study.name
+    path = store.record_path(study, run.variant.name, run.seed)
     if request.on_existing == "replace":
-        return "replaces the record that is there", None
+        return ("replaces the record that is there" if path.exists() else run.reason), None
     try:
-        record = store.read(request.study.name, variant.name, seed)
+        record = store.read(study, run.variant.name, run.seed)
     except RecordError as error:
         if request.on_existing == "keep":
             raise
         return f"broken record: {error}", None
-    if request.on_existing == "keep" or record is None:
-        return "", record
-    return _staleness(record, variant, request), record
+    if record is None or request.on_existing == "keep":
+        return run.reason, record
+    stale = _staleness(record, run.variant, request)
+    if not stale and path.resolve() in inherited:
+        stale = INHERITED
+    return stale, None if stale else record
 
 
 def _staleness(record: RunRecord, variant: Variant, request: Request) -> str:
@@ -133,6 +144,11 @@ def _staleness(record: RunRecord, variant: Variant, request: Request) -> str:
     wanted = config_id(plain_config(variant.config))
     if record.config_id != wanted:
         return f"was made with config {record.config_id}, now {wanted}"
-    if request.conditions is not None and not record.conditions.fit(request.conditions):
-        return f"was made under conditions {record.conditions}, now {request.conditions}"
     return ""
+
+
+def _under(conditions: Conditions, run: PlannedRun) -> PlannedRun:
+    if run.record is None or run.record.conditions.fit(conditions):
+        return run
+    why = f"was made under conditions {run.record.conditions}, now {conditions}"
+    return replace(run, record=None, reason=why)

@@ -1,7 +1,9 @@
 """The runs of studies as trials of an Optuna storage, which any number of workers take.
 
 A home of Optuna: it brings the storages (a journal file for one machine, a database for many),
-the atomic step from waiting to running, and heartbeats. One trial is one attempt at one run:
+the atomic step from waiting to running, and heartbeats. Its studies take the next waiting trial, or
+none; to take a certain one, to note something in a trial that another process has, and to leave a
+heartbeat, the methods of its storages are called. One trial is one attempt at one run:
 
     waiting -> running -> done       its record and counts are in the trial
                        -> returned   its worker died or gave it back; a later trial goes on
@@ -15,8 +17,10 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import platform
+import threading
 import time
 import warnings
 from dataclasses import asdict, dataclass, field
@@ -27,13 +31,12 @@ from typing import TYPE_CHECKING, Any, cast
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
 from bench.console import say
 from bench.errors import BenchError
-from bench.runs.journal import JournalLock, finished_runs, free_name, run_name, salvage
-from bench.runs.lease import Pulse
+from bench.runs.journal import JournalLock, free_name, run_name, salvage
 from bench.runs.store import write_atomically
 from bench.runs.ticket import Entry, Ticket, deaths_of, given_up, is_duplicate, latest_of
 from weakclip.data.artifacts import FileLock
@@ -42,13 +45,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from optuna.storages import BaseStorage
-    from optuna.storages.journal._file import BaseJournalFileLock
     from optuna.trial import FrozenTrial
 
     from bench.runs.journal import Salvage
-    from bench.runs.lease import Lease
     from bench.runs.store import PackedRun
     from bench.runs.ticket import State
+
+logger = logging.getLogger(__name__)
 
 NAME = "weakclip-bench"
 """Name of the Optuna study that holds the runs of all our studies."""
@@ -91,9 +94,34 @@ class Claim:
     """A run that this process has taken."""
 
     entry: Entry
-    lease: Lease
+    lease: FileLock | Pulse
+    """On one machine a lock, which the kernel releases the moment its process ends, however it
+    ends. Between machines there is none, so a worker leaves signs of life in the database."""
     start: float = field(default_factory=time.monotonic)
     """When it was taken, by this process's own clock."""
+
+
+class Pulse:
+    """Calls `beat` every few seconds from a thread of its own, also when a call fails."""
+
+    def __init__(self, beat: Callable[[], None], every: float) -> None:
+        """Start; the first call is that of whoever takes the run."""
+        self._beat, self._every = beat, every
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop and wait for the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every):
+            try:
+                self._beat()
+            except Exception as error:  # whatever it was, the next may work
+                logger.warning("no sign of life could be left: %s", type(error).__name__)
 
 
 class Queue:
@@ -106,18 +134,18 @@ class Queue:
         heartbeat: int,
         *,
         journal: Path | None = None,
-        close: Callable[[], object] = lambda: None,
+        database: RDBStorage | None = None,
     ) -> None:
         """Open a queue; `open_queue` finds out the arguments.
 
         Args:
             storage: Where the trials are.
-            locks: Folder of the locks of running trials; none: the storage has heartbeats.
+            locks: Folder of the locks of running trials; none: the database has heartbeats.
             heartbeat: Seconds between two of them.
             journal: The file of the storage, if it is one.
-            close: Closes the connections of this process.
+            database: The database of the storage, if it is one.
         """
-        self._close, self._journal = close, journal
+        self._database, self._journal = database, journal
         self.storage, self._locks, self._heartbeat = storage, locks, heartbeat
         self._study = _patiently(
             partial(
@@ -134,7 +162,8 @@ class Queue:
     def close(self) -> None:
         """Close the connections of this process; the queue stays."""
         self.storage.remove_session()
-        self._close()
+        if self._database is not None:
+            self._database.engine.dispose()
 
     def entries(self) -> list[Entry]:
         """All trials, oldest first.
@@ -147,7 +176,7 @@ class Queue:
                 f"queue {self._journal}: another process took it for damaged and set it aside; "
                 "start the same command again"
             )
-        trials = partial(self.storage.get_all_trials, self._study_id, deepcopy=False)
+        trials = partial(self._study.get_trials, deepcopy=False)
         return cast("list[Entry]", _patiently(lambda: [_entry(trial) for trial in trials()]))
 
     def enqueue(self, ticket: Ticket, *, after: int = -1) -> None:
@@ -206,20 +235,16 @@ class Queue:
             state = TrialState.COMPLETE if ended else TrialState.WAITING
             self._add(entry.ticket, state, entry.after, deaths_of(entry), entry)
 
-    def restore(self, ticket: Ticket, result: dict[str, Any]) -> None:
-        """Enter a run that was finished in another queue."""
-        entry = Entry(number=-1, trial_id=-1, ticket=ticket, state="done", after=-1, deaths=0,
-                      since=float(result["ended"]), result=result)  # fmt: skip
-        self._add(ticket, TrialState.COMPLETE, -1, 0, entry)
-
     def _claim(self, entry: Entry) -> Claim | None:
         """The lease comes first, so that no run is without one when its worker dies."""
         lock = None if self._locks is None else FileLock(self._locks / str(entry.number))
         if lock is not None and not lock.take(wait=False):
             return None
-        if lock is None:
-            _patiently(self._beat(entry))
-        state = partial(self.storage.set_trial_state_values, entry.trial_id, TrialState.RUNNING)
+        trial_id = self._id(entry)
+        if self._database is not None:
+            beat = partial(self._database.record_heartbeat, trial_id)
+            _patiently(beat)
+        state = partial(self.storage.set_trial_state_values, trial_id, TrialState.RUNNING)
         try:
             taken = _patiently(state)
         except UpdateFinishedTrialError:
@@ -229,11 +254,12 @@ class Queue:
                 lock.release()
             return None
         self._set(entry, _CLAIM, {"worker": worker_name(), "since": time.time()})
-        return Claim(entry, lock or Pulse(self._beat(entry), self._heartbeat))
+        return Claim(entry, lock or Pulse(beat, self._heartbeat))
 
-    def _beat(self, entry: Entry) -> Callable[[], None]:
-        record: Callable[[int], None] = self.storage.record_heartbeat  # type: ignore[attr-defined]
-        return partial(record, entry.trial_id)
+    def _id(self, entry: Entry) -> int:
+        """The storage's own number of a trial."""
+        find = self.storage.get_trial_id_from_study_id_trial_number
+        return cast("int", _patiently(partial(find, self._study_id, entry.number)))
 
     def _return_of_the_dead(self) -> None:
         if self._locks is None:
@@ -263,14 +289,14 @@ class Queue:
             attributes[_CLAIM] = {"worker": before.worker, "since": before.since}
         value = 1.0 if state == TrialState.COMPLETE else None
         trial = create_trial(state=state, value=value, user_attrs=attributes)
-        _patiently(partial(self.storage.create_new_trial, self._study_id, trial))
+        _patiently(partial(self._study.add_trial, trial))
 
     def _set(self, entry: Entry, name: str, value: object) -> None:
-        change = partial(self.storage.set_trial_user_attr, entry.trial_id, name, value)
+        change = partial(self.storage.set_trial_user_attr, self._id(entry), name, value)
         _unless_ended(change)
 
     def _end(self, entry: Entry, state: TrialState, values: list[float] | None = None) -> None:
-        change = partial(self.storage.set_trial_state_values, entry.trial_id, state, values)
+        change = partial(self.storage.set_trial_state_values, self._id(entry), state, values)
         _unless_ended(change)
 
 
@@ -308,11 +334,11 @@ def open_queue(storage: str, *, heartbeat: int = HEARTBEAT) -> Queue:
     if "://" not in storage:
         return _open_journal(Path(storage), heartbeat)
     database = _database(storage, heartbeat)
-    return Queue(get_storage(database), None, heartbeat, close=database.engine.dispose)
+    return Queue(get_storage(database), None, heartbeat, database=database)
 
 
 def _open_journal(path: Path, heartbeat: int) -> Queue:
-    """Open a journal; one that cannot be read is set aside, and what it says of runs is kept."""
+    """Open a journal; one that cannot be read is set aside."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return _journal(path, heartbeat)
@@ -329,20 +355,19 @@ def _open_journal(path: Path, heartbeat: int) -> Queue:
         try:
             return _journal(path, heartbeat)  # another process may have been faster
         except DamagedQueue:
-            aside, runs = _set_aside(path)
+            aside, what = _set_aside(path)
     finally:
         lock.end()
     say(
         f"queue {path}: damaged ({type(problem).__name__}: {problem}); set aside as {aside.name}. "
-        f"The records are what counts; {runs} finished runs were found in it. A search begins anew "
-        "if its trials are gone"
+        f"The records are what counts; {what}"
     )
     return _journal(path, heartbeat)
 
 
 def _journal(path: Path, heartbeat: int) -> Queue:
     """A journal whose entries can be read."""
-    lock = cast("BaseJournalFileLock", JournalLock(path))  # has its two methods
+    lock = cast("JournalFileOpenLock", JournalLock(path))  # has its two methods
     backend = JournalFileBackend(str(path), lock_obj=lock)
     locks = path.with_name(path.name + ".locks")
     storage = _patiently(partial(JournalStorage, backend))
@@ -359,11 +384,11 @@ def _journal(path: Path, heartbeat: int) -> Queue:
     return queue
 
 
-def _set_aside(path: Path) -> tuple[Path, int]:
+def _set_aside(path: Path) -> tuple[Path, str]:
     """Keep a damaged journal under another name and put a readable one in its place.
 
     Returns:
-        The other name, and how many finished runs the readable one has.
+        The other name, and what the readable one has of it: all, or nothing if some may be lost.
     """
     guard = JournalLock(path)
     guard.acquire()
@@ -374,18 +399,17 @@ def _set_aside(path: Path) -> tuple[Path, int]:
         temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
         found = salvage(content)
         queue = _rewritten(temporary, found) if found.complete else None
+        what = "all entries were whole and stay"
         if queue is None:
             temporary.unlink(missing_ok=True)
             queue = _journal(temporary, HEARTBEAT)
-            for ticket, result in finished_runs(found.operations):
-                queue.restore(ticket, result)
-        runs = sum(entry.state == "done" for entry in queue.entries())
+            what = "the queue is empty now, and a search begins anew"
         queue.close()
         temporary.replace(path)
         temporary.with_name(f"{temporary.name}.lock").unlink(missing_ok=True)
     finally:
         guard.release()
-    return aside, runs
+    return aside, what
 
 
 def _rewritten(path: Path, found: Salvage) -> Queue | None:
@@ -468,7 +492,6 @@ def _entry(trial: FrozenTrial) -> Entry:
         raise TypeError(f"expected a ticket of texts, got {ticket}")
     return Entry(
         number=trial.number,
-        trial_id=trial._trial_id,
         ticket=Ticket(**ticket),
         state=_STATES[trial.state],
         after=int(order["after"]),

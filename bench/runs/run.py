@@ -7,8 +7,11 @@ measures depends on how many run at once: on a CPU each has one thread, always.
 from __future__ import annotations
 
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
+
+import torch
 
 from bench.runs.provenance import determinism_flags, utc_now, without_paths
 from bench.runs.record import Provenance, RunRecord, Scores, Status
@@ -17,7 +20,7 @@ from bench.runs.store import BOUNDARY_SUFFIX, CONFUSION_SUFFIX, PackedRun, pack
 from bench.studies.slots import config_id, plain_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bench.runs.plan import PlannedRun
     from bench.studies.workbench import Counts, Outcome, Workbench
@@ -74,6 +77,18 @@ def carry_out(
     except Exception as error:  # recorded, and the study goes on
         record = failed(job, run, started, f"{type(error).__name__}: {error}")
         return pack(record), traceback.format_exc(), None
+
+
+@contextmanager
+def one_thread(device: str) -> Iterator[None]:
+    """On a CPU a run has one thread, however many run at once."""
+    threads = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def summary(run: PlannedRun, record: RunRecord, seconds: float, details: str = "") -> Finished:

@@ -1,75 +1,33 @@
-"""One study from request to records: plan, ask for what is missing, wait, collect.
+"""One study from request to records: plan, carry out what is missing here, or have it done.
 
-Runs go through a queue always, so one process, several, and several machines differ in who takes
-a run and in nothing else. Whoever asked collects: records are written here only.
+A command that does one run at a time does it here, and its record is written at once. Several
+processes and several machines share a queue; see `bench.runs.orders`.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.console import say
 from bench.runs.console import run_progress
 from bench.runs.plan import INHERITED, OTHER_CODE, Plan, Request, inherited_files, plan_runs
-from bench.runs.provenance import utc_now
-from bench.runs.queue import HEARTBEAT, open_queue
-from bench.runs.run import Finished, failed, summary
-from bench.runs.store import Likeness, pack
-from bench.runs.ticket import MAX_DEATHS, Ticket, given_up
-from bench.runs.worker import POLL, Crew, Site, Worker, job_of, set_up
+from bench.runs.provenance import commit
+from bench.runs.run import Finished, carry_out, one_thread, summary
+from bench.runs.site import Execution, job_of, set_up
+from bench.runs.store import Likeness
 from bench.studies.slots import config_id, plain_config
+from weakclip.data.artifacts import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from bench.runs.plan import PlannedRun
-    from bench.runs.queue import Queue
-    from bench.runs.run import Job, Monitor
+    from bench.runs.site import Bench, Session
     from bench.runs.store import Store
-    from bench.runs.ticket import Entry
-    from bench.runs.worker import Bench
-
-
-SLOWEST_POLL = 4.0
-"""Seconds between two looks at long runs: looking takes time from the workers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """What is the same for all studies of one command."""
-
-    store: Store
-    site: Site
-    storage: str
-    """Where the queue is: URL of a database, or path of a journal file."""
-    workers: int
-    """Runs at a time on this machine; 0 leaves them to others, 1 does them in this process."""
-    command: str
-    heartbeat: int = HEARTBEAT
-    """Seconds between two signs of life of a worker, in a database."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A run that is asked for, and the number of the last trial that does not answer it."""
-
-    run: PlannedRun
-    ticket: Ticket
-    after: int
-
-    def answers(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The trials that stand for this order, oldest first."""
-        return [
-            entry
-            for entry in entries
-            if entry.number > self.after
-            and entry.ticket == self.ticket
-            and entry.state != "duplicate"
-        ]
 
 
 def usable_cores() -> int:
@@ -86,157 +44,100 @@ def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]
         BenchError: If the data or weights are not usable, existing records stand in the way, or
             the queue cannot be reached.
     """
-    first = plan_runs(request, session.store)  # refuse before anything expensive is made
-    if not first.todo and request.on_existing == "keep":
-        return first, []
+    name = request.study.name
+    plan = plan_runs(request, session.store)  # refuses before anything expensive is made
+    if not plan.todo and request.on_existing == "keep":
+        return plan, []
     bench = set_up(session.site, request.preset)
     if request.on_existing in ("missing", "renew"):
-        request = replace(request, conditions=bench.conditions)
-        _reuse(session.store, request, bench)
-    plan = plan_runs(request, session.store)
+        plan = _reuse(session.store, request, plan.under(bench.conditions), bench)
+    _explain(name, plan)
+    if not plan.todo:
+        return plan, []
+    say(f"{name}: {len(plan.todo)} runs, {_at_a_time(session, len(plan.todo))}")
+    job = job_of(bench, name, session.site.device, session.command)
+    with run_progress(name, len(plan.todo)) as monitor:
+        execution = Execution(session, request, bench, job, monitor)
+        carry = _in_turn if session.storage is None else _through_queue
+        return plan, carry(execution, plan.todo)
+
+
+def _reuse(store: Store, request: Request, plan: Plan, bench: Bench) -> Plan:
+    """Take from other studies the runs that are those of this one under another name."""
+    runs, inherited, here = list(plan.runs), inherited_files(request, store), commit()
+    for index, run in enumerate(runs):
+        if run.record is None:
+            wanted = config_id(plain_config(run.variant.config))
+            like = Likeness(request.preset, wanted, bench.conditions)
+            run_id = (request.study.name, run.variant.name, run.seed)
+            copy = store.copy_equal(run_id, like, apart_from=inherited)
+            runs[index] = run.left(copy, here) if copy else run
+    reused = Plan(tuple(runs))
+    copies = len(plan.todo) - len(reused.todo)
+    if copies:
+        say(f"{request.study.name}: {copies} runs are those of other studies; copied")
+    return reused
+
+
+def _explain(study: str, plan: Plan) -> None:
+    """Say why what has a record runs again, or does not."""
     renewed = sum(run.reason == INHERITED for run in plan.todo)
     if renewed:
-        say(f"{request.study.name}: {renewed} runs came with the checkout; they run again here")
+        say(f"{study}: {renewed} runs came with the checkout; they run again here")
     for run in plan.todo:
         if run.reason not in ("new", INHERITED):
             say(f"{run.label}: {run.reason}; runs again")
     older = sum(OTHER_CODE in run.reason for run in plan.done)
     if older:
         say(
-            f"{request.study.name}: {older} records were made by the code of other commits and "
-            "count as done; --on-existing replace runs them again"
+            f"{study}: {older} records were made by the code of other commits and count as done; "
+            "--on-existing replace runs them again"
         )
-    if not plan.todo:
-        return plan, []
-    name = request.study.name
-    say(f"{name}: {len(plan.todo)} runs, {_at_a_time(session, len(plan.todo))}")
-    job = job_of(bench, name, session.site.device, session.command)
-    with closing(open_queue(session.storage, heartbeat=session.heartbeat)) as queue:
-        orders = _ask(session, request, bench, plan, queue)
-        with run_progress(name, len(orders)) as monitor:
-            return plan, _collect_all(session, queue, bench, job, orders, monitor)
 
 
-def _reuse(store: Store, request: Request, bench: Bench) -> None:
-    """Take from other studies the runs that are those of this one under another name."""
-    copies, inherited = 0, inherited_files(request, store)
-    for run in plan_runs(request, store).todo:
-        wanted = config_id(plain_config(run.variant.config))
-        like = Likeness(request.preset, wanted, bench.conditions)
-        run_id = (request.study.name, run.variant.name, run.seed)
-        copies += store.copy_equal(run_id, like, apart_from=inherited) is not None
-    if copies:
-        say(f"{request.study.name}: {copies} runs are those of other studies; copied")
+def _in_turn(execution: Execution, todo: Sequence[PlannedRun]) -> list[Finished]:
+    """Carry out runs here, one after the other.
 
-
-def _ask(session: Session, request: Request, bench: Bench, plan: Plan, queue: Queue) -> list[Order]:
-    """Put into the queue what is not there already.
-
-    A trial that was finished and not collected, because this command was killed, answers; one
-    that failed, or that is to be replaced, does not.
+    Two such commands share the runs: what the other has at hand comes last, and what has its
+    record by then is left.
     """
-    queue.recover()
-    entries = queue.entries()
-    orders = []
-    for run in plan.todo:
-        ticket = Ticket(
-            study=request.study.name,
-            variant=run.variant.name,
-            seed=run.seed,
-            preset=request.preset,
-            config_id=config_id(plain_config(run.variant.config)),
-            conditions=str(bench.conditions),
-            code=session.site.code,
-            command=session.command,
-        )
-        refused = [
-            entry.number
-            for entry in entries
-            if entry.ticket == ticket
-            and (given_up(entry) or _refused(entry, everything=request.on_existing == "replace"))
-        ]
-        order = Order(run, ticket, max(refused, default=-1))
-        if not order.answers(entries):
-            queue.enqueue(ticket, after=order.after)
-        orders.append(order)
-    return orders
+    session, request = execution.session, execution.request
+    results: dict[str, Finished] = {}
+    for wait in (False, True):
+        for run in todo:
+            lock = FileLock(session.locks / f"{request.study.name}-{run.variant.name}-{run.seed}")
+            if run.label in results or not lock.take(wait=wait):
+                continue
+            try:
+                one = replace(request, variants=(run.variant,), seeds=(run.seed,))
+                now = plan_runs(one, session.store).under(execution.bench.conditions)
+                if now.todo:
+                    results[run.label] = _one(execution, run)
+            finally:
+                lock.end()
+    return list(results.values())
 
 
-def _refused(entry: Entry, *, everything: bool) -> bool:
-    return entry.state == "done" and (everything or entry.packed.counts is None)
+def _one(execution: Execution, run: PlannedRun) -> Finished:
+    session, monitor = execution.session, execution.monitor
+    clock = time.perf_counter()
+    with one_thread(session.site.device):
+        packed, details, discard = carry_out(execution.job, run, partial(monitor.stepped, run))
+    record = session.store.put(packed)
+    if discard is not None:
+        discard()
+    result = summary(run, record, time.perf_counter() - clock, details)
+    monitor.finished(result)
+    return result
 
 
-def _collect_all(
-    session: Session,
-    queue: Queue,
-    bench: Bench,
-    job: Job,
-    orders: Sequence[Order],
-    monitor: Monitor,
-) -> list[Finished]:
-    """Work or wait until each order has its record; results come in the order they end."""
-    results: list[Finished] = []
-    pending = {order.ticket: order for order in orders}
-    worker = Worker(queue, session.site, _Steps(monitor))
-    worker.adopt(bench)
-    crew = Crew(
-        session.storage, session.heartbeat, session.site,
-        min(session.workers, len(orders)) if session.workers > 1 else 0,
-    )  # fmt: skip
-    pause = POLL
-    try:
-        while True:
-            for result in _collect(session.store, queue, job, pending, monitor):
-                monitor.finished(result)
-                results.append(result)
-                pause = POLL
-            if not pending:
-                return results
-            if session.workers != 1 or worker.step() is None:
-                crew.replace_the_dead()
-                queue.recover()
-                time.sleep(pause)
-                pause = min(1.2 * pause, SLOWEST_POLL)
-    finally:
-        crew.end(queue)
+def _through_queue(execution: Execution, todo: Sequence[PlannedRun]) -> list[Finished]:
+    from bench.runs.orders import through_queue
 
-
-def _collect(
-    store: Store, queue: Queue, job: Job, pending: dict[Ticket, Order], monitor: Monitor
-) -> Iterator[Finished]:
-    """Write the records of the orders that are answered, and drop these from `pending`."""
-    entries = queue.entries()
-    for order in list(pending.values()):
-        answers = order.answers(entries)
-        done = next((entry for entry in answers if entry.state == "done"), None)
-        if done is not None:
-            record = store.put(done.packed)
-            del pending[order.ticket]
-            yield summary(order.run, record, done.seconds, done.details)
-        elif answers and given_up(answers[-1]):
-            why = f"{MAX_DEATHS} worker processes ended in this run (out of memory?)"
-            record = store.put(pack(failed(job, order.run, utc_now(), why)))
-            del pending[order.ticket]
-            yield summary(order.run, record, 0.0)
-        elif answers and answers[-1].state == "running" and answers[-1].step[1]:
-            monitor.stepped(order.run, *answers[-1].step)
+    return through_queue(execution, todo)
 
 
 def _at_a_time(session: Session, runs: int) -> str:
     if not session.workers:
         return "left to other workers"
     return f"{min(session.workers, runs)} at a time"
-
-
-@dataclass(frozen=True, slots=True)
-class _Steps:
-    """Passes on the steps of the worker in this process; its results are collected."""
-
-    monitor: Monitor
-
-    def stepped(self, run: PlannedRun, step: int, total: int) -> None:
-        """A run went on."""
-        self.monitor.stepped(run, step, total)
-
-    def finished(self, result: Finished) -> None:
-        """Say nothing: the record is not written yet."""

@@ -45,7 +45,6 @@ class Entry:
     """One trial as it is now."""
 
     number: int
-    trial_id: int
     ticket: Ticket
     state: State
     after: int

@@ -10,97 +10,31 @@ import multiprocessing
 import os
 import signal
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
-
 from bench.errors import BenchError
 from bench.runs.plan import PlannedRun
-from bench.runs.provenance import collect
 from bench.runs.queue import Claim, Queue, open_queue, worker_name
-from bench.runs.record import Conditions, from_json
-from bench.runs.run import Finished, Job, Monitor, carry_out, summary
+from bench.runs.record import from_json
+from bench.runs.run import carry_out, one_thread, summary
+from bench.runs.site import job_of, set_up
 from bench.studies.preset import study_for
 from bench.studies.slots import config_id, plain_config
-from weakclip.description import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
+    from bench.runs.run import Finished, Job, Monitor
+    from bench.runs.site import Bench, Site
     from bench.runs.ticket import Ticket
-    from bench.studies.study import Study
-    from bench.studies.workbench import Workbench
 
 POLL = 0.5
 """Seconds between two looks into a queue that has nothing to do."""
 REPORT_EVERY = 1.0
 """Seconds between two notes in the queue on how far a run is."""
 _SPAWN = multiprocessing.get_context("spawn")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """What a machine brings; picklable, because each worker process gets it."""
-
-    prepare: Callable[[str], Workbench]
-    """Preset to workbench. Cheap when called again: expensive products are kept on disk."""
-    load: Callable[[str], Study]
-    """Name to study."""
-    device: str
-    code: str
-    """Id of the source code, as `bench.runs.provenance.code_id`; runs of another are left alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """A preset, ready on this machine."""
-
-    preset: str
-    workbench: Workbench
-    protocol: dict[str, object]
-    data: dict[str, object]
-    weights: dict[str, object]
-
-    @property
-    def conditions(self) -> Conditions:
-        """Protocol, data and weights."""
-        return Conditions.of(self.protocol, self.data, self.weights)
-
-
-def set_up(site: Site, preset: str) -> Bench:
-    """Prepare a preset.
-
-    Raises:
-        BenchError: If its data or weights are not usable, or its protocol is incomplete.
-    """
-    try:
-        workbench = site.prepare(preset)
-        parts = [_described(p) for p in (workbench.protocol, workbench.data, workbench.weights)]
-    except (ValueError, OSError) as error:
-        raise BenchError(f"preset {preset!r}: {error}") from error
-    protocol, data, weights = parts
-    splits = protocol.get("splits")
-    if not isinstance(splits, dict) or set(splits) != set(workbench.tasks):
-        raise BenchError(
-            f"protocol of preset {preset!r}: expected `splits` with the tasks "
-            f"{workbench.tasks}, got {splits}"
-        )
-    return Bench(preset=preset, workbench=workbench, protocol=protocol, data=data, weights=weights)
-
-
-def job_of(bench: Bench, study: str, device: str, command: str) -> Job:
-    """Return what all runs of a study share."""
-    return Job(
-        study=study,
-        preset=bench.preset,
-        workbench=bench.workbench,
-        protocol=bench.protocol,
-        provenance=collect(device=device, command=command, data=bench.data, weights=bench.weights),
-    )
 
 
 class Worker:
@@ -116,6 +50,7 @@ class Worker:
         while on():
             result = self.step()
             if result is not None:
+                self._monitor.finished(result)
                 results.append(result)
                 continue
             self._queue.recover()
@@ -132,12 +67,10 @@ class Worker:
         if claim is None:
             return None
         try:
-            result = self._carry_out(claim)
+            return self._carry_out(claim)
         except BaseException:  # this machine cannot do it, or is told to stop
             self._queue.give_back(claim)
             raise
-        self._monitor.finished(result)
-        return result
 
     def adopt(self, bench: Bench) -> None:
         """Use a preset that is ready already."""
@@ -148,7 +81,7 @@ class Worker:
         job, run = self._job(ticket), self._run(ticket)
         clock = time.perf_counter()
         report = _Report(self._queue, claim, partial(self._monitor.stepped, run))
-        with _one_thread(self._site.device):
+        with one_thread(self._site.device):
             packed, details, discard = carry_out(job, run, report)
         self._queue.finish(claim, packed, details)
         if discard is not None:
@@ -235,18 +168,6 @@ class Silent:
         """Say nothing."""
 
 
-@contextmanager
-def _one_thread(device: str) -> Iterator[None]:
-    """On a CPU a run has one thread, however many run at once."""
-    threads = torch.get_num_threads()
-    if device == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _start(storage: str, heartbeat: int, site: Site) -> BaseProcess:
     """Start a worker process; it ignores Ctrl-C, because its parent decides."""
     process = _SPAWN.Process(target=_serve, args=(storage, heartbeat, site, os.getpid()))
@@ -265,9 +186,3 @@ def _serve(storage: str, heartbeat: int, site: Site, parent: int) -> None:
         worker.work(on=lambda: os.getppid() == parent)
     except (BenchError, OSError) as error:  # the latter: a full disk, a journal of somebody else's
         raise SystemExit(f"worker: {error}") from error
-
-
-def _described(values: Mapping[str, object]) -> dict[str, object]:
-    described = describe(dict(values))
-    assert isinstance(described, dict)
-    return described

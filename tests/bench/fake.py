@@ -14,7 +14,7 @@ from bench.errors import unknown
 from bench.runs.plan import Request, plan_runs
 from bench.runs.record import CONTENT
 from bench.runs.run import carry_out
-from bench.runs.worker import Site, job_of, set_up
+from bench.runs.site import Site, job_of, set_up
 from bench.studies.slots import COMPONENTS, OFF_KINDS, config_id, plain_config
 from bench.studies.study import Series, Study, Variant
 from bench.studies.workbench import Outcome
@@ -121,7 +121,7 @@ PYRAMID = type(FULL.adapter)
 
 
 def job(fail: str = "") -> Job:
-    """A job on the fake workbench, as `bench.runs.worker` makes it."""
+    """A job on the fake workbench, as `bench.runs.site` makes it."""
     return job_of(set_up(site(fail), "cartoon"), study=STUDY.name, device="cpu", command="test")
 
 

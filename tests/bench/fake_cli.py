@@ -1,9 +1,10 @@
 """`python -m bench` on the fake workbench in processes that are killed; forked, to start fast.
 
-Run in an empty folder it leaves three: `undisturbed`, one command; `shared`, the same command
-twice at the same time; `faults`, the command again and again until it ends by itself, where the
-n-th attempt kills itself (SIGKILL) before it touches its 2n-th file: reading, writing, renaming,
-locking. Each holds the results and `log`, a line per run that was carried out to its end.
+Run in an empty folder it leaves `undisturbed`, one command, and two folders each without and with
+a queue: `shared...`, the same command twice at the same time; `faults...`, the command again and
+again until it ends by itself, where the n-th attempt kills itself (SIGKILL) before it touches its
+2n-th file: reading, writing, renaming, locking. Each holds the results and `log`, a line per run
+that was carried out to its end; `faults.../attempts` has their number.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bench.report.figures.set import Drawing
 
 WORDS = ["run", "fake", "--workers", "1"]
+QUEUE = ["--storage", "artifacts/queue.journal"]
 TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "fcntl.flock")
 OURS = ("results", "artifacts")
 
@@ -85,14 +87,15 @@ def main() -> None:
     """Make the three folders."""
     pretend(pause=0.01)
     assert exit_code(start("undisturbed")) == 0
-    both = [start("shared"), start("shared")]
-    assert [exit_code(child) for child in both] == [0, 0]
-    attempts, code = 0, -signal.SIGKILL
-    while code == -signal.SIGKILL:
-        attempts += 1
-        code = exit_code(start("faults", partial(die_at, 2 * attempts)))
-    assert code == 0
-    sys.stdout.write(f"{attempts}\n")
+    for name, words in (("", WORDS), ("-queue", [*WORDS, *QUEUE])):
+        both = [start(f"shared{name}", words=words) for _ in range(2)]
+        assert [exit_code(child) for child in both] == [0, 0]
+        attempts, code = 0, -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            attempts += 1
+            code = exit_code(start(f"faults{name}", partial(die_at, 2 * attempts), words))
+        assert code == 0
+        Path(f"faults{name}/attempts").write_text(f"{attempts}")
 
 
 if __name__ == "__main__":

@@ -237,15 +237,26 @@ def test_records_of_other_code_count_as_done_and_are_said(
 
 
 @pytest.mark.usefixtures("checkout")
-@pytest.mark.parametrize("place", ["results", "artifacts"])
+@pytest.mark.parametrize(
+    ("place", "way_out", "words"),
+    [
+        ("results", "goes on from there", []),
+        ("artifacts", "goes on from there", []),
+        ("artifacts", "choose another path", ["--storage", "artifacts/queue.journal"]),
+    ],
+)
 def test_a_place_that_cannot_be_written_to_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    way_out: str,
+    words: list[str],
 ) -> None:
     Path(place).symlink_to("nowhere/at/all")  # as a folder on a disk that is gone
-    assert run() == 2
+    assert run(*words) == 2
     error = capsys.readouterr().err
     assert "error: " in error
-    assert ("goes on from there" if place == "results" else "choose another path") in error
+    assert way_out in error
     assert "Traceback" not in error
     Path(place).unlink()
 

@@ -14,8 +14,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.runs.journal import cut_half_line
-from bench.runs.lease import Pulse
-from bench.runs.queue import Claim, Queue, open_queue
+from bench.runs.queue import Claim, Pulse, Queue, open_queue
 from bench.runs.status import running_rows, status_of, summary_line
 from bench.runs.store import pack
 from bench.runs.ticket import MAX_DEATHS, Ticket

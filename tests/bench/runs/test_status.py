@@ -40,9 +40,7 @@ def test_seconds_of_a_run_do_not_follow_the_clock(
 
 
 def test_a_run_taken_in_the_future_has_run_for_no_time() -> None:
-    running = Entry(
-        number=0, trial_id=0, ticket=TICKET, state="running", after=-1, deaths=0, since=2e9
-    )
+    running = Entry(number=0, ticket=TICKET, state="running", after=-1, deaths=0, since=2e9)
     found = status_of([running], 1e9)
     assert running_rows(found, 1e9)[0][3] == "0.0"
     older = replace(running, state="done", result={"ended": 1e9})

@@ -10,10 +10,11 @@ import pytest
 
 from bench.errors import BenchError
 from bench.runs.plan import Request
-from bench.runs.queue import open_queue
-from bench.runs.session import Session, run_study
+from bench.runs.queue import HEARTBEAT, open_queue
+from bench.runs.session import run_study
+from bench.runs.site import Session, Site
 from bench.runs.store import Store
-from bench.runs.worker import Site, Worker
+from bench.runs.worker import Worker
 from tests.bench.fake import STUDY, FakeWorkbench, make_records, site
 
 if TYPE_CHECKING:
@@ -33,9 +34,19 @@ class Quiet:
     def finished(self, result: Finished) -> None: ...
 
 
+def journal(root: Path) -> str:
+    return f"{root}/q.journal"
+
+
 def session(root: Path, at: Site, workers: int) -> Session:
     return Session(
-        store=Store(root), site=at, storage=f"{root}/q.journal", workers=workers, command="test"
+        store=Store(root),
+        site=at,
+        storage=f"{root}/q.journal",
+        workers=workers,
+        command="test",
+        locks=root / "locks",
+        heartbeat=HEARTBEAT,
     )
 
 
@@ -59,13 +70,13 @@ def test_processes_change_no_number_and_a_killed_one_loses_no_run(tmp_path: Path
     assert [result.status for result in results] == ["ok"] * 10
     assert len(numbers(alone)) == 20
     assert numbers(alone) == numbers(together)
-    with_deaths = [e for e in open_queue(f"{together}/q.journal").entries() if e.deaths]
+    with_deaths = [e for e in open_queue(journal(together)).entries() if e.deaths]
     assert [entry.ticket.variant for entry in with_deaths] == ["no-adapter"]
 
 
 def test_a_machine_with_other_data_gives_the_run_back(tmp_path: Path) -> None:
     asked = session(tmp_path, site(), workers=1)
-    queue = open_queue(asked.storage)
+    queue = open_queue(journal(tmp_path))
     other = replace(site(), prepare=lambda _: FakeWorkbench(version=2))
 
     one = replace(REQUEST, variants=STUDY.rows[:1], seeds=(0,))
@@ -80,7 +91,7 @@ def test_a_machine_with_other_data_gives_the_run_back(tmp_path: Path) -> None:
 def test_another_version_of_a_study_gives_the_run_back(tmp_path: Path) -> None:
     asked = session(tmp_path, site(), workers=1)
     run_study(asked, replace(REQUEST, variants=STUDY.rows[:1], seeds=(0,)))
-    queue = open_queue(asked.storage)
+    queue = open_queue(journal(tmp_path))
     queue.enqueue(replace(queue.entries()[0].ticket, config_id="0" * 12))
     with pytest.raises(BenchError, match="expected config 000000000000, this checkout has"):
         Worker(queue, site(), Quiet()).step()
@@ -96,6 +107,6 @@ def test_a_lost_record_comes_back_from_the_queue_and_replace_runs_again(tmp_path
     path.unlink()
     run_study(asked, one)
     assert path.read_bytes() == before
-    assert len(open_queue(asked.storage).entries()) == 1
+    assert len(open_queue(journal(tmp_path)).entries()) == 1
     run_study(asked, replace(one, on_existing="replace"))
-    assert len(open_queue(asked.storage).entries()) == 2
+    assert len(open_queue(journal(tmp_path)).entries()) == 2
