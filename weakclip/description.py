@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
 IMPLIED = "implied"
 """Key of a field's metadata: the value that descriptions older than the field stand for. It is left
@@ -46,6 +47,45 @@ def describe(value: object) -> Any:  # noqa: ANN401 (a JSON value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"configuration value: expected a JSON type, got {type(value).__name__}")
+
+
+def value_of(description: object, kinds: Mapping[str, type]) -> Any:  # noqa: ANN401 (any kind)
+    """The value that `describe` described; lists come back as tuples.
+
+    Args:
+        description: JSON types.
+        kinds: Dataclasses that may occur, by name.
+
+    Raises:
+        ValueError: If a kind or a field is unknown, as in a file of a newer version.
+    """
+    if isinstance(description, list):
+        return tuple(value_of(item, kinds) for item in description)
+    if not isinstance(description, dict):
+        return description
+    parts = {name: value_of(part, kinds) for name, part in description.items() if name != "kind"}
+    kind = kinds.get(str(description.get("kind")))
+    if kind is None or not set(parts) <= {field.name for field in fields(kind)}:
+        raise ValueError(
+            f"config: kind {description.get('kind')!r} with {sorted(parts)} is unknown to this "
+            f"version; known: {', '.join(sorted(kinds))}"
+        )
+    implied = {
+        field.name: field.metadata[IMPLIED]
+        for field in fields(kind)
+        if IMPLIED in field.metadata and field.name not in parts
+    }
+    return kind(**parts, **implied)
+
+
+def dataclasses_of(*modules: ModuleType) -> dict[str, type]:
+    """The dataclasses of some modules by name, for `value_of`."""
+    return {
+        name: kind
+        for module in modules
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and is_dataclass(kind)
+    }
 
 
 def description_id(description: Mapping[str, object]) -> str:

@@ -27,7 +27,7 @@ from baselines.weclip.network import DecoderSize
 from weakclip.clip.load import load_clip
 from weakclip.stages.caa import CAA
 from weakclip.stages.protocols import ImageStack, Setting
-from weakclip.stages.refine import CRF, PAMR, Constant, Keep, Otsu, Power
+from weakclip.stages.refine import CRF, PAMR, Constant, Keep, Otsu, Power, SeedLabels
 from weakclip.training.views import Framing
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ REFINEMENTS: dict[str, RefinementSpec] = {
     "keep": Keep(),
     "keep-power": Keep(background=Power(alpha=4)),
     "keep-constant": Keep(background=Constant(value=0.2)),
+    "seeds": SeedLabels(),
     "crf": CRF(),
     "pamr": PAMR(),
     "random-walk": replace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +20,7 @@ from weakclip.clip.tensors import check_names
 from weakclip.config import WeakCLIPConfig
 from weakclip.crf import dense as crf
 from weakclip.data.atomic import replacing
-from weakclip.description import IMPLIED, describe, description_id
+from weakclip.description import dataclasses_of, describe, description_id, value_of
 from weakclip.network.released import load_released as load_released  # the same door for both kinds
 
 if TYPE_CHECKING:
@@ -33,12 +33,7 @@ if TYPE_CHECKING:
     from weakclip.network.model import WeakCLIP
 
 FORMAT = "weakclip-components-1"
-_KINDS = {
-    name: kind
-    for module in (kinds, crf)
-    for name, kind in vars(module).items()
-    if isinstance(kind, type) and is_dataclass(kind)
-}
+_KINDS = dataclasses_of(kinds, crf)
 
 
 class DamagedError(ValueError):
@@ -69,19 +64,16 @@ class ModelCard:
 
 def save_components(path: Path, model: WeakCLIP, card: ModelCard) -> None:
     """Write the four components and their card, atomically, as safetensors."""
-    tensors = {name: tensor.contiguous() for name, tensor in _component_state(model).items()}
-    metadata = {
-        "format": FORMAT,
-        "config": json.dumps(describe(card.config), sort_keys=True),
-        "config_id": config_id(card.config),
-        "class_names": json.dumps(card.class_names),
-        "clip_name": card.clip_name,
-        "clip_sha256": card.clip_sha256,
-        "tensors_sha256": _sha256(tensors),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
+    save_whole(
+        path,
+        _component_state(model),
+        FORMAT,
+        config=json.dumps(describe(card.config), sort_keys=True),
+        config_id=config_id(card.config),
+        class_names=json.dumps(card.class_names),
+        clip_name=card.clip_name,
+        clip_sha256=card.clip_sha256,
+    )
 
 
 def read_card(path: Path) -> ModelCard:
@@ -126,18 +118,51 @@ def load_components(path: Path, model: WeakCLIP, card: ModelCard) -> None:
                 f"model weights {path}: saved for another {field.name}: expected {wanted}, "
                 f"got {found}; build the model from `read_card`"
             )
-    tensors = load_file(path)
-    wanted = _read_metadata(path).get("tensors_sha256")  # none in files of earlier versions
-    if wanted is not None and _sha256(tensors) != wanted:
-        raise DamagedError(
-            f"model weights {path}: not those that were saved; train the model again"
-        )
-    check_names(tensors, _component_state(model), source=str(path))
+    tensors = load_whole(path, _component_state(model), FORMAT)
     model.load_state_dict(tensors, strict=False)
 
 
+def save_whole(path: Path, tensors: Mapping[str, Tensor], format_: str, **notes: str) -> None:
+    """Write named tensors with their hash and notes, atomically, as safetensors.
+
+    Args:
+        path: Its folder is made if it is not there.
+        tensors: By name.
+        format_: What the file is, for its reader.
+        notes: Further metadata.
+    """
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": format_, **notes, "tensors_sha256": _sha256(whole)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(whole, metadata))
+
+
+def load_whole(path: Path, wanted: Mapping[str, Tensor], format_: str) -> dict[str, Tensor]:
+    """The tensors of a file that `save_whole` wrote, names and shapes as wanted.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DamagedError: If the file is not whole, or its weights are not those that were saved.
+        ValueError: If it is of another kind or model.
+    """
+    metadata = _read_metadata(path)
+    if metadata.get("format") != format_:
+        raise ValueError(
+            f"model weights {path}: expected format {format_!r}, got {metadata.get('format')!r}"
+        )
+    tensors: dict[str, Tensor] = load_file(path)
+    sha256 = metadata.get("tensors_sha256")  # none in files of earlier versions
+    if sha256 is not None and _sha256(tensors) != sha256:
+        raise DamagedError(
+            f"model weights {path}: not those that were saved; train the model again"
+        )
+    check_names(tensors, wanted, source=str(path))
+    return tensors
+
+
 def from_description(value: object) -> Any:  # noqa: ANN401 (any kind of config)
-    """The value that `describe` described; lists come back as tuples.
+    """The value of WeakCLIP's that `describe` described.
 
     Raises:
         ValueError: If a kind or a field is unknown, as in a file of a newer version.
@@ -146,23 +171,7 @@ def from_description(value: object) -> Any:  # noqa: ANN401 (any kind of config)
         >>> from_description({"kind": "FixedTemplate", "template": "a {}"})
         FixedTemplate(template='a {}')
     """
-    if isinstance(value, list):
-        return tuple(from_description(item) for item in value)
-    if not isinstance(value, dict):
-        return value
-    parts = {name: from_description(part) for name, part in value.items() if name != "kind"}
-    kind = _KINDS.get(str(value.get("kind")))
-    if kind is None or not set(parts) <= {field.name for field in fields(kind)}:
-        raise ValueError(
-            f"config: kind {value.get('kind')!r} with {sorted(parts)} is unknown to this version; "
-            f"known: {', '.join(sorted(_KINDS))}"
-        )
-    implied = {
-        field.name: field.metadata[IMPLIED]
-        for field in fields(kind)
-        if IMPLIED in field.metadata and field.name not in parts
-    }
-    return kind(**parts, **implied)
+    return value_of(value, _KINDS)
 
 
 def config_id(config: WeakCLIPConfig) -> str:

@@ -1,4 +1,4 @@
-"""The second stage on disk: seed labels of a split, a palette PNG an image.
+"""Labels of a split on disk, a palette PNG an image: seeds, and the masks that are retrained on.
 
 Seeds are made from maps by a rule that looks at no pixel annotation. A file that cannot be read is
 made again.
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Seeds(Protocol):
-    """Seed labels of some images of a split."""
+    """Labels of some images of a split: seeds, or whole masks."""
 
     @property
     def key(self) -> str:
@@ -50,7 +50,7 @@ class Seeds(Protocol):
 
 
 class KeptSeeds(PerImage):
-    """Seeds of the tagged images of a split, read from disk when they are used."""
+    """Labels of the tagged images of a split, read from disk when they are used."""
 
     def __init__(self, folder: Path, indices: Sequence[int], keys: Sequence[str]) -> None:
         """Open a folder; images may still lack their seeds.

@@ -1,7 +1,7 @@
 """One way from images and tags to class scores: a method is a value, and this is what runs it.
 
 ```
-images + tags -> maps -> (seeds) -> refinement -> class scores -> finish -> masks
+images + tags -> maps -> (seeds) -> refinement -> class scores -> finish -> masks -> (retraining)
 ```
 
 Every driver walks this way: studies on any data set, searches, galleries, `weakclip masks`. None
@@ -10,15 +10,23 @@ has a branch about a method; WeakCLIP is one of the refinements.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from weakclip.crf.dense import CRFConfig, build_lattices, dense_crf
+from weakclip.data.artifacts import code_id, content_key
+from weakclip.data.formats.masks import write_mask
+from weakclip.description import IMPLIED, describe
+from weakclip.labels import IGNORE
 from weakclip.stages.images import bytes_key
+from weakclip.stages.kept_seeds import KeptSeeds
 from weakclip.stages.maps import MapSource, SplitMaps, ensure_maps
+from weakclip.stages.protocols import Segmenter
 from weakclip.stages.refine import known_labels
+from weakclip.stages.size import labels_at
+from weakclip.training.memory import BatchSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +36,11 @@ if TYPE_CHECKING:
     from weakclip.crf.dense import Lattices
     from weakclip.stages.images import Memory, WorkingImages
     from weakclip.stages.protocols import Refinement, RefinementSpec, Setting
-    from weakclip.training.memory import BatchSize
+    from weakclip.stages.retrain import RetrainedNetwork, Retraining
+
+
+_BATCH = 8
+"""Images whose masks are made together, unless memory holds fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +51,8 @@ class Method:
     refinement: RefinementSpec
     crf: CRFConfig | None = None
     """Dense CRF on the scores of the tagged classes; absent: the scores as they are."""
+    retraining: Retraining | None = field(default=None, metadata={IMPLIED: None})
+    """A segmentation network trained on the masks of the training images; absent: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,15 @@ class Fitted:
 
     maps: SplitMaps
     refinement: Refinement
+    network: RetrainedNetwork | None = None
+    """What was trained on the masks, if the method says so."""
+
+    @property
+    def segmenter(self) -> Segmenter | None:
+        """What labels images without tags: the retrained network, else the refinement if it can."""
+        if self.network is not None:
+            return self.network
+        return self.refinement if isinstance(self.refinement, Segmenter) else None
 
 
 def fit_method(
@@ -58,15 +81,16 @@ def fit_method(
     report: Callable[[str, int, int], None],
     indices: Sequence[int] | None = None,
 ) -> Fitted:
-    """Make the maps of a training split and fit the refinement on them.
+    """Make the maps of a training split, fit the refinement on them, and retrain on its masks.
 
     Args:
         method: What to fit.
         setting: What it may know, and where products are kept.
         data: Images and tags.
         seed: Of everything random.
-        report: Called with (`maps` or `training`, done, in all).
-        indices: The images that need maps; all by default.
+        report: Called with (`maps`, `training`, `masks` or `retraining`, done, in all).
+        indices: The images that need maps; all by default. Those that are retrained on must have
+            them.
 
     Raises:
         ValueError: If there is nothing to train on.
@@ -79,7 +103,82 @@ def fit_method(
     refinement.fit(
         data, maps, seed=seed, report=lambda done, total: report("training", done, total)
     )
-    return Fitted(maps, refinement)
+    fitted = Fitted(maps, refinement)
+    if method.retraining is None:
+        return fitted
+    return with_network(method, fitted, setting, data, seed=seed, report=report)
+
+
+def with_network(
+    method: Method,
+    fitted: Fitted,
+    setting: Setting,
+    data: WorkingImages,
+    *,
+    seed: int,
+    report: Callable[[str, int, int], None],
+) -> Fitted:
+    """Train the network of a method on the masks of its tagged training images.
+
+    The masks are palette PNGs in the setting's folder, one of the `files` of the network. Pixels to
+    which no class gives a score are 255.
+
+    Args:
+        method: With a retraining.
+        fitted: Its maps and refinement, fitted on `data`.
+        setting: As it was fitted with; it has a folder.
+        data: Images and tags of the training split.
+        seed: Of everything random.
+        report: Called with (`masks` or `retraining`, done, in all).
+
+    Raises:
+        ValueError: If there is nothing to train on.
+    """
+    assert method.retraining is not None
+    network = method.retraining.build(
+        1 + len(setting.class_names), setting.device,
+        folder=setting.folder, execution=setting.execution,
+    )  # fmt: skip
+    masks = _masks(method, fitted, setting, data, seed, report)
+    network.fit(
+        data, masks, seed=seed, report=lambda done, total: report("retraining", done, total)
+    )
+    network.files = (*network.files, masks.folder)
+    return replace(fitted, network=network)
+
+
+def _masks(
+    method: Method,
+    fitted: Fitted,
+    setting: Setting,
+    data: WorkingImages,
+    seed: int,
+    report: Callable[[str, int, int], None],
+) -> KeptSeeds:
+    """The masks of the tagged images on disk, as far as they are missing made now."""
+    modules = {type(part).__module__ for part in (method.maps, method.refinement)}
+    key = content_key(
+        describe(replace(method, retraining=None)), seed, setting.key,
+        setting.execution.arithmetic, code_id(*sorted(modules), __name__),
+    )  # fmt: skip
+    wanted = [index for index in data.tagged if not fitted.maps.lacks(index)]
+    kept = KeptSeeds(setting.place(f"masks-{key}"), wanted, [data.keys[one] for one in wanted])
+    kept.folder.mkdir(parents=True, exist_ok=True)
+    missing = [index for index in wanted if kept.lacks(index)]
+    found = class_scores(fitted, setting, data, missing, (method.crf,), batch=BatchSize(_BATCH))
+    for done, (index, finished_scores) in enumerate(found, start=1):
+        if finished_scores is not None:
+            (scores,) = finished_scores
+            labels = labels_at(scores, data.image_labels[index], _size(scores))
+            labels[scores.amax(dim=0) <= 0] = IGNORE
+            write_mask(kept.path(index), labels.numpy(), durable=False)
+        report("masks", done, len(missing))
+    usable = [index for index in wanted if not kept.lacks(index)]
+    return KeptSeeds(kept.folder, usable, [data.keys[one] for one in usable])
+
+
+def _size(scores: Tensor) -> tuple[int, int]:
+    return int(scores.shape[1]), int(scores.shape[2])
 
 
 def class_scores(

@@ -20,6 +20,7 @@ from weakclip.crf.dense import WEAKCLIP_VOC, Bilateral, CRFConfig, Gaussian, den
 from weakclip.ops.pamr import DILATIONS, pamr
 from weakclip.ops.seed import otsu_band
 from weakclip.ops.shapes import dims
+from weakclip.stages.seeds import OtsuBand, SeedRule, seeds_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +67,7 @@ class Constant:
 BackgroundRule: TypeAlias = Power | Otsu | Constant
 
 OTSU = Otsu()
+_BAND = OtsuBand()
 
 
 @torch.no_grad()
@@ -143,6 +145,17 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeedLabels:
+    """No refinement: the seeds of the maps, with no score where they are undecided."""
+
+    rule: SeedRule = _BAND
+
+    def build(self, setting: Setting) -> LabelledSeeds:
+        """The refinement; it needs no fitting."""
+        return LabelledSeeds(self.rule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CRF:
     """The dense CRF, started from the maps and a background."""
 
@@ -215,6 +228,40 @@ class Fixed:
         scores = with_background(cams, (images.shape[2], images.shape[3]), self.background)
         scores = scores * known[:, :, None, None]
         return self.refine(images, scores, known).float()
+
+    def parameter_counts(self) -> dict[str, dict[str, int]]:
+        """No parameters."""
+        return {}
+
+
+class LabelledSeeds:
+    """The refinement of `SeedLabels`."""
+
+    def __init__(self, rule: SeedRule) -> None:
+        """Hold the rule."""
+        self.rule = rule
+
+    def fit(
+        self,
+        data: TaggedImages,
+        cams: Sequence[Tensor],
+        *,
+        seed: int,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Nothing to learn."""
+
+    @torch.no_grad()
+    def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
+        """1 for the label of a seed, 0 for all others and where there is no seed.
+
+        Raises:
+            ValueError: If images, tags and maps are not of equally many images and classes.
+        """
+        check_refinement_input(images, image_labels, cams)
+        seeds = seeds_from(cams, (images.shape[2], images.shape[3]), self.rule)
+        labels = torch.arange(1 + cams.shape[1], device=cams.device).view(1, -1, 1, 1)
+        return (seeds[:, None] == labels).float()
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """No parameters."""

@@ -6,7 +6,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 
@@ -14,15 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
-    from weakclip.training.recipe import Batch, BatchSource
-
 Item = TypeVar("Item")
 
 
 @contextmanager
 def prefetched(
-    batches: BatchSource, steps: range, depth: int, device: torch.device
-) -> Iterator[BatchSource]:
+    batches: Callable[[int], Item], steps: range, depth: int, device: torch.device
+) -> Iterator[Callable[[int], Item]]:
     """A source of the same batches on `device`, which yields `steps` in their order.
 
     Args:
@@ -35,7 +33,7 @@ def prefetched(
     An error of `batches` is raised where its step is needed. The thread ends with the context.
     """
 
-    def make(step: int) -> Batch:
+    def make(step: int) -> Item:
         return moved(batches(step), device)
 
     if depth == 0:
@@ -58,18 +56,18 @@ def moved(value: Item, device: torch.device) -> Item:
     return cast("Item", _each(value, lambda tensor: _moved(tensor, device)))
 
 
-class _Ahead:
+class _Ahead(Generic[Item]):
     """Batches in the order of the steps, some of them being made."""
 
     def __init__(
-        self, pool: ThreadPoolExecutor, make: BatchSource, steps: range, depth: int
+        self, pool: ThreadPoolExecutor, make: Callable[[int], Item], steps: range, depth: int
     ) -> None:
         self._pool, self._make, self._depth = pool, make, depth
         self._steps = iter(steps)
-        self._waiting: deque[Future[Batch]] = deque()
+        self._waiting: deque[Future[Item]] = deque()
 
-    def __call__(self, step: int) -> Batch:
-        """See `BatchSource`."""
+    def __call__(self, step: int) -> Item:
+        """The batch of a step."""
         while len(self._waiting) <= self._depth:
             following = next(self._steps, None)
             if following is None:

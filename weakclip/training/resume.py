@@ -1,6 +1,6 @@
 """The state of a training in the middle, kept in a file, so that a killed training goes on.
 
-What is kept is all that moves while a model trains: the four components with their buffers, the
+What is kept is all that moves while a model trains: its components with their buffers, the
 optimiser, the steps done, the losses logged so far and the random number generators. A training
 that goes on from the file ends with the same bits as one that was never stopped.
 """
@@ -12,7 +12,7 @@ import logging
 import time
 import zipfile
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -21,17 +21,27 @@ from weakclip.data.atomic import replacing
 from weakclip.training.execution import REFERENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from weakclip.network.model import WeakCLIP
+    from _typeshed import DataclassInstance
+    from torch import nn
+
     from weakclip.training.execution import Execution
-    from weakclip.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
 _PARTS = {"recipe", "components", "optimiser", "random", "random_cuda", "progress"}
 SAVE_EVERY = 30.0
 """Seconds between two saves."""
+
+
+class Trained(Protocol):
+    """A model as far as its state is concerned."""
+
+    @property
+    def components(self) -> Mapping[str, nn.Module]:
+        """Everything that is learned, by name."""
 
 
 @dataclass(slots=True)
@@ -53,9 +63,9 @@ class Checkpoint:
     def __init__(
         self,
         path: Path | None,
-        model: WeakCLIP,
+        model: Trained,
         optimiser: torch.optim.Optimizer,
-        recipe: Recipe,
+        recipe: DataclassInstance,
         *,
         every: float = SAVE_EVERY,
         writes: bool = True,
@@ -65,9 +75,9 @@ class Checkpoint:
 
         Args:
             path: File of the state; its name should be a hash of all that the result depends on.
-            model: Its components are saved and restored in place, its towers are not.
+            model: Its components are saved and restored in place, what is frozen is not.
             optimiser: Saved and restored in place.
-            recipe: A file of another recipe is refused.
+            recipe: Has `iterations`; a file of another recipe is refused.
             every: Seconds between two saves; 0 saves at every step.
             writes: Whether this process saves; of several that train together, one does.
             execution: A file of another arithmetic is refused.

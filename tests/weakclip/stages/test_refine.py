@@ -8,6 +8,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.clip.load import load_clip
 from weakclip.crf.dense import dense_crf
+from weakclip.labels import IGNORE
 from weakclip.ops.pamr import pamr
 from weakclip.stages.protocols import Setting
 from weakclip.stages.refine import (
@@ -19,8 +20,10 @@ from weakclip.stages.refine import (
     Keep,
     Otsu,
     Power,
+    SeedLabels,
     with_background,
 )
+from weakclip.stages.seeds import OtsuBand, seeds_from
 
 if TYPE_CHECKING:
     from weakclip.stages.protocols import RefinementSpec
@@ -95,3 +98,13 @@ def test_impossible_rules_are_refused() -> None:
         Constant(value=2)
     with pytest.raises(ValueError, match="of the same images and classes"):
         Keep().build(SETTING).scores(IMAGES, TAGS[:, :2], CAMS)
+
+
+def test_seeds_score_one_for_their_label_and_nothing_where_they_are_undecided() -> None:
+    scores = SeedLabels().build(SETTING).scores(IMAGES, TAGS, CAMS)
+    seeds = seeds_from(CAMS, (20, 24), OtsuBand())
+    undecided = seeds == IGNORE
+    assert undecided.any()
+    assert not scores.sum(dim=1)[undecided].any()
+    assert torch.equal(scores.argmax(dim=1)[~undecided], seeds[~undecided])
+    assert torch.equal(scores.sum(dim=1)[~undecided], torch.ones(int((~undecided).sum())))

@@ -1,0 +1,1 @@
+"""An ordinary segmentation network trained on masks: networks, crops, losses, schedule, loop."""

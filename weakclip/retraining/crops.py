@@ -1,0 +1,106 @@
+"""Random crops of images and masks that are read one by one: memory does not grow with the set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from weakclip.labels import IGNORE
+from weakclip.training.stream import view_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.random import Generator
+    from torch import Tensor
+
+    from weakclip.retraining.recipe import Crops, RetrainingRecipe
+
+MEAN = (123.675, 116.28, 103.53)
+"""Channel means of ImageNet, RGB, in 0-255 units."""
+STD = (58.395, 57.12, 57.375)
+"""Channel standard deviations of ImageNet, RGB, in 0-255 units."""
+
+
+@dataclass(frozen=True, slots=True)
+class CropBatch:
+    """What one step needs."""
+
+    images: Tensor
+    """(B, 3, S, S), uint8."""
+    masks: Tensor
+    """(B, S, S), uint8, 255 = undecided."""
+
+
+@dataclass(frozen=True, slots=True)
+class CropStream:
+    """Training batches; what a step sees is a function of (seed, step) alone."""
+
+    read: Callable[[int], tuple[Tensor, Tensor]]
+    """Image (3, H, W), uint8, and mask (H, W), uint8 or int64, of a position."""
+    count: int
+    """Number of images."""
+    recipe: RetrainingRecipe
+    seed: int
+
+    def __call__(self, step: int) -> CropBatch:
+        """The batch of a step, 0-based: every image once per epoch, in a new order."""
+        size = self.recipe.batch_size
+        crops = []
+        for place, position in enumerate(view_rows(self.count, 1, size, self.seed, step)):
+            generator = np.random.default_rng([self.seed, step, place])
+            crops.append(draw_crop(*self.read(position), self.recipe.crops, generator))
+        images, masks = zip(*crops, strict=True)
+        return CropBatch(torch.stack(images), torch.stack(masks))
+
+
+def draw_crop(
+    image: Tensor, mask: Tensor, crops: Crops, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """One random crop of an image and its mask.
+
+    Args:
+        image: (3, H, W), uint8.
+        mask: (H, W), uint8 or int64, 255 = undecided; of another size it is resized to the nearest
+            pixel of the image.
+        crops: How to cut.
+        generator: Source of randomness.
+
+    Returns:
+        Crop (3, S, S), uint8, and its mask (S, S), uint8. A side of the scaled image that is
+        shorter than S is padded at a random place.
+    """
+    if crops.drawn == "between":
+        scale = float(generator.uniform(crops.scales[0], crops.scales[-1]))
+    else:
+        scale = crops.scales[int(generator.integers(len(crops.scales)))]
+    if crops.of == "short-side":
+        scale *= crops.size / min(image.shape[1:])
+    height, width = (max(1, round(side * scale)) for side in image.shape[1:])
+    resized = F.interpolate(
+        image[None].float(), (height, width), mode="bilinear", align_corners=False, antialias=True
+    )[0]
+    labels = F.interpolate(mask[None, None].float(), (height, width), mode="nearest")[0, 0]
+    pixels = resized.round().clamp(0, 255)
+    top, left = (int(generator.integers(0, abs(side - crops.size) + 1)) for side in (height, width))
+    canvas = torch.tensor(MEAN).round().view(3, 1, 1).repeat(1, crops.size, crops.size)
+    target = torch.full((crops.size, crops.size), IGNORE, dtype=torch.uint8)
+    (rows, to_rows), (columns, to_columns) = (
+        _placed(first, side, crops.size) for first, side in ((top, height), (left, width))
+    )
+    canvas[:, to_rows, to_columns] = pixels[:, rows, columns]
+    target[to_rows, to_columns] = labels[rows, columns].to(torch.uint8)
+    if generator.random() < crops.mirror:
+        canvas, target = canvas.flip(2), target.flip(1)
+    return canvas.to(torch.uint8), target
+
+
+def _placed(first: int, side: int, size: int) -> tuple[slice, slice]:
+    """Pixels of a side that are taken, and where they go in a crop of `size`."""
+    if side >= size:
+        return slice(first, first + size), slice(0, size)
+    return slice(0, side), slice(first, first + side)

@@ -1,0 +1,278 @@
+"""Segmentation networks: two small heads of this project on timm encoders, and all of smp's.
+
+`SmallFPN` and `DeepLabV2` need timm alone. `SMP` is any architecture and encoder of
+segmentation_models_pytorch, behind the extra `weakclip[retrain]`. Nothing is downloaded: encoder
+weights come from a file that the user names, or the encoder starts at random.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never, cast
+
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
+
+from weakclip.clip.tensors import read_tensors
+from weakclip.suggestion import suggestion
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from torch import Tensor
+
+EXTRA = "pip install 'weakclip[retrain]'"
+_WHOLE = 32  # images are padded to multiples of it, the stride of the coarsest stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallFPN:
+    """A timm encoder of four stages and a feature pyramid head, for small images."""
+
+    encoder: str = "resnet10t"
+    channels: tuple[int, ...] | None = (32, 64, 96, 128)
+    """Widths of the stages after the stem, where not those of `encoder`."""
+    width: int = 64
+    """Channels of the pyramid."""
+    weights: str | None = None
+    """File of the encoder's weights, relative to the working directory; None: random."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepLabV2:
+    """A timm encoder at stride 8 and the sum of dilated convolutions (ASPP of DeepLabV2)."""
+
+    encoder: str = "resnet101"
+    rates: tuple[int, ...] = (6, 12, 18, 24)
+    weights: str | None = "weights/resnet101.safetensors"
+    """As of `SmallFPN`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SMP:
+    """A network of segmentation_models_pytorch."""
+
+    architecture: str = "DeepLabV3Plus"
+    """E.g. DeepLabV3Plus, FPN, Segformer, UPerNet, Unet; capitals do not matter."""
+    encoder: str = "tu-resnet101"
+    """Its own name of an encoder, or `tu-` and a name of timm."""
+    output_stride: Literal[8, 16] | None = 16
+    """Of the encoder, where the architecture has the choice (DeepLabV3, DeepLabV3Plus)."""
+    weights: str | None = "weights/resnet101.safetensors"
+    """As of `SmallFPN`."""
+
+
+NetworkSpec: TypeAlias = SmallFPN | DeepLabV2 | SMP
+
+
+class SegmentationNetwork(nn.Module):
+    """Encoder and head; logits at the size of the images."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        """Hold an encoder, whose outputs the head takes as one argument."""
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.frozen_norm = False
+
+    @property
+    def components(self) -> dict[str, nn.Module]:
+        """Everything that is learned."""
+        return {"encoder": self.encoder, "segmentation head": self.head}
+
+    def freeze_norm(self) -> None:
+        """Keep statistics, scales and shifts of the encoder's batch norms as they are."""
+        self.frozen_norm = True
+        for layer in self.encoder.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.requires_grad_(requires_grad=False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> SegmentationNetwork:  # noqa: FBT001, FBT002 (nn.Module's)
+        """Switch everything but frozen batch norms."""
+        super().train(mode)
+        if self.frozen_norm:
+            for layer in self.encoder.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, (B, K, H, W), of normalised images (B, 3, H, W) of any size."""
+        height, width = images.shape[2:]
+        whole = F.pad(images, (0, -width % _WHOLE, 0, -height % _WHOLE))
+        whole = whole.contiguous(memory_format=torch.channels_last)  # half of the time on a CPU
+        logits: Tensor = self.head(self.encoder(whole))
+        if logits.shape[2:] != whole.shape[2:]:
+            size = (whole.shape[2], whole.shape[3])
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        return logits[:, :, :height, :width]
+
+
+def build_network(
+    spec: NetworkSpec, classes: int, *, with_weights: bool = True
+) -> SegmentationNetwork:
+    """The network of a specification.
+
+    Args:
+        spec: Which.
+        classes: K, background included.
+        with_weights: Whether the encoder takes the weights of its file; not before all weights
+            are replaced by those of a trained network.
+
+    Raises:
+        ImportError: If segmentation_models_pytorch is needed and not installed.
+        FileNotFoundError: If the weights are not there.
+        ValueError: If a name is unknown, or the weights are another network's.
+    """
+    match spec:
+        case SmallFPN():
+            options = {} if spec.channels is None else {"channels": spec.channels}
+            encoder, widths = _stages(spec.encoder, out_indices=(1, 2, 3, 4), **options)
+            head: nn.Module = _PyramidHead(widths, spec.width, classes)
+        case DeepLabV2():
+            encoder, widths = _stages(spec.encoder, out_indices=(4,), output_stride=8)
+            head = _DilatedHead(widths[-1], spec.rates, classes)
+        case SMP():
+            encoder, head = _smp_parts(spec, classes)
+        case _:
+            assert_never(spec)
+    if with_weights and spec.weights is not None:
+        _load(encoder, spec, Path(spec.weights))
+    return SegmentationNetwork(encoder, head)
+
+
+class _PyramidHead(nn.Module):
+    """Top-down sums of four levels, one convolution and a classifier on the finest."""
+
+    def __init__(self, channels: list[int], width: int, classes: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(each, width, 1) for each in channels)
+        self.smooth = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.classifier = nn.Conv2d(width, classes, 1)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Logits at stride 4 of levels at strides 4, 8, 16, 32."""
+        sides = [layer(level) for layer, level in zip(self.lateral, levels, strict=True)]
+        total = sides[-1]
+        for side in reversed(sides[:-1]):
+            total = side + F.interpolate(total, side.shape[2:], mode="nearest")
+        return cast("Tensor", self.classifier(self.smooth(total)))
+
+
+class _DilatedHead(nn.Module):
+    """Sum of one dilated 3 x 3 classifier per rate.
+
+    References:
+        Chen et al., DeepLab, TPAMI 2018 (ASPP-L).
+    """
+
+    def __init__(self, channels: int, rates: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(channels, classes, 3, padding=rate, dilation=rate) for rate in rates
+        )
+        for branch in self.branches:
+            nn.init.normal_(cast("Tensor", branch.weight), std=0.01)
+            nn.init.zeros_(cast("Tensor", branch.bias))
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Logits at stride 8."""
+        total: Tensor = sum(branch(levels[-1]) for branch in self.branches)
+        return total
+
+
+class _SMPHead(nn.Module):
+    """Decoder and segmentation head of segmentation_models_pytorch."""
+
+    def __init__(self, decoder: nn.Module, last: nn.Module) -> None:
+        super().__init__()
+        self.decoder, self.last = decoder, last
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Logits of all levels of the encoder."""
+        return cast("Tensor", self.last(self.decoder(levels)))
+
+
+def _stages(name: str, **options: object) -> tuple[nn.Module, list[int]]:
+    """A timm network that returns the outputs of its stages, and their widths."""
+    try:
+        network = timm.create_model(name, pretrained=False, features_only=True, **options)
+    except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
+        raise ValueError(
+            f"encoder {name!r}: expected a timm network with four stages and these options, such "
+            f"as 'resnet10t'; timm says: {error}"
+        ) from error
+    return network, network.feature_info.channels()
+
+
+def _smp() -> ModuleType:
+    try:
+        return importlib.import_module("segmentation_models_pytorch")
+    except ImportError as error:
+        raise ImportError(
+            "this network is one of segmentation_models_pytorch, which is not installed; "
+            f"{EXTRA}, or choose the network small or deeplabv2"
+        ) from error
+
+
+def _smp_parts(spec: SMP, classes: int) -> tuple[nn.Module, nn.Module]:
+    """Encoder and head of a network of segmentation_models_pytorch."""
+    smp = _smp()
+    known = {name.__name__.lower(): name for name in smp.MODEL_ARCHITECTURES_MAPPING.values()}
+    architecture = known.get(spec.architecture.lower())
+    if architecture is None:
+        names = [each.__name__ for each in known.values()]
+        raise ValueError(
+            f"unknown architecture {spec.architecture!r}; {suggestion(spec.architecture, names)}"
+        )
+    dilated = architecture.__name__.startswith("DeepLab") and spec.output_stride is not None
+    options = {"encoder_output_stride": spec.output_stride} if dilated else {}
+    try:
+        model = architecture(
+            encoder_name=spec.encoder, encoder_weights=None, classes=classes, **options
+        )
+    except (KeyError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise ValueError(
+            f"encoder {spec.encoder!r}: expected one that {architecture.__name__} takes, such as "
+            f"resnet50 or tu-convnext_tiny (tu-: any of timm); it says: {error}"
+        ) from error
+    return model.encoder, _SMPHead(model.decoder, model.segmentation_head)
+
+
+def _load(encoder: nn.Module, spec: NetworkSpec, path: Path) -> None:
+    """Take the weights of a file; those of a classifier after the encoder are left."""
+    name = spec.encoder
+    if isinstance(spec, SMP) and not name.startswith("tu-"):
+        origin = f"smp.encoders.get_encoder({name!r}, weights='imagenet')"
+    else:
+        origin = f"timm.create_model({name.removeprefix('tu-')!r}, pretrained=True)"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"encoder {name}: {path} is missing; save the state dict of {origin} there on a "
+            "machine with a network, name another file (--encoder-weights), or start at random "
+            "(--encoder-weights none)"
+        )
+    found = {_plain(key): value for key, value in read_tensors(path).items()}
+    wanted = encoder.state_dict()
+    wrong = [
+        key
+        for key, value in wanted.items()
+        if _plain(key) not in found or found[_plain(key)].shape != value.shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"encoder {name}: {path} holds weights of another network; {len(wrong)} of "
+            f"{len(wanted)} tensors are missing or of another shape, the first: {wrong[0]}"
+        )
+    encoder.load_state_dict({key: found[_plain(key)] for key in wanted})
+
+
+def _plain(key: str) -> str:
+    """A tensor's name whatever wraps the network: timm's feature networks join names by `_`."""
+    return key.removeprefix("model.").replace(".", "_")
