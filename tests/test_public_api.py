@@ -18,6 +18,7 @@ PUBLIC = (
     "make_masks",
     "plan_for",
     "pseudo_mask",
+    "retrain",
 )
 HEAVY = ("torch", "open_clip", "torchvision", "timm", "scipy", "numpy", "PIL", "rich")
 

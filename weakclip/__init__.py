@@ -1,7 +1,8 @@
 """WeakCLIP: image-level labels to pixel masks with a frozen CLIP.
 
-`pseudo_mask` makes the mask of one image, `make_masks` those of a folder, `load` opens the network
-that a run trained. Names are imported when they are used, so `import weakclip` takes no time.
+`pseudo_mask` makes the mask of one image, `make_masks` those of a folder, `retrain` trains a
+network on masks, `load` opens the network that a run trained. Names are imported when they are
+used, so `import weakclip` takes no time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from weakclip.masking.plan import plan_for as plan_for
     from weakclip.masking.predict import load as load
     from weakclip.masking.pseudo import pseudo_mask as pseudo_mask
+    from weakclip.masking.retrain import retrain as retrain
     from weakclip.stages.method import Method as Method
 
 _HOMES = {
@@ -32,6 +34,7 @@ _HOMES = {
     "make_masks": "weakclip.masking.make",
     "plan_for": "weakclip.masking.plan",
     "pseudo_mask": "weakclip.masking.pseudo",
+    "retrain": "weakclip.masking.retrain",
 }
 __all__ = sorted(_HOMES)
 

@@ -120,15 +120,30 @@ def _check_maps(args: argparse.Namespace, found: Survey) -> Sequence[Finding]:
 def read_classes(path: Path) -> tuple[str, ...]:
     """Names of a file, one a line; blank lines are skipped.
 
+    Where every line begins with its label, as in the `classes.txt` of a run, the names follow it.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it has no name, or one twice.
     """
     lines = decoded(path, "classes")[0].splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
+    numbered = [name.partition(" ") for name in names]
+    if [label for label, _, _ in numbered] == [str(label) for label in range(len(names))]:
+        names = tuple(name.strip() or label for label, _, name in numbered)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{path}: expected different class names, one a line, got {len(names)}")
     return names
+
+
+def without_background(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Class names without the background that many lists begin with.
+
+    Example:
+        >>> without_background(("__background__", "cat"))
+        ('cat',)
+    """
+    return names[1:] if names[0].strip("_").lower() == "background" else names
 
 
 def _check_usage(args: argparse.Namespace, files: TaggedFiles) -> None:

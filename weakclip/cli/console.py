@@ -36,9 +36,16 @@ MEASURED = 3
 """Steps after which a training is known well enough."""
 
 
+FEWER = "fewer: --iterations, smaller: --training-batch, --max-side; none: --method clip-es"
+"""What to do about a long training of masks."""
+
+
 @contextmanager
-def phases() -> Iterator[Callable[[str, int, int], None]]:
+def phases(advice: str = FEWER) -> Iterator[Callable[[str, int, int], None]]:
     """A bar a phase with its rate and the time left; called with (phase, done, in all).
+
+    Args:
+        advice: What to do about a training that takes long.
 
     Where there is no terminal, a line every half minute. What was done before counts neither for
     the rate nor for the time left.
@@ -70,8 +77,7 @@ def phases() -> Iterator[Callable[[str, int, int], None]]:
             if phase == "training" and made == MEASURED and left is not None and left > LONG:
                 bar.console.print(
                     f"training: {total} steps at {took / made:.1f} s take {_duration(left)} more; "
-                    "fewer: --iterations, smaller: --training-batch, --max-side; none: --method "
-                    "clip-es",
+                    f"{advice}",
                     markup=False, highlight=False, soft_wrap=True,
                 )  # fmt: skip
             elif not screen.is_terminal and now - said[phase] >= EVERY:

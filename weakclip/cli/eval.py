@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weakclip.cli.check import read_classes
+from weakclip.cli.check import read_classes, without_background
 from weakclip.cli.console import progress
 from weakclip.cli.eval_tables import show
 from weakclip.cli.findings import findings_json
@@ -180,8 +180,7 @@ def _classes(args: argparse.Namespace) -> tuple[str, ...]:
         raise ValueError(
             f"--classes: no {places[1]}; give voc, coco or a file of names, one a line"
         )
-    names = read_classes(path)
-    return names[1:] if names[0].strip("_").lower() == "background" else names
+    return without_background(read_classes(path))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "masks": "images and tags in, masks out",
     "maps": "images and tags in, class activation maps out",
     "refine": "class activation maps of any source in, masks out",
+    "retrain": "images and masks in, a segmentation network out",
     "predict": "label images with a network that was trained, without tags",
     "data": "make class masks and lists of VOC or COCO from the official files",
     "check": "say what is wrong with a data set",

@@ -29,11 +29,11 @@ def add_parser(
         help="label images with a network that was trained, without tags",
         description=(
             "Label every image of a folder with the network that `weakclip masks --method "
-            "weakclip` trained: OUT/masks (palette PNG) and OUT/preview. What is there already "
-            "stays. Exit 0: all done; 1: some images failed; 2: wrong usage."
+            "weakclip` or `weakclip retrain` trained: OUT/masks (palette PNG) and OUT/preview. "
+            "What is there already stays. Exit 0: all done; 1: some images failed; 2: wrong usage."
         ),
     )
-    parser.add_argument("--network", type=Path, required=True, help="the folder `masks` wrote")
+    parser.add_argument("--network", type=Path, required=True, help="the folder of that run")
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -120,6 +120,11 @@ def make_masks(
     _check_classes(files)
     if not isinstance(plan, MaskPlan):
         plan = plan_for(clip, plan, images=int(files.image_labels.any(dim=1).sum()))
+    if plan.method.retraining is not None:
+        raise ValueError(
+            "plan: expected a method without retraining; make the masks first, then train on them "
+            "(weakclip.retrain, or `weakclip retrain`)"
+        )
     folder = ResultFolder(out, files)
     job = MaskJob(
         files, clip, folder, plan, batch_size=batch_size, report=report or (lambda *_: None),

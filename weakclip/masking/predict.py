@@ -7,7 +7,7 @@ NETWORK/network.json         which CLIP, the classes, and the size at which imag
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,15 @@ import numpy as np
 import torch
 
 from weakclip.clip.load import CLIP_NAMES, load_clip
+from weakclip.crf import dense
 from weakclip.data.atomic import write_text
+from weakclip.description import dataclasses_of, describe, value_of
 from weakclip.network.checkpoints import read_card
+from weakclip.retraining import network as networks
 from weakclip.stages.network import SeededTraining, TrainedWeakCLIP
 from weakclip.stages.protocols import Setting
+from weakclip.stages.retrain import FORMAT as RETRAINED
+from weakclip.stages.retrain import RetrainedNetwork, Retraining
 from weakclip.stages.size import scores_at, shrink, working_size
 
 if TYPE_CHECKING:
@@ -51,7 +56,11 @@ class Network:
     """A trained network; `load` opens one."""
 
     def __init__(
-        self, segmenter: TrainedWeakCLIP, class_names: tuple[str, ...], max_side: int, patch: int
+        self,
+        segmenter: TrainedWeakCLIP | RetrainedNetwork,
+        class_names: tuple[str, ...],
+        max_side: int,
+        patch: int,
     ) -> None:
         """Hold a fitted network.
 
@@ -59,7 +68,7 @@ class Network:
             segmenter: The network.
             class_names: Names of the F classes, as the tags had them.
             max_side: Larger images are looked at at this size, pixels.
-            patch: Side of CLIP's patches, pixels.
+            patch: Sides are multiples of it, pixels: that of CLIP's patches, or 1.
         """
         self._segmenter, self._max_side, self._patch = segmenter, max_side, patch
         self.class_names = class_names
@@ -91,7 +100,8 @@ def load(
 
     Args:
         folder: Of the network, or of the run whose `network/` it is.
-        clip: The frozen CLIP it was trained with; absent: it is looked for by its name.
+        clip: The frozen CLIP it was trained with; absent: it is looked for by its name. A retrained
+            network has none.
         device: Where to compute.
 
     Raises:
@@ -103,9 +113,11 @@ def load(
     if not (root / NOTES).is_file():
         raise FileNotFoundError(
             f"{folder}: no {NOTES} in it or in its network/; give the folder that "
-            "`weakclip masks --method weakclip` wrote"
+            "`weakclip masks --method weakclip` or `weakclip retrain` wrote"
         )
-    notes = _read(root / NOTES)
+    notes = read_notes(root / NOTES)
+    if notes["format"] == RETRAINED:
+        return _retrained(root, notes, torch.device(device))
     card = read_card(root / WEIGHTS)
     if clip is None:
         embedded = notes["clip"].removesuffix("-clip")
@@ -143,6 +155,53 @@ def write_network(
     trained.save(folder / WEIGHTS)
 
 
+def write_retrained(
+    folder: Path,
+    network: RetrainedNetwork,
+    classes: Sequence[str],
+    *,
+    max_side: int,
+    key: str,
+) -> None:
+    """Write a retrained network to a folder that `load` opens.
+
+    Args:
+        folder: It is made if it is not there.
+        network: Fitted.
+        classes: Names of the F classes.
+        max_side: Larger images are looked at at this size, pixels.
+        key: Of all that the network depends on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = network.spec
+    content = {
+        "format": RETRAINED,
+        "key": key,
+        "network": describe(replace(spec.network, weights=None)),
+        "classes": list(classes),
+        "max_side": max_side,
+        "scales": list(spec.scales),
+        "flip": spec.flip,
+        "crf": describe(spec.crf),
+    }
+    network.save(folder / WEIGHTS)
+    write_text(folder / NOTES, json.dumps(content, indent=1) + "\n")
+
+
+def _retrained(root: Path, notes: dict[str, Any], device: torch.device) -> Network:
+    """Open what `write_retrained` wrote."""
+    kinds = dataclasses_of(networks, dense)
+    spec = Retraining(
+        network=value_of(notes["network"], kinds),
+        scales=tuple(notes["scales"]),
+        flip=notes["flip"],
+        crf=value_of(notes["crf"], kinds),
+    )
+    network = spec.build(1 + len(notes["classes"]), device)
+    network.load(root / WEIGHTS)
+    return Network(network, tuple(notes["classes"]), notes["max_side"], 1)
+
+
 def pixels_of(image: Image.Image | NDArray[np.uint8]) -> torch.Tensor:
     """An image as (3, H, W), uint8.
 
@@ -158,18 +217,29 @@ def pixels_of(image: Image.Image | NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    wanted = {
-        "format": str, "clip": str, "classes": list, "max_side": int, "scales": list,
-        "flip": bool, "tile": int,
+def read_notes(path: Path) -> dict[str, Any]:
+    """What `network.json` says.
+
+    Raises:
+        ValueError: If it is damaged, or of another version.
+    """
+    common: dict[str, type | tuple[type, ...]] = {
+        "classes": list, "max_side": int, "scales": list, "flip": bool,
     }  # fmt: skip
+    kinds: dict[str, dict[str, type | tuple[type, ...]]] = {
+        FORMAT: {**common, "clip": str, "tile": int},
+        RETRAINED: {**common, "network": dict, "key": str, "crf": (dict, type(None))},
+    }
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: damaged ({error}); train the network again") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected format {FORMAT!r}; was it written by a newer version?")
-    for name, kind in wanted.items():
+    if not isinstance(content, dict) or content.get("format") not in kinds:
+        raise ValueError(
+            f"{path}: expected format {' or '.join(map(repr, kinds))}; was it written by a newer "
+            "version?"
+        )
+    for name, kind in kinds[content["format"]].items():
         if not isinstance(content.get(name), kind):
-            raise ValueError(f"{path}: expected {name} as {kind.__name__}")
+            raise ValueError(f"{path}: damaged ({name!r}); train the network again")
     return content

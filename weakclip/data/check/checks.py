@@ -12,7 +12,7 @@ from weakclip.data.check import words as check_words
 from weakclip.data.check.finding import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from weakclip.data.check.survey import Survey
 
@@ -28,9 +28,22 @@ CHECKS = (
 SEVERITIES = ("breaks", "biases", "note")
 
 
-def run_checks(survey: Survey) -> tuple[Finding, ...]:
-    """What every check found, the worst first, then as in `CHECKS`; empty if all is well."""
-    found = ((check.kind, tuple(check.find(survey))) for check in CHECKS)
+OF_PAIRS = (
+    *("image-missing", "image-unreadable", "masks-unmatched", "mask-missing", "mask-shared"),
+    *("mask-unreadable", "mask-colours", "mask-lossy", "mask-size", "mask-labels", "mask-binary"),
+)
+"""Kinds that matter where images and masks are all there is, without tags."""
+
+
+def run_checks(survey: Survey, kinds: Collection[str] | None = None) -> tuple[Finding, ...]:
+    """What the checks found, the worst first, then as in `CHECKS`; empty if all is well.
+
+    Args:
+        survey: The data set.
+        kinds: Names of the kinds to look for; all if absent.
+    """
+    chosen = [check for check in CHECKS if kinds is None or check.kind.name in kinds]
+    found = ((check.kind, tuple(check.find(survey))) for check in chosen)
     findings = [Finding(kind=kind, affected=affected) for kind, affected in found if affected]
     return worst_first(findings)
 

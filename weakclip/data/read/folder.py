@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CSV_NAME = "labels.csv"
+_ONE_FOLDER = "{}: is the folder of the images; put the masks into one of their own"
 
 
 def list_folder(
@@ -58,9 +59,7 @@ def list_folder(
     if tags is not None and tags.suffix.lower() == ".json":
         return list_coco(tags, root, classes=classes, masks=masks)
     if masks is not None and masks.resolve() == root.resolve():
-        raise ValueError(
-            f"{masks}: is the folder of the images; put the masks into one of their own"
-        )
+        raise ValueError(_ONE_FOLDER.format(masks))
     on_disk = image_names(root, skip=masks)
     table = _from_folders(root, masks, on_disk) if tags is None else read_tag_table(tags, on_disk)
     tagged = {name: table.tags.get(name, set()) for name in (*table.tags, *on_disk)}
@@ -84,6 +83,38 @@ def list_folder(
         left_out=aside,
         meant=meant_names(tagged.keys() - set(on_disk), on_disk),
         reading=(*filter(None, (table.reading,)), *found.reading),
+    )
+
+
+def list_masked(root: Path, masks: Path, classes: Sequence[str] = ()) -> TaggedFiles:
+    """A folder of images with the masks of another folder, without tags.
+
+    Args:
+        root: Folder of the images.
+        masks: Folder of the masks, `a/b.png` for the image `a/b.jpg`.
+        classes: Class names in label order.
+
+    Raises:
+        FileNotFoundError: If a folder is missing.
+        ValueError: If both are the same, or there is no image.
+    """
+    for folder, what in ((root, "images"), (masks, "masks")):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder of {what}")
+    if masks.resolve() == root.resolve():
+        raise ValueError(_ONE_FOLDER.format(masks))
+    names = image_names(root, skip=masks)
+    if not names:
+        raise ValueError(f"{root}: expected images, found none; give the folder that holds them")
+    found = find_masks(masks, names)
+    return TaggedFiles(
+        root=root,
+        names=tuple(names),
+        classes=tuple(classes),
+        image_labels=labels_tensor([()] * len(names), classes),
+        masks=found.paths,
+        mask_root=masks,
+        reading=found.reading,
     )
 
 

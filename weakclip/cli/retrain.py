@@ -1,0 +1,250 @@
+"""`weakclip retrain`: train a segmentation network on anybody's masks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from weakclip.cli.check import read_classes, without_background
+from weakclip.cli.console import phases, progress
+from weakclip.cli.device import device_of
+from weakclip.cli.findings import findings_table
+from weakclip.data.check.checks import OF_PAIRS, run_checks
+from weakclip.data.check.survey import AnyWords, MaskFacts, survey
+from weakclip.data.read.folder import list_masked
+from weakclip.data.read.images import ImageFacts
+from weakclip.data.read.voc import VOC_CLASSES
+from weakclip.labels import IGNORE
+from weakclip.masking.retrain import preset_of, retrain
+from weakclip.retraining.network import SMP, DeepLabV2, NetworkSpec, SmallFPN, build_network
+from weakclip.stages.retrain_presets import PRESETS
+from weakclip.training.execution import execution_for
+from weakclip.training.parallel import torchrun_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from weakclip.data.check.finding import Finding
+    from weakclip.data.check.survey import Survey
+    from weakclip.data.read.tagged import TaggedFiles
+    from weakclip.masking.predict import Network
+    from weakclip.stages.retrain import Retraining
+
+CLASSES_NAME = "classes.txt"
+ADVICE = "fewer: --iterations; smaller: --batch, --crop, --preset micro"
+NOTE = (
+    "note: preset micro trains a small network from random weights at 128 pixels, as CartoonVOC "
+    "needs it; for photographs: --preset deeplabv3plus --encoder-weights FILE"
+)
+INTERRUPTED = 130  # what shells expect after Ctrl-C
+SIDES = {"micro": 128}
+"""Longest side by preset, where it is not 512."""
+
+
+def add_parser(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
+    """Add the `retrain` command; `run` takes what it parses."""
+    parser = subparsers.add_parser(
+        "retrain",
+        help="images and masks in, a segmentation network out",
+        description=(
+            "Train a segmentation network on masks (palette or grey PNG, 0 background, 255 "
+            "undecided) that anybody made: OUT/network, which `weakclip predict --network OUT` "
+            "opens. The masks are checked first. The same command goes on with a training that "
+            "was stopped. Exit 0: done; 1: done, but some images were left out; 2: wrong usage, "
+            "or masks that cannot be trained on."
+        ),
+    )
+    add, switch = parser.add_argument, argparse.BooleanOptionalAction
+    add("--images", type=Path, required=True, help="folder of images")
+    add("--masks", type=Path, required=True, help="folder of masks, a/b.png for a/b.jpg")
+    add("--out", type=Path, required=True, help="folder to write to")
+    add("--classes", help=f"voc, or a file of names, one a line; default: {CLASSES_NAME} in "
+        "--masks or above it, else the classes are numbered")  # fmt: skip
+    add("--preset", default="micro", help=f"{', '.join(PRESETS)} (default: micro)")
+    add("--network", help="small, deeplabv2, or an architecture of segmentation_models_pytorch: "
+        "DeepLabV3Plus, FPN, Segformer, UPerNet, ...")  # fmt: skip
+    add("--encoder", help="encoder of the network, e.g. resnet50 or tu-convnext_tiny")
+    add("--encoder-weights", help="file of its weights, or none: random")
+    add("--iterations", type=int, help="training steps")
+    add("--batch", type=int, help="crops of a training step")
+    add("--crop", type=int, help="side of the crops in pixels")
+    add("--loss", choices=("cross-entropy", "balanced"), help="balanced: background and classes "
+        "count the same")  # fmt: skip
+    add("--scales", type=float, nargs="+", help="image sizes that are averaged, e.g. 1.0")
+    add("--flip", action=switch, default=None, help="average with the mirror image")
+    add("--crf", action=switch, default=None, help="--no-crf: without the preset's dense CRF")
+    add("--max-side", type=int, help="larger images are worked on at this size")
+    add("--leave-out", action="store_true", help="train without images whose mask cannot be used")
+    add("--seed", type=int, default=0)
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
+        help="of the network; auto: bfloat16 on a GPU that has it")  # fmt: skip
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; returns 0 if all images were used, 1 if some were not, 2 for usage."""
+    logging.getLogger("weakclip").addHandler(logging.NullHandler())
+    try:
+        with torchrun_processes() as processes:
+            if processes.count > 1:
+                raise ValueError("torchrun: retraining is one process; start it without torchrun")
+        spec = changed(preset_of(args.preset), args)
+        build_network(spec.network, 2)  # unknown names and missing weights end it here
+        files = list_masked(args.images, args.masks, _classes(args) or ())
+        with progress("masks") as report:
+            found = survey(files, AnyWords(), report=report)
+        found = replace(found, files=_named(found))
+        usable = _usable(found, leave_out=args.leave_out)
+        if args.preset == "micro" and args.network is None:
+            sys.stderr.write(f"{NOTE}\n")
+        network = _train(args, spec, found.files, usable)
+    except (ValueError, ImportError, OSError) as error:
+        sys.stderr.write(f"weakclip retrain: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("weakclip retrain: interrupted; the same command goes on\n")
+        return INTERRUPTED
+    left_out = len(found.files) - len(usable)
+    result = {
+        "images": len(usable), "left_out": left_out, "classes": len(network.class_names),
+        "iterations": spec.recipe.iterations, "network": (args.out / "network").as_posix(),
+    }  # fmt: skip
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 1 if left_out else 0
+
+
+def changed(spec: Retraining, args: argparse.Namespace) -> Retraining:
+    """A retraining with what the flags change of it.
+
+    Raises:
+        ValueError: If a value makes no sense.
+    """
+    recipe = spec.recipe
+    if args.iterations is not None:
+        warmup = min(recipe.schedule.warmup, args.iterations // 10)
+        schedule = replace(recipe.schedule, warmup=warmup)
+        recipe = replace(recipe, iterations=args.iterations, schedule=schedule)
+    if args.batch is not None:
+        recipe = replace(recipe, batch_size=args.batch)
+    if args.crop is not None:
+        recipe = replace(recipe, crops=replace(recipe.crops, size=args.crop))
+    if args.loss is not None:
+        recipe = replace(recipe, loss=args.loss)
+    network = _network(spec.network, args)
+    if network.weights is None and recipe.batch_norm == "frozen":
+        sys.stderr.write("note: an encoder from random weights; its batch norms are trained\n")
+        recipe = replace(recipe, batch_norm="trained")
+    return replace(
+        spec,
+        network=network,
+        recipe=recipe,
+        scales=spec.scales if args.scales is None else tuple(args.scales),
+        flip=spec.flip if args.flip is None else args.flip,
+        crf=None if args.crf is False else spec.crf,
+    )
+
+
+def _network(spec: NetworkSpec, args: argparse.Namespace) -> NetworkSpec:
+    """The network of the preset with what the flags change of it."""
+    if args.network is not None:
+        match args.network.lower():
+            case "small":
+                spec = SmallFPN()
+            case "deeplabv2":
+                spec = DeepLabV2()
+            case _:
+                spec = SMP(architecture=args.network)
+    if args.encoder is not None:
+        if isinstance(spec, SmallFPN):
+            spec = replace(spec, channels=None)
+        weights = None if spec.weights is None else f"weights/{args.encoder[3:]}.safetensors"
+        if weights is not None and not args.encoder.startswith("tu-"):
+            weights = f"weights/{args.encoder}.safetensors"
+        spec = replace(spec, encoder=args.encoder, weights=weights)
+    if args.encoder_weights is not None:
+        weights = None if args.encoder_weights == "none" else args.encoder_weights
+        spec = replace(spec, weights=weights)
+    return spec
+
+
+def _train(
+    args: argparse.Namespace, spec: Retraining, files: TaggedFiles, usable: Sequence[int]
+) -> Network:
+    device = device_of(args.device)
+    side = SIDES.get(args.preset, 512) if args.max_side is None else args.max_side
+    with phases(ADVICE) as report:
+        return retrain(
+            files, args.out, spec, max_side=side, seed=args.seed, device=device,
+            execution=execution_for(device, args.precision), indices=usable,
+            report=lambda done, total: report("training", done, total),
+        )  # fmt: skip
+
+
+def _classes(args: argparse.Namespace) -> tuple[str, ...] | None:
+    """Names in label order; None if nobody says them."""
+    if args.classes == "voc":
+        return VOC_CLASSES
+    places = [args.masks / CLASSES_NAME, args.masks.parent / CLASSES_NAME]
+    path = Path(args.classes) if args.classes else next(filter(Path.is_file, places), None)
+    return None if path is None else without_background(read_classes(path))
+
+
+def _named(found: Survey) -> TaggedFiles:
+    """The files with class names; without any, the labels of the masks are their names."""
+    if found.files.classes:
+        return found.files
+    labels = {label for _, some in found.labelled_masks() for label in some if label < IGNORE}
+    return replace(
+        found.files, classes=tuple(str(one) for one in range(1, max(labels, default=0) + 1))
+    )
+
+
+def _usable(found: Survey, *, leave_out: bool) -> list[int]:
+    """Images to train on; what is wrong with the others is shown.
+
+    Raises:
+        ValueError: If a mask cannot be used and images are not to be left out.
+    """
+    findings = run_checks(found, OF_PAIRS)
+    _show(found, findings)
+    usable = [index for index in range(len(found.files)) if _fits(found, index)]
+    stopping = [each for each in findings if each.kind.severity == "breaks"]
+    binary = [each for each in findings if each.kind.name == "mask-binary"]
+    if binary or not usable:
+        reason = (binary or stopping)[0].kind if binary or stopping else None
+        what = f"{reason.what}; {reason.fix}" if reason else "no image has a mask"
+        raise ValueError(f"{found.files.mask_root}: {what}")
+    if stopping and not leave_out:
+        count = sum(facts is not None for facts in found.masks) - len(usable)
+        raise ValueError(
+            f"{count} of {len(found.files)} images cannot be trained on (above); mend them, or "
+            "give --leave-out to train without them"
+        )
+    return usable
+
+
+def _fits(found: Survey, index: int) -> bool:
+    """Whether an image and its mask belong together and hold labels of the classes."""
+    image, mask = found.images[index], found.masks[index]
+    if not isinstance(image, ImageFacts) or not isinstance(mask, MaskFacts):
+        return False
+    known = {*range(len(found.files.classes) + 1), IGNORE}
+    return image.size == mask.size and not mask.lossy and (mask.labels or {-1}) <= known
+
+
+def _show(found: Survey, findings: Sequence[Finding]) -> None:
+    """A table of the findings on stderr; nothing if all is well."""
+    if findings:
+        masks = sum(mask is not None for mask in found.masks)
+        title = f"{len(found.files)} images, {masks} masks"
+        Console(file=sys.stderr, highlight=False).print(findings_table(title, findings, 3))
