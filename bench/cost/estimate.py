@@ -2,7 +2,7 @@
 
 FLOPs of the training step and of the inference of the preset's own WeakCLIP are counted, and taken
 for every row whose network is a WeakCLIP; the number of images is that of
-the published lists. What other methods train is not counted, and neither are maps and the dense
+the published lists. What other methods train is not counted, nor are retrainings, maps and the dense
 CRF, which a GPU does beside.
 """
 
@@ -41,6 +41,8 @@ class Estimate:
     images: int
     """Looked at for scores, over all of them; each at all scales, mirrored or not."""
     flops: float
+    retrained: int
+    """Runs that retrain a network on their masks, which is not counted."""
 
     @property
     def hours(self) -> float:
@@ -52,6 +54,7 @@ class Estimate:
         """What a person reads."""
         rest = self.runs - self.trained
         others = f"; {rest} runs of other methods are not counted" if rest else ""
+        others += f"; {self.retrained} retrainings are not counted" if self.retrained else ""
         return (
             f"estimate: {self.steps:,} training steps and {self.images:,} images scored by "
             f"WeakCLIP, {self.flops:.2g} FLOPs, {self.hours:.3g} GPU-hours at "
@@ -64,6 +67,7 @@ def estimate(preset: Preset, configs: Iterable[Config]) -> Estimate:
     counts = dict(LISTS) if preset.generated is None else dict(preset.generated.images)
     scored = sum(counts.get(preset.splits[role], 0) for role in ("pseudo", "val"))
     views = sum(scale**2 for scale in preset.scales) * (2 if preset.flip else 1)
+    configs = list(configs)
     networks = [
         config.refinement if isinstance(config, MethodRow) else config for config in configs
     ]
@@ -78,4 +82,5 @@ def estimate(preset: Preset, configs: Iterable[Config]) -> Estimate:
         steps=trained * preset.recipe.iterations,
         images=trained * scored,
         flops=trained * each,
+        retrained=sum(getattr(config, "retraining", None) is not None for config in configs),
     )

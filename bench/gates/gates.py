@@ -26,6 +26,7 @@ from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.world import WorldConfig
 from bench.studies.preset import CARTOON
+from bench.tasks.annotation import annotation
 from bench.tasks.task import open_workbench
 from weakclip.config import MICRO, CrossEntropy
 from weakclip.labels import BACKGROUND, IGNORE
@@ -149,7 +150,8 @@ def ceiling(bench: ImageWorkbench) -> Gate:
     preset = replace(bench.preset, recipe=longer, views=CEILING_VIEWS)
     training = preset.training(replace(MICRO, supervision=CrossEntropy()))
     network = training.build(bench.setting)
-    network.fit_on_seeds(bench.images["train"], Annotation(bench), seed=0, report=_quiet)
+    train = bench.images["train"]
+    network.fit_on_seeds(train, annotation(train), seed=0, report=_quiet)
     fitted = Fitted(bench.clip_maps("train"), network)
     scores = _scores(bench.score(fitted, "ceiling", {}).counts)
     return Gate(
@@ -223,21 +225,6 @@ def best_threshold(bench: ImageWorkbench, source: CAMSource) -> float:
         for threshold in THRESHOLDS
     ]
     return max(scores)
-
-
-class Annotation:
-    """The annotated masks of `train` in the place of seeds."""
-
-    def __init__(self, bench: ImageWorkbench) -> None:
-        self._bench = bench
-        self.indices = tuple(bench.images["train"].tagged)
-        self.key = "annotation-" + bench.images["train"].key
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, position: int) -> Tensor:
-        return self._bench.truth("train", (self.indices[position],))[0]
 
 
 def _counts(masks: dict[int, Tensor], bench: ImageWorkbench) -> Tensor:

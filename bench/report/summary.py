@@ -37,6 +37,7 @@ def summarise(study: Study, records: Sequence[RunRecord], found: Sequence[Effect
     ]
     for task in tasks_of(records):
         columns += _score_and_difference(study, by_row, found, task, "miou")
+        columns += _share_columns(study, by_row, task)
         columns += _oracle_columns(study, by_row, task)
     columns += [
         _column("seconds", [_seconds(by_row[variant.name]) for variant in study.rows]),
@@ -103,6 +104,8 @@ def _mark_columns(study: Study) -> list[Column]:
 
 def _kind(value: object) -> str:
     """What a part of a method is called; WeakCLIP without any of its components is a plain FPN."""
+    if isinstance(value, str):
+        return value
     components = [getattr(value, slot, None) for slot in COMPONENTS]
     if all(isinstance(component, OFF_KINDS) for component in components):
         return "PlainFPN"
@@ -128,6 +131,21 @@ def _score_and_difference(
         _score_column(f"{task}\n{SCORES[metric]}", rows, task, metric),
         _column(f"{task}\nΔ{to} [95 %]", differences),
     ]
+
+
+def _share_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str) -> list[Column]:
+    """What share of the upper bound's mean each row's mean is; none if the bound has no score."""
+
+    def mean(name: str) -> float:
+        scores = [run.metrics[task]["miou"] for run in by_row[name] if task in run.metrics]
+        return statistics.fmean(scores) if scores else math.nan
+
+    whole = mean(study.bound) if study.bound else math.nan
+    if not whole > 0:
+        return []
+    shares = [100 * mean(row.name) / whole for row in study.rows]
+    texts = [NONE if math.isnan(share) else f"{share:.1f}" for share in shares]
+    return [_column(f"{task}\n% of {study.bound.replace('-', ' ')}", texts)]
 
 
 def _oracle_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str) -> list[Column]:

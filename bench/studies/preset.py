@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.cartoon.vocabulary import BACKGROUND_WORDS
 from bench.cartoon.world import WorldConfig
 from bench.errors import BenchError, unknown
-from bench.studies.method import MethodRow
+from bench.studies.method import GroundTruth, MethodRow, OfPreset
 from bench.studies.study import SET, load_name
 from bench.studies.transfer import study_at
 from weakclip.config import MICRO, PAPER, WeakCLIPConfig
@@ -27,6 +27,8 @@ from weakclip.masking.plan import (
     MICRO_RECIPE,
     PAPER_PASSES,
 )
+from weakclip.retraining.recipe import Crops
+from weakclip.stages import retrain_presets
 from weakclip.stages.inference import SCALES
 from weakclip.stages.maps import CLIPMaps
 from weakclip.stages.method import Method
@@ -39,9 +41,10 @@ from weakclip.training.views import Framing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.studies.study import Study
+    from bench.studies.study import Study, Variant
     from bench.studies.workbench import Config
     from weakclip.stages.maps import MapSource
+    from weakclip.stages.retrain import Retraining
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ class Preset:
     source: CAMSource
     """Maps of the frozen CLIP, for rows that name no other."""
     words: Words
+    retraining: Retraining
+    """What is trained on the masks of rows that ask for it."""
     rule: SeedRule = OtsuBand()
     framing: Framing = Framing()
     views: int = 4
@@ -85,16 +90,31 @@ class Preset:
     """Of a data set that is drawn where there is no folder of it."""
 
     def method(self, config: Config) -> Method:
-        """The method of a row: WeakCLIP on the preset's maps, or what the row says."""
+        """The method of a row: WeakCLIP on the preset's maps, or what the row says.
+
+        Raises:
+            ValueError: If the row has no method, but the ground truth.
+        """
         match config:
             case WeakCLIPConfig():
                 maps: MapSource = CLIPMaps(source=self.source)
                 return Method(maps=maps, refinement=self.training(config), crf=self.crf)
             case MethodRow():
                 refinement = config.refinement
+                if isinstance(config.cam, GroundTruth) or isinstance(refinement, GroundTruth):
+                    raise ValueError("row: expected a method, got the ground truth")
                 if isinstance(refinement, WeakCLIPConfig):
                     refinement = self.training(refinement)
-                return Method(maps=config.cam, refinement=refinement, crf=self.crf)
+                return Method(
+                    maps=config.cam,
+                    refinement=refinement,
+                    crf=self.crf if config.finish == "crf" else None,
+                    retraining=self.retrained_by(config),
+                )
+
+    def retrained_by(self, row: MethodRow) -> Retraining | None:
+        """What a row's masks are retrained with."""
+        return self.retraining if isinstance(row.retraining, OfPreset) else row.retraining
 
     def training(self, config: WeakCLIPConfig) -> SeededTraining:
         """WeakCLIP trained by this preset's recipe."""
@@ -122,6 +142,7 @@ CARTOON = Preset(
     size="micro",
     source=PatchSoftmax(),
     words=Words(background=BACKGROUND_WORDS),
+    retraining=retrain_presets.MICRO,
     framing=Framing(size=128, ratio=(0.75, 1.5)),
     scales=(1.0,),
     flip=False,
@@ -139,6 +160,7 @@ VOC = Preset(
     size="paper",
     source=CLIP_ES_MAPS,
     words=CLIP_ES_WORDS,
+    retraining=retrain_presets.DEEPLAB_V3PLUS,
     views=PAPER_PASSES,
 )
 COCO = replace(
@@ -148,12 +170,17 @@ COCO = replace(
     splits={"train": "train2014", "pseudo": "train2014", "val": "val2014"},
     recipe=Recipe(iterations=40_000, batch_size=24),
     crf=WEAKCLIP_COCO,
+    retraining=retrain_presets.DEEPLAB_V3PLUS_COCO,
 )
 SMOKE = replace(
     CARTOON,
     name="smoke",
     clip="random-micro",
     recipe=replace(CARTOON.recipe, iterations=4, batch_size=4, warmup=1, log_every=2),
+    retraining=replace(
+        CARTOON.retraining,
+        recipe=replace(CARTOON.retraining.recipe, iterations=4, batch_size=4, crops=Crops(size=64)),
+    ),
     generated=Generated(images={"train": 8, "val": 8, "tune": 4}),
 )
 _PRESETS: dict[str, Preset] = {preset.name: preset for preset in (CARTOON, SMOKE, VOC, COCO)}
@@ -243,4 +270,17 @@ def study_for(study: Study, preset: str) -> Study:
         return study
     chosen = load_preset(preset)
     sized = study if chosen.size == "micro" else study_at(study, chosen.config)
-    return replace(sized, name=study_name(load_name(study.name), preset))
+    return replace(
+        sized,
+        name=study_name(load_name(study.name), preset),
+        reference=_retrained(sized.reference, chosen),
+        variants=tuple(_retrained(row, chosen) for row in sized.variants),
+    )
+
+
+def _retrained(row: Variant, preset: Preset) -> Variant:
+    """A row with the preset's own retraining, so that a record says what it was."""
+    config = row.config
+    if not isinstance(config, MethodRow) or not isinstance(config.retraining, OfPreset):
+        return row
+    return replace(row, config=replace(config, retraining=preset.retraining))

@@ -84,6 +84,8 @@ class Study:
     are tested."""
     notes: tuple[str, ...] = ()
     """Sentences for the caption of its tables: what a reader has to know besides the protocol."""
+    bound: str = ""
+    """Name of the row that is an upper bound: the table says what share of it each row reaches."""
     acts_through: tuple[tuple[str, str], ...] = ()
     """Pairs of slots: what sits in the first reaches the prediction only if the second is on. In a
     factorial study the effect of the first is taken over the variants that have the second."""
@@ -103,6 +105,10 @@ class Study:
                         "configuration; keep one"
                     )
             by_name[variant.name] = variant
+        if self.bound and self.bound not in by_name:
+            raise ValueError(
+                f"study {self.name!r}: expected its bound to be a row, got {self.bound!r}"
+            )
         pairs = [pair for each in self.comparisons for pair in each.pairs]
         for pair in pairs:
             if pairs.count(pair) > 1 or pair[0] == pair[1] or not by_name.keys() >= set(pair):

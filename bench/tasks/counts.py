@@ -6,6 +6,7 @@ dropped when the file is opened, and those images are scored again.
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from typing import TYPE_CHECKING
@@ -124,6 +125,9 @@ def _filled(cells: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files that may be gone already."""
+    """Remove files and folders that may be gone already."""
     for path in paths:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -2,10 +2,11 @@
 
 Up to three tasks a run, all from one training: `train-pseudo` scores the masks of training images
 restricted to their tags (allowed: the tags are the supervision), `train-pseudo-crf` the same after
-the dense CRF, `val-network` what labels images without tags, alone and without CRF. A refinement
-that needs tags has the first two. Within a run nothing is chosen on a pixel annotation: fixed
-schedule, last step, thresholds by rule. What the settings it starts from were chosen on is said in
-`docs/statistics.md`.
+the dense CRF, `val-network` what labels images without tags, alone and without CRF: the network
+that the row retrains on its masks, else a refinement that needs no tags. A row with neither has the
+first two, a row of the ground truth the last one alone. Within a run nothing is chosen on a pixel
+annotation: fixed schedule, last step, thresholds by rule. What the settings it starts from were
+chosen on is said in `docs/statistics.md`.
 
 Every preset runs by this one file; what is done is `weakclip/stages/method.py`. Of photographs
 nothing was ever measured by this project: it has neither VOC, COCO nor a CLIP of photographs. Tests
@@ -25,8 +26,10 @@ import torch
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
 from bench.runs.record import CONTENT
+from bench.studies.method import MethodRow
 from bench.studies.preset import load_preset
 from bench.studies.workbench import Outcome, Tuned
+from bench.tasks.annotation import annotation
 from bench.tasks.counts import KeptCounts, remove
 from bench.tasks.identity import Digests, content_sha256
 from weakclip.clip.load import load_clip
@@ -39,8 +42,8 @@ from weakclip.ops.confusion import boundary_width, class_counts, miou
 from weakclip.stages.images import MEMORY, Memory, PerImage, WorkingImages
 from weakclip.stages.kept_seeds import ensure_seeds
 from weakclip.stages.maps import ensure_maps
-from weakclip.stages.method import Fitted, class_scores, fit_method
-from weakclip.stages.protocols import Segmenter
+from weakclip.stages.method import Fitted, class_scores, fit_method, with_network
+from weakclip.stages.retrain import RetrainedNetwork
 from weakclip.stages.size import labels_at
 from weakclip.stages.words import setting_for
 from weakclip.training.execution import REFERENCE, execution_for, full_float32, keep_heap
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from weakclip.data.read.tagged import TaggedFiles
     from weakclip.stages.kept_seeds import KeptSeeds
     from weakclip.stages.maps import SplitMaps
+    from weakclip.stages.protocols import Segmenter
     from weakclip.training.execution import Execution, Precision
     from weakclip.training.recipe import Recipe
 
@@ -296,6 +300,9 @@ class ImageWorkbench:
     def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
         """Fit the method of a row on the tags, and score its masks and its own predictions."""
         seconds: dict[str, float] = {}
+        if isinstance(config, MethodRow) and config.is_supervised:
+            network = self._supervised(config, seed, seconds, report)
+            return self._outcome(None, network, self._key(config, seed), seconds)
         fitted = self.fitted(config, seed, seconds, report)
         return self.score(fitted, self._key(config, seed), seconds)
 
@@ -307,27 +314,37 @@ class ImageWorkbench:
             key: Of all that its counts depend on; a scoring that was stopped goes on under it.
             seconds: What fitting took, by phase.
         """
+        return self._outcome(fitted, fitted.segmenter, key, seconds)
+
+    def _outcome(
+        self, fitted: Fitted | None, network: Segmenter | None, key: str, seconds: dict[str, float]
+    ) -> Outcome:
+        """Scores of what there is: the masks of a method, the predictions of a network."""
+        roles = dict(zip(TASKS, ("pseudo", "pseudo", "val"), strict=True))
         kept = {
             task: KeptCounts(
                 self.artifacts / "counts" / f"{key}-{task}.bin",
                 len(self.images[role]),
                 len(self.class_names),
             )
-            for task, role in zip(TASKS, ("pseudo", "pseudo", "val"), strict=True)
-            if role != "val" or isinstance(fitted.refinement, Segmenter)
+            for task, role in roles.items()
+            if (fitted if role == "pseudo" else network) is not None
         }
-        self._score_pseudo(fitted, kept["train-pseudo"], kept["train-pseudo-crf"], seconds)
-        if isinstance(fitted.refinement, Segmenter):
-            self._score_network(fitted.refinement, kept["val-network"], seconds)
+        if fitted is not None:
+            self._score_pseudo(fitted, kept["train-pseudo"], kept["train-pseudo-crf"], seconds)
+        if network is not None:
+            self._score_network(network, kept["val-network"], seconds)
+        parts = [part for part in (fitted and fitted.refinement, network) if part is not None]
+        parts = list({id(part): part for part in parts}.values())  # WeakCLIP is both
         counted = [each.path for each in kept.values()]
-        leftovers = (*getattr(fitted.refinement, "files", ()), *counted)
+        leftovers = [path for part in parts for path in getattr(part, "files", ())] + counted
         return Outcome(
             counts={task: each.counts() for task, each in kept.items()},
             boundary={task: each.boundary() for task, each in kept.items()},
             confusion={task: each.confusion() for task, each in kept.items()},
-            parameters=self.sizes(fitted),
+            parameters=self.sizes(fitted) if fitted is not None else _sizes_of(network),
             seconds=seconds,
-            curve=list(getattr(fitted.refinement, "curve", ())),
+            curve=[row for part in parts for row in getattr(part, "curve", ())],
             discard=lambda: remove(leftovers),
         )
 
@@ -339,18 +356,47 @@ class ImageWorkbench:
         report: Callable[[int, int], None],
     ) -> Fitted:
         """The method of a row, fitted on `train`; what it took is added to `seconds`."""
+        method, train = self.preset.method(config), self.images["train"]
+
+        def tell(_stage: str, done: int, total: int) -> None:
+            report(done, total)
+
         with timed(seconds, "fit"):
-            fitted = fit_method(
-                self.preset.method(config), self.setting, self.images["train"], seed=seed,
-                report=lambda _stage, done, total: report(done, total),
-            )  # fmt: skip
-        self.images["train"].check()
+            first = replace(method, retraining=None)
+            fitted = fit_method(first, self.setting, train, seed=seed, report=tell)
+        train.check()
         seconds["maps"] = fitted.maps.seconds
+        if method.retraining is not None:
+            with timed(seconds, "retrain"):
+                fitted = with_network(method, fitted, self.setting, train, seed=seed, report=tell)
         return fitted
+
+    def _supervised(
+        self,
+        row: MethodRow,
+        seed: int,
+        seconds: dict[str, float],
+        report: Callable[[int, int], None],
+    ) -> RetrainedNetwork:
+        """The network of a row trained on the annotated masks of `train`."""
+        retraining = self.preset.retrained_by(row)
+        assert retraining is not None
+        network = retraining.build(
+            len(self.class_names), self.setting.device,
+            folder=self.artifacts, execution=self.execution,
+        )  # fmt: skip
+        with timed(seconds, "retrain"):
+            train = self.images["train"]
+            network.fit(train, annotation(train), seed=seed, report=report)
+        return network
 
     def sizes(self, fitted: Fitted) -> dict[str, dict[str, int]]:
         """Parameters of the parts of a method by component."""
-        return {**fitted.maps.parameters, **fitted.refinement.parameter_counts()}
+        return {
+            **fitted.maps.parameters,
+            **fitted.refinement.parameter_counts(),
+            **_sizes_of(fitted.network),
+        }
 
     def clip_maps(self, role: str) -> SplitMaps:
         """The maps of the frozen CLIP that WeakCLIP's seeds are made from."""
@@ -445,11 +491,15 @@ class ImageWorkbench:
 
     def _key(self, config: Config, seed: int) -> str:
         """Hash of all that the counts of a run depend on."""
-        method = self.preset.method(config)
         images = [self.images[role].key for role in ("train", "pseudo", "val")]
-        modules = {type(part).__module__ for part in (method.maps, method.refinement)}
+        if isinstance(config, MethodRow) and config.is_supervised:
+            described, modules = describe(config), {"bench.tasks.annotation"}
+        else:
+            method = self.preset.method(config)
+            modules = {type(part).__module__ for part in (method.maps, method.refinement)}
+            described = describe(method)
         return content_key(
-            describe(method), seed, images, self.setting.key, self.execution.arithmetic,
+            described, seed, images, self.setting.key, self.execution.arithmetic,
             code_id(*sorted(modules), __name__),
         )  # fmt: skip
 
@@ -499,6 +549,13 @@ class _Chosen(PerImage):
 
     def at(self, position: int) -> Tensor:
         return self._maps[self._places[position]]
+
+
+def _sizes_of(network: Segmenter | None) -> dict[str, dict[str, int]]:
+    """Parameters of a retrained network, under names of their own; none of another segmenter."""
+    if not isinstance(network, RetrainedNetwork):
+        return {}
+    return {f"retrained {name}": sizes for name, sizes in network.parameter_counts().items()}
 
 
 @contextmanager

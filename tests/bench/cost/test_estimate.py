@@ -7,7 +7,7 @@ import pytest
 from ablations.comparison import CAMS, REFINEMENTS
 from bench.cost.counts import whole_flops
 from bench.cost.estimate import RATE, estimate
-from bench.studies.method import MethodRow
+from bench.studies.method import MethodRow, OfPreset
 from bench.studies.preset import CARTOON, VOC
 from weakclip.config import MICRO, PAPER
 
@@ -22,6 +22,9 @@ def test_an_estimate_is_steps_and_images_times_what_is_counted() -> None:
     assert found.flops == pytest.approx(2 * one)
     assert found.hours == pytest.approx(2 * one / RATE / 3600)
     assert "1 runs of other methods are not counted" in found.line
+    assert "retraining" not in found.line
+    again = estimate(CARTOON, [replace(other, retraining=OfPreset())])
+    assert "1 retrainings are not counted" in again.line
 
 
 def test_photographs_are_counted_by_their_published_lists() -> None:

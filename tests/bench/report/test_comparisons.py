@@ -10,6 +10,8 @@ import pytest
 from bench.report.build import render
 from bench.report.summary import summarise
 from bench.runs.store import Store
+from bench.studies.method import MethodRow
+from bench.studies.preset import load_preset, study_for
 from bench.studies.study import Comparisons, load_study
 from tests.bench.fake import STUDY, make_records
 
@@ -59,3 +61,41 @@ def test_the_control_of_the_comparison_is_not_called_weakclip() -> None:
     assert kinds["cam-plain-fpn"] == "PlainFPN"
     assert kinds["cam-weakclip"] == "WeakCLIP"
     assert kinds["cam-pamr"] == "PAMR"
+
+
+def test_rows_have_their_share_of_the_upper_bound(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    make_records(store, seeds=(0, 1))
+    bound = replace(STUDY, bound="no-adapter")
+    table = render(bound, store).summary
+    place = table.headers.index("pseudo-mask-train\n% of no adapter")
+    shares = {row[0].text: row[place].text for row in table.rows}
+    scores = {
+        record.variant: record.metrics["pseudo-mask-train"]["miou"]
+        for record in render(bound, store).records
+        if record.seed == 0
+    }
+    assert shares["no-adapter"] == "100.0"
+    assert 100 * scores["full"] / scores["no-adapter"] == pytest.approx(
+        float(shares["full"]), abs=3
+    )
+    assert not any("% of" in header for header in render(STUDY, store).summary.headers)
+    with pytest.raises(ValueError, match="expected its bound to be a row, got 'nothing'"):
+        replace(STUDY, bound="nothing")
+
+
+def test_the_study_of_retraining_frames_the_grid_of_the_comparison() -> None:
+    study, grid = load_study("retraining"), load_study("comparison")
+    assert study.bound == "full-supervision"
+    rows = {row.name: row.config for row in study.rows}
+    for row in grid.rows:
+        if row.name in rows:
+            changed = rows[row.name]
+            assert isinstance(changed, MethodRow)
+            assert replace(changed, retraining=None) == row.config
+    assert {"seeds-only", "maskclip-plain-fpn", "full-supervision"} <= rows.keys()
+    for preset in ("cartoon", "smoke", "voc", "coco"):
+        sized = study_for(study, preset).rows
+        used = {row.config.retraining for row in sized if isinstance(row.config, MethodRow)}
+        assert used == {load_preset(preset).retraining}
+        assert len(sized) == len(rows)

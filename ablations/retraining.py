@@ -1,0 +1,101 @@
+"""What is a pseudo mask worth to the network that is trained on it?
+
+Every method of the grid of `comparison` makes the masks of the training images (after the dense
+CRF), an ordinary segmentation network is trained on them, and is scored on `val` without tags. The
+retraining is the same for all rows: that of the preset. Three rows frame the others.
+`full-supervision` trains on the annotated masks: the upper bound, of which the table gives each
+row's share. `seeds-only` trains on the seeds of the reference's maps, whose undecided pixels are
+left out, without a CRF. The rows of `plain-fpn` are the training of WeakCLIP without its four
+components.
+
+Source: protocols of the last stage: `weakclip/stages/retrain_presets.py`, `docs/retraining.md`.
+Run: `nox -s ablate -- retraining`, or `python -m bench run retraining`.
+Cost: 25 rows x 3 seeds; two minutes a run on two CPU cores more than in `comparison`.
+Expect: `results/tables/retraining.md`, once it was run; nothing is claimed before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ablations import comparison
+from ablations._settings import REFERENCE
+from bench.studies.method import GroundTruth, MethodRow, OfPreset
+from bench.studies.study import Comparisons, Study, Variant
+from weakclip.stages.refine import SeedLabels
+
+if TYPE_CHECKING:
+    from bench.studies.workbench import Config
+
+OURS = OfPreset()
+SEEDS, BOUND = "seeds-only", "full-supervision"
+METHODS = {row.name: row for row in comparison.STUDY.rows}
+NAMES = tuple("-".join(cell) for cell in comparison.CELLS)
+
+
+def _retrained(row: Variant) -> Variant:
+    """A row of `comparison` with the preset's retraining."""
+    return Variant(name=row.name, config=_with(row.config), paper=row.paper and _with(row.paper))
+
+
+def _with(config: Config) -> MethodRow:
+    assert isinstance(config, MethodRow)
+    return replace(config, retraining=OURS)
+
+
+def _seeds() -> Variant:
+    """The reference's maps, their seeds and nothing else."""
+    row = _retrained(METHODS["-".join(REFERENCE)])
+    configs = [
+        replace(config, refinement=SeedLabels(), finish="none")
+        for config in (row.config, row.paper)
+        if isinstance(config, MethodRow)
+    ]
+    return Variant(name=SEEDS, config=configs[0], paper=configs[-1])
+
+
+_SUPERVISED = MethodRow(cam=GroundTruth(), refinement=GroundTruth(), retraining=OURS)
+
+STUDY = Study(
+    name="retraining",
+    question="What is a pseudo mask worth to the network that is trained on it?",
+    reference=_retrained(METHODS["-".join(REFERENCE)]),
+    variants=(
+        Variant(name=BOUND, config=_SUPERVISED, paper=_SUPERVISED),
+        _seeds(),
+        *(_retrained(METHODS[name]) for name in NAMES if name != "-".join(REFERENCE)),
+    ),
+    bound=BOUND,
+    comparisons=(
+        Comparisons(
+            name="refinement against the map alone",
+            short="map alone",
+            pairs=tuple(
+                (f"{cam}-{each}", f"{cam}-alone")
+                for cam, each in comparison.CELLS
+                if each != "alone"
+            ),
+        ),
+        Comparisons(
+            name="WeakCLIP against a plain FPN with its losses",
+            short="plain-fpn",
+            pairs=tuple((f"{cam}-weakclip", f"{cam}-plain-fpn") for cam in comparison.MAPS),
+        ),
+        Comparisons(
+            name="masks against the seeds alone",
+            short="seeds alone",
+            pairs=tuple(
+                (f"{cam}-{each}", SEEDS) for cam, each in comparison.CELLS if cam == REFERENCE[0]
+            ),
+        ),
+    ),
+    notes=(
+        "val-network: the network that was trained on the row's masks, the same retraining for all "
+        "rows; the last step, nothing chosen on val.",
+        f"`{BOUND}`: trained on the annotated masks of the training images, which no "
+        "weakly-supervised method has: the upper bound.",
+        f"`{SEEDS}`: trained on the seeds of the reference's maps, without their undecided pixels.",
+    ),
+    published=("WeakCLIP", "CLIP-ES", "CLIMS", "AffinityNet", "IRN CAM"),
+)
