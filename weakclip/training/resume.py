@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from _typeshed import DataclassInstance
     from torch import nn
 
     from weakclip.training.execution import Execution
@@ -65,7 +64,7 @@ class Checkpoint:
         path: Path | None,
         model: Trained,
         optimiser: torch.optim.Optimizer,
-        recipe: DataclassInstance,
+        recipe: Any,
         *,
         every: float = SAVE_EVERY,
         writes: bool = True,
@@ -77,7 +76,7 @@ class Checkpoint:
             path: File of the state; its name should be a hash of all that the result depends on.
             model: Its components are saved and restored in place, what is frozen is not.
             optimiser: Saved and restored in place.
-            recipe: Has `iterations`; a file of another recipe is refused.
+            recipe: A dataclass with `iterations`; a file of another recipe is refused.
             every: Seconds between two saves; 0 saves at every step.
             writes: Whether this process saves; of several that train together, one does.
             execution: A file of another arithmetic is refused.
