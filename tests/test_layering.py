@@ -33,7 +33,7 @@ HOMES = {
         "bench/report/terminal.py",
         "weakclip/cli",
     ),
-    "scipy": ("bench/", "weakclip/data/build/sbd.py", "weakclip/evaluation/comparison.py"),
+    "scipy": ("bench/", "weakclip/evaluation/comparison.py"),
     "cv2": ("bench/cartoon/",),
     "numba": NUMBA,
     "llvmlite": NUMBA,

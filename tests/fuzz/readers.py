@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save as save_tensors
 from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 from bench.runs.queue import open_queue
 from bench.runs.scores import score
@@ -231,11 +232,14 @@ def _npz() -> bytes:
 
 
 def _mats() -> Iterator[bytes]:
+    boundaries = np.empty((2, 1), dtype=object)
+    boundaries[:, 0] = [csc_matrix(np.eye(3)), "text"]
+    fields = {"Boundaries": boundaries, "Segmentation": np.ones(SIZE, np.uint8), "Present": [1, 2]}
     for compressed in (False, True):
-        buffer = io.BytesIO()
-        values = {"GTcls": {"Segmentation": np.ones(SIZE, np.uint8), "Boundaries": [1, 2]}}
-        savemat(buffer, values, do_compression=compressed)  # type: ignore[arg-type]
-        yield buffer.getvalue()
+        for values in ({"GTcls": fields}, {"GTinst": {"Categories": 1.0}, "GTcls": fields}):
+            buffer = io.BytesIO()
+            savemat(buffer, values, do_compression=compressed)  # type: ignore[arg-type]
+            yield buffer.getvalue()
 
 
 def _torch_file() -> bytes:

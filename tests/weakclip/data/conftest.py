@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +13,10 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+if np.lib.NumpyVersion(np.__version__) < "2.0.0":  # cannot open pickles of NumPy 2 itself
+    for module in ("", ".multiarray", "._multiarray_umath"):
+        sys.modules.setdefault(f"numpy._core{module}", import_module(f"numpy.core{module}"))
 
 
 @pytest.fixture

@@ -15,10 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
-from weakclip.data.read.images import readable
+from weakclip.data.formats.mat import read_field
 from weakclip.data.read.voc import VOC_CLASSES
 
 if TYPE_CHECKING:
@@ -54,10 +52,8 @@ def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
     Raises:
         ValueError: If the file is damaged, is no GTcls struct or has other labels.
     """
-    with readable(path, "SBD mask", MatReadError, NameError):  # SciPy has a name that is not set
-        struct = loadmat(path, variable_names=["GTcls"])["GTcls"]
-        labels = np.asarray(struct["Segmentation"][0, 0])
-    if labels.ndim != 2 or labels.dtype.kind not in "uif" or not labels.size:
+    labels = read_field(path, "GTcls", "Segmentation")
+    if labels.ndim != 2 or not labels.size:
         raise ValueError(
             f"{path}: expected (H, W) numbers in GTcls.Segmentation, got {labels.dtype} "
             f"{labels.shape}; use the files of folder cls, not of inst"
