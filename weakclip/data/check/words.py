@@ -47,6 +47,8 @@ _CODE = re.compile(
     r"n\d{8}|/m/\w+|(?:class|label|category|cls|tag|unused)[\s_-]*\d+", re.IGNORECASE
 )
 
+_SCORE = re.compile(r".*[\s:=(]\d?\.\d+\)?|.*\d\s?%\)?")
+
 
 def lists(survey: Survey) -> Iterator[str]:
     """Tags with brackets, or with a quote at one end."""
@@ -71,10 +73,11 @@ def folders(survey: Survey) -> Iterator[str]:
 
 
 def codes(survey: Survey) -> Iterator[str]:
-    """Numbers of classes, and names of files."""
+    """Numbers of classes, names of files, and names with a score."""
 
     def is_code(name: str) -> bool:
-        return bool(_CODE.fullmatch(name)) or name.casefold().endswith(IMAGE_SUFFIXES)
+        numbered = _CODE.fullmatch(name) or _SCORE.fullmatch(name)
+        return bool(numbered) or name.casefold().endswith(IMAGE_SUFFIXES)
 
     return _tags(survey, is_code)
 
@@ -184,8 +187,8 @@ CHECKS = (
     ),
     _check(
         "tag-code",
-        "tags that are numbers of classes or files: prompts are made of what they say",
-        "write the English noun",
+        "tags with numbers of classes, names of files or scores: prompts are made of what they say",
+        "write the English noun alone",
         codes,
     ),
     _check(

@@ -68,6 +68,12 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (rb"\xff\x0a|\0\0\0\x0cJXL ", _picture("a JPEG XL image", "run `djxl {name} {stem}.png`")),
     (rb"8BPS", _picture("a Photoshop file", _CONVERT)),
     (rb"v/1\x01", _picture("an OpenEXR image", _CONVERT)),
+    (rb"#\?(RADIANCE|RGBE)", _picture("a Radiance HDR image", _CONVERT)),
+    (rb"\0\0\x01\0", _picture("an icon", _CONVERT)),
+    (rb"gimp xcf", _picture("a GIMP file", _CONVERT)),
+    (rb"DDS ", _picture("a DirectDraw texture", _CONVERT)),
+    (rb"SIMPLE  =", _picture("a FITS image", _CONVERT)),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", _picture("a PostScript drawing", _CONVERT)),
     (rb"(<\?xml.{0,200})?\s*<svg", _picture("an SVG drawing", _DRAW)),
     (rb"%PDF-", _other("a PDF", "run `pdftoppm -png {name} {stem}`")),
     (rb"....ftyp", _other("a film", "run `ffmpeg -i {name} {stem}-%d.jpg`")),
@@ -88,6 +94,7 @@ _RAW_SUFFIXES = (
 _BY_SUFFIX = {
     **dict.fromkeys(_RAW_SUFFIXES, _picture("a camera's raw file", _RAW)),
     ".dcm": _picture("a DICOM image", _CONVERT),
+    ".nii": _picture("a NIfTI volume", "save its slices as PNG, e.g. with nibabel and Pillow"),
 }
 TEXT_SUFFIXES = (
     ".csv", ".db", ".html", ".ini", ".json", ".log", ".md", ".npy", ".npz", ".py", ".toml", ".tsv",
@@ -98,7 +105,7 @@ TEXT_SUFFIXES = (
 
 def by_suffix(path: Path) -> Format | None:
     """What a name says of a file, if its first bytes could say something else."""
-    return _BY_SUFFIX.get(path.suffix.lower())
+    return _BY_SUFFIX.get(Path(path.name.lower().removesuffix(".gz")).suffix)
 
 
 def sniff(path: Path) -> Format | None:

@@ -34,6 +34,10 @@ def names(root: Path) -> list[str]:
         ("b.jpg_large", b"\xff\xd8\xff\xe0", "is a JPEG image"),
         ("b.bak", b"\x89PNG\r\n\x1a\n", "is a PNG image"),
         ("b.dcm", b"", "is a DICOM image"),
+        ("b.NII.gz", b"\x1f\x8b", "is a NIfTI volume"),
+        ("b.hdr", b"#?RADIANCE\n", "is a Radiance HDR image"),
+        ("b.ico", b"\0\0\x01\0\x01\0", "is an icon"),
+        ("b.eps", b"%!PS-Adobe", "is a PostScript drawing"),
     ],
 )
 def test_pictures_that_are_not_listed_are_named_with_the_way_out(
