@@ -20,7 +20,7 @@ from bench.cost.estimate import estimate
 from bench.errors import BenchError
 from bench.flags import ARTIFACTS, DEFAULT_PRESET, RESULTS, one_of
 from bench.gallery.make import GalleryRequest, make_gallery
-from bench.report.build import render, stale_files, write
+from bench.report.build import recorded, render, stale_files, write
 from bench.report.page.page import PAGE
 from bench.report.terminal import show_summary
 from bench.report.whole import renew, stale
@@ -36,9 +36,10 @@ from bench.runs.worker import Worker
 from bench.search.report import write_search
 from bench.search.sweep import Search, SearchWorkbench, run_search
 from bench.stats.compare import compare
-from bench.studies.preset import load_preset, study_for
-from bench.studies.study import known_studies, load_study
+from bench.studies.preset import PRESETS, load_preset, study_for
+from bench.studies.study import known_studies, load_name, load_study, load_with, with_rows
 from bench.tasks import task
+from bench.tasks.outside import outside_rows
 from weakclip.config import MICRO
 from weakclip.printable import one_line
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from bench.report.build import Report
     from bench.runs.queue import Queue
-    from bench.studies.study import Study
+    from bench.studies.study import Study, Variant
     from bench.studies.workbench import Workbench
     from weakclip.training.execution import Precision
 
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     try:
         options = flags.parser(__doc__).parse_args(words)
+        _heed_interrupts()
         console.log_to_stderr(verbose=getattr(options, "verbose", False))
         return commands[options.command](options, words)
     except BenchError as error:
@@ -85,22 +87,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _list(options: argparse.Namespace, _: Sequence[str]) -> int:
-    store = Store(options.out)
+    """Studies by the place of their records: the given one, or every default of `run`."""
+    others = (ARTIFACTS / preset for preset in PRESETS if preset != DEFAULT_PRESET)
+    ran = [Store(place) for place in others if (place / "runs").is_dir()]
+    stores = [Store(options.out)] if options.out else [Store(RESULTS), *ran]
     rows, listed = [], []
-    for study in map(load_study, known_studies()):
-        total = len(study.rows) * len(study.seeds)
-        records = store.read_all(study.name, [row.name for row in study.rows], study.seeds)
-        done = sum(record.status == "ok" for record in records)
-        rows.append((study.name, study.question, str(len(study.rows)), f"{done}/{total}"))
-        listed.append({"study": study.name, "runs": total, "done": done})
-    console.show_rows("Studies", ("study", "question", "variants", "runs done"), rows)
+    for store in stores:
+        place = store.root.as_posix()
+        for name in _listed(store, every=store is stores[0]):
+            study, records = recorded(load_study(name), store)
+            total = len(study.rows) * len(study.seeds)
+            done = sum(record.status == "ok" and record.seed in study.seeds for record in records)
+            size = str(len(study.rows))
+            rows.append((study.name, study.question, size, f"{done}/{total}", place))
+            listed.append({"study": study.name, "runs": total, "done": done, "out": place})
+    headers = ("study", "question", "variants", "runs done", "records in")
+    console.show_rows("Studies", headers, rows)
     console.result({"studies": listed})
     return 0
 
 
+def _listed(store: Store, *, every: bool) -> list[str]:
+    """Names of the studies that have records, or of every one."""
+    folders = [path.name for path in (store.root / "runs").glob("*/")]
+    ran = [name for name in folders if load_name(name) in known_studies()]
+    return sorted({*ran, *(known_studies() if every else ())})
+
+
 def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     preset = flags.preset_of(options)
-    studies = [study_for(study, preset) for study in _studies(options.studies)]
+    rows = _outside(options, preset)
+    studies = [study_for(with_rows(each, rows), preset) for each in _studies(options.studies)]
     device = flags.device_of(options.device)
     store = Store(options.out or _default_out(preset))
     requests = [_request(study, options, preset) for study in studies]
@@ -109,7 +126,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     storage = flags.storage_of(options)
     session = Session(
         store=store,
-        site=_site(options, device, options.precision),
+        site=_site(options, device, options.precision, rows),
         locks=options.artifacts / "runs.locks",
         storage=storage if options.storage or workers > 1 else None,
         workers=workers,
@@ -174,6 +191,7 @@ def _status(options: argparse.Namespace, _: Sequence[str]) -> int:
     now = time.time()
     check_there(flags.storage_of(options))
     with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
+        queue.recover()  # what a killed worker had is waiting again
         found = status.status_of(queue.entries(), now)
     headers = ("run", "worker", "step", "minutes", "attempt")
     console.show_rows("Running", headers, status.running_rows(found, now))
@@ -249,7 +267,7 @@ def _gallery(options: argparse.Namespace, _: Sequence[str]) -> int:
         study.select((name,))  # an unknown name ends here, before any training
     preset = flags.preset_of(options)
     workbench = task.prepare(
-        preset, data_root=options.data_root, device=flags.device_of(options.device),
+        preset, data_root=flags.data_of(options), device=flags.device_of(options.device),
         artifacts=options.artifacts,
     )  # fmt: skip
     if not isinstance(workbench, task.ImageWorkbench):
@@ -314,16 +332,34 @@ def _request(study: Study, options: argparse.Namespace, preset: str) -> Request:
     )
 
 
-def _site(options: argparse.Namespace, device: str, precision: Precision = "float32") -> Site:
+def _outside(options: argparse.Namespace, preset: str) -> tuple[Variant, ...]:
+    """The rows from outside; every file of theirs is read once, before anything else."""
+    given = flags.outside_of(options)
+    if not given:
+        return ()
+    try:
+        splits = task.open_splits(load_preset(preset), flags.data_of(options), options.artifacts)
+        return outside_rows(given, splits, options.artifacts)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise BenchError(str(error)) from error
+
+
+def _site(
+    options: argparse.Namespace,
+    device: str,
+    precision: Precision = "float32",
+    rows: Sequence[Variant] = (),
+) -> Site:
     prepare: Callable[[str], Workbench] = partial(
         task.prepare,
-        data_root=options.data_root,
+        data_root=flags.data_of(options),
         device=device,
         artifacts=options.artifacts,
         weights=options.weights,
         precision=precision,
     )
-    return Site(prepare=prepare, load=load_study, device=device, code=code_id())
+    load = partial(load_with, tuple(rows)) if rows else load_study
+    return Site(prepare=prepare, load=load, device=device, code=code_id())
 
 
 def _until_idle(queue: Queue, code: str, seconds: float) -> Callable[[], bool]:
@@ -341,6 +377,12 @@ def _until_idle(queue: Queue, code: str, seconds: float) -> Callable[[], bool]:
         return now - last <= seconds
 
     return on
+
+
+def _heed_interrupts() -> None:
+    """End on SIGINT, also where a shell starts commands with `&` so that they ignore it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _interrupt(*_: object) -> None:

@@ -14,7 +14,9 @@ import torch
 from bench.errors import BenchError, unknown
 from bench.runs.plan import OnExisting
 from bench.runs.queue import HEARTBEAT
+from bench.studies.method import Outside
 from bench.studies.preset import PRESETS, load_preset
+from bench.tasks.own import OwnImages
 from weakclip.training.execution import Precision
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def parser(description: str) -> Parser:
     comparing = commands.add_parser("compare", help="difference of two rows with its interval")
     _add_profile_flags(commands.add_parser("profile", help="parameters, FLOPs, speed, memory"))
     _add_run_flags(run)
+    _add_outside_flags(run)
     _add_search_flags(search)
     _add_gallery_flags(gallery)
     for command in (run, work, search):
@@ -75,8 +78,11 @@ def parser(description: str) -> Parser:
     comparing.add_argument("first", metavar="STUDY/VARIANT")
     comparing.add_argument("second", metavar="STUDY/VARIANT")
     _add_site_flags(gallery)
-    for command in (listing, report, comparing):
+    for command in (report, comparing):
         command.add_argument("--out", type=Path, default=RESULTS, help="folder of the records")
+    listing.add_argument(
+        "--out", type=Path, help="folder of the records; default: every one that `run` writes to"
+    )
     return top
 
 
@@ -122,6 +128,14 @@ def _add_run_flags(run: argparse.ArgumentParser) -> None:
         help="show what would be run; protocol, data and weights are not compared")  # fmt: skip
 
 
+def _add_outside_flags(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    for what in ("masks", "maps"):
+        add(f"--row-{what}", nargs="+", default=[], metavar="NAME=DIR",
+            help=f"{what} made elsewhere, as a further row of a study of methods")  # fmt: skip
+    add("--cite", nargs="+", default=[], metavar="NAME=TEXT", help="where such a row comes from")
+
+
 def _add_gallery_flags(gallery: argparse.ArgumentParser) -> None:
     add = gallery.add_argument
     add("study", nargs="?", default="components", metavar="STUDY", help="default: %(default)s")
@@ -148,7 +162,16 @@ def _add_search_flags(search: argparse.ArgumentParser) -> None:
 
 def _add_site_flags(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--data-root", type=Path, help="data set on disk; default: made by the preset")
+    add("--data-root", type=Path, help="data set on disk, of --preset folder the folder of images; "
+        "default: made by the preset")  # fmt: skip
+    own = (
+        ("--tags", "file of tags; default: labels.csv in --data-root, else its sub-folders"),
+        ("--masks", "folder of annotated masks of some images"),
+        ("--classes", "class names in the order of labels, one a line; default: the tags, sorted"),
+        ("--val", "list of images that are not trained on; default: docs/adding-a-data-set.md"),
+    )
+    for flag, what in own:
+        add(flag, type=Path, metavar="PATH", help=f"--preset folder: {what}")
     add("--weights", type=Path, help="weights of the CLIP of photographs; default: looked for in "
         "the local caches")  # fmt: skip
     add("--device", default="auto", help=f"one of: {', '.join(DEVICES)}")
@@ -184,6 +207,60 @@ def preset_of(options: argparse.Namespace) -> str:
     name = "+".join([base, *getattr(options, "set", [])])
     load_preset(name)
     return name
+
+
+def data_of(options: argparse.Namespace) -> Path | OwnImages | None:
+    """Return where the data set is.
+
+    Raises:
+        BenchError: If parts of somebody's own data set are given without the images.
+    """
+    own = {name: getattr(options, name) for name in ("tags", "masks", "classes", "val")}
+    if not any(own.values()):
+        root: Path | None = options.data_root
+        return root
+    if options.data_root is None:
+        given = ", ".join(f"--{name}" for name, path in own.items() if path)
+        raise BenchError(f"{given}: expected --data-root, the folder of the images, too")
+    return OwnImages(root=options.data_root, **own)
+
+
+def outside_of(options: argparse.Namespace) -> dict[str, Outside]:
+    """Return what is brought in by the name of its row; its files are not looked at.
+
+    Raises:
+        BenchError: If a word is no NAME=VALUE, a name stands twice, or a citation is of no row.
+    """
+    cited = dict(_pair("--cite", word) for word in options.cite)
+    found: dict[str, Outside] = {}
+    for what, words in (("masks", options.row_masks), ("maps", options.row_maps)):
+        for word in words:
+            name, folder = _pair(f"--row-{what}", word)
+            if name in found:
+                raise BenchError(
+                    f"--row-{what} {word}: a second row {name!r}; give it another name"
+                )
+            found[name] = Outside(
+                what="masks" if what == "masks" else "maps",
+                folder=Path(folder).expanduser(),
+                sha256="",
+                citation=cited.pop(name, ""),
+            )
+    for name in cited:
+        raise unknown("row of --cite", name, found)
+    if found and options.storage is not None:
+        raise BenchError(
+            "--row-masks, --row-maps: workers on other machines have no such folder; run these "
+            "rows without --storage, by --variants"
+        )
+    return found
+
+
+def _pair(flag: str, word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not (name and equals and value):
+        raise BenchError(f"{flag} {word}: expected NAME=VALUE")
+    return name, value
 
 
 def seeds_of(words: Sequence[str]) -> tuple[int, ...]:

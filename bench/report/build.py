@@ -23,8 +23,10 @@ from bench.report.summary import summarise, summarise_contours
 from bench.report.table import csv_text, curves_frame, effects_frame, rows_csv, tidy
 from bench.runs.store import Store, write_atomically
 from bench.stats.effects import counts_by_row, effects
+from bench.studies.method import recorded_outside
 from bench.studies.preset import study_for
 from bench.studies.slots import config_id, plain_config
+from bench.studies.study import Variant, with_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,9 +66,7 @@ def render(study: Study, store: Store) -> Report:
         BenchError: If there are no records, a file is broken, or records do not belong together:
             a configuration the study no longer has, or different presets or conditions.
     """
-    records = store.read_all(study.name, [variant.name for variant in study.rows])
-    if records:
-        study = study_for(study, records[0].preset)
+    study, records = recorded(study, store)
     _check_fair(study, records)
     counts = counts_by_row(records, store)
     found = effects(study, records, counts)
@@ -109,6 +109,27 @@ def render(study: Study, store: Store) -> Report:
         figures={figure.name: figure.shows for figure in figures},
         marks=marks,
     )
+
+
+def recorded(study: Study, store: Store) -> tuple[Study, list[RunRecord]]:
+    """A study at the size of its records' preset, with the rows from outside, and the records.
+
+    Raises:
+        BenchError: If a record is broken.
+    """
+    records = store.read_all(study.name, [row.name for row in study.rows])
+    known = {row.name for row in study.rows}
+    folders = sorted((store.root / "runs" / study.name).glob("*/"))
+    rows: dict[str, Variant] = {}
+    others = [folder.name for folder in folders if folder.name not in known]
+    for record in store.read_all(study.name, others):
+        outside = recorded_outside(record.config)
+        if outside is not None:
+            row = Variant(name=record.variant, config=outside.row, paper=outside.row)
+            rows[row.name] = row
+            records.append(record)
+    study = with_rows(study, list(rows.values()))
+    return (study_for(study, records[0].preset) if records else study), records
 
 
 def write(report: Report, store: Store) -> list[Path]:

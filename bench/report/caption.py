@@ -8,6 +8,7 @@ from bench.runs.plan import SMOKE
 from bench.stats.effects import is_noise_pooled
 from bench.stats.statistics import RESAMPLES
 from bench.studies.factorial import design_of
+from bench.studies.method import outside_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from bench.runs.record import RunRecord
     from bench.studies.study import Study
 
+BROUGHT_IN = "brought in"
+"""What stands in a table at masks or maps that were made elsewhere."""
 SMOKE_LABEL = "smoke (random weights, no claim)"
 
 
@@ -35,6 +38,7 @@ def caption(study: Study, records: Sequence[RunRecord]) -> tuple[str, ...]:
         f"that has seeds ({_noise(records)}) and images (bootstrap, {RESAMPLES} resamples) as "
         f"random factors. {_tested(study)}",
         *study.notes,
+        *_outside(study),
         *_one_seed(records),
         f"Protocol: {_flat(first.protocol)}.",
         f"Data: {_flat(first.provenance.data)}.",
@@ -56,6 +60,18 @@ def _tested(study: Study) -> str:
     if design_of(study) is not None:
         return "Tested: effects and interactions; the differences of single rows are estimates."
     return "* p < 0.05 after Holm's correction over the rows."
+
+
+def _outside(study: Study) -> list[str]:
+    """Where rows that were made elsewhere come from."""
+    found = {row.name: outside_of(row.config) for row in study.rows}
+    told = [
+        f"{name}: {each.what}{f', {each.citation}' if each.citation else ''} "
+        f"(sha256 {each.sha256[:12]})"
+        for name, each in found.items()
+        if each is not None
+    ]
+    return [f"{BROUGHT_IN}: made elsewhere and scored here: {'; '.join(told)}."] if told else []
 
 
 def _noise(records: Sequence[RunRecord]) -> str:

@@ -10,10 +10,11 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
+from bench.report.caption import BROUGHT_IN
 from bench.report.markup import Cell, Summary, signed_interval
 from bench.stats.effects import tasks_of
 from bench.stats.statistics import spread
-from bench.studies.method import MethodRow
+from bench.studies.method import MethodRow, Outside, outside_of
 from bench.studies.slots import COMPONENTS, OFF_KINDS, differing_slots, mark, slot_names
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _mark_columns(study: Study) -> list[Column]:
     def text(config: Config, slot: str) -> str:
         value = getattr(config, slot)
         if isinstance(config, MethodRow):
-            return _kind(value)
+            outside = outside_of(config)
+            unused = outside is not None and outside.what == "masks" and value is not outside
+            return NONE if unused else _kind(value)
         return mark(value, getattr(reference, slot))
 
     return [
@@ -109,6 +112,8 @@ def _kind(value: object) -> str:
     components = [getattr(value, slot, None) for slot in COMPONENTS]
     if all(isinstance(component, OFF_KINDS) for component in components):
         return "PlainFPN"
+    if isinstance(value, Outside):
+        return f"{value.what}, {BROUGHT_IN}"
     return type(value).__name__.removesuffix("Config")
 
 
@@ -196,8 +201,12 @@ def _percent(mean: float, sd: float) -> str:
 
 
 def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str, metric: str) -> str:
-    """Difference with its interval; * if it is tested and p < 0.05 after Holm's correction."""
-    head = study.comparisons[0].name if _is_grid(study) else ""
+    """Difference with its interval; * if it is tested and p < 0.05 after Holm's correction.
+
+    Of a row from outside it is that to the reference, whose name is added.
+    """
+    outside = _is_grid(study) and outside_of(row.config) is not None
+    head = study.comparisons[0].name if _is_grid(study) and not outside else ""
     for effect in found:
         contrast = effect.contrast
         same = (contrast.variant, effect.task, effect.metric) == (row.name, task, metric)
@@ -205,13 +214,14 @@ def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str, metri
         if same and shown:
             value = effect.difference
             star = "*" if effect.p_holm < 0.05 else ""
-            return signed_interval(value.estimate, value.low, value.high, digits=1) + star
+            to = f" to {study.reference.name}" if outside else ""
+            return signed_interval(value.estimate, value.low, value.high, digits=1) + star + to
     baselines = {pair[1] for pair in study.comparisons[0].pairs} if head else {study.reference.name}
     return "reference" if row.name in baselines else NONE
 
 
 def _parameters(row: Sequence[RunRecord]) -> str:
-    if not row:
+    if not row or not row[0].parameters:
         return NONE
     number = sum(sizes["trainable"] for sizes in row[0].parameters.values())
     if number == 0:

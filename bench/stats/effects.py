@@ -26,6 +26,7 @@ from bench.stats.statistics import (
     seed_noise,
 )
 from bench.studies.factorial import design_of, terms_of
+from bench.studies.method import outside_of
 from bench.studies.slots import OFF_KINDS, differing_slots
 from bench.studies.study import cumulative_path
 from weakclip.config import WeakCLIPConfig
@@ -82,7 +83,8 @@ class Effect:
 def contrasts(study: Study) -> list[Contrast]:
     """Return the named comparisons, every row against the reference, the steps of the path.
 
-    Different methods have no common reference: there the named comparisons are all.
+    Different methods have no common reference: there the named comparisons are all, but for rows
+    from outside.
     """
     found = [
         Contrast(kind="named", component=each.name, variant=variant, baseline=baseline)
@@ -90,7 +92,8 @@ def contrasts(study: Study) -> list[Contrast]:
         for variant, baseline in each.pairs
     ]
     if found and not isinstance(study.reference.config, WeakCLIPConfig):
-        return found
+        outside = [row for row in study.variants if outside_of(row.config) is not None]
+        return [*found, *(_against_reference(study, row) for row in outside)]
     found += [_against_reference(study, variant) for variant in study.variants]
     for before, after in pairwise(cumulative_path(study)):
         component = "+".join(differing_slots(after.config, before.config))

@@ -7,9 +7,12 @@ knows no method by name. WeakCLIP itself sits in the refinement as its configura
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from weakclip.data.formats.from_files import FromFiles
 from weakclip.description import IMPLIED
+from weakclip.stages.refine import OTSU, Keep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,13 +37,35 @@ class OfPreset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """Masks or maps that were made elsewhere, in the place of a source of maps."""
+
+    what: Literal["masks", "maps"]
+    folder: Path
+    """A description has its name only."""
+    sha256: str
+    """Of the names and bytes of the files that are used: other files are another configuration."""
+    citation: str = ""
+
+    @property
+    def maps(self) -> FromFiles:
+        """The folder as a source of maps."""
+        return FromFiles(folder=self.folder)
+
+    @property
+    def row(self) -> MethodRow:
+        """Masks as they are; maps with the background of Otsu's threshold."""
+        return MethodRow(cam=self, refinement=Keep(background=OTSU))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRow:
     """Whose class activation maps, and what is made of them: a row of a grid."""
 
     described_as: ClassVar[str] = "Method"
     """Records called it so before the library had a value of that name."""
 
-    cam: MapSource | GroundTruth
+    cam: MapSource | Outside | GroundTruth
     refinement: RefinementSpec | WeakCLIPConfig | GroundTruth
     retraining: Retraining | OfPreset | None = field(default=None, metadata={IMPLIED: None})
     """What is trained on the masks and scored on `val`; absent: the refinement itself, if it can
@@ -59,6 +84,21 @@ class MethodRow:
     def is_supervised(self) -> bool:
         """Whether the annotated masks stand in the place of a method."""
         return isinstance(self.cam, GroundTruth)
+
+
+def outside_of(config: object) -> Outside | None:
+    """What a row brought in; none if its method is run here."""
+    cam = config.cam if isinstance(config, MethodRow) else None
+    return cam if isinstance(cam, Outside) else None
+
+
+def recorded_outside(config: Mapping[str, Any]) -> Outside | None:
+    """What the configuration of a record brought in; none if its method was run here."""
+    cam = config.get("cam")
+    if not isinstance(cam, dict) or cam.get("kind") != Outside.__name__:
+        return None
+    parts = {name: value for name, value in cam.items() if name != "kind"}
+    return Outside(**{**parts, "folder": Path(parts["folder"])})
 
 
 Setting = TypeVar("Setting")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.cartoon.vocabulary import BACKGROUND_WORDS
 from bench.cartoon.world import WorldConfig
 from bench.errors import BenchError, unknown
-from bench.studies.method import GroundTruth, MethodRow, OfPreset
+from bench.studies.method import GroundTruth, MethodRow, OfPreset, Outside
 from bench.studies.study import SET, load_name
 from bench.studies.transfer import study_at
 from weakclip.config import MICRO, PAPER, WeakCLIPConfig
@@ -26,6 +26,7 @@ from weakclip.masking.plan import (
     MICRO_CRF,
     MICRO_RECIPE,
     PAPER_PASSES,
+    passes_recipe,
 )
 from weakclip.retraining.recipe import Crops
 from weakclip.stages import retrain_presets
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
     from bench.studies.study import Study, Variant
     from bench.studies.workbench import Config
-    from weakclip.stages.maps import MapSource
     from weakclip.stages.retrain import Retraining
 
 
@@ -61,7 +61,7 @@ class Preset:
     """A data set, a CLIP and a protocol."""
 
     name: str
-    data: Literal["cartoon", "voc", "coco"]
+    data: Literal["cartoon", "voc", "coco", "folder"]
     splits: Mapping[str, str]
     """Roles to names of lists: `train` is trained on, the masks of `pseudo`, some of its images,
     are scored, and what labels images without tags on `val`. `tune` is for searches."""
@@ -97,8 +97,11 @@ class Preset:
         """
         match config:
             case WeakCLIPConfig():
-                maps: MapSource = CLIPMaps(source=self.source)
-                return Method(maps=maps, refinement=self.training(config), crf=self.crf)
+                return Method(
+                    maps=CLIPMaps(source=self.source),
+                    refinement=self.training(config),
+                    crf=self.crf,
+                )
             case MethodRow():
                 refinement = config.refinement
                 if isinstance(config.cam, GroundTruth) or isinstance(refinement, GroundTruth):
@@ -106,7 +109,7 @@ class Preset:
                 if isinstance(refinement, WeakCLIPConfig):
                     refinement = self.training(refinement)
                 return Method(
-                    maps=config.cam,
+                    maps=config.cam.maps if isinstance(config.cam, Outside) else config.cam,
                     refinement=refinement,
                     crf=self.crf if config.finish == "crf" else None,
                     retraining=self.retrained_by(config),
@@ -172,6 +175,14 @@ COCO = replace(
     crf=WEAKCLIP_COCO,
     retraining=retrain_presets.DEEPLAB_V3PLUS_COCO,
 )
+FOLDER = replace(
+    VOC,
+    name="folder",
+    data="folder",
+    splits={"train": "tagged", "pseudo": "tagged with a mask", "val": "val"},
+    recipe=passes_recipe(1000),
+)
+"""Somebody's own images (`bench/tasks/own.py`): a tenth of the steps, for a tenth of the images."""
 SMOKE = replace(
     CARTOON,
     name="smoke",
@@ -183,7 +194,9 @@ SMOKE = replace(
     ),
     generated=Generated(images={"train": 8, "val": 8, "tune": 4}),
 )
-_PRESETS: dict[str, Preset] = {preset.name: preset for preset in (CARTOON, SMOKE, VOC, COCO)}
+_PRESETS: dict[str, Preset] = {
+    preset.name: preset for preset in (CARTOON, SMOKE, VOC, COCO, FOLDER)
+}
 PRESETS = tuple(sorted(_PRESETS))
 
 

@@ -17,6 +17,8 @@ from bench.errors import BenchError, unknown
 from bench.studies.slots import OFF_KINDS, differing_slots, slot_names
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.studies.workbench import Config
 
 STUDIES_PACKAGE = "ablations"
@@ -244,6 +246,30 @@ def load_study(name: str) -> Study:
             f"got {got}"
         )
     return study if SET not in asked else replace(study, name=asked)
+
+
+def with_rows(study: Study, rows: Sequence[Variant]) -> Study:
+    """A study with further rows at its end.
+
+    Raises:
+        BenchError: If it compares something else than methods, or has a row of that name.
+    """
+    if not rows:
+        return study
+    if type(study.reference.config) is not type(rows[0].config):
+        raise BenchError(
+            f"study {study.name!r}: its rows are configurations of WeakCLIP; rows from outside go "
+            "into a study of methods, such as `comparison`"
+        )
+    try:
+        return replace(study, variants=(*study.variants, *rows))
+    except ValueError as error:
+        raise BenchError(f"{error}; choose another name, or leave one out") from error
+
+
+def load_with(rows: Sequence[Variant], name: str) -> Study:
+    """`load_study`, with rows from outside."""
+    return with_rows(load_study(name), rows)
 
 
 def load_name(name: str) -> str:

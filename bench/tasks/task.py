@@ -26,12 +26,14 @@ import torch
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
 from bench.runs.record import CONTENT
-from bench.studies.method import MethodRow
+from bench.studies.method import MethodRow, outside_of
 from bench.studies.preset import load_preset
 from bench.studies.workbench import Outcome, Tuned
 from bench.tasks.annotation import annotation
 from bench.tasks.counts import KeptCounts, remove
 from bench.tasks.identity import Digests, content_sha256
+from bench.tasks.outside import mask_of, masks_in
+from bench.tasks.own import OwnImages, part_of
 from weakclip.clip.load import load_clip
 from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.build.coco import MASKS
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from bench.studies.method import Outside
     from bench.studies.preset import Generated, Preset
     from bench.studies.workbench import Config
     from weakclip.clip.bundle import CLIPBundle
@@ -76,7 +79,7 @@ COUNTED = 8
 
 
 def prepare(
-    preset: str, *, data_root: Path | None, device: str, artifacts: Path,
+    preset: str, *, data_root: Path | OwnImages | None, device: str, artifacts: Path,
     weights: Path | None = None, precision: Precision = "float32",
 ) -> ImageWorkbench:  # fmt: skip
     """The workbench of a preset; what it needs on disk is made on the first call.
@@ -85,7 +88,8 @@ def prepare(
 
     Args:
         preset: A name that `bench.studies.preset` knows.
-        data_root: Folder of the data set; absent: CartoonVOC is drawn below `artifacts`.
+        data_root: Folder of the data set, or somebody's own images; absent: CartoonVOC is drawn
+            below `artifacts`.
         device: `cpu` or `cuda`.
         artifacts: Folder for everything that can be made again.
         weights: File of the CLIP of photographs, for a preset that has one.
@@ -104,25 +108,40 @@ def prepare(
 
 
 def open_workbench(
-    preset: Preset, root: Path | None, device: torch.device, artifacts: Path,
+    preset: Preset, root: Path | OwnImages | None, device: torch.device, artifacts: Path,
     *, weights: Path | None = None, execution: Execution = REFERENCE,
 ) -> ImageWorkbench:  # fmt: skip
     """The workbench of a preset value; see `prepare`."""
     try:
-        splits = _splits(preset, root, artifacts)
+        splits = open_splits(preset, root, artifacts)
         clip = load_clip(preset.clip, weights=weights, device=device)
         return ImageWorkbench(preset, splits, clip, artifacts, execution=execution)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise BenchError(str(error)) from error
 
 
-def _splits(preset: Preset, root: Path | None, artifacts: Path) -> dict[str, TaggedFiles]:
-    """The lists of a data set by role; CartoonVOC is drawn if there is no folder of it."""
+def open_splits(
+    preset: Preset, root: Path | OwnImages | None, artifacts: Path
+) -> dict[str, TaggedFiles]:
+    """The lists of a data set by role; CartoonVOC is drawn if there is no folder of it.
+
+    Raises:
+        BenchError: If there is no folder, or a list has images that cannot be used.
+        FileNotFoundError: If a list or a folder is missing.
+        ValueError: If one is malformed.
+    """
     drawn = preset.generated
     if root is None and drawn is None:
+        what = "your images" if preset.data == "folder" else preset.data.upper()
         raise BenchError(
-            f"preset {preset.name!r}: expected --data-root, the folder of {preset.data.upper()}; "
-            + WAY_OUT
+            f"preset {preset.name!r}: expected --data-root, the folder of {what}; {WAY_OUT}"
+        )
+    if preset.data == "folder" and root is not None:
+        return (root if isinstance(root, OwnImages) else OwnImages(root=root)).splits()
+    if isinstance(root, OwnImages):
+        raise BenchError(
+            f"preset {preset.name!r}: --tags, --masks, --classes and --val are of --preset folder; "
+            "other data sets have places of their own for them"
         )
     if root is None and drawn is not None:
         root = _drawn_folder(drawn, artifacts)
@@ -156,13 +175,7 @@ def _read(preset: Preset, root: Path, split: str) -> TaggedFiles:
 
 def _annotated(files: TaggedFiles) -> TaggedFiles:
     """The images with an annotation, on which weakly-supervised methods are trained and scored."""
-    kept = files.image_labels.any(dim=1).nonzero()[:, 0].tolist()
-    return replace(
-        files,
-        names=tuple(files.names[index] for index in kept),
-        image_labels=files.image_labels[kept],
-        masks=tuple(files.masks[index] for index in kept),
-    )
+    return part_of(files, files.image_labels.any(dim=1).nonzero()[:, 0].tolist())
 
 
 class ImageWorkbench:
@@ -303,6 +316,9 @@ class ImageWorkbench:
         if isinstance(config, MethodRow) and config.is_supervised:
             network = self._supervised(config, seed, seconds, report)
             return self._outcome(None, network, self._key(config, seed), seconds)
+        outside = outside_of(config)
+        if outside is not None and outside.what == "masks":
+            return self._score_outside(outside, seconds)
         fitted = self.fitted(config, seed, seconds, report)
         return self.score(fitted, self._key(config, seed), seconds)
 
@@ -497,7 +513,7 @@ class ImageWorkbench:
         else:
             method = self.preset.method(config)
             modules = {type(part).__module__ for part in (method.maps, method.refinement)}
-            described = describe(method)
+            described = [describe(method), describe(outside_of(config))]
         return content_key(
             described, seed, images, self.setting.key, self.execution.arithmetic,
             code_id(*sorted(modules), __name__),
@@ -511,6 +527,29 @@ class ImageWorkbench:
         found = self.masks(fitted, "pseudo", missing, (None, self.preset.crf))
         with timed(seconds, "score"):
             self._count("pseudo", found, (plain, smooth))
+
+    def _score_outside(self, outside: Outside, seconds: dict[str, float]) -> Outcome:
+        """Count masks that others made of the images of `pseudo`; 255 is a missed pixel."""
+        data = self.images["pseudo"]
+        key = content_key(describe(outside), data.key, code_id(__name__))
+        kept = KeptCounts(
+            self.artifacts / "counts" / f"{key}-{TASKS[0]}.bin", len(data), len(self.class_names)
+        )
+        masks = masks_in(outside.folder)
+        found = (
+            (index, (torch.from_numpy(mask_of(masks, data.files, index)).long(),))
+            for index in kept.missing
+        )
+        with timed(seconds, "score"):
+            self._count("pseudo", found, (kept,))
+        task = TASKS[0]
+        return Outcome(
+            counts={task: kept.counts()},
+            boundary={task: kept.boundary()},
+            confusion={task: kept.confusion()},
+            seconds=seconds,
+            discard=lambda: remove((kept.path,)),
+        )
 
     def _score_network(
         self, network: Segmenter, kept: KeptCounts, seconds: dict[str, float]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +22,7 @@ from bench.cli import main
 from bench.runs import provenance
 from bench.runs.queue import open_queue
 from bench.runs.store import Likeness, Store
+from bench.runs.ticket import Ticket
 from bench.tasks import task
 from tests.bench import fake
 
@@ -455,3 +459,74 @@ def test_a_run_with_another_seed_or_config_is_no_run_of_another_study() -> None:
     ):
         assert store.copy_equal(("new", "y", 0), other) is None
     assert store.read("new", "y", 0) is None
+
+
+@pytest.mark.usefixtures("checkout")
+def test_status_takes_the_run_of_a_killed_worker_for_waiting(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    journal = "artifacts/queue.journal"
+    with closing(open_queue(journal)) as queue:
+        queue.enqueue(
+            Ticket(
+                study="fake", variant="full", seed=0, preset="cartoon", config_id="c",
+                conditions="d", code="code", command="run",
+            )
+        )  # fmt: skip
+    child = os.fork()
+    if not child:
+        claim = open_queue(journal).take("code")
+        os.kill(os.getpid(), signal.SIGKILL if claim else signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert main(["status"]) == 0
+    found = last_line(capsys)
+    assert (found["running"], found["waiting"]) == (0, 1)
+
+
+@pytest.mark.usefixtures("checkout")
+def test_list_shows_the_records_of_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    assert run("--preset", "voc", "--seeds", "0", "--variants", "full") == 0
+    capsys.readouterr()
+    assert main(["list"]) == 0
+    assert last_line(capsys)["studies"] == [
+        {"study": "fake", "runs": 10, "done": 10, "out": "results"},
+        {"study": "fake", "runs": 10, "done": 1, "out": "artifacts/voc"},
+    ]
+    assert main(["list", "--out", "artifacts/voc"]) == 0
+    assert last_line(capsys)["studies"] == [
+        {"study": "fake", "runs": 10, "done": 1, "out": "artifacts/voc"}
+    ]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_interrupt_of_the_command_alone_ends_it_and_its_workers(
+    tmp_path: Path, workers: str
+) -> None:
+    """Started as a shell starts it with `&`: SIGINT is ignored unless somebody takes it back."""
+    code = (
+        "from tests.bench.fake_cli import pretend\n"
+        "from bench import cli\n"
+        "pretend(pause=60)\n"
+        f"raise SystemExit(cli.main(['run', 'fake', '--workers', '{workers}']))\n"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    journal = tmp_path / "artifacts" / "queue.journal"
+    while not (journal.is_file() and b'"claim"' in journal.read_bytes()):
+        assert command.poll() is None
+        time.sleep(0.1)
+    command.send_signal(signal.SIGINT)
+    _, said = command.communicate(timeout=120)
+    assert command.returncode == 1
+    assert "interrupted; finished runs are kept" in said
+    with pytest.raises(ProcessLookupError):  # no worker is left
+        os.killpg(command.pid, 0)

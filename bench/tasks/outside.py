@@ -1,0 +1,168 @@
+"""Rows from outside: masks or maps that others made, checked before anything is run.
+
+They are scored by the code, on the images and with the intervals of every other row. Their files
+are part of what names a configuration, so other files in the same folder make another row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+from bench.studies.study import Variant
+from bench.tasks.identity import Digests
+from weakclip.data.formats.ids import NamedFiles
+from weakclip.data.formats.masks import read_mask
+from weakclip.data.read.images import image_size, seen_size
+from weakclip.labels import IGNORE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bench.studies.method import Outside
+    from weakclip.data.read.tagged import TaggedFiles
+
+
+class Misfit(ValueError):  # noqa: N818 (mostly a value)
+    """Why a mask cannot be scored: a kind, and where."""
+
+    def __init__(self, kind: str, where: str) -> None:
+        super().__init__(f"{where}: {kind}")
+        self.kind, self.where = kind, where
+
+
+def outside_rows(
+    given: Mapping[str, Outside], splits: Mapping[str, TaggedFiles], artifacts: Path
+) -> tuple[Variant, ...]:
+    """Rows of a study for folders of masks or maps.
+
+    Args:
+        given: What was brought in, without its hash, by the name of its row.
+        splits: The images by role: masks are needed of all of `pseudo`, maps of the tagged ones of
+            `train`.
+        artifacts: Where digests of files are kept.
+
+    Raises:
+        BenchError: If a file is missing, of another size, or has labels that are no class; says how
+            many, and the first of each kind.
+    """
+    digests = Digests(artifacts)
+    rows = []
+    for name, outside in given.items():
+        try:
+            check = _masks if outside.what == "masks" else _maps
+            config = replace(outside, sha256=check(outside, splits, digests)).row
+            rows.append(Variant(name=name, config=config, paper=config))
+        except (OSError, ValueError) as error:
+            flag = f"--row-{outside.what} {name}={outside.folder}"
+            raise BenchError(f"{flag}: {error}") from error
+    digests.save()
+    return tuple(rows)
+
+
+def masks_in(folder: Path) -> NamedFiles:
+    """The masks of a folder by the names of their images.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds no PNG.
+    """
+    return NamedFiles.of(folder, (".png",))
+
+
+def mask_of(masks: NamedFiles, files: TaggedFiles, index: int) -> NDArray[np.uint8]:
+    """The mask of an image, (H, W), as large as its annotation.
+
+    Raises:
+        Misfit: If there is none, or it is none of this image and these classes.
+    """
+    name, truth = files.names[index], files.masks[index]
+    try:
+        path = masks.find(name)
+        if path is None:
+            raise Misfit("without a mask", name)
+        mask = read_mask(path)
+    except Misfit:
+        raise
+    except ValueError as error:
+        raise Misfit("with one that cannot be read", str(error)) from error
+    if truth is not None:
+        fitting(mask, name, image_size(truth), len(files.classes))
+    return mask
+
+
+def fitting(mask: NDArray[np.uint8], name: str, size: tuple[int, int], classes: int) -> None:
+    """Look whether a mask is one of an image.
+
+    Args:
+        mask: Labels, (H, W).
+        name: Of the image, for the message.
+        size: (H, W) of the image.
+        classes: F, the background not counted.
+
+    Raises:
+        Misfit: If it is of another size, or has a label that is no class.
+    """
+    if mask.shape != size:
+        raise Misfit("with one of another size", f"{name} {mask.shape} instead of {size}")
+    beyond = mask[(mask > classes) & (mask != IGNORE)]
+    if beyond.size:
+        raise Misfit("with labels beyond the classes", f"{name} {beyond[0]} of 0 to {classes}")
+
+
+def _masks(outside: Outside, splits: Mapping[str, TaggedFiles], digests: Digests) -> str:
+    """Hash of the masks of `pseudo`.
+
+    Raises:
+        ValueError: If one cannot be scored.
+    """
+    files, masks = splits["pseudo"], masks_in(outside.folder)
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for index in range(len(files)):
+        try:
+            mask_of(masks, files, index)
+        except Misfit as misfit:
+            wrong[misfit.kind].append(misfit.where)
+    if wrong:
+        lines = [f"{len(where)} {kind}, first {where[0]}" for kind, where in wrong.items()]
+        raise ValueError(
+            f"of {len(files)} images whose masks are scored, {'; '.join(lines)}. Expected a PNG of "
+            "labels for each, of its image's size: 0 background, c + 1 class c, 255 undecided"
+        )
+    return _hash(masks, files.names, digests)
+
+
+def _maps(outside: Outside, splits: Mapping[str, TaggedFiles], digests: Digests) -> str:
+    """Hash of the maps of `train`.
+
+    Raises:
+        ValueError: If maps are missing, or not what they should be.
+    """
+    files = splits["train"]
+    sizes = [seen_size(files.path(index))[1] for index in range(len(files))]
+    found = outside.maps.check(files.names, files.image_labels, sizes)
+    lines = [
+        f"{len(each.affected)} {each.kind.what}, first {each.affected[0]} ({each.kind.fix})"
+        for each in found
+        if each.kind.severity == "breaks"
+    ]
+    if lines:
+        raise ValueError(f"of {len(files)} images that are trained on, {'; '.join(lines)}")
+    return _hash(outside.maps.files(), files.names, digests)
+
+
+def _hash(files: NamedFiles, names: Sequence[str], digests: Digests) -> str:
+    """Of the names of images and the bytes of their files."""
+    found = hashlib.sha256()
+    for name in names:
+        path = files.find(name)
+        digest = "" if path is None else digests.of(path)
+        found.update(f"{name}\0{digest}\n".encode(errors="surrogatepass"))
+    return found.hexdigest()
