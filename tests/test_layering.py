@@ -33,7 +33,7 @@ HOMES = {
         "bench/report/terminal.py",
         "weakclip/cli",
     ),
-    "scipy": ("bench/", "weakclip/evaluation/comparison.py"),
+    "scipy": ("bench/", "weakclip/evaluation/"),
     "cv2": ("bench/cartoon/",),
     "numba": NUMBA,
     "llvmlite": NUMBA,

@@ -11,6 +11,9 @@ from bench.report.comparisons import NOTE as PAIRS_NOTE
 from bench.report.comparisons import comparison_tables
 from bench.report.confusion import COLUMNS as CONFUSION_COLUMNS
 from bench.report.confusion import confusion_rows, confusions, in_words
+from bench.report.diagnosis.tables import COLUMNS as DIAGNOSIS_COLUMNS
+from bench.report.diagnosis.tables import NOTE as DIAGNOSIS_NOTE
+from bench.report.diagnosis.tables import RATE_COLUMNS, cost_rows, diagnosis_tables, rate_rows
 from bench.report.drilldown import image_tables
 from bench.report.factorial_summary import NOTE, factorial_tables
 from bench.report.figures.figure import FORMATS
@@ -22,6 +25,7 @@ from bench.report.series import series_rows
 from bench.report.summary import summarise, summarise_contours
 from bench.report.table import csv_text, curves_frame, effects_frame, rows_csv, tidy
 from bench.runs.store import Store, write_atomically
+from bench.stats.diagnosis import diagnoses
 from bench.stats.effects import counts_by_row, effects
 from bench.studies.method import recorded_outside
 from bench.studies.preset import study_for
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.runs.record import RunRecord
+    from bench.stats.diagnosis import Diagnosis
     from bench.stats.effects import Effect
     from bench.studies.study import Study
 
@@ -49,6 +54,8 @@ class Report:
     """Further tables."""
     images: tuple[Summary, ...]
     """Per main task, the worst and best images of the reference."""
+    diagnoses: tuple[Diagnosis, ...]
+    """What costs each row most, on each main task."""
     confusions: tuple[str, ...]
     """Per main task, the largest confusions of the reference in words."""
     notes: tuple[str, ...]
@@ -71,22 +78,27 @@ def render(study: Study, store: Store) -> Report:
     counts = counts_by_row(records, store)
     found = effects(study, records, counts)
     confused = confusions(study, records, counts)
+    diagnosed = diagnoses(study, records, counts)
     sources = Sources(
         scores=csv_text(tidy(records)),
         effects=csv_text(effects_frame(study, records, found)),
         curves=csv_text(curves_frame(records)),
         confusion=_csv(confusion_rows(study, records, confused), CONFUSION_COLUMNS),
         series=_csv(series_rows(study, records, found), SERIES_COLUMNS),
+        diagnosis=_csv(cost_rows(study, records, diagnosed), DIAGNOSIS_COLUMNS),
+        rates=_csv(rate_rows(study, records, diagnosed), RATE_COLUMNS),
     )
     summary, notes = summarise(study, records, found), caption(study, records)
     contours = summarise_contours(study, records, found)
     scores = [summary] if contours is None else [summary, contours]
+    costs = diagnosis_tables(study, diagnosed)
     factorial, pairs = factorial_tables(study, records, found), comparison_tables(study, found)
     texts = {
         **_csv_files(study, sources),
         **_table_files(study.name, study.name, scores, notes),
         **_table_files(f"{study.name}_factorial", study.name, factorial, [NOTE, *notes]),
         **_table_files(f"{study.name}_comparisons", study.name, pairs, [PAIRS_NOTE, *notes]),
+        **_table_files(f"{study.name}_diagnosis", study.name, costs, [DIAGNOSIS_NOTE, *notes]),
     }
     texts[f"tables/{study.name}.md"] += published_section(store.root, study.published)
     files = {name: text.encode() for name, text in texts.items()}
@@ -103,6 +115,7 @@ def render(study: Study, store: Store) -> Report:
         summary=summary,
         more=(*scores[1:], *pairs, *factorial),
         images=image_tables(study, records, counts),
+        diagnoses=tuple(diagnosed),
         confusions=in_words(records, confused),
         notes=notes,
         files=files,
@@ -183,6 +196,8 @@ def _csv_files(study: Study, sources: Sources) -> dict[str, str]:
         "_curves": sources.curves,
         "_confusion": sources.confusion,
         "_series": sources.series,
+        "_diagnosis": sources.diagnosis,
+        "_rates": sources.rates,
     }
     return {f"tables/{study.name}{suffix}.csv": text for suffix, text in texts.items() if text}
 

@@ -11,19 +11,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 
 from bench.runs.provenance import determinism_flags, utc_now, without_paths
 from bench.runs.record import Provenance, RunRecord, Scores, Status
 from bench.runs.scores import score
-from bench.runs.store import BOUNDARY_SUFFIX, CONFUSION_SUFFIX, PackedRun, pack
+from bench.runs.store import (
+    BOUNDARY_SUFFIX,
+    CONFUSION_SUFFIX,
+    PackedRun,
+    cells_name,
+    groups_name,
+    pack,
+)
 from bench.studies.slots import config_id, plain_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bench.runs.plan import PlannedRun
-    from bench.studies.workbench import Counts, Outcome, Workbench
+    from bench.runs.store import Array
+    from bench.studies.workbench import Outcome, Workbench
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +172,17 @@ def _add_extras(metrics: dict[str, Scores], extras: dict[str, float]) -> None:
         metrics[task][metric] = value
 
 
-def _arrays(outcome: Outcome) -> dict[str, Counts]:
+def _arrays(outcome: Outcome) -> dict[str, Array]:
     boundary = {task + BOUNDARY_SUFFIX: counts for task, counts in outcome.boundary.items()}
     confusion = {task + CONFUSION_SUFFIX: pixels for task, pixels in outcome.confusion.items()}
-    return {**outcome.counts, **boundary, **confusion}
+    cells = {
+        cells_name(task, view): table
+        for task, tables in outcome.cells.items()
+        for view, table in tables.items()
+    }
+    groups = {
+        groups_name(task, view): np.array(names)
+        for task, views in outcome.groups.items()
+        for view, names in views.items()
+    }
+    return {**outcome.counts, **boundary, **confusion, **cells, **groups}

@@ -39,6 +39,23 @@ BOUNDARY_SUFFIX = ".boundary"
 CONFUSION_SUFFIX = ".confusion"
 """`<task>.confusion` is the confusion matrix of a task over all its images, (K, K + 1)."""
 
+CELLS, GROUPS = ".cells.", ".groups."
+"""`<task>.cells.<view>` are the pixels of a task by what is known of them, (M, 5), and
+`<task>.groups.<view>` the names of the groups; runs of older code have none."""
+
+Array: TypeAlias = "NDArray[np.integer] | NDArray[np.str_]"
+
+
+def cells_name(task: str, view: str) -> str:
+    """Name of the cells of a view of a task."""
+    return task + CELLS + view
+
+
+def groups_name(task: str, view: str) -> str:
+    """Name of the names of the groups of a view of a task."""
+    return task + GROUPS + view
+
+
 _RECORD = re.compile(r"seed(0|[1-9][0-9]{0,18})\.json")
 """Names that `record_path` gives; `seed00.json` is somebody's copy and no second seed 0."""
 
@@ -160,9 +177,7 @@ class Store:
         with np.load(BytesIO(self._counts_bytes(record)), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 
-    def write(
-        self, record: RunRecord, counts: Mapping[str, NDArray[np.integer]] | None = None
-    ) -> RunRecord:
+    def write(self, record: RunRecord, counts: Mapping[str, Array] | None = None) -> RunRecord:
         """Write a run's files, replacing older ones, and return the record as written."""
         return self.put(pack(record, counts))
 
@@ -193,7 +208,7 @@ class Store:
         """
         path = self.record_path(record.study, record.variant, record.seed)
         counts = self.counts(record)
-        tasks = [name for name in counts if not name.endswith((BOUNDARY_SUFFIX, CONFUSION_SUFFIX))]
+        tasks = [name for name in counts if _is_task(name)]
         if not set(tasks) == set(record.metrics) == set(record.per_class):
             got = f"counts of {sorted(tasks)}, scores of {sorted(record.metrics)}"
             raise self._error(path, f"expected scores and counts of the same tasks, got {got}",
@@ -232,7 +247,7 @@ class Store:
         return RecordError(f"{self._name(path)}: {problem}; {_way_out(study)}")
 
 
-def pack(record: RunRecord, counts: Mapping[str, NDArray[np.integer]] | None = None) -> PackedRun:
+def pack(record: RunRecord, counts: Mapping[str, Array] | None = None) -> PackedRun:
     """Return the files of a run; equal records and counts give equal bytes.
 
     Args:
@@ -272,6 +287,12 @@ def _remove_if_old(leftover: Path) -> None:
         pass  # its writer, or another process, was faster
 
 
+def _is_task(name: str) -> bool:
+    """Whether an array holds the counts of a task and not something more."""
+    more = name.endswith((BOUNDARY_SUFFIX, CONFUSION_SUFFIX))
+    return not more and CELLS not in name and GROUPS not in name
+
+
 def _flat(classes: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {f"{metric} of {name}": value for name, scores in classes.items()
             for metric, value in scores.items()}  # fmt: skip
@@ -296,12 +317,18 @@ def _way_out(study: str) -> str:
     return f"`python -m bench run {study} --on-existing missing` runs it again"
 
 
-def _npz(counts: Mapping[str, NDArray[np.integer]]) -> bytes:
+def _npz(counts: Mapping[str, Array]) -> bytes:
     """Return the bytes of an .npz file; they depend on nothing but the numbers."""
     buffer = BytesIO()
-    arrays: dict[str, Any] = {
-        name: np.asarray(counts[name], np.int64 if name.endswith(CONFUSION_SUFFIX) else np.int32)
-        for name in sorted(counts)
-    }
+    arrays: dict[str, Any] = {name: _stored(name, counts[name]) for name in sorted(counts)}
     np.savez_compressed(buffer, **arrays)  # `allow_pickle` would be an array in NumPy 1.26
     return buffer.getvalue()
+
+
+def _stored(name: str, array: Array) -> Array:
+    """An array as it is written: cells by column, which makes their file half as large."""
+    if GROUPS in name:
+        return np.asarray(array, np.str_)
+    if CELLS in name:
+        return np.asfortranarray(array, np.int32)
+    return np.asarray(array, np.int64 if name.endswith(CONFUSION_SUFFIX) else np.int32)

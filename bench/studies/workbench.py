@@ -31,6 +31,10 @@ class Outcome:
     """Task -> the same for boundary pixels; a task may be absent."""
     confusion: dict[str, Counts] = field(default_factory=dict)
     """Task -> (K, K + 1): pixels by ground-truth and predicted class; a task may be absent."""
+    cells: dict[str, dict[str, Counts]] = field(default_factory=dict)
+    """Task -> view -> (M, 5): pixels by image, group, ground-truth and predicted class."""
+    groups: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Task -> view -> names of its groups."""
     parameters: dict[str, dict[str, int]] = field(default_factory=dict)
     """Component -> {"total", "trainable"}; components are disjoint."""
     seconds: dict[str, float] = field(default_factory=dict)

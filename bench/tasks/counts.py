@@ -2,6 +2,9 @@
 
 A file of counts grows by one row an image. A row that was cut by a crash, and what follows it, is
 dropped when the file is opened, and those images are scored again.
+
+Pixels are counted by what is known of them (`weakclip.evaluation.diagnosis.View`): always by their
+distance to a contour, which summed over the distances gives the confusion matrix of each image.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from weakclip.ops.confusion import boundary_counts, boundary_width, joint_counts
+from weakclip.evaluation.diagnosis import CONTOUR, WIDTHS, contour_groups
+from weakclip.ops.cells import IMAGE, PIXELS, PREDICTED, TRUTH, contour_bands, count_cells
+from weakclip.ops.confusion import boundary_counts, boundary_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,22 +28,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-_HEAD = struct.Struct("<IIII")  # image, filled cells of both tables, checksum of the cells
+    from bench.tasks.known import KnownPixels
+
+_HEAD = struct.Struct("<III")  # image, number of rows of cells, checksum of what follows
 
 
 class KeptCounts:
     """Counts of a task by image."""
 
-    def __init__(self, path: Path, images: int, classes: int) -> None:
+    def __init__(
+        self, path: Path, images: int, classes: int, known: KnownPixels | None = None
+    ) -> None:
         """Open a file, or start it.
 
         Args:
             path: Named by all that the counts depend on.
             images: Number of images of the task.
             classes: K, background included.
+            known: What is known of the pixels, apart from their distance to a contour.
         """
         self.path, self._images, self._classes = path, images, classes
-        self._rows: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._known = known
+        self.views = {CONTOUR: contour_groups(), **({} if known is None else known.views)}
+        """Name -> names of the groups."""
+        # of each image: rows of view and cell, (n, 6), and counts near contours, (K, 3)
+        self._rows: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}
         if path.is_file():
             self._open()
 
@@ -51,77 +65,77 @@ class KeptCounts:
         """Count predicted against annotated masks, (B, H, W) each, of some images."""
         height, width = (int(side) for side in gt_mask.shape[1:])
         near = boundary_width(height, width)
-        joint = joint_counts(pred_mask, gt_mask, self._classes).numpy()
-        boundary = boundary_counts(pred_mask, gt_mask, self._classes, width=near).numpy()
-        rows = [_row(*each) for each in zip(indices, joint, boundary, strict=True)]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
-            file.write(b"".join(rows))
-        self._rows |= {
-            index: (joint[place].reshape(-1), boundary[place].reshape(-1))
+        boundary = boundary_counts(pred_mask, gt_mask, self._classes, width=near).int().numpy()
+        places = {CONTOUR: contour_bands(gt_mask.to(torch.uint8), WIDTHS)}
+        if self._known is not None:
+            places |= self._known.groups(indices, gt_mask)
+        tables = [
+            count_cells(pred_mask, gt_mask, places[name], self._classes) for name in self.views
+        ]
+        cells = np.concatenate(
+            [np.insert(table, 0, view, axis=1) for view, table in enumerate(tables)]
+        )
+        rows = {
+            index: (cells[cells[:, 1 + IMAGE] == place], boundary[place])
             for place, index in enumerate(indices)
         }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            file.write(b"".join(_row(index, *each) for index, each in rows.items()))
+        self._rows |= rows
 
     def counts(self) -> NDArray[np.int64]:
         """(N, K, 3): intersection, predicted and annotated pixels, in the order of the images."""
-        joint = torch.from_numpy(np.stack([self._joint(index) for index in range(self._images)]))
-        squares = joint[:, :, : self._classes]
-        parts = (squares.diagonal(dim1=1, dim2=2), squares.sum(dim=1), joint.sum(dim=2))
-        found: NDArray[np.int64] = torch.stack(parts, dim=-1).numpy()
-        return found
+        image, _, truth, predicted, pixels = self.cells(CONTOUR).astype(np.int64).T
+        found = np.zeros((self._images, self._classes + 1, 3), dtype=np.int64)
+        np.add.at(found[..., 0], (image, truth), pixels * (truth == predicted))
+        np.add.at(found[..., 1], (image, predicted), pixels)
+        np.add.at(found[..., 2], (image, truth), pixels)
+        return found[:, : self._classes]
 
     def boundary(self) -> NDArray[np.int64]:
         """(N, K, 3): the same of the pixels near contours."""
-        rows = [self._rows[index][1] for index in range(self._images)]
-        return np.stack(rows).reshape(self._images, self._classes, 3)
+        return np.stack([self._rows[index][1] for index in range(self._images)]).astype(np.int64)
 
     def confusion(self) -> NDArray[np.int64]:
         """(K, K + 1): pixels by annotated and predicted class over all images."""
-        total: NDArray[np.int64] = sum(
-            (self._joint(index) for index in range(self._images)),
-            start=np.zeros((self._classes, self._classes + 1), dtype=np.int64),
-        )
+        cells = self.cells(CONTOUR)
+        total = np.zeros((self._classes, self._classes + 1), dtype=np.int64)
+        np.add.at(total, (cells[:, TRUTH], cells[:, PREDICTED]), cells[:, PIXELS])
         return total
 
-    def _joint(self, index: int) -> NDArray[np.int64]:
-        return self._rows[index][0].reshape(self._classes, self._classes + 1)
+    def cells(self, view: str) -> NDArray[np.int32]:
+        """(M, 5): pixels by image, group, annotated and predicted class; `weakclip.ops.cells`."""
+        wanted = list(self.views).index(view)
+        parts = []
+        for index in range(self._images):
+            cells = self._rows[index][0]
+            mine = cells[cells[:, 0] == wanted, 1:]
+            mine[:, IMAGE] = index
+            parts.append(mine)
+        return np.concatenate(parts)
 
     def _open(self) -> None:
         content, place = self.path.read_bytes(), 0
         while place + _HEAD.size <= len(content):
-            index, joint, boundary, checksum = _HEAD.unpack_from(content, place)
-            end = place + _HEAD.size + 16 * (joint + boundary)
+            index, cells, checksum = _HEAD.unpack_from(content, place)
+            end = place + _HEAD.size + 4 * (6 * cells + 3 * self._classes)
             body = content[place + _HEAD.size : end]
             if end > len(content) or zlib.crc32(body) != checksum or index >= self._images:
                 break
-            cells = np.frombuffer(body, dtype="<i8").reshape(-1, 2)
+            numbers = np.frombuffer(body, dtype="<i4")
             self._rows[index] = (
-                _filled(cells[:joint], self._classes * (self._classes + 1)),
-                _filled(cells[joint:], self._classes * 3),
-            )
+                numbers[: 6 * cells].reshape(-1, 6), numbers[6 * cells :].reshape(-1, 3),
+            )  # fmt: skip
             place = end
         if place < len(content):
             with self.path.open("r+b") as file:
                 file.truncate(place)
 
 
-def _row(index: int, joint: NDArray[np.int64], boundary: NDArray[np.int64]) -> bytes:
-    cells = [_cells(joint), _cells(boundary)]
-    body = np.concatenate(cells).astype("<i8").tobytes()
-    return _HEAD.pack(index, len(cells[0]), len(cells[1]), zlib.crc32(body)) + body
-
-
-def _cells(table: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Place and value of the cells that are not 0, (n, 2)."""
-    flat = table.reshape(-1)
-    places = flat.nonzero()[0]
-    return np.stack([places, flat[places]], axis=1)
-
-
-def _filled(cells: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    table = np.zeros(size, dtype=np.int64)
-    table[cells[:, 0]] = cells[:, 1]
-    return table
+def _row(index: int, cells: NDArray[np.int32], boundary: NDArray[np.int32]) -> bytes:
+    body = cells.astype("<i4").tobytes() + boundary.astype("<i4").tobytes()
+    return _HEAD.pack(index, len(cells), zlib.crc32(body)) + body
 
 
 def remove(paths: Iterable[Path]) -> None:

@@ -32,6 +32,7 @@ from bench.studies.workbench import Outcome, Tuned
 from bench.tasks.annotation import annotation
 from bench.tasks.counts import KeptCounts, remove
 from bench.tasks.identity import Digests, content_sha256
+from bench.tasks.known import KnownPixels
 from bench.tasks.outside import mask_of, masks_in
 from bench.tasks.own import OwnImages, part_of
 from weakclip.clip.load import load_clip
@@ -71,6 +72,8 @@ if TYPE_CHECKING:
     from weakclip.training.recipe import Recipe
 
 TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
+MAIN_TASKS = ("train-pseudo", "val-network")
+"""Those whose differences are tested, and that are diagnosed."""
 WAY_OUT = "docs/data.md says where the files are published and how the folder is made"
 BATCH = 50
 """Images scored together, unless memory holds fewer."""
@@ -255,7 +258,7 @@ class ImageWorkbench:
         found: dict[str, object] = {
             "splits": dict(zip(TASKS, scored, strict=True)),
             "trained_on": preset.splits["train"],
-            "main_tasks": ["train-pseudo", "val-network"],
+            "main_tasks": list(MAIN_TASKS),
             "tags_used": {"train-pseudo": True, "train-pseudo-crf": True, "val-network": False},
             "scales": list(preset.scales),
             "flip": preset.flip,
@@ -342,6 +345,7 @@ class ImageWorkbench:
                 self.artifacts / "counts" / f"{key}-{task}.bin",
                 len(self.images[role]),
                 len(self.class_names),
+                self._known(fitted) if task == "train-pseudo" else None,
             )
             for task, role in roles.items()
             if (fitted if role == "pseudo" else network) is not None
@@ -358,6 +362,12 @@ class ImageWorkbench:
             counts={task: each.counts() for task, each in kept.items()},
             boundary={task: each.boundary() for task, each in kept.items()},
             confusion={task: each.confusion() for task, each in kept.items()},
+            cells={
+                task: {view: kept[task].cells(view) for view in kept[task].views}
+                for task in MAIN_TASKS
+                if task in kept
+            },
+            groups={task: kept[task].views for task in MAIN_TASKS if task in kept},
             parameters=self.sizes(fitted) if fitted is not None else _sizes_of(network),
             seconds=seconds,
             curve=[row for part in parts for row in getattr(part, "curve", ())],
@@ -562,6 +572,12 @@ class ImageWorkbench:
                 for index, mask in zip(group, self._predictions(network, "val", group), strict=True)
             )
             self._count("val", found, (kept,))
+
+    def _known(self, fitted: Fitted) -> KnownPixels:
+        """What is known of `pseudo`; the seeds are of the method's maps by the preset's rule."""
+        train = self.images["train"]
+        seeds = ensure_seeds(fitted.maps, train, self.preset.rule, self.setting)
+        return KnownPixels(self.images["pseudo"].files, seeds, self._place_in_train)
 
     def _count(
         self,

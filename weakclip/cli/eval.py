@@ -20,6 +20,7 @@ from weakclip.data.formats.maps import FORMATS
 from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes
 from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.evaluation.counting import Measure
+from weakclip.evaluation.diagnosis import WIDTHS
 from weakclip.evaluation.evaluate import evaluate
 from weakclip.evaluation.report import to_csv, to_json
 from weakclip.evaluation.rules import parse_rule
@@ -110,6 +111,12 @@ def add_parser(
         metavar="SHARE",
         help="widths of boundary IoU, shares of the diagonal (default: 0.02; none: leave it out)",
     )
+    count.add_argument(
+        "--diagnose",
+        action="store_true",
+        help="what costs most mIoU: errors by kind, class, distance to a contour and size, each "
+        "with the gain if it did not occur",
+    )
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="all numbers, one a row")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers, as on stdout")
@@ -156,7 +163,7 @@ def _evaluate(args: argparse.Namespace) -> Evaluation:
         )  # fmt: skip
     measure = Measure(
         undecided=args.undecided, missing=args.missing, ignore=args.ignore,
-        boundary=tuple(args.boundary),
+        boundary=tuple(args.boundary), bands=WIDTHS if args.diagnose else (),
     )  # fmt: skip
     with progress("images") as report:
         return evaluate(

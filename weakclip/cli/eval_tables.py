@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from weakclip.evaluation.result import Evaluation, Result
 
 NEVER = "–"
+SHOWN = 20
+"""Kinds of error in the table; all are in JSON and CSV."""
 
 
 def show(evaluation: Evaluation, examples: int) -> None:
@@ -32,6 +34,8 @@ def show(evaluation: Evaluation, examples: int) -> None:
         if result is not None:
             screen.print(_class_table(evaluation, result, name))
             screen.print(_summary(evaluation, result))
+            if result.diagnosis:
+                screen.print(_costs_table(result, name))
     compared = evaluation.comparison
     if compared is not None:
         ends = f"{_signed(compared.low)}, {_signed(compared.high)}"
@@ -60,6 +64,25 @@ def _class_table(evaluation: Evaluation, result: Result, name: str) -> Table:
     for label, foreground in (("mean", False), ("mean, foreground", True)):
         means = [_percent(scores.mean(one, foreground=foreground)) for one in scores.per_class]
         table.add_row(label, *means, "")
+    return table
+
+
+def _costs_table(result: Result, name: str) -> Table:
+    """The costliest errors, if each did not occur."""
+    costs = [cost for cost in result.diagnosis if cost.errors > 0]
+    table = Table(
+        title=f"{name}what costs most: {min(SHOWN, len(costs))} of {len(costs)} kinds of error; "
+        "gain: points of mIoU if it did not occur, by itself",
+        title_justify="left",
+    )
+    for heading in ("by", "error"):
+        table.add_column(heading, no_wrap=heading == "by")
+    for heading in ("gain", "95 %", "of wrong pixels", "concerned", "right"):
+        table.add_column(heading, justify="right")
+    for cost in costs[:SHOWN]:
+        ends = f"{_signed(cost.low)}, {_signed(cost.high)}"
+        shares = [_percent(share) for share in (cost.errors, cost.pixels, cost.right)]
+        table.add_row(cost.view, escape(cost.name), _signed(cost.gain), ends, *shares)
     return table
 
 

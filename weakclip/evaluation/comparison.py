@@ -22,6 +22,8 @@ from scipy import special
 from weakclip.evaluation.scores import Absent, mean_iou
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 RESAMPLES = 1000
@@ -68,11 +70,8 @@ def compare(
         )
     images, classes, _ = counts.shape
     flat = [one.reshape(images, classes * 3).astype(np.float64) for one in (counts, against)]
-    generator = np.random.default_rng(rng_seed)
-    chances = np.full(images, 1 / images)
     drawn: list[NDArray[np.float64]] = []
-    for start in range(0, resamples, _AT_A_TIME):
-        weights = generator.multinomial(images, chances, size=min(_AT_A_TIME, resamples - start))
+    for weights in draws(images, resamples, rng_seed):
         one, two = (
             mean_iou((weights.astype(np.float64) @ rows).reshape(-1, classes, 3), absent)
             for rows in flat
@@ -83,10 +82,28 @@ def compare(
         - mean_iou(against.sum(axis=0, dtype=np.int64), absent)
     )
     error = float(np.concatenate(drawn).std(ddof=1))
-    return _interval(difference, error, images)
+    low, high, p_value = interval(difference, error, images)
+    return Comparison(difference=difference, low=low, high=high, p_value=p_value, images=images)
 
 
-def _interval(difference: float, error: float, images: int) -> Comparison:
+def draws(
+    images: int, resamples: int = RESAMPLES, rng_seed: int = 0
+) -> Iterator[NDArray[np.int64]]:
+    """How often each image is drawn, (r, N), a few of the `resamples` at a time."""
+    generator = np.random.default_rng(rng_seed)
+    chances = np.full(images, 1 / images)
+    for start in range(0, resamples, _AT_A_TIME):
+        yield generator.multinomial(images, chances, size=min(_AT_A_TIME, resamples - start))
+
+
+def interval(difference: float, error: float, images: int) -> tuple[float, float, float]:
+    """Low and high end of the 95 % interval, and the p-value of no difference.
+
+    Args:
+        difference: As measured.
+        error: Its standard deviation over the draws.
+        images: N.
+    """
     if images == 1 or math.isnan(error):
         low = high = p_value = math.nan
     elif error == 0:
@@ -96,4 +113,4 @@ def _interval(difference: float, error: float, images: int) -> Comparison:
         half = float(special.stdtrit(images - 1, (1 + LEVEL) / 2)) * error
         low, high = difference - half, difference + half
         p_value = 2 * float(special.stdtr(images - 1, -abs(difference) / error))
-    return Comparison(difference=difference, low=low, high=high, p_value=p_value, images=images)
+    return low, high, p_value

@@ -19,6 +19,7 @@ import torch
 from weakclip.data.formats.masks import read_mask
 from weakclip.evaluation import kinds
 from weakclip.labels import BACKGROUND, IGNORE
+from weakclip.ops.cells import contour_bands, count_cells
 from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Measure:
     """Value of pixels that do not count, in ground truth; in predictions it is undecided."""
     boundary: tuple[float, ...] = (0.02,)
     """Widths of the region of boundary IoU, as shares of the image's diagonal; may be none."""
+    bands: tuple[int, ...] = ()
+    """Pixels: widths of the bands around contours in which errors are counted, for a diagnosis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,6 +80,8 @@ class Counted:
     digest: bytes
     """SHA-256 of the file of the ground truth."""
     as_background: bool
+    cells: tuple[NDArray[np.int32], ...] = ()
+    """Of each result if there are bands: pixels by band, annotated and predicted class, (M, 5)."""
 
 
 class Trouble(Exception):  # noqa: N818 (mostly a value)
@@ -105,6 +110,7 @@ def count_image(job: Job, name: str) -> Counted | Trouble:
         annotated=int(valid.sum()),
         digest=digest,
         as_background=any(mask is None for mask in found),
+        cells=tuple(_cells(job, *pair) for pair in pairs) if job.measure.bands else (),
     )
 
 
@@ -219,6 +225,10 @@ def _boundary(job: Job, mask: torch.Tensor, truth: torch.Tensor) -> NDArray[np.i
         width = boundary_width(truth.shape[1], truth.shape[2], fraction)
         counts[row] = _numbers(boundary_counts(mask, truth, job.num_classes, width=width))
     return counts
+
+
+def _cells(job: Job, mask: torch.Tensor, truth: torch.Tensor) -> NDArray[np.int32]:
+    return count_cells(mask, truth, contour_bands(truth, job.measure.bands), job.num_classes)
 
 
 def _numbers(counts: torch.Tensor) -> NDArray[np.int32]:

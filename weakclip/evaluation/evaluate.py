@@ -137,7 +137,12 @@ class _How:
                 f"{first.affected[0]}; {first.kind.fix}"
             )
         results = [
-            Result(what=predictions.describe(), scores=total.scores(row), sweep=swept)
+            Result(
+                what=predictions.describe(),
+                scores=total.scores(row),
+                sweep=swept,
+                diagnosis=total.diagnosis(row, ("background", *self.classes), self.absent),
+            )
             for row, (predictions, swept) in enumerate(sides)
         ]
         pair, counts = len(results) == 2, total.counts
@@ -179,5 +184,7 @@ def _check(measure: Measure, classes: Sequence[str], processes: int) -> None:
         raise ValueError(f"ignore: expected a label from 0 to {IGNORE}, got {measure.ignore}")
     if not all(0 < width < 1 for width in measure.boundary):
         raise ValueError(f"boundary: expected shares of the diagonal, got {measure.boundary}")
+    if measure.bands and (list(measure.bands) != sorted({*measure.bands}) or measure.bands[0] < 1):
+        raise ValueError(f"bands: expected ascending widths from 1 pixel, got {measure.bands}")
     if processes < 1:
         raise ValueError(f"processes: expected 1 or more, got {processes}")

@@ -92,6 +92,13 @@ def _result_json(evaluation: Evaluation, result: Result) -> Json:
             "best": swept.thresholds[swept.best],
             "first_peak": swept.thresholds[swept.first_peak],
         },
+        "diagnosis": [
+            {
+                name: _number(value) if isinstance(value, float) else value
+                for name, value in asdict(cost).items()
+            }
+            for cost in result.diagnosis
+        ],
     }
 
 
@@ -118,6 +125,10 @@ def _numbers(evaluation: Evaluation, result: Result) -> Iterator[tuple[str, str,
     if result.sweep is not None:
         for threshold, value in zip(result.sweep.thresholds, result.sweep.miou, strict=True):
             yield "", f"oracle_miou_{threshold:g}", _number(value)
+    for cost in result.diagnosis:
+        for metric in ("gain", "low", "high", "errors", "pixels", "right"):
+            name = f"diagnosis: {cost.view}: {cost.name}: {metric}"
+            yield "", name, _number(getattr(cost, metric))
 
 
 def _number(value: float) -> float | None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from weakclip.data.check.finding import Finding
     from weakclip.evaluation.comparison import Comparison
     from weakclip.evaluation.counting import Measure
+    from weakclip.evaluation.diagnosis import Cost
     from weakclip.evaluation.scores import Absent, Scores
     from weakclip.evaluation.sweep import Curve
 
@@ -22,6 +23,8 @@ class Result:
     scores: Scores
     sweep: Curve | None = None
     """If the threshold was chosen on the ground truth: then the scores are an oracle's."""
+    diagnosis: tuple[Cost, ...] = ()
+    """What costs most, the costliest first, if the measure has bands."""
 
     @property
     def oracle(self) -> bool:

@@ -79,14 +79,15 @@ def scores_of(
     pooled = counts.sum(axis=0, dtype=np.int64)
     hits, predicted, truth = pooled.astype(np.float64).T
     union = truth + predicted - hits
+    rates = error_rates(pooled)
     per_class = {
         "iou": iou_of(pooled),
-        "fp_rate": _ratio(predicted - hits, union),
-        "fn_rate": _ratio(truth - hits, union),
+        "fp_rate": rates["fp_rate"],
+        "fn_rate": rates["fn_rate"],
         "precision": precision_from_counts(torch.from_numpy(pooled)).numpy(),
         "recall": recall_from_counts(torch.from_numpy(pooled)).numpy(),
-        "over_activation": _ratio(predicted - hits, hits),
-        "under_activation": _ratio(truth - hits, hits),
+        "over_activation": rates["over_activation"],
+        "under_activation": rates["under_activation"],
     }
     for width, numbers in boundary.items():
         per_class[f"boundary_iou_{width:g}"] = iou_of(numbers)
@@ -105,6 +106,25 @@ def scores_of(
         },
         by_size={name: _of_size(counts, low, high) for name, (low, high) in SIZES.items()},
     )
+
+
+def error_rates(counts: NDArray[np.number]) -> dict[str, NDArray[np.float64]]:
+    """Surplus and missed pixels by class, (..., K, 3) -> (..., K) by name; NaN where undefined.
+
+    Example:
+        >>> {name: rate.tolist() for name, rate in error_rates(np.array([[4, 6, 6]])).items()}
+        ... # doctest: +NORMALIZE_WHITESPACE
+        {'fp_rate': [0.25], 'fn_rate': [0.25],
+         'over_activation': [0.5], 'under_activation': [0.5]}
+    """
+    hits, predicted, truth = np.moveaxis(counts.astype(np.float64), -1, 0)
+    union = truth + predicted - hits
+    return {
+        "fp_rate": _ratio(predicted - hits, union),
+        "fn_rate": _ratio(truth - hits, union),
+        "over_activation": _ratio(predicted - hits, hits),
+        "under_activation": _ratio(truth - hits, hits),
+    }
 
 
 def iou_of(counts: NDArray[np.number]) -> NDArray[np.float64]:

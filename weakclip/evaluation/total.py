@@ -11,9 +11,13 @@ import numpy as np
 from weakclip.data.check.finding import Finding, Kind
 from weakclip.evaluation import kinds
 from weakclip.evaluation.counting import Counted, Job, Trouble
-from weakclip.evaluation.scores import Scores, scores_of
+from weakclip.evaluation.diagnosis import Cost, diagnose
+from weakclip.evaluation.scores import Absent, Scores, scores_of
+from weakclip.ops.cells import IMAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -23,11 +27,13 @@ class Total:
     def __init__(self, job: Job, images: int) -> None:
         results, widths = len(job.predictions), job.measure.boundary
         self.widths = widths
+        self._bands = job.measure.bands
         self.images = 0
         self._counts = np.zeros((images, results, job.num_classes, 3), dtype=np.int32)
         self.boundary = np.zeros((results, len(widths), job.num_classes, 3), dtype=np.int64)
         self.decided = np.zeros(results, dtype=np.int64)
         self.annotated = 0
+        self._cells: list[list[NDArray[np.int32]]] = [[] for _ in range(results)]
         self.digest = hashlib.sha256()
         self.affected: dict[Kind, list[str]] = defaultdict(list)
 
@@ -42,6 +48,9 @@ class Total:
             self.affected[outcome.kind].append(outcome.text)
             return
         self._counts[self.images] = outcome.counts
+        for kept, cells in zip(self._cells, outcome.cells, strict=False):
+            cells[:, IMAGE] = self.images
+            kept.append(cells)
         self.images += 1
         self.boundary += outcome.boundary
         self.decided += outcome.decided
@@ -55,6 +64,13 @@ class Total:
         boundary = dict(zip(self.widths, self.boundary[row], strict=True))
         decided = int(self.decided[row])
         return scores_of(self.counts[:, row], boundary, decided=decided, annotated=self.annotated)
+
+    def diagnosis(self, row: int, class_names: Sequence[str], absent: Absent) -> tuple[Cost, ...]:
+        """Of one of the results; none if no bands were counted."""
+        if not self._cells[row]:
+            return ()
+        cells = np.concatenate(self._cells[row])
+        return diagnose(cells, class_names, self.images, widths=self._bands, absent=absent)
 
     def findings(self) -> tuple[Finding, ...]:
         """One a kind, the worst first."""

@@ -127,10 +127,10 @@ def boundary_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int, *, wid
         ValueError: If the shapes differ, a label is not known, or `width` is below 1.
         TypeError: If the labels are no integers.
     """
-    pred_mask, gt_mask = _check_masks(pred_mask, gt_mask, num_classes)
+    pred_mask, gt_mask = check_masks(pred_mask, gt_mask, num_classes)
     if width < 1:
         raise ValueError(f"boundary width: expected at least 1 pixel, got {width}")
-    gt_filled = _fill_void(gt_mask, width)
+    gt_filled = fill_void(gt_mask, width)
     kept = gt_mask != IGNORE
     pred_kept = torch.where(kept & _near_contour(pred_mask, width), pred_mask, IGNORE)
     gt_kept = torch.where(kept & _near_contour(gt_filled, width), gt_mask, IGNORE)
@@ -189,8 +189,13 @@ def _check_shapes(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> None:
         raise ValueError(f"num_classes: expected 1 to {IGNORE}, got {num_classes}")
 
 
-def _check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Both masks as uint8, their shapes and labels checked."""
+def check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Both masks, (B, H, W), as uint8, their shapes and labels checked.
+
+    Raises:
+        ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
+        TypeError: If the labels are no integers.
+    """
     _check_shapes(pred_mask, gt_mask, num_classes)
     return _check_labels(pred_mask, gt_mask, num_classes)
 
@@ -234,14 +239,14 @@ def _near_contour(labels: Tensor, width: int) -> Tensor:
     A window holds one label only if its largest and smallest labels agree, so two filters on the
     label map replace an erosion per class.
     """
-    near = _window_max(labels, width) != IGNORE - _window_max(IGNORE - labels, width)
+    near = window_max(labels, width) != IGNORE - window_max(IGNORE - labels, width)
     near[:, :width] = near[:, -width:] = True
     near[:, :, :width] = near[:, :, -width:] = True
     return near
 
 
-def _window_max(values: Tensor, width: int) -> Tensor:
-    """Largest value within `width` pixels in both directions, by windows that double in size."""
+def window_max(values: Tensor, width: int) -> Tensor:
+    """Largest value within `width` pixels of each, (B, H, W) uint8, by windows that double."""
     for axis in (1, 2):
         length = values.shape[axis]
         margin = (width, width) if axis == 2 else (0, 0, width, width)
@@ -255,13 +260,13 @@ def _window_max(values: Tensor, width: int) -> Tensor:
     return values
 
 
-def _fill_void(labels: Tensor, steps: int) -> Tensor:
-    """Give `IGNORE` pixels up to `steps` deep the nearest class; `IGNORE` is the largest label."""
+def fill_void(labels: Tensor, steps: int) -> Tensor:
+    """Give `IGNORE` pixels of (B, H, W) uint8 labels, up to `steps` deep, the nearest class."""
     for _ in range(steps):
-        void = labels == IGNORE
+        void = labels == IGNORE  # the largest label
         if not void.any():
             break
-        labels = torch.where(void, IGNORE - _window_max(IGNORE - labels, 1), labels)
+        labels = torch.where(void, IGNORE - window_max(IGNORE - labels, 1), labels)
     return labels
 
 

@@ -10,6 +10,8 @@ from bench.report.figures.confusion import SHOWS as CONFUSION_SHOWS
 from bench.report.figures.confusion import confusion_tasks, draw_confusion
 from bench.report.figures.curves import SHOWS as CURVES_SHOW
 from bench.report.figures.curves import draw_curves
+from bench.report.figures.diagnosis import SHOWS as DIAGNOSIS_SHOWS
+from bench.report.figures.diagnosis import draw_diagnosis
 from bench.report.figures.figure import SHOWS as EFFECTS_SHOW
 from bench.report.figures.figure import draw as draw_effects
 from bench.report.figures.figure import fingerprint
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from bench.studies.study import Study
 
 
+DIAGNOSIS_NAME = "_diagnosis"
+"""After the study in the name of the figure of what costs most."""
 CONFUSION_NAME = "_confusion_"
 """Between study and task in the name of a confusion matrix."""
 
@@ -45,6 +49,10 @@ class Sources:
     """`<study>_confusion.csv`."""
     series: str = ""
     """`<study>_series.csv`."""
+    diagnosis: str = ""
+    """`<study>_diagnosis.csv`."""
+    rates: str = ""
+    """`<study>_rates.csv`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +110,10 @@ def drawings(study: Study, records: Sequence[RunRecord], sources: Sources) -> li
         add("_cost", sources.scores, COST_SHOWS, by_cost)
     if _has_rows(sources.curves):
         add("_curves", sources.curves, CURVES_SHOW, partial(draw_curves, variants=rows))
+    if f",{study.reference.name}," in sources.diagnosis:
+        shows = DIAGNOSIS_SHOWS.format(variant=study.reference.name)
+        paint = partial(draw_diagnosis, variant=study.reference.name)
+        add(DIAGNOSIS_NAME, sources.diagnosis, shows, paint)
     for task in confusion_tasks(sources.confusion):
         shows, paint = CONFUSION_SHOWS.format(task=task), partial(draw_confusion, task=task)
         add(f"{CONFUSION_NAME}{task}", sources.confusion, shows, paint)

@@ -6,7 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from bench.report.caption import flat_items
-from bench.report.figures.set import CONFUSION_NAME
+from bench.report.diagnosis.tables import NOTE as DIAGNOSIS_NOTE
+from bench.report.diagnosis.tables import costs_table, groups_table
+from bench.report.diagnosis.words import in_words
+from bench.report.figures.set import CONFUSION_NAME, DIAGNOSIS_NAME
 from bench.report.findings import findings
 from bench.report.markup import Cell
 from bench.report.page.html import Html, bullets, join, scrolling, sortable, tag
@@ -26,6 +29,8 @@ _IDS = re.compile(r'(\bid="|href="#|url\(#)')
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt"')
 
+COSTS = 12
+"""Errors in the table of a row."""
 _DENSE = 1.4
 """How much larger than in print a figure with small numbers stands on the page."""
 
@@ -40,7 +45,12 @@ def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
     study = report.study
     tables = [report.summary, *report.more]
     matrices = f"{study.name}{CONFUSION_NAME}"
-    plain = {name: part for name, part in figures.items() if not name.startswith(matrices)}
+    costs = study.name + DIAGNOSIS_NAME
+    plain = {
+        name: part
+        for name, part in figures.items()
+        if not name.startswith(matrices) and name != costs
+    }
     return tag(
         "section",
         tag("h2", f"Study {study.name}"),
@@ -48,7 +58,8 @@ def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
         bullets(findings(report.records, report.found)),
         *(_table(table, table.title) for table in tables),
         tag("div", *(_figure(name, *part) for name, part in plain.items()), class_="figures"),
-        *_confusions(report, {name: figures[name] for name in figures if name not in plain}),
+        *_costs(report, figures.get(costs)),
+        *_confusions(report, {n: part for n, part in figures.items() if n.startswith(matrices)}),
         _details("How to read the table", bullets(report.notes)),
         _details("Every comparison", bullets(verdict(report.records, report.found))),
         *_classes(report.records),
@@ -118,6 +129,31 @@ def _confusions(report: Report, figures: dict[str, tuple[str, str]]) -> list[Htm
         bullets(report.confusions) if report.confusions else join(),
         tag("div", *drawn, class_="figures"),
     ]
+
+
+def _costs(report: Report, figure: tuple[str, str] | None) -> list[Html]:
+    """What costs each row most: in words, as a table, and a figure of the reference."""
+    if not report.diagnoses:
+        return []
+    name = report.study.name + DIAGNOSIS_NAME
+    drawn = [] if figure is None else [_figure(name, *figure, zoom=_DENSE)]
+    rows = dict.fromkeys(each.variant for each in report.diagnoses)
+    return [
+        tag("h3", "What costs most"),
+        tag("p", DIAGNOSIS_NOTE.replace("`", "")),
+        *(_row_costs(report, row, first=row == next(iter(rows))) for row in rows),
+        tag("div", *drawn, class_="figures"),
+    ]
+
+
+def _row_costs(report: Report, row: str, *, first: bool) -> Html:
+    mine = [each for each in report.diagnoses if each.variant == row]
+    parts = []
+    for each in mine:
+        parts.append(bullets(in_words(report.records, each)))
+        tables = (costs_table(each, COSTS), groups_table(each))
+        parts += [_table(table, table.title) for table in tables if table.rows]
+    return tag("details", tag("summary", f"What costs {row} most"), *parts, open=first)
 
 
 def inline_svg(svg: str, name: str, label: str, zoom: float = 1.0) -> Html:

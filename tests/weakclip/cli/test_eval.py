@@ -14,6 +14,9 @@ import pytest
 from PIL import Image
 
 from weakclip.cli.main import main
+from weakclip.data.read.voc import VOC_CLASSES
+from weakclip.evaluation.counting import Measure
+from weakclip.evaluation.evaluate import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,6 +167,35 @@ def test_wrong_usage_exits_2_and_says_what_was_expected(
     assert captured.err.startswith("weakclip eval: ")
     assert message in captured.err
     assert captured.out == ""
+
+
+def test_a_diagnosis_says_what_costs_most(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--background", "0.3", "--list", str(TOY / "ids.txt"), "--diagnose")
+    table = tmp_path / "scores.csv"
+    assert run("--maps", str(TOY / "cam_irn"), *flags, "--csv", str(table)) == 0
+    captured = capsys.readouterr()
+    assert "what costs most: 15 of 15 kinds of error" in captured.out
+    content = json.loads(captured.out.splitlines()[-1])
+    costs = content["diagnosis"]
+    assert [cost["gain"] for cost in costs] == sorted((c["gain"] for c in costs), reverse=True)
+    assert {"view", "name", "gain", "low", "high", "errors", "pixels", "right"} == set(costs[0])
+    kinds = {cost["name"]: cost["errors"] for cost in costs if cost["view"] == "kind"}
+    assert sum(value for value in kinds.values() if value) == pytest.approx(1)
+    with table.open(newline="") as file:
+        rows = {row["metric"]: row["value"] for row in csv.DictReader(file)}
+    name = f"diagnosis: {costs[0]['view']}: {costs[0]['name']}: gain"
+    assert float(rows[name]) == costs[0]["gain"]
+    assert run("--maps", str(TOY / "cam_irn"), *flags[:-1]) == 0
+    assert last_line(capsys)["diagnosis"] == []
+
+
+def test_bands_must_ascend() -> None:
+    with pytest.raises(ValueError, match="bands: expected ascending widths"):
+        evaluate(
+            masks=TOY / "gt", truth=TOY / "gt", classes=VOC_CLASSES, measure=Measure(bands=(5, 3))
+        )
 
 
 def test_an_empty_list_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

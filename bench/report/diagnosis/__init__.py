@@ -1,0 +1,1 @@
+"""The report of what costs most: rows of CSV files, tables, sentences."""

@@ -1,0 +1,189 @@
+"""Diagnoses as rows of two CSV files and as the tables people read."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.summary import NONE
+from bench.report.table import split_of
+from bench.stats.diagnosis import RATES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.runs.record import RunRecord
+    from bench.stats.diagnosis import Diagnosis
+    from bench.stats.statistics import Difference
+    from bench.studies.study import Study
+    from weakclip.evaluation.diagnosis import Cost
+
+COLUMNS = (
+    *("study", "preset", "variant", "task", "split", "view", "error", "gain", "low", "high"),
+    *("errors", "pixels", "right", "seeds", "images"),
+)
+"""Columns of `results/tables/<study>_diagnosis.csv`; all numbers are fractions."""
+
+RATE_COLUMNS = ("study", "preset", "variant", "task", "split", "class_name", *RATES, "seeds",
+                "images")  # fmt: skip
+"""Columns of `results/tables/<study>_rates.csv`; means over seeds."""
+
+NOTE = (
+    "Gain: mIoU in points if an error did not occur, minus the mIoU, with a 95 % interval over "
+    "seeds and images. Errors overlap and gains do not add up; `docs/diagnosis.md` defines them. "
+    "Wrong: share of all wrong pixels. Concerned: share of all pixels that could have the error; "
+    "right: share of these that do not."
+)
+KINDS = {
+    "background taken for an object": "surplus",
+    "object taken for background": "missed",
+    "object taken for another class": "confused",
+}
+"""Kinds of error and the heads of their columns."""
+SHOWN = 15
+"""Errors of the reference in the table of a task."""
+ERRORS = ("kind", "class", "pair", "contour", "seed", "shows")
+"""Views whose errors are sorted by what they cost; the others are about whole images or objects."""
+GROUPS = ("contour", "size", "classes", "objects", "occlusion", "seed")
+"""Views whose groups are a table of the reference."""
+_DIGITS = 6
+
+
+def cost_rows(
+    study: Study, records: Sequence[RunRecord], found: Sequence[Diagnosis]
+) -> list[dict[str, object]]:
+    """One row per variant, task and error, the costliest first."""
+    return [
+        {
+            **_place(study, records, each),
+            "view": cost.view,
+            "error": cost.name,
+            **{name: round(getattr(cost, name), _DIGITS) for name in COLUMNS[7:13]},
+            "seeds": each.seeds,
+            "images": each.images,
+        }
+        for each in found
+        for cost in each.costs
+    ]
+
+
+def rate_rows(
+    study: Study, records: Sequence[RunRecord], found: Sequence[Diagnosis]
+) -> list[dict[str, object]]:
+    """One row per variant, task and class, in the order of the classes."""
+    return [
+        {
+            **_place(study, records, each),
+            "class_name": name,
+            **{rate: round(float(each.rates[rate][row]), _DIGITS) for rate in RATES},
+            "seeds": each.seeds,
+            "images": each.images,
+        }
+        for each in found
+        for row, name in enumerate(each.class_names)
+    ]
+
+
+def diagnosis_tables(study: Study, found: Sequence[Diagnosis]) -> list[Summary]:
+    """Per task: all rows by kinds of error, and the errors of the reference."""
+    tables = []
+    for task in dict.fromkeys(each.task for each in found):
+        rows = [each for each in found if each.task == task]
+        tables.append(_kinds_table(study, task, rows))
+        for each in rows:
+            if each.variant == study.reference.name:
+                tables.append(costs_table(each, SHOWN))
+                groups = groups_table(each)
+                tables += [groups] if groups.rows else []
+    return tables
+
+
+def costs_table(found: Diagnosis, shown: int) -> Summary:
+    """The costliest errors of a row."""
+    costs = [cost for cost in found.of(*ERRORS) if cost.errors > 0][:shown]
+    return Summary(
+        title=f"What costs {found.variant} most on {found.task}, {_size(found)}",
+        headers=("error", "by", "gain [95 %]", "wrong %", "concerned %", "right %"),
+        rows=tuple(
+            (Cell(cost.name), Cell(cost.view), Cell(gain_text(cost)), *_shares(cost))
+            for cost in costs
+        ),
+    )
+
+
+def groups_table(found: Diagnosis) -> Summary:
+    """What is right of each group of pixels of a row, in the order of the groups."""
+    order = {view: place for place, view in enumerate(GROUPS)}
+    costs = sorted(found.of(*GROUPS), key=lambda cost: order[cost.view])
+    return Summary(
+        title=f"Pixels of {found.variant} on {found.task} by what is known of them",
+        headers=("pixels", "by", "right %", "concerned %", "wrong %", "gain [95 %]"),
+        rows=tuple(
+            (Cell(cost.name), Cell(cost.view), *reversed(_shares(cost)), Cell(gain_text(cost)))
+            for cost in costs
+        ),
+    )
+
+
+def gain_text(cost: Cost) -> str:
+    """A gain in points, with its interval if it has one."""
+    if math.isnan(cost.low):
+        return f"+{100 * cost.gain:.1f}"
+    return signed_interval(cost.gain, cost.low, cost.high, digits=1)
+
+
+def _kinds_table(study: Study, task: str, rows: Sequence[Diagnosis]) -> Summary:
+    """A line per row of the study: rates of its errors, and the gain of each kind."""
+    lines = []
+    for each in rows:
+        kinds = {cost.name: cost for cost in each.of("kind")}
+        bands = each.of("contour")
+        near = next((cost for cost in bands if cost.name.startswith("up to 5 px")), None)
+        inner = next((cost for cost in bands if cost.name.startswith("interior")), None)
+        lines.append((
+            Cell(each.variant),
+            *(Cell(_rate(each.means[name])) for name in RATES),
+            *(_gain(kinds.get(name)) for name in KINDS),
+            _gain(near), _gain(inner),
+        ))  # fmt: skip
+    return Summary(
+        title=f"Study {study.name}: errors on {task}, {_size(rows[0])}",
+        headers=(
+            *("variant", "mean FP/U %", "mean FN/U %", "m_FP", "m_FN"),
+            *(f"gain without\n{name} [95 %]" for name in KINDS.values()),
+            *("gain without\nerrors up to 5 px", "gain without\nerrors in interiors"),
+        ),
+        rows=tuple(lines),
+    )
+
+
+def _gain(cost: Cost | None) -> Cell:
+    return Cell(NONE if cost is None else gain_text(cost))
+
+
+def _rate(value: Difference) -> str:
+    ends = (value.estimate, value.low, value.high)
+    middle, low, high = (f"{100 * end:.1f}" for end in ends)
+    return f"{middle} [{low}, {high}]"
+
+
+def _shares(cost: Cost) -> list[Cell]:
+    return [
+        Cell(NONE if math.isnan(share) else f"{100 * share:.1f}")
+        for share in (cost.errors, cost.pixels, cost.right)
+    ]
+
+
+def _size(found: Diagnosis) -> str:
+    return f"n = {found.seeds} seeds × {found.images} images"
+
+
+def _place(study: Study, records: Sequence[RunRecord], found: Diagnosis) -> dict[str, object]:
+    return {
+        "study": study.name,
+        "preset": records[0].preset,
+        "variant": found.variant,
+        "task": found.task,
+        "split": split_of(records[0], found.task),
+    }

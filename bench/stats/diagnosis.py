@@ -1,0 +1,192 @@
+"""What costs a row most mIoU, with seeds and images as random factors.
+
+Causes, and what correcting one does to counts, are those of `weakclip.evaluation.diagnosis`; the
+intervals are those of every other number of the suite. Runs of older code have one confusion matrix
+for all images: then there are fewer causes, without intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.runs.store import CONFUSION_SUFFIX, cells_name, groups_name
+from bench.stats.effects import main_tasks
+from bench.stats.statistics import RESAMPLES, Resampled, contrast, pooled_miou
+from weakclip.evaluation.comparison import draws
+from weakclip.evaluation.diagnosis import (
+    CONTOUR,
+    Cost,
+    View,
+    causes_of,
+    measure,
+    separate,
+    views_of,
+)
+from weakclip.evaluation.scores import error_rates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.runs.record import RunRecord
+    from bench.stats.effects import Counts, RowCounts
+    from bench.stats.statistics import Difference
+    from bench.studies.study import Study
+
+RATES = ("fp_rate", "fn_rate", "over_activation", "under_activation")
+"""Of a class; see `weakclip.evaluation.scores`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """The errors of one row on one task."""
+
+    variant: str
+    task: str
+    class_names: tuple[str, ...]
+    """K names, background first."""
+    miou: float
+    """Mean over seeds."""
+    costs: tuple[Cost, ...]
+    """The costliest first; ends of intervals are NaN for runs of older code."""
+    rates: Mapping[str, NDArray[np.float64]]
+    """Of each class, (K,), mean over seeds."""
+    means: Mapping[str, Difference]
+    """Mean of each rate: `fp_rate` and `fn_rate` over all classes, the other two over objects."""
+    seeds: int
+    images: int
+
+    def of(self, *views: str) -> list[Cost]:
+        """The costs of some views."""
+        return [cost for cost in self.costs if cost.view in views]
+
+
+def diagnoses(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> list[Diagnosis]:
+    """Return the diagnosis of every row on every main task that it was scored on.
+
+    Args:
+        study: Names its rows.
+        records: Of its runs.
+        by_row: What `counts_by_row` returned for them.
+    """
+    found = []
+    for task in main_tasks(records):
+        scored = next((r for r in records if task in r.per_class), None)
+        for row in study.rows if scored is not None else ():
+            runs = [run for _, run in sorted(by_row.get(row.name, {}).items()) if task in run]
+            if runs and all(_has_pixels(run, task) for run in runs):
+                names = tuple(scored.per_class[task])  # type: ignore[union-attr]
+                found.append(_diagnosis(row.name, task, names, runs))
+    return found
+
+
+def _has_pixels(run: Mapping[str, Counts], task: str) -> bool:
+    return cells_name(task, CONTOUR) in run or task + CONFUSION_SUFFIX in run
+
+
+def _diagnosis(
+    variant: str, task: str, names: tuple[str, ...], runs: Sequence[Mapping[str, Counts]]
+) -> Diagnosis:
+    counts = np.stack([run[task] for run in runs])
+    seeds, images = counts.shape[:2]
+    rates = error_rates(counts.sum(axis=1, dtype=np.int64))
+    return Diagnosis(
+        variant=variant,
+        task=task,
+        class_names=names,
+        miou=float(pooled_miou(counts).mean()),
+        costs=_costs(task, names, runs, images),
+        rates={name: _mean(rates[name], 0) for name in RATES},
+        means=_mean_rates(counts),
+        seeds=seeds,
+        images=images,
+    )
+
+
+def _costs(
+    task: str, names: tuple[str, ...], runs: Sequence[Mapping[str, Counts]], images: int
+) -> tuple[Cost, ...]:
+    by_run = [_views(task, run) for run in runs]
+    shared = [name for name in by_run[0] if all(name in views for views in by_run)]
+    whole = all(cells_name(task, CONTOUR) in run for run in runs)
+    weights = _weights(images) if whole else np.ones((1, 1), dtype=np.int64)
+    found = []
+    for name in shared:
+        views = [each[name] for each in by_run]
+        together = replace(views[0], cells=np.concatenate([view.cells for view in views]))
+        causes = causes_of(together, names)
+        measured = [measure(view, causes, (weights,), len(names)) for view in views]
+        for each in zip(*measured, strict=True):
+            gain = _estimate(np.stack([one.gain for one in each]), images)
+            cause = each[0].cause
+            shares = {
+                part: float(np.nanmean([getattr(one, part)[0] for one in each]))
+                if any(getattr(one, part)[0] == getattr(one, part)[0] for one in each)
+                else math.nan
+                for part in ("errors", "pixels", "right")
+            }
+            found.append(
+                Cost(view=cause.view, name=cause.name, gain=gain.estimate, low=gain.low,
+                     high=gain.high, **shares)
+            )  # fmt: skip
+    return tuple(sorted(found, key=lambda cost: -cost.gain))
+
+
+def _views(task: str, run: Mapping[str, Counts]) -> dict[str, View]:
+    """Views of a run by name; of older code the confusion matrix as if it were of one image."""
+    if cells_name(task, CONTOUR) not in run:
+        matrix = run[task + CONFUSION_SUFFIX]
+        truth, predicted = matrix.nonzero()
+        zeros = np.zeros_like(truth)
+        pixels = matrix[truth, predicted]
+        cells = np.stack([zeros, zeros, truth, predicted, pixels], axis=1)
+        return {CONTOUR: View(CONTOUR, ("anywhere",), cells)}
+    start = cells_name(task, "")
+    found: dict[str, View] = {}
+    for name in sorted(name.removeprefix(start) for name in run if name.startswith(start)):
+        groups = tuple(str(group) for group in run[groups_name(task, name)])
+        view = View(name, groups, run[cells_name(task, name)])
+        parts = views_of(view) if name == CONTOUR else separate(view)
+        found |= {part.name: part for part in parts}
+    return found
+
+
+@lru_cache(maxsize=4)
+def _weights(images: int) -> NDArray[np.int64]:
+    """All images once, then the draws of the bootstrap, (1 + R, N)."""
+    return np.concatenate([np.ones((1, images), dtype=np.int64), *draws(images, RESAMPLES)])
+
+
+def _estimate(values: NDArray[np.float64], images: int) -> Difference:
+    """Of a number of S seeds under 1 + R weightings of the images, (S, 1 + R)."""
+    alone = values.shape[1] == 1
+    drawn = np.repeat(values, 2, axis=1) if alone else values[:, 1:]
+    scores = Resampled(by_seed=values[None, :, 0], bootstrap=drawn[None], images=max(images, 2))
+    found = contrast(scores, (1.0,))
+    return replace(found, low=math.nan, high=math.nan) if alone else found
+
+
+def _mean_rates(counts: Counts) -> dict[str, Difference]:
+    """Mean of each rate over classes, from counts (S, N, K, 3)."""
+    seeds, images, classes, _ = counts.shape
+    weights = _weights(images).astype(np.float64)
+    drawn = np.stack([weights @ run.reshape(images, -1).astype(np.float64) for run in counts])
+    rates = error_rates(drawn.reshape(seeds, -1, classes, 3))
+    return {
+        name: _estimate(_mean(rates[name][..., 1 if "activation" in name else 0 :], -1), images)
+        for name in RATES
+    }
+
+
+def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Mean without NaN; NaN of nothing."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=axis)
+    number = known.sum(axis=axis)
+    return np.where(number > 0, total / np.maximum(number, 1), math.nan)

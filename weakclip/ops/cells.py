@@ -1,0 +1,104 @@
+"""Which pixels are wrong: counts by image, group of pixels, annotated and predicted class.
+
+A group is anything that is known of a pixel: how near a contour it is, what it shows, what its
+seed said. Only cells with pixels are kept, in rows of five numbers, so a whole data set is a small
+table; summed over the groups, it is the confusion matrix of each image.
+
+References:
+    Kohli, Ladicky and Torr, "Robust Higher Order Potentials for Enforcing Label Consistency", IJCV
+    2009 (the trimap: accuracy in a band around the contours of the ground truth).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from weakclip.labels import IGNORE
+from weakclip.ops.confusion import check_masks, fill_void, window_max
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+IMAGE, GROUP, TRUTH, PREDICTED, PIXELS = range(5)
+"""Columns of a table of cells; a predicted K (the number of classes) is undecided."""
+
+
+def count_cells(
+    pred_mask: Tensor, gt_mask: Tensor, groups: Tensor, num_classes: int
+) -> NDArray[np.int32]:
+    """Count pixels by image, group, annotated and predicted class; void pixels are dropped.
+
+    Args:
+        pred_mask: Predicted labels, (B, H, W), integers in [0, K) or `IGNORE`.
+        gt_mask: Annotated labels, (B, H, W), integers in [0, K) or `IGNORE`.
+        groups: Group of each pixel, (B, H, W), integers from 0.
+        num_classes: K, background included.
+
+    Returns:
+        (M, 5): image of the batch, group, annotated class, predicted class (K: undecided) and the
+        number of pixels, of the M cells that have some, sorted.
+
+    Raises:
+        ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
+        TypeError: If the labels are no integers.
+
+    Example:
+        >>> gt = torch.tensor([[[0, 1], [1, 255]]])
+        >>> pred = torch.tensor([[[0, 0], [255, 0]]])
+        >>> count_cells(pred, gt, torch.tensor([[[0, 0], [7, 7]]]), 2).tolist()
+        [[0, 0, 0, 0, 1], [0, 0, 1, 0, 1], [0, 7, 1, 2, 1]]
+    """
+    pred, gt = check_masks(pred_mask, gt_mask, num_classes)
+    if groups.shape != gt.shape or int(groups.min()) < 0:
+        raise ValueError(
+            f"groups: expected numbers from 0 in the shape of gt_mask {tuple(gt.shape)}, "
+            f"got {tuple(groups.shape)} from {int(groups.min())}"
+        )
+    images = torch.arange(len(gt), device=gt.device).view(-1, 1, 1)
+    sizes = (len(gt), int(groups.max()) + 1, num_classes, num_classes + 1)
+    place = (images * sizes[1] + groups) * num_classes + gt
+    place = place * sizes[3] + pred.clamp(max=num_classes)
+    pixels = torch.bincount(place[gt != IGNORE], minlength=int(np.prod(sizes))).cpu().numpy()
+    filled = pixels.nonzero()[0]
+    rows = [*np.unravel_index(filled, sizes), pixels[filled]]
+    return np.stack(rows, axis=1).astype(np.int32)
+
+
+def contour_bands(gt_mask: Tensor, widths: Sequence[int]) -> Tensor:
+    """Which band around the contours of the ground truth each pixel lies in.
+
+    A pixel is within a width of a contour if another class lies at most so many pixels away
+    (Chebyshev distance). The border of the image is no contour. VOC's void lies on the contours:
+    as for `boundary_counts`, void pixels up to the largest width deep take the nearest class first.
+
+    Args:
+        gt_mask: Annotated labels, (B, H, W), uint8 with `IGNORE`.
+        widths: Of the bands, pixels, ascending, e.g. (3, 5, 9).
+
+    Returns:
+        (B, H, W), int64: the place in `widths` of the smallest that reaches the pixel, or their
+        number for a pixel farther than all.
+
+    Raises:
+        ValueError: If the widths do not ascend from at least 1.
+
+    Example:
+        >>> gt = torch.tensor([[[0, 0, 0, 0, 1, 1]]], dtype=torch.uint8)
+        >>> contour_bands(gt, (1, 3)).tolist()
+        [[[2, 1, 1, 0, 0, 1]]]
+    """
+    if not widths or list(widths) != sorted(set(widths)) or widths[0] < 1:
+        raise ValueError(f"widths: expected ascending numbers from 1, got {tuple(widths)}")
+    filled = fill_void(gt_mask, widths[-1])
+    bands = torch.full(gt_mask.shape, len(widths), dtype=torch.int64)
+    for place in reversed(range(len(widths))):
+        width = widths[place]
+        near = window_max(filled, width) != IGNORE - window_max(IGNORE - filled, width)
+        bands[near] = place
+    return bands
