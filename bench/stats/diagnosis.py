@@ -126,9 +126,7 @@ def _costs(
             gain = _estimate(np.stack([one.gain for one in each]), images)
             cause = each[0].cause
             shares = {
-                part: float(np.nanmean([getattr(one, part)[0] for one in each]))
-                if any(getattr(one, part)[0] == getattr(one, part)[0] for one in each)
-                else math.nan
+                part: float(_mean(np.array([getattr(one, part) for one in each]), 0))
                 for part in ("errors", "pixels", "right")
             }
             found.append(

@@ -66,16 +66,16 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A cause under each of R weightings of the images; NaN where there is nothing to divide."""
+    """A cause; shares are NaN where there is nothing to divide."""
 
     cause: Cause
     gain: NDArray[np.float64]
-    """mIoU without these errors minus mIoU."""
-    errors: NDArray[np.float64]
+    """mIoU without these errors minus mIoU, under each of R weightings of the images."""
+    errors: float
     """Share of all wrong pixels."""
-    pixels: NDArray[np.float64]
+    pixels: float
     """Share of all pixels that are in the groups and of the annotated classes."""
-    right: NDArray[np.float64]
+    right: float
     """Share of those without this error."""
 
 
@@ -187,22 +187,22 @@ def measure(
     design = _design(keys[:, 1], keys[:, 2], num_classes)
     corrected = _design(keys[:, 1], keys[:, 1], num_classes) - design
     places = [_inside(cause, keys) for cause in causes]
-    parts: list[list[NDArray[np.float64]]] = [[] for _ in causes]
+    gains: list[list[NDArray[np.float64]]] = [[] for _ in causes]
     for weights in weightings:
         drawn = np.asarray(pixels.T @ weights[:, : pixels.shape[0]].T.astype(np.float64)).T
         counts = drawn @ design
-        base, total = _score(counts, num_classes, absent), drawn.sum(axis=1)
-        errors = drawn[:, wrong].sum(axis=1)
-        for part, (area, chosen) in zip(parts, places, strict=True):
-            picked = drawn[:, chosen]
-            better = _score(counts + picked @ corrected[chosen], num_classes, absent)
-            inside, lost = drawn[:, area].sum(axis=1), picked.sum(axis=1)
-            shares = [_share(lost, errors), _share(inside, total), _share(inside - lost, inside)]
-            part.append(np.stack([better - base, *shares]))
-    return [
-        Measured(cause, *np.concatenate(part, axis=1))
-        for cause, part in zip(causes, parts, strict=True)
-    ]
+        base = _score(counts, num_classes, absent)
+        for gain, (_, chosen) in zip(gains, places, strict=True):
+            better = counts + drawn[:, chosen] @ corrected[chosen]
+            gain.append(_score(better, num_classes, absent) - base)
+    all_images = np.asarray(pixels.sum(axis=0)).ravel()
+    total, errors = all_images.sum(), all_images[wrong].sum()
+    found = []
+    for cause, gain, (area, chosen) in zip(causes, gains, places, strict=True):
+        inside, lost = all_images[area].sum(), all_images[chosen].sum()
+        shares = (_share(lost, errors), _share(inside, total), _share(inside - lost, inside))
+        found.append(Measured(cause, np.concatenate(gain), *shares))
+    return found
 
 
 def diagnose(
@@ -239,7 +239,7 @@ def _cost(found: Measured, images: int) -> Cost:
     low, high, _ = interval(gain, float(found.gain[1:].std(ddof=1)), images)
     return Cost(
         view=found.cause.view, name=found.cause.name, gain=gain, low=low, high=high,
-        errors=float(found.errors[0]), pixels=float(found.pixels[0]), right=float(found.right[0]),
+        errors=found.errors, pixels=found.pixels, right=found.right,
     )  # fmt: skip
 
 
@@ -330,8 +330,8 @@ def _score(counts: NDArray[np.float64], num_classes: int, absent: Absent) -> NDA
     return mean_iou(counts.reshape(len(counts), num_classes, 3), absent)
 
 
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full_like(whole, math.nan), where=whole > 0)
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else math.nan
 
 
 def _regrouped(cells: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.integer]:
