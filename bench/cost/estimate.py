@@ -1,9 +1,9 @@
 """What the runs of a plan will take, before anything is started.
 
 FLOPs of the training step and of the inference of the preset's own WeakCLIP are counted, and taken
-for every row whose network is a WeakCLIP; the number of images is that of
-the published lists. What other methods train is not counted, nor are retrainings, maps and the
-dense CRF, which a GPU does beside.
+for every row whose network is a WeakCLIP; the number of images is that of the published lists. What
+other methods train is not counted, nor are retrainings, maps and the dense CRF, which a GPU does
+meanwhile.
 """
 
 from __future__ import annotations
@@ -55,9 +55,8 @@ class Estimate:
         rest = self.runs - self.trained
         others = f"; {rest} runs of other methods are not counted" if rest else ""
         others += f"; {self.retrained} retrainings are not counted" if self.retrained else ""
-        scored = f"{self.images:,} images" if self.images else "images (not counted)"
         return (
-            f"estimate: {self.steps:,} training steps and {scored} scored by "
+            f"estimate: {self.steps:,} training steps and {self.images:,} images scored by "
             f"WeakCLIP, {self.flops:.2g} FLOPs, {self.hours:.3g} GPU-hours at "
             f"{RATE / 1e12:.0f} TFLOP/s{others}"
         )

@@ -12,7 +12,7 @@ import logging
 import time
 import zipfile
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 
@@ -43,6 +43,16 @@ class Trained(Protocol):
         """Everything that is learned, by name."""
 
 
+class Schedule(Protocol):
+    """A dataclass with how long a training is."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def iterations(self) -> int:
+        """Steps in all."""
+
+
 @dataclass(slots=True)
 class Progress:
     """How far a training is, next to its weights."""
@@ -64,7 +74,7 @@ class Checkpoint:
         path: Path | None,
         model: Trained,
         optimiser: torch.optim.Optimizer,
-        recipe: Any,
+        recipe: Schedule,
         *,
         every: float = SAVE_EVERY,
         writes: bool = True,
@@ -76,7 +86,7 @@ class Checkpoint:
             path: File of the state; its name should be a hash of all that the result depends on.
             model: Its components are saved and restored in place, what is frozen is not.
             optimiser: Saved and restored in place.
-            recipe: A dataclass with `iterations`; a file of another recipe is refused.
+            recipe: A file of another recipe is refused.
             every: Seconds between two saves; 0 saves at every step.
             writes: Whether this process saves; of several that train together, one does.
             execution: A file of another arithmetic is refused.

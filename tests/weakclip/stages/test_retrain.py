@@ -29,6 +29,7 @@ DATA = ImageStack(
     torch.ones(5, 2, dtype=torch.bool),
 )
 CPU = torch.device("cpu")
+THIN = "mobilenetv3_small_050"
 RECIPE = RetrainingRecipe(
     iterations=4, batch_size=2, optimiser=AdamW(learning_rate=1e-2), crops=Crops(size=32),
     log_every=3,
@@ -43,8 +44,8 @@ KINDS = {
         flip=True,
     ),
     "crf": replace(SMALL, crf=CRFConfig(terms=(Gaussian(sxy=1, weight=3),), iterations=2)),
-    "deeplabv2": replace(SMALL, network=DeepLabV2(encoder="resnet10t", rates=(1, 2), weights=None)),
-    "smp": replace(SMALL, network=SMP(encoder="tu-resnet10t", weights=None)),
+    "deeplabv2": replace(SMALL, network=DeepLabV2(encoder=THIN, rates=(1, 2), weights=None)),
+    "smp": replace(SMALL, network=SMP(architecture="FPN", encoder=f"tu-{THIN}", weights=None)),
 }
 
 
