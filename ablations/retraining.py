@@ -55,7 +55,7 @@ def _seeds() -> Variant:
     return Variant(name=SEEDS, config=configs[0], paper=configs[-1])
 
 
-_SUPERVISED = MethodRow(cam=GroundTruth(), refinement=GroundTruth(), retraining=OURS)
+_SUPERVISED = MethodRow(cam=GroundTruth(), refinement=GroundTruth(), retraining=OURS, finish="none")
 
 STUDY = Study(
     name="retraining",

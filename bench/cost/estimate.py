@@ -55,8 +55,9 @@ class Estimate:
         rest = self.runs - self.trained
         others = f"; {rest} runs of other methods are not counted" if rest else ""
         others += f"; {self.retrained} retrainings are not counted" if self.retrained else ""
+        scored = f"{self.images:,} images" if self.images else "images (not counted)"
         return (
-            f"estimate: {self.steps:,} training steps and {self.images:,} images scored by "
+            f"estimate: {self.steps:,} training steps and {scored} scored by "
             f"WeakCLIP, {self.flops:.2g} FLOPs, {self.hours:.3g} GPU-hours at "
             f"{RATE / 1e12:.0f} TFLOP/s{others}"
         )

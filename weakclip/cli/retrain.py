@@ -167,9 +167,8 @@ def _network(spec: NetworkSpec, args: argparse.Namespace) -> NetworkSpec:
     if args.encoder is not None:
         if isinstance(spec, SmallFPN):
             spec = replace(spec, channels=None)
-        weights = None if spec.weights is None else f"weights/{args.encoder[3:]}.safetensors"
-        if weights is not None and not args.encoder.startswith("tu-"):
-            weights = f"weights/{args.encoder}.safetensors"
+        file = f"weights/{args.encoder.removeprefix('tu-')}.safetensors"
+        weights = None if spec.weights is None else file
         spec = replace(spec, encoder=args.encoder, weights=weights)
     if args.encoder_weights is not None:
         weights = None if args.encoder_weights == "none" else args.encoder_weights

@@ -29,7 +29,7 @@ MICRO = Retraining(
         crops=Crops(size=128, scales=(0.75, 1.5)),
     ),
 )
-"""For CartoonVOC: 0.6 million weights from scratch, under two minutes on two cores."""
+"""For CartoonVOC: 0.6 million weights from scratch, about two minutes on two cores."""
 
 DEEPLAB_V3PLUS = Retraining(
     network=SMP(architecture="DeepLabV3Plus", encoder="tu-resnet101", output_stride=16),
