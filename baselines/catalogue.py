@@ -48,30 +48,6 @@ class RandomWeights:
         return method
 
 
-def briefly(spec: Any) -> Any:  # noqa: ANN401 (a `MaskerSpec` or `RefinementSpec`)
-    """The same baseline, trained for two epochs in each of its stages: enough to see its gradients.
-
-    One is not: residual branches of a timm network start with a scale of zero, behind which the
-    first step leaves no gradient.
-    """
-    match spec:
-        case RandomWeights():
-            return replace(spec, spec=briefly(spec.spec))
-        case CAM() | GradCAM():
-            recipe = replace(spec.classifier.recipe, epochs=2)
-            return replace(spec, classifier=replace(spec.classifier, recipe=recipe))
-        case clims.CLIMS():
-            stages = (spec.classification, spec.critique)
-            classification, critique = (replace(stage, epochs=2) for stage in stages)
-            return replace(spec, classification=classification, critique=critique)
-        case RandomWalk():
-            return replace(spec, recipe=replace(spec.recipe, epochs=2))
-        case weclip.WeCLIP():
-            return replace(spec, recipe=replace(spec.recipe, steps=2, batch_size=2))
-        case _:
-            return spec
-
-
 def _without_affinity(spec: clip_es.ClipES) -> clip_es.ClipES:
     return replace(spec, source=replace(spec.source, affinity=None))
 

@@ -98,13 +98,11 @@ def _add_profile_flags(profile: argparse.ArgumentParser) -> None:
     add("--repeats", type=int, help="most timed calls a line, 2 or more, within 10 s; default: 5, "
         "50 on cuda, 2 with --quick")  # fmt: skip
     add("--reference-only", action=switch, default=False,
-        help="time the study's reference alone")  # fmt: skip
-    add("--baselines-only", action=switch, default=False,
-        help="measure the baselines again and keep the rest of perf/profile.json")  # fmt: skip
+        help="time the study's reference alone, no baselines")  # fmt: skip
     add("--scaling", action=switch, default=False,
         help="instead: cost against image side, classes, batch and prompts")  # fmt: skip
     add("--rebuild", action=switch, default=False,
-        help="measure nothing; make tables and figure from perf/profile.json again")  # fmt: skip
+        help="measure nothing; make the tables from perf/*.json again")  # fmt: skip
 
 
 def _add_run_flags(run: argparse.ArgumentParser) -> None:

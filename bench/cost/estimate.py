@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.cost.counts import whole_flops
+from bench.cost.counts import flop_costs, total
+from bench.cost.subject import SIDES, make_subject
 from bench.studies.method import MethodRow
 from weakclip.config import WeakCLIPConfig
 
@@ -74,7 +75,8 @@ def estimate(preset: Preset, configs: Iterable[Config]) -> Estimate:
     ]
     runs = len(networks)
     trained = sum(isinstance(network, WeakCLIPConfig) for network in networks)
-    step = whole_flops(preset.config, preset.size)
+    model = make_subject(preset.config, preset.size).model
+    step = total(flop_costs(model, 1, SIDES[preset.size]).values())
     seen = preset.recipe.iterations * preset.recipe.batch_size
     each = seen * (step.forward + step.backward) + scored * views * step.forward
     return Estimate(

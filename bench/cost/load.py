@@ -1,23 +1,26 @@
-"""One line of the profile: what is timed, and what came of it."""
+"""One line of the profile: what is timed in a process of its own, and what came of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from torch import nn
+    from collections.abc import Sequence
 
 BaselineWork = Literal["cam", "refinement", "mask"]
 Work = Literal["forward", "training step", "text"] | BaselineWork
 BASELINE_WORK: tuple[BaselineWork, ...] = ("cam", "refinement", "mask")
 """Image and tags to maps; image, tags and maps to scores; image to mask."""
 LEAST_REPEATS = 2
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16"]
 Mode = Literal["eager", "compiled"]
 Status = Literal["ok", "out of memory", "failed", "timed out"]
+_CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,7 @@ class Load:
     seconds: float = 10.0
     """After so many seconds of timed calls none is begun; `LEAST_REPEATS` are made anyway."""
     warmup: int = 1
-    """Calls that are not timed; one more, before them, counts the traffic and may do alone."""
+    """Calls that are not timed; one more, before them, counts FLOPs and may do alone."""
 
     def __post_init__(self) -> None:
         few = self.repeats < LEAST_REPEATS
@@ -67,33 +70,50 @@ class Measured:
     error: str | None = None
     milliseconds: tuple[float, ...] = ()
     """Of each timed call, in order."""
-    traffic_bytes: int | None = None
-    """Read and written by the operators of one eager call if none found its input in a cache."""
     peak_memory_mib: float | None = None
     """CPU: most memory the process ever held, the interpreter and torch included; CUDA: most
     that tensors held."""
     base_memory_mib: float | None = None
     """CPU: the same before the network was made."""
-    energy_joules: float | None = None
-    """Of all timed calls together, the whole GPU's."""
     flops: int | None = None
     """Of one call: matrix products and convolutions as carried out, FLOP = 2 MAC."""
-    component_flops: dict[str, int] | None = None
-    """Shares of `flops`, of one call: a product belongs to the component whose weights it uses, one
-    without weights to the component whose weights were used last."""
-    parameters: dict[str, dict[str, int]] | None = None
-    """A baseline's component -> {"total", "trainable"}; `make_baselines` adds "dead"."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """A load made ready."""
+def run_apart(load: Load, *, timeout: float) -> Measured:
+    """Measure a load in a process of its own, whatever becomes of that process.
 
-    call: Callable[[], object]
-    """What is timed."""
-    parts: tuple[nn.Module, ...] = ()
-    """What torch.compile takes, inner ones first."""
-    parameters: dict[str, dict[str, int]] | None = None
-    """See `Measured`."""
-    components: Mapping[str, nn.Module] = field(default_factory=dict)
-    """A baseline's parts, by the names in `parameters`."""
+    Args:
+        load: What to measure.
+        timeout: Seconds after which it is given up.
+    """
+    words = ("bench.cost.worker", json.dumps(asdict(load)))
+    found = run_module(words, timeout=timeout)
+    if found.keys() == {"status", "error"}:
+        return Measured(**found)
+    return Measured(**{**found, "milliseconds": tuple(found["milliseconds"])})
+
+
+def run_module(words: Sequence[str], *, timeout: float) -> dict[str, Any]:
+    """Run a Python module; return the JSON of its last line, or how it failed.
+
+    Args:
+        words: Name of the module and its arguments.
+        timeout: Seconds after which it is given up.
+
+    Returns:
+        On failure `status` and `error` alone, as in `Measured`.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *words], capture_output=True, text=True, timeout=timeout,
+            check=False, cwd=_CHECKOUT,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"status": "timed out", "error": f"no result after {timeout:g} s"}
+    if done.returncode < 0:  # a signal: the kernel kills what takes too much memory
+        return {"status": "out of memory", "error": f"ended by signal {-done.returncode}"}
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+        return {"status": "failed", "error": lines[-1][:300]}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -1,8 +1,8 @@
-"""What a study's variants cost: parameters, FLOPs, time, memory, and how close to the roofs.
+"""What a study's variants and the baselines cost: parameters, FLOPs, time and memory.
 
-`python -m bench profile` measures and writes `results/perf/profile.json`; the tables and the
-figure are made from that file and nothing else. Each line that is timed has a process of its own:
-its peak of memory is its own, and one that runs out of memory or of time is a row with its error.
+`python -m bench profile` measures and writes `results/perf/profile.json`; the tables are made from
+that file and nothing else. Each line that is timed has a process of its own: its peak of memory is
+its own, and one that runs out of memory or of time is a row with its error.
 
 Run: python -m bench profile            (minutes; add --quick for seconds)
 """
@@ -11,39 +11,123 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import shutil
 import sys
-from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.cost.baselines import baseline_work, dead_parameters
-from bench.cost.counts import flop_costs, parameter_costs
-from bench.cost.load import Measured
-from bench.cost.plan import BASELINES, baseline_loads, loads, omissions
-from bench.cost.rates import measure_rates
-from bench.cost.subject import CLASSES, SIDES, config_at, make_subject
+from bench.cost.baselines import baseline_parameters, baseline_work
+from bench.cost.counts import flop_costs, parameter_counts
+from bench.cost.load import Load, run_apart, run_module
+from bench.cost.subject import CLASSES, SIDES, configs_at, make_subject
+from bench.cost.worker import matmul_rates
 from bench.errors import BenchError
 from bench.runs.provenance import checkout_state, device_name, utc_now, versions
 from bench.studies.study import load_study
-from weakclip.config import WeakCLIPConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
-    from bench.cost.load import Load
-    from bench.cost.plan import Options
+    from bench.cost.load import Mode, Precision, Work
     from bench.studies.study import Study
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+BASELINES = "baselines"
+"""Stands for a study in the lines of the baselines."""
+WORKS: tuple[Work, ...] = ("forward", "training step")
+LEAST_SHARE = 0.5
+"""Of float32's rate, for bfloat16 to have lines. Half the bytes halve the time of memory at most,
+so that arithmetic at less than half the rate, emulated that is, cannot pay."""
+BATCHES: dict[tuple[str, str], tuple[int, ...]] = {
+    ("cpu", "micro"): (1, 8), ("cpu", "paper"): (1, 2),
+    ("cuda", "micro"): (1, 8, 64), ("cuda", "paper"): (1, 4, 16),
+}  # fmt: skip
+"""Device and size to batch sizes."""
 RELEASE_BATCH = 2
 """Images of the step that is compared with the release's work."""
-SLOW_ROUNDS = 2
-"""Most rounds of that comparison at paper size on a CPU, where one takes half a minute."""
-_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Which lines a profile has."""
+
+    study: str = "components"
+    sizes: tuple[str, ...] = ("micro", "paper")
+    device: str = "cpu"
+    threads: int = 1
+    repeats: int = 5
+    """Most timed calls of a line; see `Load.seconds`."""
+    compiled: bool = True
+    """Also time the reference as torch.compile makes it, with the first batch size alone and on a
+    CPU in float32 alone, because a compilation takes a minute."""
+    others: bool = True
+    """Time the other variants and the baselines too, in float32 with the first batch size; other
+    batch sizes, precisions and modes are timed for the reference only."""
+    timeout: float = 900.0
+    """Seconds after which a line is given up."""
+
+    def slow_at(self, size: str) -> bool:
+        """Whether a call takes seconds, so that the one that counts FLOPs is warm-up enough."""
+        return size == "paper" and self.device == "cpu"
+
+
+def options_for(device: str, *, quick: bool) -> Options:
+    """The usual lines for a device.
+
+    Args:
+        device: `cpu` or `cuda`.
+        quick: Micro size, the reference alone, two calls: shows that it works.
+    """
+    threads = torch.get_num_threads()
+    if quick:
+        return Options(
+            sizes=("micro",), device=device, threads=threads, repeats=2, compiled=False,
+            others=False,
+        )  # fmt: skip
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    return Options(
+        device=device, threads=threads, repeats=50 if device == "cuda" else 5,
+        compiled=device == "cuda" or shutil.which(compiler) is not None,
+    )  # fmt: skip
+
+
+def loads(options: Options, study: Study, rates: Mapping[str, float]) -> tuple[Load, ...]:
+    """The lines to be timed, in the order of the table.
+
+    Args:
+        options: Which.
+        study: Whose rows.
+        rates: FLOP per second by precision.
+    """
+    bf16 = rates.get("bf16", 0.0) >= LEAST_SHARE * rates["fp32"]
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16 else ("fp32",)
+    return tuple(_loads(options, study, precisions))
+
+
+def _loads(options: Options, study: Study, precisions: tuple[Precision, ...]) -> Iterator[Load]:
+    for size in options.sizes:
+        plain = Load(
+            study=study.name, variant=study.reference.name, size=size, work="forward", batch=1,
+            device=options.device, threads=options.threads, repeats=options.repeats,
+            warmup=0 if options.slow_at(size) else 1,
+        )  # fmt: skip
+        batches = BATCHES[options.device, size]
+        modes: tuple[Mode, ...] = ("eager", "compiled") if options.compiled else ("eager",)
+        for count in batches:
+            for mode in modes if count == batches[0] else ("eager",):
+                alone = mode == "compiled" and options.device == "cpu"
+                for precision in ("fp32",) if alone else precisions:
+                    line = replace(plain, batch=count, mode=mode, precision=precision)
+                    yield from (replace(line, work=work) for work in WORKS)
+        if options.others:
+            for row in study.variants:
+                yield from (replace(plain, variant=row.name, work=work) for work in WORKS)
+            for name, (work, _) in baseline_work(size).items():
+                for count in batches[: 1 if size == "paper" else None]:
+                    yield replace(plain, study=BASELINES, variant=name, work=work, batch=count)
 
 
 def make_profile(
@@ -54,7 +138,7 @@ def make_profile(
     Args:
         options: Which lines.
         command: What a person typed, for the record.
-        report: Told of every line that is done.
+        report: Is given a word on every line that is done.
 
     Returns:
         The content of `profile.json`.
@@ -66,80 +150,33 @@ def make_profile(
         raise BenchError(f"--repeats: expected 2 or more, got {options.repeats}")
     study = load_study(options.study)
     environment = environment_of(options, command)
-    costs = [cost for size in options.sizes for cost in _costs(study, size, report)]
-    rates = measure_rates(options.device, options.threads)
-    left_out = omissions(options, rates)
-    speeds = _measured(loads(options, study, left_out), options, report)
-    content: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "environment": environment,
-        "rates": asdict(rates),
-        "costs": costs,
-        "left_out": [asdict(omission) for omission in left_out],
-        "speeds": speeds,
-        "release_costs": [_release_cost(size, options, report) for size in options.sizes],
-    }
-    if options.baselines:
-        content[BASELINES] = make_baselines(options, command=command, report=report)
-    return content
-
-
-def make_baselines(
-    options: Options, *, command: str, report: Callable[[str], None]
-) -> dict[str, Any]:
-    """Measure the baselines; arguments as of `make_profile`.
-
-    Returns:
-        Where and when (`environment`), and a line a baseline, size and batch (`speeds`).
-    """
-    environment = environment_of(options, command)
-    speeds = _measured(baseline_loads(options), options, report)
-    for size in options.sizes:
-        for name in baseline_work(size):
-            mine = [speed for speed in speeds if (speed["size"], speed["variant"]) == (size, name)]
-            _add_dead(mine, dead_parameters(name, size))
-            report(f"{size} {name}: parameters")
-    return {"environment": environment, "speeds": speeds}
-
-
-def _add_dead(speeds: Sequence[dict[str, Any]], dead: Mapping[str, int]) -> None:
-    for speed in speeds:
-        for component, sizes in (speed["parameters"] or {}).items():
-            sizes["dead"] = dead[component]
-
-
-def _measured(
-    lines: Sequence[Load], options: Options, report: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    found = []
-    for load in lines:
+    costs = [cost for size in options.sizes for cost in _costs(study, size)]
+    report("parameters and FLOPs")
+    rates = matmul_rates(options.device, options.threads)
+    speeds = []
+    for load in loads(options, study, rates):
         measured = run_apart(load, timeout=options.timeout)
         report(f"{load.size} {load.variant} {load.work} x{load.batch}: {measured.status}")
-        found.append({**asdict(load), **asdict(measured)})
-    return found
-
-
-def run_apart(load: Load, *, timeout: float) -> Measured:
-    """Measure a load in a process of its own, whatever becomes of that process."""
-    command = [sys.executable, "-m", "bench.cost.worker", json.dumps(asdict(load))]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            cwd=_CHECKOUT,
-        )
-    except subprocess.TimeoutExpired:
-        return Measured(status="timed out", error=f"no result after {timeout:g} s")
-    if done.returncode < 0:  # a signal: the kernel kills what takes too much memory
-        return Measured(status="out of memory", error=f"ended by signal {-done.returncode}")
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        return Measured(status="failed", error=lines[-1][:300] if lines else "no message")
-    values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return Measured(**{**values, "milliseconds": tuple(values["milliseconds"])})
+        speeds.append({**asdict(load), **asdict(measured)})
+    releases = []
+    for size in options.sizes:
+        rounds = 2 if options.slow_at(size) else min(options.repeats, 5)
+        words = (
+            "bench.cost.release_cost", "--size", size, "--batch", str(RELEASE_BATCH),
+            "--rounds", str(rounds), "--threads", str(options.threads),
+            "--device", options.device,
+        )  # fmt: skip
+        found = run_module(words, timeout=options.timeout)
+        releases.append({"size": size, "error": None, **found})
+        report(f"{size} release: {releases[-1]['error'] or 'ok'}")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "environment": environment,
+        "matmul_flops": rates,
+        "costs": costs,
+        "speeds": speeds,
+        "release_costs": releases,
+    }
 
 
 def environment_of(options: Options, command: str) -> dict[str, object]:
@@ -161,23 +198,12 @@ def environment_of(options: Options, command: str) -> dict[str, object]:
     }
 
 
-def read_profile(path: Path) -> dict[str, Any]:
-    """The content of a `profile.json`.
-
-    Raises:
-        BenchError: If it is not there, not readable, or of another version.
-    """
-    way_out = "`python -m bench profile` makes it"
-    return read_versioned(path, SCHEMA_VERSION, "not a readable profile", way_out)
-
-
-def read_versioned(path: Path, version: int, problem: str, way_out: str) -> dict[str, Any]:
+def read_versioned(path: Path, version: int, way_out: str) -> dict[str, Any]:
     """The content of a JSON file of measurements.
 
     Args:
         path: The file.
         version: Its `schema_version`.
-        problem: What to call it if it is not there or no JSON.
         way_out: What makes it.
 
     Raises:
@@ -185,56 +211,28 @@ def read_versioned(path: Path, version: int, problem: str, way_out: str) -> dict
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise BenchError(f"{path.name}: {problem} ({error}); {way_out}") from error
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path.name}: not readable ({error}); {way_out}") from error
     found = content.get("schema_version") if isinstance(content, dict) else None
     if found != version:
         raise BenchError(f"{path.name}: expected schema_version {version}, got {found}; {way_out}")
     return dict(content)
 
 
-def _release_cost(size: str, options: Options, report: Callable[[str], None]) -> dict[str, Any]:
-    """What `python -m bench.cost.release_cost` says, or why it says nothing."""
-    words = ["--size", size, "--batch", str(RELEASE_BATCH)]
-    rounds = min(options.repeats, SLOW_ROUNDS if options.slow_at(size) else 5)
-    words += ["--rounds", str(rounds)]
-    words += ["--threads", str(options.threads), "--device", options.device]
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "bench.cost.release_cost", *words, "--out", folder]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=options.timeout, check=False,
-                cwd=_CHECKOUT,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return {"size": size, "error": f"no result after {options.timeout:g} s"}
-    report(f"{size} release cost: exit {done.returncode}")
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-        return {"size": size, "error": lines[-1][:300]}
-    return {"error": None, **json.loads(done.stdout.splitlines()[-1])}
-
-
-def _costs(study: Study, size: str, report: Callable[[str], None]) -> Sequence[dict[str, object]]:
-    reference = study.reference.config
-    found: list[dict[str, object]] = []
-    for row in study.rows:
-        if not isinstance(row.config, WeakCLIPConfig) or not isinstance(reference, WeakCLIPConfig):
-            raise BenchError(
-                f"profile: expected a study of WeakCLIP's own configurations, got {study.name!r}"
-            )
-        config = config_at(size, row.config, reference)
-        flops = flop_costs(config, size)
-        parameters = parameter_costs(make_subject(config, size), size)
-        found += [
-            {
-                "variant": row.name,
-                "size": size,
-                "component": name,
-                "parameters": asdict(parameters[name]) if name in parameters else None,
-                "flops": asdict(flops[name]) if name in flops else None,
-            }
-            for name in dict.fromkeys([*parameters, *flops])
-        ]
-        report(f"{size} {row.name}: parameters and FLOPs")
-    return found
+def _costs(study: Study, size: str) -> Iterator[dict[str, object]]:
+    """Parameters and FLOPs of one image, a line a component; a baseline's FLOPs are its speeds'."""
+    for name, config in configs_at(study, size).items():
+        model = make_subject(config, size).model
+        parameters, flops = parameter_counts(model), flop_costs(model, 1, SIDES[size])
+        for component in dict.fromkeys([*parameters, *flops]):
+            yield {
+                "study": study.name, "variant": name, "size": size, "component": component,
+                "parameters": parameters.get(component),
+                "flops": asdict(flops[component]) if component in flops else None,
+            }  # fmt: skip
+    for name in baseline_work(size):
+        for component, sizes in baseline_parameters(name, size).items():
+            yield {
+                "study": BASELINES, "variant": name, "size": size, "component": component,
+                "parameters": sizes, "flops": None,
+            }  # fmt: skip

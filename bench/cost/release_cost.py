@@ -3,15 +3,14 @@
 Why: the release computes weight gradients of both frozen towers and multiplies them by zero, keeps
 attention matrices, runs the CRF image by image with lattices made anew, takes all towers through
 the optimiser at rate 0, and computes a 4096 x 4096 distance matrix per image that nothing reads.
-Adapter and decoder run layer by layer (`bench/cost/release_network.py`); ours merges linear
-layers. None
-of it changes a result, so both steps must agree, which is checked before anything is timed.
+Adapter and decoder run layer by layer (`bench/cost/release_network.py`); ours merges linear layers.
+None of it changes a result, so both steps must agree, which is checked before anything is timed.
 
 How to read it: rounds alternate, so a busy machine slows both; the ratio is release over ours,
 median of rounds. The CRF is ours on both sides: the ratio is that of the *work*, not of languages.
 What the release's matrix is computed from does not matter; here it is the class probabilities.
 
-Run: python -m bench.cost.release_cost --out results/perf
+Run: python -m bench.cost.release_cost --out results/perf          (without --out: stdout alone)
 """
 
 from __future__ import annotations
@@ -19,10 +18,8 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import statistics
 import sys
-import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,13 +28,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bench.cost.profile import Options, environment_of
 from bench.cost.release_network import layer_by_layer
-from bench.cost.subject import SIZES, LibraryStep, config_at, make_subject, random_batch
+from bench.cost.subject import BASES, SIZES, LibraryStep, make_subject, random_batch
+from bench.cost.worker import milliseconds
 from bench.errors import BenchError
-from bench.runs.provenance import checkout_state, device_name, utc_now, versions
 from bench.runs.store import write_atomically
 from weakclip.clip.tower import Features
-from weakclip.config import MICRO, SeedAndBoundary
+from weakclip.config import SeedAndBoundary
 from weakclip.crf.lattices import forget_position_lattices
 from weakclip.training.execution import full_float32
 from weakclip.training.losses import (
@@ -74,20 +72,6 @@ class Difference:
     gradients: float
     """Largest norm of a difference of gradients over the larger of that gradient's norm and a
     thousandth of the whole gradient's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """Seconds of a step; medians over rounds."""
-
-    size: str
-    batch: int
-    threads: int
-    rounds: int
-    ours: tuple[float, ...]
-    release: tuple[float, ...]
-    ratio: float
-    difference: Difference
 
 
 class ReleaseStep:
@@ -206,91 +190,70 @@ def difference(ours: LibraryStep, release: ReleaseStep, batch: Batch, *, seed: i
     return found
 
 
-def measure_ratio(size: str, *, batch: int, rounds: int, threads: int, device: str) -> Ratio:
+def measure_ratio(
+    size: str, *, batch: int, rounds: int, threads: int, device: str
+) -> dict[str, Any]:
     """Check that both steps agree, then time them in turn.
+
+    Returns:
+        What was asked for, seconds of each round (`ours`, `release`), the median `ratio` of the
+        two, and the `difference` of the steps.
 
     Raises:
         BenchError: If they do not agree.
     """
     full_float32()
     torch.set_num_threads(threads)
-    subject = make_subject(config_at(size, MICRO, MICRO), size, device)
+    subject = make_subject(BASES[size], size, device)
     release, ours = ReleaseStep(subject), LibraryStep(subject)
     images = random_batch(size, batch, device)
     apart = difference(ours, release, images, seed=0)
-    times: tuple[list[float], list[float]] = ([], [])
-    steps: tuple[Step, ...] = (ours, release)
-    for _ in range(rounds):
-        for step, taken in zip(steps, times, strict=True):
-            taken.append(_seconds(partial(step, images), device))
-    mine, theirs = times
-    return Ratio(
-        size=size,
-        batch=batch,
-        threads=threads,
-        rounds=rounds,
-        ours=tuple(mine),
-        release=tuple(theirs),
-        ratio=statistics.median(b / a for a, b in zip(mine, theirs, strict=True)),
-        difference=apart,
-    )
+    pairs = [
+        tuple(milliseconds(partial(step, images), device) / 1e3 for step in (ours, release))
+        for _ in range(rounds)
+    ]
+    return {
+        "size": size, "batch": batch, "threads": threads, "rounds": rounds,
+        "ours": [mine for mine, _ in pairs], "release": [theirs for _, theirs in pairs],
+        "ratio": statistics.median(theirs / mine for mine, theirs in pairs),
+        "difference": asdict(apart),
+    }  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write `release_cost.json`; 0 done, 1 the steps disagree."""
+    """Measure; 0 done, 1 the steps disagree."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="paper")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--out", type=Path, default=Path("results/perf"))
-    args = parser.parse_args(arguments)
-    if args.rounds < 1 or args.batch < 1 or args.threads < 1:
+    parser.add_argument("--out", type=Path, help="folder of release_cost-<size>-<device>.json")
+    asked = vars(parser.parse_args(arguments))
+    out = asked.pop("out")
+    if min(asked["rounds"], asked["batch"], asked["threads"]) < 1:
         parser.error("expected a batch, rounds and threads of 1 or more")
-    busy = os.getloadavg()[0]
+    command = "python -m bench.cost.release_cost" + "".join(
+        f" --{name} {value}" for name, value in asked.items()
+    )
+    options = Options(sizes=(asked["size"],), device=asked["device"], threads=asked["threads"])
+    environment = environment_of(options, command)
     try:
-        ratio = measure_ratio(
-            args.size,
-            batch=args.batch,
-            rounds=args.rounds,
-            threads=args.threads,
-            device=args.device,
-        )
+        ratio = measure_ratio(**asked)
     except BenchError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    commit, dirty = checkout_state()
-    record = {
-        "command": f"python -m bench.cost.release_cost --size {args.size} --batch {args.batch} "
-        f"--rounds {args.rounds} --threads {args.threads} --device {args.device}",
-        "device": device_name(args.device),
-        "load_before": busy,
-        "versions": versions(),
-        "commit": commit,
-        "dirty": dirty,
-        "started_utc": utc_now(),
-        **asdict(ratio),
-    }
-    text = json.dumps(record, indent=1) + "\n"
-    write_atomically(args.out / f"release_cost-{args.size}-{args.device}.json", text.encode())
-    sys.stdout.write(json.dumps(asdict(ratio)) + "\n")
+    if out is not None:
+        text = json.dumps({**environment, **ratio}, indent=1) + "\n"
+        path = out / f"release_cost-{asked['size']}-{asked['device']}.json"
+        write_atomically(path, text.encode())
+    sys.stdout.write(json.dumps(ratio) + "\n")
     return 0
 
 
 def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
     """Gradients of parameters, zero where there is none."""
     return [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-
-
-def _seconds(call: Callable[[], object], device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    call()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -21,10 +21,12 @@ from weakclip.network.model import Output
 from weakclip.network.taps import StandardisedTaps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from weakclip.clip.tower import Features
-    from weakclip.network.decoder import FeaturePyramid, SemanticHead
+    from weakclip.network.decoder import SemanticHead
     from weakclip.network.model import WeakCLIP
 
     Maps = tuple[Tensor, ...]
@@ -80,39 +82,33 @@ def decode(decoder: FPNDecoder, pyramid: Maps, score_map: Tensor) -> Tensor:
         size = levels[index].shape[2:]
         scores = F.interpolate(score_map, size, mode="bilinear", align_corners=True)
         levels[index] = torch.cat([levels[index], decoder.score_scale * scores], dim=1)
-    return segment(decoder.head, merge(decoder.neck, tuple(levels)))
-
-
-def merge(neck: FeaturePyramid, levels: Maps) -> Maps:
-    """Outputs of the feature pyramid network, (B, C, h_i, w_i)."""
-    merged = [layer(level) for layer, level in zip(neck.laterals, levels, strict=True)]
+    merged = [layer(level) for layer, level in zip(decoder.neck.laterals, levels, strict=True)]
     for index in range(len(merged) - 1, 0, -1):
-        size = merged[index - 1].shape[2:]
-        merged[index - 1] = merged[index - 1] + F.interpolate(merged[index], size)
-    return tuple(layer(level) for layer, level in zip(neck.outputs, merged, strict=True))
-
-
-def segment(head: SemanticHead, levels: Maps) -> Tensor:
-    """Logits, (B, K, h_0, w_0), of four maps (B, C, h_i, w_i)."""
-    size = (levels[0].shape[2], levels[0].shape[3])
-    total, *others = (
-        _climb(level, tuple(stages.children()), size)
-        for level, stages in zip(levels, head.scales, strict=True)
+        grown = F.interpolate(merged[index], merged[index - 1].shape[2:])
+        merged[index - 1] = merged[index - 1] + grown
+    return segment(
+        decoder.head,
+        [layer(level) for layer, level in zip(decoder.neck.outputs, merged, strict=True)],
     )
-    for level in others:
-        total = total + level
+
+
+def segment(head: SemanticHead, levels: Sequence[Tensor]) -> Tensor:
+    """Logits, (B, K, h_0, w_0), of four maps (B, C, h_i, w_i)."""
+    most = levels[0].shape[2:]
+    climbed = []
+    for level, stages in zip(levels, head.scales, strict=True):
+        features = level
+        for stage in stages.children():
+            size = [
+                min(2 * side, limit) for side, limit in zip(features.shape[2:], most, strict=True)
+            ]
+            features = _grown(stage(features), size)
+        climbed.append(_grown(features, most))
+    total = sum(climbed[1:], climbed[0])
     return cast("Tensor", head.classifier(head.dropout(total)))
 
 
-def _climb(features: Tensor, stages: tuple[torch.nn.Module, ...], size: tuple[int, int]) -> Tensor:
-    for stage in stages:
-        features = stage(features)
-        doubled = [min(2 * side, most) for side, most in zip(features.shape[2:], size, strict=True)]
-        features = _resize(features, (doubled[0], doubled[1]))
-    return _resize(features, size)
-
-
-def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(features.shape[2:]) == size:
+def _grown(features: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(features.shape[2:]) == tuple(size):
         return features
-    return F.interpolate(features, size, mode="bilinear", align_corners=False)
+    return F.interpolate(features, tuple(size), mode="bilinear", align_corners=False)

@@ -10,25 +10,23 @@ Run: python -m bench profile --scaling      (minutes; add --quick for a few poin
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+import numpy as np
 
-from bench.cost.counts import counted
-from bench.cost.load import Load
-from bench.cost.profile import environment_of, read_versioned, run_apart
-from bench.cost.subject import SIDES, config_at, make_subject
-from weakclip.config import MICRO
+from bench.cost.counts import TEXT, flop_costs, total
+from bench.cost.load import Load, run_apart
+from bench.cost.profile import environment_of
+from bench.cost.subject import BASES, SIDES, make_subject
+from bench.cost.table import opening, seconds, table, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from bench.cost.load import Work
-    from bench.cost.plan import Options
+    from bench.cost.profile import Options
     from weakclip.network.model import WeakCLIP
 
 SCHEMA_VERSION = 1
@@ -39,17 +37,12 @@ AXES: dict[str, tuple[int, ...]] = {
     "prompts": (2, 20, 50, 100, 200),
 }
 """What is varied. Prompts are those of the text tower alone, a batch of texts without images."""
+COLUMNS = ("axis", "value", "size", "work", "metric", "cost", "unit", "status", "error")
+UNITS = {"time": "ms", "memory": "MiB", "flops": "GFLOP"}
+"""Quantity to unit; memory is the peak of a process beyond what it held before the network."""
 REPEATS, SECONDS = 3, 10.0
 STUDY, VARIANT = "components", "full"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """cost = constant x value^exponent, by least squares on logarithms."""
-
-    exponent: float
-    last: float
-    """Exponent between the last two points: what large values tend to."""
+Scaling = dict[str, Any]
 
 
 def works_of(axis: str) -> tuple[Work, ...]:
@@ -59,22 +52,18 @@ def works_of(axis: str) -> tuple[Work, ...]:
 
 def points(axes: Mapping[str, Sequence[int]], options: Options) -> Iterator[tuple[str, int, Load]]:
     """Axis, value and load of every point that is timed."""
-    for size in options.sizes:
-        for axis, values in axes.items():
-            for value in values:
-                for work in works_of(axis):
-                    yield (
-                        axis,
-                        value,
-                        Load(
-                            study=STUDY, variant=VARIANT, size=size, work=work,
-                            batch=value if axis == "batch" else 1,
-                            side=value if axis == "side" else None,
-                            classes=value if axis in ("classes", "prompts") else None,
-                            device=options.device, threads=options.threads,
-                            repeats=min(options.repeats, REPEATS), warmup=0, seconds=SECONDS,
-                        ),
-                    )  # fmt: skip
+    for axis, values in axes.items():
+        for value in values:
+            for work in works_of(axis):
+                load = Load(
+                    study=STUDY, variant=VARIANT, size="micro", work=work,
+                    batch=value if axis == "batch" else 1,
+                    side=value if axis == "side" else None,
+                    classes=value if axis in ("classes", "prompts") else None,
+                    device=options.device, threads=options.threads,
+                    repeats=min(options.repeats, REPEATS), warmup=0, seconds=SECONDS,
+                )  # fmt: skip
+                yield axis, value, load
 
 
 def make_scaling(
@@ -83,14 +72,14 @@ def make_scaling(
     axes: Mapping[str, Sequence[int]] = AXES,
     command: str,
     report: Callable[[str], None],
-) -> dict[str, Any]:
+) -> Scaling:
     """Measure everything.
 
     Args:
-        options: Sizes at which calls are timed, device, threads and repeats.
+        options: Device, threads and repeats.
         axes: What is varied, and the values.
         command: What a person typed, for the record.
-        report: Told of every point that is done.
+        report: Is given a word on every point that is done.
 
     Returns:
         The content of `scaling.json`.
@@ -99,88 +88,111 @@ def make_scaling(
     speeds = []
     for axis, value, load in points(axes, options):
         measured = run_apart(load, timeout=options.timeout)
-        report(f"{load.size} {axis} {value} {load.work}: {measured.status}")
+        report(f"{axis} {value} {load.work}: {measured.status}")
         speeds.append({"axis": axis, "value": value, **asdict(load), **asdict(measured)})
+    flops = [
+        {"axis": axis, "value": value, "size": size, "work": work, "flops": flops}
+        for size in SIDES
+        for axis, values in axes.items()
+        for value in values
+        for work, flops in flops_at(size, axis, value).items()
+        if work in works_of(axis)
+    ]
     return {
         "schema_version": SCHEMA_VERSION,
         "environment": environment,
         "speeds": speeds,
-        "flops": [line for size in SIDES for line in _flop_lines(size, axes)],
+        "flops": flops,
     }
 
 
-def count_flops(model: WeakCLIP, count: int, side: int) -> dict[Work, int]:
-    """FLOPs of each work, for `count` images of `side` pixels; FLOP = 2 MAC.
-
-    Args:
-        model: On torch's `meta` device, in training mode.
-        count: Images.
-        side: Pixels.
-    """
-    images = torch.empty(count, 3, side, side, device="meta")
-    with counted():
-        with FlopCounterMode(display=False) as texts:
-            text = model.text()
-        with FlopCounterMode(display=False) as text_backward:
-            text.sum().backward()  # type: ignore[no-untyped-call]
-        text = model.text()
-        with FlopCounterMode(display=False) as forward:
-            output = model(model.encode(images), text=text)
-        with FlopCounterMode(display=False) as backward:
-            (output.logits.sum() + output.score_map.sum()).backward()
-    texts_flops, forward_flops = texts.get_total_flops(), forward.get_total_flops()
+def flops_at(size: str, axis: str, value: int) -> dict[Work, int]:
+    """FLOPs of each work at a point; FLOP = 2 MAC."""
+    classes = value if axis in ("classes", "prompts") else None
+    costs = flop_costs(
+        _model(size, classes),
+        value if axis == "batch" else 1,
+        value if axis == "side" else SIDES[size],
+    )
+    whole, text = total(costs.values()), costs[TEXT]
     return {
-        "forward": forward_flops,
-        "training step": texts_flops + forward_flops + backward.get_total_flops(),
-        "text": texts_flops + text_backward.get_total_flops(),
+        "forward": whole.forward - text.forward,  # is given the text
+        "training step": whole.forward + whole.backward,
+        "text": text.forward + text.backward,
     }
 
 
-def fit(values: Sequence[float], costs: Sequence[float]) -> Fit:
-    """Exponents of costs over values, both positive.
-
-    Raises:
-        ValueError: If there are fewer than two different values.
+def fit(values: Sequence[float], costs: Sequence[float]) -> tuple[float, float]:
+    """Exponent of cost = c x value^exponent by least squares on logarithms; that of the last two.
 
     Example:
         >>> fit([1, 2, 4], [3, 12, 48])
-        Fit(exponent=2.0, last=2.0)
+        (2.0, 2.0)
     """
-    if len(set(values)) < 2:
-        raise ValueError(f"exponent: expected two different values or more, got {list(values)}")
-    logs = [(math.log2(value), math.log2(cost)) for value, cost in zip(values, costs, strict=True)]
-    mean_x, mean_y = (sum(column) / len(logs) for column in zip(*logs, strict=True))
-    above = sum((x - mean_x) * (y - mean_y) for x, y in logs)
-    slope = above / sum((x - mean_x) ** 2 for x, _ in logs)
-    (x0, y0), (x1, y1) = sorted(logs)[-2:]
-    return Fit(exponent=round(slope, 6), last=round((y1 - y0) / (x1 - x0), 6))
+    x, y = np.log2(values), np.log2(costs)
+    slopes = (np.polyfit(x, y, 1)[0], np.polyfit(x[-2:], y[-2:], 1)[0])
+    return round(float(slopes[0]), 6), round(float(slopes[1]), 6)
 
 
-def read_scaling(path: Path) -> dict[str, Any]:
-    """The content of a `scaling.json`.
-
-    Raises:
-        BenchError: If it is not there, not readable, or of another version.
-    """
-    way_out = "`python -m bench profile --scaling` makes it"
-    return read_versioned(path, SCHEMA_VERSION, "not readable", way_out)
+def scaling_csv(scaling: Scaling) -> str:
+    """A row a point and quantity."""
+    return write_csv(COLUMNS, _rows(scaling))
 
 
-def _flop_lines(size: str, axes: Mapping[str, Sequence[int]]) -> Iterator[dict[str, object]]:
-    config = config_at(size, MICRO, MICRO)
-    models: dict[int | None, WeakCLIP] = {}
-    for axis, values in axes.items():
-        for value in values:
-            classes = value if axis in ("classes", "prompts") else None
-            if classes not in models:
-                models[classes] = make_subject(config, size, classes=classes).model.to("meta")
-            flops = count_flops(
-                models[classes].train(),
-                value if axis == "batch" else 1,
-                value if axis == "side" else SIDES[size],
-            )
-            for work in works_of(axis):
-                yield {
-                    "axis": axis, "value": value, "size": size, "work": work,
-                    "flops": flops[work],
-                }  # fmt: skip
+def scaling_markdown(scaling: Scaling) -> str:
+    """The table people read, two exponents a curve."""
+    lines = [
+        *opening("How cost grows", "python -m bench profile --scaling", scaling["environment"]),
+        "One thing varies, the others stay: one image, 128 (micro) or 512 (paper) pixels a side, "
+        "21 classes. Prompts: the text tower alone, forward and backward. Time: median of calls; "
+        "memory: peak of a process of its own beyond what it held before the network was made; "
+        "FLOP = 2 MAC, counted. `exponent`: of cost = c · value^exponent, by least squares on "
+        "logarithms; `last`: between the last two points.",
+    ]
+    rows = list(_rows(scaling))
+    for axis in dict.fromkeys(row["axis"] for row in rows):
+        curves: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        for row in rows:
+            if row["axis"] == axis:
+                curves.setdefault(_curve(row), []).append(row)
+        values = [str(row["value"]) for row in next(iter(curves.values()))]
+        headers = ("cost", "size", "work", *values, "exponent", "last")
+        cells = map(_cells, curves.values())
+        lines += ["", f"## {str(axis).capitalize()}", "", *table(headers, cells)]
+    return "\n".join(lines) + "\n"
+
+
+@cache
+def _model(size: str, classes: int | None) -> WeakCLIP:
+    return make_subject(BASES[size], size, classes=classes).model.to("meta")
+
+
+def _curve(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["size"], row["work"], row["metric"]
+
+
+def _rows(scaling: Scaling) -> Iterator[dict[str, Any]]:
+    for line in scaling["speeds"]:
+        where = {name: line[name] for name in ("axis", "value", "size", "work", "status")}
+        costs: tuple[object, object] = ("", "")
+        if line["status"] == "ok":
+            peak = line["peak_memory_mib"] - (line["base_memory_mib"] or 0.0)
+            costs = (1e3 * seconds(line), peak)
+        for metric, cost in zip(("time", "memory"), costs, strict=True):
+            yield {**where, "metric": metric, "cost": cost, "unit": UNITS[metric],
+                   "error": line["error"] or ""}  # fmt: skip
+    for line in scaling["flops"]:
+        where = {name: line[name] for name in ("axis", "value", "size", "work")}
+        cost = line["flops"] / 1e9
+        yield {**where, "metric": "flops", "cost": cost, "unit": UNITS["flops"], "status": "ok"}
+
+
+def _cells(curve: Sequence[Mapping[str, Any]]) -> list[str]:
+    known = [(row["value"], row["cost"]) for row in curve if row["status"] == "ok"]
+    size, work, metric = _curve(curve[0])
+    return [
+        f"{metric}, {UNITS[metric]}", size, work,
+        *(f"{row['cost']:.3g}" if row["status"] == "ok" else row["status"] for row in curve),
+        *(f"{slope:.2f}" for slope in (fit(*zip(*known, strict=True)) if known[1:] else ())),
+        *(() if known[1:] else ("-", "-")),
+    ]  # fmt: skip

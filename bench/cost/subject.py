@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from bench.cartoon.vocabulary import DISPLAY_NAMES
-from bench.errors import unknown
-from bench.studies.transfer import transferred
+from bench.errors import BenchError, unknown
+from bench.studies.transfer import study_at
 from weakclip.clip.bundle import CLIPBundle
 from weakclip.clip.load import load_clip
 from weakclip.clip.micro import MicroConfig, build_micro
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from bench.studies.study import Study
     from weakclip.network.model import WeakCLIP
     from weakclip.training.losses import Supervision
 
 SIDES = {"micro": 128, "paper": 512}
 """Size to image side, pixels."""
 SIZES = tuple(SIDES)
+BASES = {"micro": MICRO, "paper": PAPER}
+"""Size to the network that a study's rows depart from there."""
 CLASSES = 21
 CONTEXT = 13
 """Text positions at paper size: five tokens of a name and eight learned vectors."""
@@ -121,6 +125,26 @@ class LibraryStep:
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return {name: value.detach() for name, value in losses.items()}
+
+
+def configs_at(study: Study, size: str) -> dict[str, WeakCLIPConfig]:
+    """The networks of a study's rows, by name.
+
+    Args:
+        study: Has configurations of WeakCLIP alone.
+        size: One of `SIZES`; a row departs from the reference there as it does at micro size.
+
+    Raises:
+        BenchError: If a row is no configuration of WeakCLIP.
+    """
+    found: dict[str, WeakCLIPConfig] = {}
+    for row in study_at(study, BASES[size]).rows:
+        if not isinstance(row.config, WeakCLIPConfig):
+            raise BenchError(
+                f"profile: expected a study of WeakCLIP's own configurations, got {study.name!r}"
+            )
+        found[row.name] = row.config
+    return found
 
 
 def random_clip(size: str, *, context: int = CONTEXT) -> CLIPBundle:
@@ -211,12 +235,18 @@ def random_batch(
     return Batch(images=images.to(device), seeds=seeds.to(device))
 
 
-def config_at(size: str, config: WeakCLIPConfig, reference: WeakCLIPConfig) -> WeakCLIPConfig:
-    """A study's configuration at a size: it departs from the reference there as it does here.
+def photo_like(images: int, height: int, width: int, seed: int) -> Tensor:
+    """Images (B, 3, H, W) uint8 with about the spectrum and the lattice vertices of photographs."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    frequency = np.maximum(np.hypot(rows, columns), 1 / max(height, width))
 
-    Args:
-        size: One of `SIZES`.
-        config: A variant at micro size.
-        reference: What it is compared with.
-    """
-    return transferred(config, reference, PAPER if size == "paper" else MICRO)
+    def field(channels: int) -> np.ndarray[Any, Any]:
+        noise = rng.normal(size=(images, channels, height, width))
+        values = np.fft.irfft2(np.fft.rfft2(noise) / frequency**1.45, s=(height, width))
+        scaled: np.ndarray[Any, Any] = values / values.std((2, 3), keepdims=True)
+        return scaled
+
+    grain = rng.normal(size=(images, 3, height, width))
+    pixels = 115 + 50 * field(1) + 15 * field(3) + grain
+    return torch.from_numpy(pixels.clip(0, 255).astype(np.uint8))

@@ -1,64 +1,54 @@
 """Times one load in a process of its own, so that its peak of memory is its own.
 
 Run: python -m bench.cost.worker '{"study": "components", "variant": "full", ...}'; the last
-line of stdout is a `Measured` as JSON. `bench/cost/profile.py` starts it.
+line of stdout is a `Measured` as JSON. `bench.cost.load.run_apart` starts it.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import resource
 import sys
 import time
-from collections import Counter
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from bench.cost.baselines import baseline_task
-from bench.cost.load import BASELINE_WORK, LEAST_REPEATS, Load, Measured, Task
-from bench.cost.subject import LibraryStep, config_at, make_subject, random_batch
+from bench.cost.baselines import baseline_call
+from bench.cost.load import BASELINE_WORK, LEAST_REPEATS, Load, Measured
+from bench.cost.subject import LibraryStep, configs_at, make_subject, random_batch
+from bench.errors import unknown
 from bench.studies.study import load_study
-from weakclip.config import WeakCLIPConfig
 from weakclip.training.execution import full_float32
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from torch import nn
 
-    from bench.cost.subject import Subject
-
 MIB = 1 << 20
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+MATRIX = {"cpu": 1536, "cuda": 8192}
+"""Side of the matrices whose product is a device's rate: large enough to be bound by arithmetic."""
+SMALL_MATRIX = 256
+"""Tried first, and used for a precision that the device only emulates, slowly."""
+PATIENCE = 2.0
+"""Seconds that one product may take."""
 NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
-class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the bytes of the tensors that operators read and write; views move nothing.
+class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up FLOPs by torch's formulas; its own `FlopCounterMode` cannot look at Grad-CAM."""
 
-    FLOPs as well, by torch's own formulas: its `FlopCounterMode` cannot look at Grad-CAM.
-    """
-
-    def __init__(self, components: Mapping[str, nn.Module] | None = None) -> None:
-        """Count; `components` are told apart in `component_flops`."""
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.bytes = self.flops = 0
-        self.component_flops: Counter[str] = Counter()
-        self._last = "other"
-        self._owners = {
-            weight.untyped_storage().data_ptr(): name
-            for name, part in (components or {}).items()
-            for weight in part.parameters()
-        }
+        self.flops = 0
 
     def __torch_dispatch__(
         self,
@@ -71,44 +61,14 @@ class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
-            self._add(int(formula(*args, **(kwargs or {}), out_val=outputs)), args)
-        if not func.is_view:
-            touched = tree_leaves((args, kwargs or {}, outputs))
-            self.bytes += sum(part.nbytes for part in touched if isinstance(part, torch.Tensor))
+            self.flops += int(formula(*args, **(kwargs or {}), out_val=outputs))
         return outputs
-
-    def _add(self, flops: int, args: Any) -> None:  # noqa: ANN401
-        self.flops += flops
-        for part in tree_leaves(args) if self._owners else ():
-            if isinstance(part, torch.Tensor):
-                self._last = self._owners.get(part.untyped_storage().data_ptr(), self._last)
-        self.component_flops[self._last] += flops
-
-
-class EnergyMeter:
-    """Joules of the current GPU by NVML since its driver started; none where there is no NVML."""
-
-    def __init__(self, device: str) -> None:
-        self._read: Callable[[], float] | None = None
-        if device == "cuda":
-            try:
-                nvml = importlib.import_module("pynvml")
-                nvml.nvmlInit()
-                # By its UUID: NVML's numbers do not follow CUDA_VISIBLE_DEVICES.
-                uuid = f"GPU-{torch.cuda.get_device_properties().uuid}"
-                handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
-                nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-            except Exception:  # no NVML, no energy; its errors share no class
-                return
-            self._read = lambda: float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
-
-    def joules(self) -> float | None:
-        """The counter."""
-        return None if self._read is None else self._read()
 
 
 def measure(load: Load) -> Measured:
     """Carry out a load; running out of memory is a result."""
+    if load.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     base = _peak_mib(load.device)
     try:
         return _measure(load, base)
@@ -124,31 +84,24 @@ def measure(load: Load) -> Measured:
 def _measure(load: Load, base: float | None) -> Measured:
     full_float32()
     torch.set_num_threads(load.threads)
-    task = baseline_task(load) if load.work in BASELINE_WORK else _task(load)
-    call = task.call
-    with TrafficCounter(task.components) as traffic:
+    call, parts = (
+        (baseline_call(load), ()) if load.work in BASELINE_WORK else _call(load)
+    )  # fmt: skip
+    with FlopCounter() as counter:
         call()
     if load.mode == "compiled":
-        for part in task.parts:
+        for part in parts:
             part.compile()
         call()  # compiles
     for _ in range(load.warmup):
         call()
-    _synchronise(load.device)
-    meter = EnergyMeter(load.device)
-    before = meter.joules()
-    times = timed(lambda: _milliseconds(call, load.device), load)
-    after = meter.joules()
+    times = timed(lambda: milliseconds(call, load.device), load)
     return Measured(
         status="ok",
         milliseconds=tuple(times),
-        traffic_bytes=traffic.bytes,
         peak_memory_mib=_peak_mib(load.device),
         base_memory_mib=base if load.device == "cpu" else None,
-        energy_joules=None if before is None or after is None else after - before,
-        flops=traffic.flops,
-        component_flops=dict(traffic.component_flops),
-        parameters=task.parameters,
+        flops=counter.flops,
     )
 
 
@@ -167,30 +120,67 @@ def timed(call: Callable[[], float], load: Load) -> list[float]:
     return times
 
 
-def _task(load: Load) -> Task:
-    subject = _subject(load)
-    parts = (subject.model.image_tower, subject.model)
-    return Task(call=_call(load, subject), parts=parts)
+def matmul_rates(device: str, threads: int, *, repeats: int = 5) -> dict[str, float]:
+    """FLOP per second (FLOP = 2 MAC) of a large matrix product, in each precision.
+
+    Measured, not read off a data sheet: a virtual machine or a shared one has other rates than its
+    processor. The best of several runs is what the device can do. A precision without a kernel is
+    absent.
+
+    Args:
+        device: `cpu` or `cuda`.
+        threads: Of the CPU.
+        repeats: Runs of which the best counts.
+    """
+    full_float32()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    found = {}
+    try:
+        for name, dtype in DTYPES.items():
+            with suppress(RuntimeError):  # no kernel
+                rate = _rate(SMALL_MATRIX, dtype, device, 8 * repeats)
+                large = MATRIX.get(device, SMALL_MATRIX)
+                slow = 2 * large**3 / rate > PATIENCE
+                found[name] = rate if slow else _rate(large, dtype, device, repeats)
+    finally:
+        torch.set_num_threads(before)
+    return found
 
 
-def _subject(load: Load) -> Subject:
-    study = load_study(load.study)
-    (variant,) = study.select((load.variant,))
-    config, reference = variant.config, study.reference.config
-    if not isinstance(config, WeakCLIPConfig) or not isinstance(reference, WeakCLIPConfig):
-        raise RuntimeError(f"study {study.name!r} has no configurations of WeakCLIP alone")
-    config = config_at(load.size, config, reference)
-    return make_subject(config, load.size, load.device, classes=load.classes)
+def _rate(side: int, dtype: torch.dtype, device: str, repeats: int) -> float:
+    matrix = torch.ones(side, side, dtype=dtype, device=device)
+    matrix @ matrix
+    best = min(milliseconds(lambda: matrix @ matrix, device) for _ in range(repeats))
+    return 2 * side**3 / best * 1e3
 
 
-def _call(load: Load, subject: Subject) -> Callable[[], object]:
+def milliseconds(call: Callable[[], object], device: str) -> float:
+    """Wall-clock time of one call, the device's work included and earlier work excluded."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) * 1e3
+
+
+def _call(load: Load) -> tuple[Callable[[], object], Sequence[nn.Module]]:
+    """What is timed of WeakCLIP, and what torch.compile takes of it, inner parts first."""
+    configs = configs_at(load_study(load.study), load.size)
+    if load.variant not in configs:
+        raise unknown(f"variant of study {load.study!r}", load.variant, configs)
+    subject = make_subject(configs[load.variant], load.size, load.device, classes=load.classes)
+    model = subject.model
+    parts = (model.image_tower, model)
     if load.work == "text":
-        return lambda: subject.model.text().sum().backward()  # type: ignore[no-untyped-call]
+        return lambda: model.text().sum().backward(), parts  # type: ignore[no-untyped-call]
     batch = random_batch(load.size, load.batch, load.device, side=load.side, classes=load.classes)
     if load.work == "training step":
         step = LibraryStep(subject, autocast=lambda: _autocast(load))
-        return lambda: step(batch)
-    model = subject.model.eval()
+        return lambda: step(batch), parts
+    model.eval()
     with torch.no_grad():
         text = model.text()
 
@@ -199,25 +189,13 @@ def _call(load: Load, subject: Subject) -> Callable[[], object]:
         with _autocast(load):
             return model.segment(batch.images, text=text)
 
-    return forward
+    return forward, parts
 
 
 def _autocast(load: Load) -> AbstractContextManager[object]:
     if load.precision == "fp32":
         return nullcontext()
     return torch.autocast(load.device, dtype=DTYPES[load.precision])
-
-
-def _milliseconds(call: Callable[[], object], device: str) -> float:
-    start = time.perf_counter()
-    call()
-    _synchronise(device)
-    return (time.perf_counter() - start) * 1e3
-
-
-def _synchronise(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 def _peak_mib(device: str) -> float:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from bench.speed.crf import photo_like, rival_crf, soft_probs
+from bench.cost.subject import photo_like
+from bench.speed.crf import pydensecrf, soft_probs
 from weakclip.crf.dense import WEAKCLIP_TRAIN, WEAKCLIP_VOC, CRFConfig, dense_crf
 
 if TYPE_CHECKING:
@@ -44,5 +45,5 @@ def test_dense_crf(
     if who == "ours":
         benchmark.pedantic(dense_crf, (images, probs, config), rounds=5, warmup_rounds=1)
         return
-    rival = pytest.importorskip("pydensecrf.densecrf", reason="pydensecrf2 is not installed")
-    benchmark.pedantic(rival_crf, (rival, images, probs, config), rounds=5, warmup_rounds=1)
+    module = pytest.importorskip("pydensecrf.densecrf", reason="pydensecrf2 is not installed")
+    benchmark.pedantic(pydensecrf, (module, images, probs, config), rounds=5, warmup_rounds=1)

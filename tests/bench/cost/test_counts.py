@@ -1,29 +1,29 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from bench.cost.counts import components, flop_costs, parameter_costs, whole_flops
+from bench.cost.counts import components, counted, flop_costs, parameter_counts, total
 from bench.cost.subject import (
     LibraryStep,
     Subject,
     class_names,
-    config_at,
+    configs_at,
     make_subject,
     random_batch,
     random_clip,
 )
 from bench.errors import BenchError
 from bench.studies.study import load_study
-from weakclip.config import MICRO, PAPER, CoAttention, PlainDecoder, WeakCLIPConfig
+from weakclip.config import MICRO, PAPER, PlainDecoder
 from weakclip.network.build import build_model
 from weakclip.training.loop import fit
 from weakclip.training.recipe import Batch, Recipe
 
 STUDY = load_study("components")
+CONFIGS = configs_at(STUDY, "micro")
 TOKENS = 64 + 1  # of a micro image: 8 x 8 patches and the class token
 WIDTH = 128  # of micro-CLIP's towers
 CLASSES, COUNT = 21, 3
@@ -31,14 +31,6 @@ CLASSES, COUNT = 21, 3
 
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def configs() -> dict[str, WeakCLIPConfig]:
-    found = {}
-    for row in STUDY.rows:
-        assert isinstance(row.config, WeakCLIPConfig)
-        found[row.name] = row.config
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -63,34 +55,27 @@ def test_paper_size_has_the_parameters_that_were_measured_of_the_release(paper: 
     assert sum(parts.values()) * 1e6 == pytest.approx(count(model))
 
 
-def test_a_layer_that_is_stacked_as_in_the_release_is_dead() -> None:
-    matching = MICRO.matching
-    assert isinstance(matching, CoAttention)
-    config = WeakCLIPConfig(
-        matching=CoAttention(width=matching.width, depth=2, stacking="last"),
-        taps=MICRO.taps,
-        decoder=MICRO.decoder,
-        supervision=MICRO.supervision,
-    )
-    subject = make_subject(config, "micro")
-    found = parameter_costs(subject, "micro")
-    (text_layer, _), (image_layer, _) = (
-        getattr(subject.model.matching, side).layers for side in ("text_update", "image_update")
-    )
-    assert found["matching"].dead == count(text_layer) + count(image_layer) > 0
-    assert [cost.dead for name, cost in found.items() if name != "matching"] == [0] * 6
-    assert found["image tower"].trainable == found["text tower"].trainable == 0
+def test_parameters_are_counted_by_component() -> None:
+    found = parameter_counts(make_subject(MICRO, "micro").model)
+    assert found["image tower"]["trainable"] == found["text tower"]["trainable"] == 0
+    assert found["head"]["trainable"] == found["head"]["total"] == 146_853
 
 
-@pytest.mark.parametrize("name", configs())
+@pytest.mark.parametrize("name", CONFIGS)
 def test_components_add_up_to_a_whole_step(name: str) -> None:
-    parts, whole = flop_costs(configs()[name], "micro", 2), whole_flops(configs()[name], "micro", 2)
-    assert sum(cost.forward for cost in parts.values()) == whole.forward > 0
-    assert sum(cost.backward for cost in parts.values()) == whole.backward > 0
+    found = total(flop_costs(make_subject(CONFIGS[name], "micro").model, 2, 128).values())
+    model = make_subject(CONFIGS[name], "micro").model.to("meta").train()
+    with counted():
+        with FlopCounterMode(display=False) as forward:
+            output = model(model.encode(torch.empty(2, 3, 128, 128, device="meta")))
+        with FlopCounterMode(display=False) as backward:
+            torch.autograd.backward(output.logits.sum() + output.score_map.sum())
+    assert found.forward == forward.get_total_flops() > 0
+    assert found.backward == backward.get_total_flops() > 0
 
 
 def test_flops_are_those_of_the_formulas() -> None:
-    found = flop_costs(MICRO, "micro", COUNT)
+    found = flop_costs(make_subject(MICRO, "micro").model, COUNT, 128)
     tokens = TOKENS * COUNT
     block = 2 * tokens * 12 * WIDTH**2 + 2 * 2 * tokens * TOKENS * WIDTH
     patches = 2 * COUNT * 64 * (3 * 16**2) * WIDTH
@@ -115,18 +100,16 @@ def test_flops_are_those_of_the_formulas() -> None:
 
 
 def test_what_is_switched_off_at_micro_size_is_off_at_paper_size() -> None:
-    found = configs()
-    full = found["full"]
-    assert config_at("paper", full, full) == PAPER
-    plain = config_at("paper", found["no-text-guidance"], full)
-    assert plain.decoder == PlainDecoder(channels=256, dropout=0.1, classifier_std=0.01)
-    for name, config in found.items():
-        assert config_at("micro", config, full) == config, name
+    found = configs_at(STUDY, "paper")
+    assert found["full"] == PAPER
+    plain = PlainDecoder(channels=256, dropout=0.1, classifier_std=0.01)
+    assert found["no-text-guidance"].decoder == plain
+    assert {row.name: row.config for row in STUDY.rows} == CONFIGS
 
 
-def test_a_number_that_is_changed_is_changed_at_paper_size() -> None:
-    full = configs()["full"]
-    assert config_at("paper", replace(full, tau=0.2), full) == replace(PAPER, tau=0.2)
+def test_refuses_a_study_of_other_methods() -> None:
+    with pytest.raises(BenchError, match="expected a study of WeakCLIP's own"):
+        configs_at(load_study("comparison"), "micro")
 
 
 def test_refuses_an_unknown_size() -> None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from ablations.comparison import CAMS, REFINEMENTS
-from bench.cost.counts import whole_flops
+from bench.cost.counts import flop_costs, total
 from bench.cost.estimate import RATE, estimate
+from bench.cost.subject import make_subject
 from bench.studies.method import MethodRow, OfPreset
 from bench.studies.preset import CARTOON, VOC
 from weakclip.config import MICRO, PAPER
@@ -15,7 +16,8 @@ from weakclip.config import MICRO, PAPER
 def test_an_estimate_is_steps_and_images_times_what_is_counted() -> None:
     other = MethodRow(cam=CAMS["cam"], refinement=REFINEMENTS["pamr"])
     found = estimate(CARTOON, [MICRO, MICRO, other])
-    cost, recipe = whole_flops(MICRO, "micro"), CARTOON.recipe
+    cost = total(flop_costs(make_subject(MICRO, "micro").model, 1, 128).values())
+    recipe = CARTOON.recipe
     one = recipe.iterations * recipe.batch_size * (cost.forward + cost.backward)
     one += (600 + 600) * cost.forward
     assert (found.runs, found.trained) == (3, 2)

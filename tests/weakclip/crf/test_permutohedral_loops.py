@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from bench.speed.crf import photo_like
+from bench.cost.subject import photo_like
 from tests.weakclip.crf.conftest import check_same_vertices, torch_alone
 from tests.weakclip.crf.crf_reference import parts_of
 from weakclip.crf import compiled
