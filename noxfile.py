@@ -138,6 +138,13 @@ def profile(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Check and time everything on a CUDA device in eight minutes; says so where there is none."""
+    install(session, "test", "suite")
+    session.run("python", "-m", "bench.speed.gpu", *session.posargs)
+
+
+@nox.session(default=False)
 def gallery(session: nox.Session) -> None:
     """Train a few rows and keep pictures of their masks for the report."""
     install(session, "suite")

@@ -30,6 +30,7 @@ SESSIONS = {
     "gallery": ["bench", "gallery"],
     "profile": ["bench", "profile"],
     "bench": ["bench.speed.stored"],
+    "gpu": ["bench.speed.gpu"],
     "pretrain": ["bench.cartoon.clip.pretrain"],
     "tests": ["pytest"],
     "typing": ["mypy"],

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-from weakclip.crf.dense import Bilateral, CRFConfig, Gaussian, dense_crf_inference
+from weakclip.crf.dense import Bilateral, CRFConfig, Gaussian, dense_crf, dense_crf_inference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +55,13 @@ class Row:
     passed: bool
 
 
-def verify(path: Path) -> list[Row]:
+def verify(path: Path, device: torch.device | str = "cpu", most: int | None = None) -> list[Row]:
     """Compare our dense CRF with the marginals in `path`, one row per case, set and iterations.
+
+    Args:
+        path: The vectors.
+        device: Where to compute.
+        most: So many rows at most, the first; absent: all.
 
     Raises:
         ValueError: If the file has no config, a set is not in it, or a case lacks its inputs.
@@ -65,15 +71,15 @@ def verify(path: Path) -> list[Row]:
     if "config" not in arrays:
         raise ValueError("no 'config' in the file")
     sets = json.loads(str(arrays["config"]))
-    rows = []
+    rows: list[Row] = []
     for key in sorted(arrays, key=_natural):
         match = KEY.fullmatch(key)
-        if match is None:
+        if match is None or len(rows) == most:
             continue
         if match["name"] not in sets:
             raise ValueError(f"{key}: no parameter set {match['name']!r} in the config")
         config = crf_config(sets[match["name"]], int(match["iterations"]))
-        rows.append(_compare(key, arrays, match["case"], config))
+        rows.append(_compare(key, arrays, match["case"], config, device))
     return rows
 
 
@@ -98,13 +104,28 @@ def _natural(key: str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", key)]
 
 
-def _compare(key: str, arrays: Mapping[str, Array], case: str, config: CRFConfig) -> Row:
+def _marginals(image: Array, probs: Array, config: CRFConfig, device: torch.device | str) -> Array:
+    """Marginals (L, H, W) of an image (H, W, 3)."""
+    if device == "cpu":
+        return dense_crf_inference(image, probs, config)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    found = dense_crf(pixels.to(device), torch.from_numpy(probs)[None].to(device), config)
+    return np.asarray(found[0].cpu())
+
+
+def _compare(
+    key: str,
+    arrays: Mapping[str, Array],
+    case: str,
+    config: CRFConfig,
+    device: torch.device | str,
+) -> Row:
     for name in ("image", "probs"):
         if f"{case}/{name}" not in arrays:
             raise ValueError(f"{key}: no {case}/{name} in the file")
     theirs = arrays[key].astype(np.float64)
     probs = arrays[f"{case}/probs"].astype(np.float32)
-    ours = dense_crf_inference(arrays[f"{case}/image"], probs, config)
+    ours = _marginals(arrays[f"{case}/image"], probs, config, device)
     if ours.shape != theirs.shape:
         raise ValueError(f"{key}: expected marginals of shape {ours.shape}, got {theirs.shape}")
     error = np.abs(ours - theirs)
