@@ -187,14 +187,14 @@ def test_each_call_on_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_running_out_of_memory_is_a_row() -> None:
-    measured = run_apart(line(batch=10**13), timeout=120)
+    measured = run_apart(line(batch=10**13), timeout=600)
     assert (measured.status, measured.milliseconds) == ("out of memory", ())
     assert measured.error
 
 
 def test_a_peak_of_memory_is_not_the_one_of_the_process_that_asked() -> None:
     held = torch.ones(1 << 28)  # 1 GiB
-    measured = run_apart(line(), timeout=120)
+    measured = run_apart(line(), timeout=600)
     assert measured.status == "ok"
     assert measured.base_memory_mib is not None
     assert measured.peak_memory_mib is not None
@@ -202,7 +202,7 @@ def test_a_peak_of_memory_is_not_the_one_of_the_process_that_asked() -> None:
 
 
 def test_an_unknown_variant_is_a_row_with_its_error() -> None:
-    measured = run_apart(line(variant="fulll"), timeout=120)
+    measured = run_apart(line(variant="fulll"), timeout=600)
     assert measured.status == "failed"
     assert "did you mean 'full'" in str(measured.error)
 
