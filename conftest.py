@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-NEED_NUMBA = ["weakclip/crf/*_kernels.py", "weakclip/crf/*_loops.py", "weakclip/crf/simd.py"]
+NEED_NUMBA = ["weakclip/crf/compiled/*.py"]
 
 collect_ignore_glob = [] if find_spec("numba") else NEED_NUMBA

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from weakclip.crf.compiled.spread import one_thread_if_forked
 from weakclip.crf.lattices import Lattices, build_lattices, check_images
 from weakclip.crf.mean_field import mean_field
-from weakclip.crf.spread import one_thread_if_forked
 from weakclip.crf.terms import (
     CLIP_ES,
     DEEPLAB,

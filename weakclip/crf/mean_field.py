@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from weakclip.crf.compiled import loops
+from weakclip.crf.engine import engine_for
 from weakclip.crf.lattices import Lattices, kind_of, pixel_order, pixel_places, position_lattice
 from weakclip.crf.mean_field_update import BaseTwo, Message, Shifted, Update
 from weakclip.crf.permutohedral import join
@@ -63,11 +63,11 @@ def mean_field(
         raise ValueError("unary: expected finite energies, got NaN or infinity")
     lattices = [lattices] if isinstance(lattices, Lattices) else list(lattices)
     _check_lattices(lattices, config, unary)
-    compiled = loops("mean_field_loops", unary)
-    if compiled is not None and config.terms and not config.has_matrix:
+    engine = engine_for(unary)
+    if engine is not None and config.terms and not config.has_matrix:
         here = overwrite_unary and unary.is_contiguous()
         found = unary if here else unary.new_empty(unary.shape)
-        compiled.infer(unary, lattices, config, found)
+        engine.infer(unary, lattices, config, found)
         return found
     parts = [_infer(part, some, config) for part, some in _groups(unary, lattices)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from weakclip.crf.compiled import loops
+from weakclip.crf.engine import engine_for
 from weakclip.crf.permutohedral import Lattice, SparseRows, pixel_scale
 from weakclip.crf.permutohedral_embed import embed, key_box
 from weakclip.crf.permutohedral_keys import KeyTable, sort_rows
@@ -91,10 +91,10 @@ def build_lattice(features: Tensor) -> Lattice:
             f"the features of {images} image(s) span {box.cells:.1e} lattice cells each, more than "
             f"2^{_MAX_KEY_BITS} in all: the standard deviations (sxy, srgb) are too small"
         )
-    compiled = loops("permutohedral_loops", features)
-    if compiled is None:
+    engine = engine_for(features)
+    if engine is None:
         return _normalised(_by_sorting(flat, box, images))
-    lattice: Lattice = compiled.build(features, box)
+    lattice: Lattice = engine.build(features, box)
     return lattice
 
 

@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 import torch
 
-from weakclip.crf import compiled
+from weakclip.crf import engine as crf_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @contextmanager
 def torch_alone() -> Iterator[None]:
     """Where everything is computed by torch's operators, as if numba were absent."""
-    with mock.patch.object(compiled, "_found", return_value=None):
+    with mock.patch.object(crf_engine, "_found", return_value=None):
         yield
 
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from weakclip.crf.compiled import compiled
+from weakclip.crf.compiled.jit import compiled
 
 pytest.importorskip("numba")
 
 from numba import typeof
 
-from weakclip.crf import simd
+from weakclip.crf.compiled import simd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,6 +1,6 @@
 """The loops of building a lattice that numba compiles.
 
-Kept apart from `permutohedral_loops.py`, which hands out the work, because they run without Python.
+Kept apart from `lattice.py`, which hands out the work, because they run without Python.
 The arithmetic is that of `permutohedral_embed.py`, operation for operation in float32.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from weakclip.crf.compiled import compiled
+from weakclip.crf.compiled.jit import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

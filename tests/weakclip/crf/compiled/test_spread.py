@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from weakclip.crf.spread import pieces_of, ranges, spread
+from weakclip.crf.compiled.spread import pieces_of, ranges, spread
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_pieces_cover_the_pixels_and_are_worth_a_thread() -> None:
 FORKED = """
 import os, torch
 torch.set_num_threads(2)
-from weakclip.crf.spread import spread
+from weakclip.crf.compiled.spread import spread
 assert spread([lambda: 1] * 4) == [1] * 4
 child = os.fork()
 if not child:

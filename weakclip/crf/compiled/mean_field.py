@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from weakclip.crf.lattices import pixel_order
-from weakclip.crf.mean_field_kernels import (
+from weakclip.crf.compiled.mean_field_kernels import (
     Image,
     Term,
     Unsigned,
@@ -32,16 +31,17 @@ from weakclip.crf.mean_field_kernels import (
     iterate,
     update,
 )
-from weakclip.crf.simd import Lanes
-from weakclip.crf.spread import pieces_of, ranges, spread
+from weakclip.crf.compiled.simd import Lanes
+from weakclip.crf.compiled.spread import pieces_of, ranges, spread
+from weakclip.crf.lattices import pixel_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from weakclip.crf.compiled.mean_field_kernels import Floats, Integers, Places
     from weakclip.crf.lattices import Lattices
-    from weakclip.crf.mean_field_kernels import Floats, Integers, Places
     from weakclip.crf.permutohedral import Lattice
     from weakclip.crf.terms import CRFConfig
 

@@ -1,6 +1,6 @@
 """The loops of mean-field inference that numba compiles.
 
-Kept apart from `mean_field_loops.py`, which hands out the work, because they run without Python. A
+Kept apart from `mean_field.py`, which hands out the work, because they run without Python. A
 tile of pixels at a time gathers what the vertices around it hold, is normalised, and splats its
 marginals to the vertices at once, all labels of a pixel in one vector.
 """
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from weakclip.crf.compiled import compiled
-from weakclip.crf.simd import (
+from weakclip.crf.compiled.jit import compiled
+from weakclip.crf.compiled.simd import (
     add,
     add_product,
     larger,
@@ -28,7 +28,7 @@ from weakclip.crf.simd import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from weakclip.crf.simd import Lanes
+    from weakclip.crf.compiled.simd import Lanes
 
     Floats = NDArray[np.float32]
     Integers = NDArray[np.int32]

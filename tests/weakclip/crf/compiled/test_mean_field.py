@@ -23,7 +23,8 @@ from weakclip.crf.dense import (
 
 pytest.importorskip("numba")
 
-from weakclip.crf import mean_field_loops
+from weakclip.crf.compiled import engine
+from weakclip.crf.compiled import mean_field as loops
 
 THREE = CRFConfig(terms=(NEAR, ALIKE, Bilateral(sxy=30, srgb=5, weight=-0.5)), iterations=3)
 
@@ -62,8 +63,8 @@ def test_pieces_of_an_image_are_the_image(
 ) -> None:
     images, probs = smooth(2, 6, 31, 27)
     expected = by_torch(images, probs, WEAKCLIP_VOC)
-    monkeypatch.setattr("weakclip.crf.spread._PIECE", 100)
-    monkeypatch.setattr(mean_field_loops, "_MANY", many)
+    monkeypatch.setattr("weakclip.crf.compiled.spread._PIECE", 100)
+    monkeypatch.setattr(loops, "_MANY", many)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     together = dense_crf(images, probs, WEAKCLIP_VOC)
     check(together, expected)
@@ -132,7 +133,7 @@ def test_unlikely_labels_get_nothing(far: float) -> None:
 
 def test_matrices_and_double_precision_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     images, probs = smooth(1, 3, 9, 11)
-    monkeypatch.setattr(mean_field_loops, "infer", None)
+    monkeypatch.setattr(engine, "infer", None)
     matrix = replace(NEAR, weight=((0.0, 1.0, 2.0), (1.0, 0.0, 1.0), (2.0, 1.0, 0.0)))
     for some, config in ((probs, CRFConfig(terms=(matrix,))), (probs.double(), PSA)):
         assert bool(dense_crf(images, some, config).isfinite().all())

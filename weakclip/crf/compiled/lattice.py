@@ -18,18 +18,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from weakclip.crf.compiled.lattice_kernels import (
+    Frame,
+    absorb,
+    blurred_mass,
+    enter,
+    find_neighbours,
+)
+from weakclip.crf.compiled.spread import pieces_of, ranges, spread
 from weakclip.crf.permutohedral import Lattice, SparseRows, pixel_scale
 from weakclip.crf.permutohedral_embed import feature_scales
-from weakclip.crf.permutohedral_kernels import Frame, absorb, blurred_mass, enter, find_neighbours
-from weakclip.crf.spread import pieces_of, ranges, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from weakclip.crf.compiled.lattice_kernels import Floats, Integers, Table
     from weakclip.crf.permutohedral_embed import KeyBox
-    from weakclip.crf.permutohedral_kernels import Floats, Integers, Table
 
 
 def build(features: Tensor, box: KeyBox) -> Lattice:
