@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -18,14 +18,13 @@ from weakclip.crf.terms import Bilateral, CRFConfig, Gaussian
 from weakclip.ops.shapes import dims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Iterator
 
     from torch import Tensor
 
 Result = TypeVar("Result")
 
 _CACHED_PIXELS = 1 << 18  # position-only lattices of at most so many pixels are remembered
-_SMALL_IMAGE = 1 << 14  # pixels; row by row, an image of so many is in the cache anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,74 +78,22 @@ def kind_of(term: Gaussian | Bilateral) -> tuple[float, ...]:
     return (term.sxy,) if isinstance(term, Gaussian) else (term.sxy, term.srgb)
 
 
-class _OfSize(Generic[Result]):
-    """A function of an image's height, width and more that remembers its last results.
-
-    Eight of images that are not large, and one of a large one: 12 megapixels take 96 MB each.
-    """
-
-    def __init__(self, make: Callable[..., Result]) -> None:
-        """The function itself."""
-        self._usual, self._large = lru_cache(maxsize=8)(make), lru_cache(maxsize=1)(make)
-
-    def __call__(self, height: int, width: int, *rest: Hashable) -> Result:
-        usual = height * width <= _CACHED_PIXELS
-        return (self._usual if usual else self._large)(height, width, *rest)
-
-    def forget(self) -> None:
-        """Drop all results."""
-        self._usual.cache_clear()
-        self._large.cache_clear()
-
-
-@_OfSize
-def pixel_order(height: int, width: int, device: torch.device) -> Tensor | None:
-    """Pixels in the order in which lattices and mean field hold them, (H*W,), int64.
-
-    A Z-order curve: pixels that are close in the image are close in memory, in both directions,
-    so that what a filter gathers is in the cache. None for small images, which are left as they
-    are.
-    """
-    if height * width <= _SMALL_IMAGE:
-        return None
-    place = torch.zeros(height, width, dtype=torch.int64, device=device)
-    for bit in range(max(height, width).bit_length()):
-        rows, columns = (torch.arange(side, device=device) >> bit & 1 for side in (height, width))
-        place += (rows[:, None] * 2 + columns) << (2 * bit)
-    return place.view(-1).argsort()
-
-
-@_OfSize
-def pixel_places(height: int, width: int, device: torch.device) -> Tensor | None:
-    """Where each pixel went in `pixel_order`, (H*W,), int64, or None."""
-    order = pixel_order(height, width, device)
-    return None if order is None else order.argsort()
-
-
-@_OfSize
 def _positions(
     height: int, width: int, sxy: float, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Pixel positions (x/sxy, y/sxy) in `pixel_order`, (2, H*W)."""
+    """Pixel positions (x/sxy, y/sxy), (2, H*W)."""
     rows, columns = (
         _over(torch.arange(side, dtype=dtype, device=device), sxy) for side in (height, width)
     )
-    positions = torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
-    order = pixel_order(height, width, device)
-    return positions if order is None else positions.index_select(1, order)
+    return torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
 
 
 def _features(images: Tensor, term: Bilateral, dtype: torch.dtype) -> Tensor:
     """Positions and colours of (B, 3, H, W) images by their deviations, (B, 5, H*W)."""
     count, _, height, width = images.shape
-    order = pixel_order(height, width, images.device)
     features = images.new_empty(count, 5, height * width, dtype=dtype)
     features[:, :2] = _positions(height, width, term.sxy, dtype, images.device)
-    colours = images.flatten(2)
-    if order is not None:
-        rows = [row.index_select(0, order) for row in colours.flatten(0, 1)]  # faster than at once
-        colours = torch.stack(rows).view(colours.shape)
-    _over(colours.to(dtype), term.srgb, out=features[:, 2:])
+    _over(images.flatten(2).to(dtype), term.srgb, out=features[:, 2:])
     return features
 
 
@@ -171,9 +118,6 @@ def _cached_lattice(
 def forget_position_lattices() -> None:
     """Drop the remembered position-only lattices, to free their memory or to time their making."""
     _cached_lattice.cache_clear()
-    pixel_order.forget()
-    pixel_places.forget()
-    _positions.forget()
 
 
 def position_lattice(height: int, width: int, images: int, sxy: float, like: Tensor) -> Lattice:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from weakclip.crf.engine import engine_for
-from weakclip.crf.lattices import Lattices, kind_of, pixel_order, pixel_places, position_lattice
+from weakclip.crf.lattices import Lattices, kind_of, position_lattice
 from weakclip.crf.mean_field_update import BaseTwo, Message, Shifted, Update
 from weakclip.crf.permutohedral import join
 from weakclip.crf.terms import CRFConfig, Gaussian, check_matrix
@@ -89,8 +89,7 @@ def _infer(unary: Tensor, lattices: list[Lattices], config: CRFConfig) -> Tensor
     """Marginals (B, L, H, W) of images that are iterated together."""
     if not config.terms:
         return torch.softmax(-unary, 1)
-    size = unary.shape[2], unary.shape[3], unary.device
-    update = Update(_messages(lattices, config), unary, pixel_order(*size), pixel_places(*size))
+    update = Update(_messages(lattices, config), unary)
     fast = update.run(config.iterations, BaseTwo) if unary.device.type == "cpu" else None
     found = update.run(config.iterations, Shifted) if fast is None else fast
     assert found is not None  # this softmax takes any logits

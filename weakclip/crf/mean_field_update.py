@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _CHUNK_FLOATS = 1 << 19  # CPU: pixels x labels normalised at a time on a core, for its cache
 _ALIGNED = 64  # values that vectorised functions take at a time, or a multiple of them
 _GRAIN = 1 << 15  # values that torch gives a thread at least
-_COPIED = 1 << 13  # pixels whose rows become maps at a time, while they are in cache
 _KEPT = 1 << 22  # values of an array that is kept for the next call
 _TABLE_FLOATS = 1 << 26  # vertices x labels splatted and blurred at a time
 _WIDE = 16  # floats of the pixels whose labels are summed by one row of a matrix product
@@ -82,24 +81,15 @@ class Update:
     memory touched for the first time costs as much as an iteration.
     """
 
-    def __init__(
-        self,
-        messages: Sequence[Message],
-        unary: Tensor,
-        order: Tensor | None,
-        places: Tensor | None,
-    ) -> None:
+    def __init__(self, messages: Sequence[Message], unary: Tensor) -> None:
         """What is needed of all iterations.
 
         Args:
             messages: One per term, one or more.
             unary: Energies, (B, L, H, W).
-            order: Pixels of an image in the order of the lattices, (H*W,); as they are if None.
-            places: Where each pixel went, (H*W,); None without an order.
         """
         lattices = [message.lattice for message in messages]
         self._unary, self._messages = unary, messages
-        self._order, self._places = order, places
         self._first = list(accumulate((x.vertices for x in lattices), initial=0))
         pixels, labels = lattices[0].pixels, unary.shape[1]
         self._table = _kept("table", (self._first[-1] + pixels, labels), unary)
@@ -148,26 +138,15 @@ class Update:
         """Logits from energies; the likeliest label of each pixel gets 0: nothing underflows."""
         energies = self._unary.flatten(2)
         logits, spare = self._by_image(self._logits), self._by_image(self._marginals)
-        maps = (spare if self._order is None else logits).view(energies.shape)
+        maps = spare.view(energies.shape)
         torch.sub(energies.amin(1, keepdim=True), energies, out=maps)
-        rows = logits if self._order is None else spare
-        torch.mul(maps.transpose(1, 2), scale, out=rows)
-        if self._order is not None:
-            for image, ordered in zip(rows, logits, strict=True):
-                torch.index_select(image, 0, self._order, out=ordered)
+        torch.mul(maps.transpose(1, 2), scale, out=logits)
 
     def _maps(self) -> Tensor:
         """The marginals as (B, L, H, W)."""
         rows = self._by_image(self._marginals)
         found = self._unary.new_empty(self._unary.shape)
-        maps = found.flatten(2).transpose(1, 2)
-        if self._places is None:
-            maps.copy_(rows)
-            return found
-        for image, home in zip(rows, maps, strict=True):
-            for first in range(0, len(home), _COPIED):
-                some = slice(first, first + _COPIED)
-                home[some].copy_(image.index_select(0, self._places[some]))
+        found.flatten(2).transpose(1, 2).copy_(rows)
         return found
 
     def _by_image(self, rows: Tensor) -> Tensor:

@@ -36,7 +36,6 @@ from weakclip.crf.dense import (
     unary_from_labels,
     unary_from_probs,
 )
-from weakclip.crf.lattices import forget_position_lattices, pixel_order
 from weakclip.crf.mean_field_update import _parts
 
 DATA = Path(__file__).parents[2] / "data"
@@ -318,49 +317,6 @@ def test_huge_weights_do_not_overflow(weight: float) -> None:
     np.testing.assert_allclose(first, expected, atol=5e-3)
 
 
-@pytest.mark.parametrize(("height", "width"), [(5, 8), (1, 9), (7, 1), (6, 6)])
-def test_the_order_of_pixels_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch, height: int, width: int
-) -> None:
-    images, probs = smooth(2, 3, height, width)
-    config = replace(WEAKCLIP_VOC, terms=(*WEAKCLIP_VOC.terms, replace(ALIKE, weight=2.0)))
-    plain = dense_crf(images, probs, config)
-    monkeypatch.setattr("weakclip.crf.lattices._SMALL_IMAGE", 0)
-    forget_position_lattices()
-    order = pixel_order(height, width, images.device)
-    found = dense_crf(images, probs, config)
-    forget_position_lattices()
-    assert order is not None
-    assert order.sort().values.tolist() == list(range(height * width))
-    torch.testing.assert_close(found, plain, atol=1e-5, rtol=0)
-
-
-def test_pixels_follow_a_curve_that_stays_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weakclip.crf.lattices._SMALL_IMAGE", 0)
-    forget_position_lattices()
-    order = pixel_order(4, 4, torch.device("cpu"))
-    forget_position_lattices()
-    assert order is not None
-    assert order.tolist() == [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15]
-
-
-def test_of_large_images_one_order_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weakclip.crf.lattices._SMALL_IMAGE", 0)
-    monkeypatch.setattr("weakclip.crf.lattices._CACHED_PIXELS", 30)
-    forget_position_lattices()
-    device = torch.device("cpu")
-    usual, large = pixel_order(5, 6, device), pixel_order(5, 7, device)
-    assert pixel_order(5, 7, device) is large
-    pixel_order(7, 5, device)
-    again = pixel_order(5, 7, device)
-    assert pixel_order(5, 6, device) is usual
-    assert again is not large
-    assert again is not None
-    assert large is not None
-    assert torch.equal(again, large)
-    forget_position_lattices()
-
-
 def test_many_vertices_are_filtered_label_by_label(monkeypatch: pytest.MonkeyPatch) -> None:
     images, probs = smooth(2, 5, 16, 15)
     matrix = tuple(tuple(0.3 * (i * j % 4) for i in range(5)) for j in range(5))
@@ -532,7 +488,7 @@ def test_a_gpu_computes_the_same() -> None:
     torch.testing.assert_close(found.cpu(), expected, atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("size", [(4, 40, 50), (21, 128, 144)], ids=["rows", "z-order"])
+@pytest.mark.parametrize("size", [(4, 40, 50), (21, 128, 144)])
 def test_another_device_computes_the_same(size: tuple[int, int, int]) -> None:
     images, probs = smooth(2, *size)
     penalties = tuple(map(tuple, (1 - torch.eye(size[0])).tolist()))

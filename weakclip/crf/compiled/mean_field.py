@@ -12,7 +12,6 @@ References:
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
@@ -33,21 +32,19 @@ from weakclip.crf.compiled.mean_field_kernels import (
 )
 from weakclip.crf.compiled.simd import Lanes
 from weakclip.crf.compiled.spread import pieces_of, ranges, spread
-from weakclip.crf.lattices import pixel_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from weakclip.crf.compiled.mean_field_kernels import Floats, Integers, Places
+    from weakclip.crf.compiled.mean_field_kernels import Floats, Integers
     from weakclip.crf.lattices import Lattices
     from weakclip.crf.permutohedral import Lattice
     from weakclip.crf.terms import CRFConfig
 
 _LANES = (4, 8, 16, 24)  # labels in a vector
 _MANY = 1 << 18  # values of a term's vertices that are worth several threads
-_KEPT = 1 << 23  # floats that a thread keeps for its next call
 
 
 def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig, found: Tensor) -> None:
@@ -63,11 +60,9 @@ def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig, found:
         found: (B, L, H, W), contiguous; may be `unary`.
     """
     unary = unary.contiguous()
-    order = pixel_order(*unary.shape[2:], unary.device)
     call = _Call(
         weights=[np.float32(x.weight) for x in config.terms if isinstance(x.weight, float)],
         iterations=config.iterations,
-        order=np.empty(0, np.int64) if order is None else order.numpy(),
         lanes=Lanes(next((n for n in _LANES if unary.shape[1] <= n), _LANES[-1])),
         pieces=pieces_of(unary[0, 0].numel()),
     )
@@ -126,14 +121,12 @@ class _Call:
     Attributes:
         weights: Of the terms.
         iterations: Updates.
-        order: Pixels in the order of the lattices, or none.
         lanes: Labels in a vector.
         pieces: Pixels of an image that are worth a thread.
     """
 
     weights: list[np.float32]
     iterations: int
-    order: Places
     lanes: Lanes
     pieces: list[tuple[int, int]]
 
@@ -164,12 +157,12 @@ class _Call:
             spread([partial(run, piece) for piece in pieces])
 
     def _image(self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats) -> Image:
-        """The image, in memory of this thread."""
+        """The image, with room to work in."""
         pixels, lanes = unary.shape[1], len(self.lanes)
         wide, tables = -(-len(unary) // lanes) * lanes, len(self.pieces) + 2
         sizes = [pixels * wide, *(tables * x.count(image) * wide for x in filters)]
         ends = list(accumulate(sizes, initial=0))
-        memory = _kept(ends[-1])
+        memory = torch.empty(ends[-1]).numpy()  # which is aligned to vectors
         terms = []
         for x, weight, (first, end) in zip(filters, self.weights, pairwise(ends[1:]), strict=True):
             own = x.own(image)
@@ -185,22 +178,8 @@ class _Call:
             )
         return Image(
             unary=unary,
-            order=self.order,
             terms=tuple(terms),
             logits=memory[: ends[1]].reshape(pixels, wide),
             found=found,
             iterations=self.iterations,
         )
-
-
-_memory = threading.local()
-
-
-def _kept(size: int) -> Floats:
-    """Memory that a thread keeps for its next call, or fresh memory if it is large."""
-    held: Floats | None = getattr(_memory, "floats", None)
-    if held is None or len(held) < size:
-        held = torch.empty(size).numpy()  # which is aligned to vectors
-        if size <= _KEPT:
-            _memory.floats = held
-    return held[:size]

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
     Integers = NDArray[np.int32]
-    Places = NDArray[np.int64]
 
 _TILE = 256  # pixels that are gathered, normalised and splatted at a time
 _LOG2_E = math.log2(math.e)
@@ -67,7 +66,6 @@ class Image(NamedTuple):
 
     Attributes:
         unary: Energies, (L, N).
-        order: Pixels in the order of the lattices, (N,); empty if they are in it.
         terms: One or more.
         logits: Base-2 logits of the unary, (N, L'); the first update writes them.
         found: Receives the marginals, (L, N).
@@ -75,7 +73,6 @@ class Image(NamedTuple):
     """
 
     unary: Floats
-    order: Places
     terms: tuple[Term, ...]
     logits: Floats
     found: Floats
@@ -104,10 +101,9 @@ def update(image: Image, lanes: Lanes, step: int, piece: int, pixels: tuple[int,
         image.terms[t].tables[piece] = 0
     for start in range(begin, end, _TILE):
         count = min(_TILE, end - start)
-        places = image.order[start : start + count]
         logits = image.logits[start : start + count]
         if step == 0:
-            _enter(image.unary, places, start, logits)
+            _enter(image.unary, start, logits)
         given = logits
         if step > 0:
             for t in range(len(image.terms)):
@@ -115,30 +111,28 @@ def update(image: Image, lanes: Lanes, step: int, piece: int, pixels: tuple[int,
                 given = rows[:count]
         _normalise(lanes, given, rows)
         if step == image.iterations:
-            _leave(rows[:count], places, start, image.found)
+            _leave(rows[:count], start, image.found)
         else:
             for t in range(len(image.terms)):
                 _splat(image.terms[t], lanes, piece, start, rows[:count])
 
 
 @compiled
-def _enter(unary: Floats, places: Places, start: int, logits: Floats) -> None:
+def _enter(unary: Floats, start: int, logits: Floats) -> None:
     """Logits of a tile of pixels from their energies; what has no label gets a share of 0."""
     labels, scale = len(unary), np.float32(-_LOG2_E)
     logits[:, labels:] = -np.inf
     for label in range(labels):
         for i in range(len(logits)):
-            place = places[i] if len(places) else start + i
-            logits[i, label] = unary[label, place] * scale
+            logits[i, label] = unary[label, start + i] * scale
 
 
 @compiled
-def _leave(rows: Floats, places: Places, start: int, found: Floats) -> None:
+def _leave(rows: Floats, start: int, found: Floats) -> None:
     """Write the marginals of a tile of pixels to maps."""
     for label in range(len(found)):
         for i in range(len(rows)):
-            place = places[i] if len(places) else start + i
-            found[label, place] = rows[i, label]
+            found[label, start + i] = rows[i, label]
 
 
 @compiled
