@@ -19,6 +19,7 @@ from bench.cost.command import profile
 from bench.cost.estimate import estimate
 from bench.errors import BenchError
 from bench.flags import ARTIFACTS, DEFAULT_PRESET, RESULTS, one_of
+from bench.gallery.index import pack_gallery
 from bench.gallery.make import GalleryRequest, make_gallery
 from bench.report.build import recorded, render, stale_files, write
 from bench.report.page.page import PAGE
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = {
         "list": _list, "run": _run, "work": _work, "status": _status, "report": _report,
         "search": _search, "gallery": _gallery, "profile": profile,
-        "compare": _compare,
+        "compare": _compare, "pack": _pack,
     }  # fmt: skip
     try:
         options = flags.parser(__doc__).parse_args(words)
@@ -304,6 +305,15 @@ def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
+def _pack(options: argparse.Namespace, _: Sequence[str]) -> int:
+    store = Store(options.out)
+    names = options.studies or store.studies()
+    moved = {name: store.pack_study(one_of("study", name, store.studies())) for name in names}
+    pack_gallery(store.root)
+    console.result({"packed": moved})
+    return 0
+
+
 def _result(
     studies: Sequence[Study], runs: int, failed: int, tables: Sequence[Path], **more: object
 ) -> dict[str, object]:
@@ -318,7 +328,7 @@ def _studies(names: Sequence[str]) -> list[Study]:
 
 def _ran(store: Store) -> list[str]:
     """Names of the studies that have records."""
-    return [name for name in known_studies() if (store.root / "runs" / name).is_dir()]
+    return [name for name in known_studies() if name in store.studies()]
 
 
 def _request(study: Study, options: argparse.Namespace, preset: str) -> Request:

@@ -51,6 +51,7 @@ def parser(description: str) -> Parser:
     search = commands.add_parser("search", help="search hyper-parameters on the split `tune`")
     report = commands.add_parser("report", help="rebuild tables and figures from the records")
     gallery = commands.add_parser("gallery", help="train a few rows and keep pictures of them")
+    packing = commands.add_parser("pack", help="put the files of runs into few files, for git")
     comparing = commands.add_parser("compare", help="difference of two rows with its interval")
     _add_profile_flags(commands.add_parser("profile", help="parameters, FLOPs, speed, memory"))
     _add_run_flags(run)
@@ -75,10 +76,11 @@ def parser(description: str) -> Parser:
         "--check", action=argparse.BooleanOptionalAction, default=False,
         help="write nothing; exit 1 if a table or figure is not what the records say",
     )  # fmt: skip
+    packing.add_argument("studies", nargs="*", metavar="STUDY", help="default: all with records")
     comparing.add_argument("first", metavar="STUDY/VARIANT")
     comparing.add_argument("second", metavar="STUDY/VARIANT")
     _add_site_flags(gallery)
-    for command in (report, comparing):
+    for command in (report, comparing, packing):
         command.add_argument("--out", type=Path, default=RESULTS, help="folder of the records")
     listing.add_argument(
         "--out", type=Path, help="folder of the records; default: every one that `run` writes to"

@@ -1,18 +1,29 @@
-"""`gallery/index.json` below the results: which pictures there are and what they show."""
+"""`gallery.zip` below the results: pictures, and in `index.json` what they show.
+
+A folder `gallery`, as earlier versions wrote it, is read as well.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bench.errors import BenchError
+from bench.runs.store import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-FOLDER = "gallery"
+    Folder: TypeAlias = Path | zipfile.Path
+
+FOLDER, PACKED = "gallery", "gallery.zip"
 FILE = "index.json"
+_TIME = (1980, 1, 1, 0, 0, 0)
 
 ERROR_KEYS = {
     "right": "#d9d9d9",
@@ -57,13 +68,47 @@ def index_text(index: GalleryIndex) -> str:
     return json.dumps(asdict(index), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def folder_of(root: Path) -> Folder:
+    """Return the gallery of a results folder as a folder, whether or not there is one.
+
+    Raises:
+        BenchError: If it is a damaged file.
+    """
+    path = root / PACKED
+    try:
+        if not path.exists():
+            return root / FOLDER
+        return zipfile.Path(zipfile.ZipFile(BytesIO(path.read_bytes())))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise BenchError(f"{PACKED}: cannot be read ({error}); {_WAY_OUT}") from error
+
+
+def write_gallery(root: Path, index: GalleryIndex, pictures: Mapping[str, bytes]) -> None:
+    """Write a gallery below a results folder in the place of an older one."""
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:  # pictures do not get smaller
+        for name, content in {FILE: index_text(index).encode(), **pictures}.items():
+            file.writestr(zipfile.ZipInfo(name, _TIME), content)
+    write_atomically(root / PACKED, buffer.getvalue())
+    shutil.rmtree(root / FOLDER, ignore_errors=True)
+
+
+def pack_gallery(root: Path) -> None:
+    """Put a folder of an earlier version into one file."""
+    index = read_index(root)
+    if index is not None and not (root / PACKED).exists():
+        names = sorted(name for image in index.images for name in image.files.values())
+        write_gallery(root, index, {name: (root / FOLDER / name).read_bytes() for name in names})
+
+
 def read_index(root: Path) -> GalleryIndex | None:
     """Return the index of a results folder, or none if there is no gallery.
 
     Raises:
         BenchError: If it is not an index, or a picture it names is missing.
     """
-    path = root / FOLDER / FILE
+    folder = folder_of(root)
+    path = folder / FILE
     if not path.exists():
         return None
     try:
@@ -71,7 +116,7 @@ def read_index(root: Path) -> GalleryIndex | None:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BenchError(f"{FOLDER}/{FILE}: not a gallery's index; {_WAY_OUT}") from error
     for image in index.images:
-        missing = [name for name in image.files.values() if not (path.parent / name).exists()]
+        missing = [name for name in image.files.values() if not (folder / name).exists()]
         if missing:
             raise BenchError(f"{FOLDER}: {', '.join(missing)} not found; {_WAY_OUT}")
     return index

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.errors import BenchError
-from bench.gallery.index import FILE, FOLDER, GalleryIndex, Shown, index_text
+from bench.gallery.index import GalleryIndex, Shown, write_gallery
 from bench.gallery.pictures import cam_picture, error_picture, image_picture, mask_picture
 from bench.runs.provenance import checkout_state
-from bench.runs.store import write_atomically
 from weakclip.config import WeakCLIPConfig
 from weakclip.ops.confusion import class_counts, miou
 
@@ -81,7 +80,13 @@ def make_gallery(
     }
     pictures, shown = _pictures(workbench, chosen, masks, scores)
     index = _index(request, workbench, shown)
-    _write(root / FOLDER, pictures, index)
+    size = sum(map(len, pictures.values()))
+    if size > LIMIT:
+        raise BenchError(
+            f"gallery: expected at most {LIMIT} bytes of pictures, got {size}; show fewer with "
+            "--worst or --variants"
+        )
+    write_gallery(root, index, pictures)
     return index
 
 
@@ -197,19 +202,3 @@ def _index(
         dirty=bool(dirty),
         images=tuple(shown),
     )
-
-
-def _write(folder: Path, pictures: dict[str, bytes], index: GalleryIndex) -> None:
-    """Write the pictures, then the index, then remove what the index does not name."""
-    size = sum(map(len, pictures.values()))
-    if size > LIMIT:
-        raise BenchError(
-            f"gallery: expected at most {LIMIT} bytes of pictures, got {size}; show fewer with "
-            "--worst or --variants"
-        )
-    for name, content in pictures.items():
-        write_atomically(folder / name, content)
-    write_atomically(folder / FILE, index_text(index).encode())
-    for path in folder.iterdir():
-        if path.name not in {FILE, *pictures}:
-            path.unlink()

@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bench.errors import BenchError
-from bench.runs.provenance import commit, unchanged_files
+from bench.runs.provenance import commit, committed_text, unchanged_files
 from bench.runs.record import RecordError
 from bench.studies.slots import config_id, plain_config
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.runs.record import Conditions, RunRecord
-    from bench.runs.store import Store
+    from bench.runs.store import RunId, Store
     from bench.studies.study import Study, Variant
 
 OnExisting: TypeAlias = Literal["missing", "renew", "keep", "replace"]
@@ -94,7 +92,7 @@ def plan_runs(request: Request, store: Store) -> Plan:
         BenchError: If `keep` meets a broken record, or `missing` would let a smoke run replace
             a record that supports claims.
     """
-    inherited, here, runs = inherited_files(request, store), commit(), []
+    inherited, here, runs = inherited_runs(request, store), commit(), []
     for seed in request.seeds:
         for variant in request.variants:
             run = PlannedRun(variant=variant, seed=seed, reason="new")
@@ -103,21 +101,30 @@ def plan_runs(request: Request, store: Store) -> Plan:
     return Plan(tuple(runs))
 
 
-def inherited_files(request: Request, store: Store) -> frozenset[Path]:
-    """The records that are not to be trusted because somebody else committed them."""
-    return unchanged_files(store.root) if request.on_existing == "renew" else frozenset()
+def inherited_runs(request: Request, store: Store) -> frozenset[RunId]:
+    """The runs whose records are not to be trusted because somebody else committed them."""
+    if request.on_existing != "renew":
+        return frozenset()
+    files, found = unchanged_files(store.root), set()
+    for study in store.studies():
+        lines = (committed_text(store.pack_path(study)) or "").split("\n")
+        for run_id in store.run_ids(study):
+            line = store.packed_line(run_id)
+            if line in lines or store.record_path(*run_id).resolve() in files:
+                found.add(run_id)
+    return frozenset(found)
 
 
 def _judged(
-    request: Request, store: Store, run: PlannedRun, inherited: frozenset[Path]
+    request: Request, store: Store, run: PlannedRun, inherited: frozenset[RunId]
 ) -> tuple[str, RunRecord | None]:
     """Why a run is to be done, or the record that makes it unnecessary."""
-    study = request.study.name
-    path = store.record_path(study, run.variant.name, run.seed)
+    run_id = (request.study.name, run.variant.name, run.seed)
     if request.on_existing == "replace":
-        return ("replaces the record that is there" if path.exists() else run.reason), None
+        there = run_id in store.run_ids(request.study.name)
+        return ("replaces the record that is there" if there else run.reason), None
     try:
-        record = store.read(study, run.variant.name, run.seed)
+        record = store.read(*run_id)
     except RecordError as error:
         if request.on_existing == "keep":
             raise
@@ -125,7 +132,7 @@ def _judged(
     if record is None or request.on_existing == "keep":
         return run.reason, record
     stale = _staleness(record, run.variant, request)
-    if not stale and path.resolve() in inherited:
+    if not stale and run_id in inherited:
         stale = INHERITED
     return stale, None if stale else record
 

@@ -93,6 +93,11 @@ def unchanged_files(folder: Path) -> frozenset[Path]:
     return frozenset((folder / name).resolve() for name in names if name)
 
 
+def committed_text(path: Path) -> str | None:
+    """Return a file as the last commit has it; none if it has none, or outside a git checkout."""
+    return _git("show", f"HEAD:./{path.name}", folder=path.parent) if path.exists() else None
+
+
 @cache
 def code_id() -> str:
     """First 12 hex digits of the SHA-256 of the source files that a run's numbers come from.

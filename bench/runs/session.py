@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.console import say
 from bench.runs.console import run_progress
-from bench.runs.plan import INHERITED, OTHER_CODE, Plan, Request, inherited_files, plan_runs
+from bench.runs.plan import INHERITED, OTHER_CODE, Plan, Request, inherited_runs, plan_runs
 from bench.runs.provenance import commit
 from bench.runs.run import Finished, carry_out, one_thread, summary
 from bench.runs.site import Execution, job_of, set_up
@@ -64,7 +64,7 @@ def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]
 
 def _reuse(store: Store, request: Request, plan: Plan, bench: Bench) -> Plan:
     """Take from other studies the runs that are those of this one under another name."""
-    runs, inherited, here = list(plan.runs), inherited_files(request, store), commit()
+    runs, inherited, here = list(plan.runs), inherited_runs(request, store), commit()
     for index, run in enumerate(runs):
         if run.record is None:
             wanted = config_id(plain_config(run.variant.config))

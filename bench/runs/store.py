@@ -1,8 +1,11 @@
-"""The folder of run records: `runs/<study>/<variant>/seed<k>.json` and `.npz` beside it.
+"""The folder of run records: `runs/<study>/<variant>/seed<k>.json` and `.npz` beside it, or packed.
 
 Every file is written under a temporary name and renamed, the .npz before the .json, so a .json
 that exists belongs to a whole run. Whatever is read is checked all the same. Several processes may
 write the same run: its bytes are those it has in the queue, and equal files are left alone.
+
+`Store.pack_study` puts the runs of a study into few files, see `bench.runs.packs`; the files of a
+run count before what is packed.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ import math
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from bench.runs.packs import counts_of, files_named_in, lines_of, packed_files, record_text
 from bench.runs.record import RecordError, RunRecord, from_json, to_json
 from bench.runs.scores import score
 from weakclip.data.atomic import put
@@ -28,10 +33,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bench.runs.packs import Row
     from bench.runs.record import Conditions
 
     RunId: TypeAlias = tuple[str, str, int]
     """Study, variant, seed."""
+
+RUNS = "runs"
 
 BOUNDARY_SUFFIX = ".boundary"
 """`<task>` names the counts of a task, `<task>.boundary` those of its boundary pixels."""
@@ -94,20 +102,52 @@ class Store:
         self.root = root
 
     def record_path(self, study: str, variant: str, seed: int) -> Path:
-        """Where the record of a run is or will be."""
-        return self.root / "runs" / study / variant / f"seed{seed}.json"
+        """Where the record of a run is or will be, unless it is packed."""
+        return self.root / RUNS / study / variant / f"seed{seed}.json"
+
+    def pack_path(self, study: str) -> Path:
+        """Where the packed records of a study are or will be."""
+        return self.root / RUNS / f"{study}.jsonl"
+
+    def studies(self) -> list[str]:
+        """Names of the studies that have records."""
+        paths = (self.root / RUNS).glob("*")
+        return sorted({path.stem for path in paths if path.is_dir() or path.suffix == ".jsonl"})
+
+    def run_ids(self, study: str) -> list[RunId]:
+        """The runs of a study that have a record, broken ones too."""
+        loose = (self.root / RUNS / study).glob("*/seed*.json")
+        names = [(path.parent.name, _RECORD.fullmatch(path.name)) for path in loose]
+        rows = {(variant, int(name[1])) for variant, name in names if name}
+        return sorted((study, *row) for row in rows | lines_of(self.pack_path(study)).keys())
+
+    def packed_line(self, run_id: RunId) -> str | None:
+        """The line of a run in the pack; none if it has none, or files of its own."""
+        if self.record_path(*run_id).exists():
+            return None
+        return lines_of(self.pack_path(run_id[0])).get(run_id[1:])
 
     def read(self, study: str, variant: str, seed: int) -> RunRecord | None:
-        """Return the record of a run, or none if there is no such file.
+        """Return the record of a run, or none if there is none.
 
         Raises:
-            RecordError: If the file, or the counts beside it, are not whole and consistent.
+            RecordError: If the record or its counts are not whole and consistent.
         """
+        record = self._record(study, variant, seed)
+        if record is not None and record.status == "ok":
+            self._check_scores(record)
+        return record
+
+    def _record(self, study: str, variant: str, seed: int) -> RunRecord | None:
+        """The record without a look at its counts."""
         path = self.record_path(study, variant, seed)
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            return None
+            line = lines_of(self.pack_path(study)).get((variant, seed))
+            if line is None:
+                return None
+            text = record_text(line)
         except UnicodeDecodeError as error:
             raise self._error(path, "not a text file", study) from error
         except OSError as error:
@@ -118,8 +158,6 @@ class Store:
             raise RecordError(f"{error}; {_way_out(study)}") from error
         if (record.study, record.variant, record.seed) != (study, variant, seed):
             raise self._error(path, f"holds the run {record.run_id}", study)
-        if record.status == "ok":
-            self._check_scores(record)
         return record
 
     def read_all(
@@ -133,19 +171,17 @@ class Store:
             seeds: Seeds to read; none means all there are.
         """
         records = []
-        for variant in variants:
-            folder = self.record_path(study, variant, 0).parent
-            names = (_RECORD.fullmatch(path.name) for path in folder.glob("seed*.json"))
-            found = sorted(int(name[1]) for name in names if name)
-            for seed in found:
-                if seeds is None or seed in seeds:
+        there = self.run_ids(study)
+        for name in variants:
+            for _, variant, seed in there:
+                if variant == name and (seeds is None or seed in seeds):
                     record = self.read(study, variant, seed)
                     if record is not None:  # another process may be replacing it
                         records.append(record)
         return records
 
     def copy_equal(
-        self, run_id: RunId, like: Likeness, *, apart_from: frozenset[Path] = frozenset()
+        self, run_id: RunId, like: Likeness, *, apart_from: frozenset[RunId] = frozenset()
     ) -> RunRecord | None:
         """Give a run the finished record of an equal one of any study; none if there is none.
 
@@ -154,26 +190,34 @@ class Store:
         Args:
             run_id: Study, variant and seed of the new record.
             like: What the record must have been made with.
-            apart_from: Records that are not to be copied, as resolved paths.
+            apart_from: Runs whose records are not to be copied.
         """
         study, variant, seed = run_id
-        for path in sorted((self.root / "runs").glob(f"*/*/seed{seed}.json")):
-            if path.resolve() in apart_from:
+        there = [one for name in self.studies() for one in self.run_ids(name) if one[2] == seed]
+        for other in there:
+            if other in apart_from:
                 continue
             try:
-                record = self.read(path.parent.parent.name, path.parent.name, seed)
+                record = self._record(*other)
+                if record is None or record.status != "ok":
+                    continue
+                if like.fits(Likeness(record.preset, record.config_id, record.conditions)):
+                    self._check_scores(record)
+                    return self.write(
+                        replace(record, study=study, variant=variant), self.counts(record)
+                    )
             except RecordError:
                 continue  # its own study says so
-            if record is None or record.status != "ok":
-                continue
-            if like.fits(Likeness(record.preset, record.config_id, record.conditions)):
-                counts = self._counts_bytes(record)
-                copy = replace(record, study=study, variant=variant)
-                return self.put(PackedRun(to_json(copy), counts))
         return None
 
     def counts(self, record: RunRecord) -> dict[str, NDArray[np.integer]]:
         """Return the per-image counts of a finished run, (N, K, 3) each, and its matrices."""
+        line = self.packed_line((record.study, record.variant, record.seed))
+        if line is not None:
+            try:
+                return counts_of(self.pack_path(record.study), line)
+            except RecordError as error:
+                raise RecordError(f"{error}; {_way_out(record.study)}") from error
         with np.load(BytesIO(self._counts_bytes(record)), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 
@@ -199,6 +243,61 @@ class Store:
         if _content(path) != packed.record.encode():
             write_atomically(path, packed.record.encode())
         return record
+
+    def pack_study(self, study: str) -> int:
+        """Move the files of a study's runs into its pack; what is packed already stays as it is.
+
+        Each run is read back before its files are removed. Runs of the study must not go on.
+
+        Returns:
+            How many were moved.
+
+        Raises:
+            RecordError: If a record is broken.
+        """
+        path = self.pack_path(study)
+        lines = lines_of(path)
+        ids = [run_id for run_id in self.run_ids(study) if self.packed_line(run_id) is None]
+        if not ids:
+            self._tidy(study, lines)  # what a killed process has left
+            return 0
+        runs = []
+        for run_id in ids:
+            record = self.read(*run_id)
+            if record is not None:
+                runs.append((record, self.counts(record) if record.status == "ok" else None))
+        files, text = packed_files(study, lines, runs)
+        for name, content in files.items():
+            write_atomically(path.with_name(name), content)
+        write_atomically(path, text.encode())
+        lines = lines_of(path)
+        for record, counts in runs:
+            line = lines[record.variant, record.seed]
+            same = to_json(from_json(record_text(line), where=path.name)) == to_json(record)
+            if counts is not None:
+                back = counts_of(path, line)
+                same &= back.keys() == counts.keys() and all(
+                    np.array_equal(back[name], counts[name]) for name in counts
+                )
+            if not same:
+                raise self._error(path, f"{record.run_id} was not written as it is", study)
+        for run_id in ids:
+            self.record_path(*run_id).unlink(missing_ok=True)
+        self._tidy(study, lines)
+        return len(ids)
+
+    def _tidy(self, study: str, lines: Mapping[Row, str]) -> None:
+        """Remove counts that no record has: of files whose runs are packed, and of packs."""
+        for row in lines:
+            path = self.record_path(study, *row)
+            if not path.exists():
+                path.with_suffix(".npz").unlink(missing_ok=True)
+                _remove_if_empty(path.parent)
+        _remove_if_empty(self.root / RUNS / study)
+        used = files_named_in(lines)
+        for file in (self.root / RUNS).glob(f"{study}.*.npz"):
+            if file.name not in used:
+                file.unlink()
 
     def _check_scores(self, record: RunRecord) -> None:
         """Compare every score that follows from the counts with them.
@@ -291,6 +390,9 @@ def _is_task(name: str) -> bool:
     """Whether an array holds the counts of a task and not something more."""
     more = name.endswith((BOUNDARY_SUFFIX, CONFUSION_SUFFIX))
     return not more and CELLS not in name and GROUPS not in name
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # somebody's notes, or no such folder
+        folder.rmdir()
 
 
 def _flat(classes: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -40,8 +40,8 @@ def compare(store: Store, first: str, second: str) -> dict[str, Difference]:
 
 
 def _finished(store: Store, name: str) -> list[RunRecord]:
-    folder = store.root / "runs"
-    known = [path.relative_to(folder).as_posix() for path in folder.glob("*/*") if path.is_dir()]
+    ids = (run_id for study in store.studies() for run_id in store.run_ids(study))
+    known = list(dict.fromkeys(f"{study}/{variant}" for study, variant, _ in ids))
     if name not in known:
         raise unknown("row (study/variant)", name, known)
     study, variant = name.split("/")

@@ -169,10 +169,15 @@ def test_replace_runs_everything_and_gives_the_same_numbers(
 
 
 @pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize("packed", [False, True])
 def test_records_that_came_with_the_checkout_are_renewed_once(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], packed: bool
 ) -> None:
     run()
+    if packed:
+        assert main(["pack"]) == 0
+        assert last_line(capsys)["packed"] == {"fake": 10}
+        assert not RECORD.parent.exists()
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     for words in (["init", "-q"], ["add", "results"], ["commit", "-qm", "results"]):
         subprocess.run([*git, *words], check=True)
@@ -186,6 +191,12 @@ def test_records_that_came_with_the_checkout_are_renewed_once(
     assert json.loads(printed.out.splitlines()[-1])["runs"] == 5
     assert run("--on-existing", "renew") == 0
     assert last_line(capsys)["runs"] == 5  # the other seed; what this checkout ran stays
+    if packed:
+        assert main(["pack", "fake"]) == 0
+        assert last_line(capsys)["packed"] == {"fake": 10}
+        assert run("--on-existing", "renew") == 0
+        assert last_line(capsys)["runs"] == 0
+        assert main(["report", "--check"]) == 0
 
 
 @pytest.mark.usefixtures("checkout")

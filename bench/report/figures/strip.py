@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.gallery.index import FOLDER, read_index
+from bench.gallery.index import folder_of, read_index
 from bench.runs.store import write_atomically
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def strip(root: Path, index: GalleryIndex, *, rows: int = ROWS) -> bytes:
         axes = figure.subplots(len(chosen), len(columns), squeeze=False)
         for line, image in zip(axes, chosen, strict=True):
             for place, (title, key) in zip(line, columns.items(), strict=True):
-                with Image.open(root / FOLDER / image.files[key]) as picture:
+                content = BytesIO((folder_of(root) / image.files[key]).read_bytes())
+                with Image.open(content) as picture:
                     place.imshow(picture.convert("RGB"), interpolation="nearest")
                 place.set_xticks([])
                 place.set_yticks([])

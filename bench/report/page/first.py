@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.gallery.index import FOLDER, read_index
+from bench.gallery.index import folder_of, read_index
 from bench.report.findings import findings
 from bench.report.gain import sentences
 from bench.report.page.gallery import picture
@@ -94,7 +94,7 @@ def _image(root: Path) -> Html:
         "gt": "ground truth",
     }
     pictures = [
-        picture(root / FOLDER / image.files[key], text, f"{text}, {image.name}")
+        picture(folder_of(root) / image.files[key], text, f"{text}, {image.name}")
         for key, text in columns.items()
     ]
     text = f"A typical training image with the tags {', '.join(image.tags)}"

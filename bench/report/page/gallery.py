@@ -5,12 +5,14 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
-from bench.gallery.index import ERROR_KEYS, FOLDER, GalleryIndex, Shown, read_index
+from bench.gallery.index import ERROR_KEYS, GalleryIndex, Shown, folder_of, read_index
 from bench.report.caption import preset_label
 from bench.report.page.html import Html, join, tag
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bench.gallery.index import Folder
 
 GROUPS = {
     "typical": "Typical images: of each class, the one with the median score of the first variant",
@@ -25,7 +27,7 @@ def gallery_section(root: Path) -> Html:
     index = read_index(root)
     if index is None:
         return Html("")
-    folder = root / FOLDER
+    folder = folder_of(root)
     parts = [
         join(tag("h3", GROUPS[why]), *_folded([_shown(index, image, folder) for image in images]))
         for why in GROUPS
@@ -84,7 +86,7 @@ def _controls(index: GalleryIndex) -> Html:
     )
 
 
-def _shown(index: GalleryIndex, image: Shown, folder: Path) -> Html:
+def _shown(index: GalleryIndex, image: Shown, folder: Folder) -> Html:
     tags = ", ".join(image.tags)
     common = {"image": "image", "cam": "CAM", "seed": "seed", "gt": "ground truth"}
     pictures = [
@@ -106,7 +108,7 @@ def _shown(index: GalleryIndex, image: Shown, folder: Path) -> Html:
     )
 
 
-def picture(path: Path, caption: str, label: str, *, variant: str = "") -> Html:
+def picture(path: Folder, caption: str, label: str, *, variant: str = "") -> Html:
     """Return a figure that holds the bytes of a file.
 
     Args:

@@ -13,7 +13,7 @@ from PIL import Image
 from ablations.components import STUDY
 from bench.errors import BenchError
 from bench.gallery import make as gallery
-from bench.gallery.index import FOLDER, read_index
+from bench.gallery.index import FILE, FOLDER, PACKED, folder_of, pack_gallery, read_index
 from bench.gallery.make import GalleryRequest, make_gallery, train_masks, typical_images
 from bench.gallery.pictures import cam_picture, error_picture, image_picture, mask_picture
 from bench.studies.preset import SMOKE
@@ -82,6 +82,17 @@ def test_a_gallery_is_complete_replaces_an_older_one_and_keeps_its_limit(
     index = make_gallery(request, workbench, tmp_path, report=lambda *_: None)
     assert read_index(tmp_path) == index
     assert not leftover.exists()
+    packed = (tmp_path / PACKED).read_bytes()
+    folder = folder_of(tmp_path)
+    files = [FILE, *(name for image in index.images for name in image.files.values())]
+    (tmp_path / FOLDER).mkdir()
+    for name in dict.fromkeys(files):
+        (tmp_path / FOLDER / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / PACKED).unlink()
+    assert read_index(tmp_path) == index  # as earlier versions kept it
+    pack_gallery(tmp_path)
+    assert (read_index(tmp_path), leftover.parent.exists()) == (index, False)
+    assert len((tmp_path / PACKED).read_bytes()) == len(packed)
     worst = {image.name: image.scores["full"] for image in index.images if image.why == "worst"}
     others = [image.scores["full"] for image in index.images if image.name not in worst]
     assert len(worst) == 2

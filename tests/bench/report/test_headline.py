@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("quick_draw")
 @pytest.fixture
 def committed(tmp_path: Path) -> Path:
     """README and records as the last commit has them, whatever was run in this folder since."""
-    paths = [README, f"results/runs/{MAIN}", f"results/runs/{SEEDS}"]
+    paths = [README, f"results/runs/{MAIN}.*", f"results/runs/{SEEDS}.*"]
     command = ["git", "archive", "--format=tar", "HEAD", *paths]
     try:
         packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
