@@ -390,6 +390,8 @@ def _is_task(name: str) -> bool:
     """Whether an array holds the counts of a task and not something more."""
     more = name.endswith((BOUNDARY_SUFFIX, CONFUSION_SUFFIX))
     return not more and CELLS not in name and GROUPS not in name
+
+
 def _remove_if_empty(folder: Path) -> None:
     with suppress(OSError):  # somebody's notes, or no such folder
         folder.rmdir()
