@@ -128,7 +128,7 @@ def _check_request(classes: Sequence[int], objects: int | None) -> None:
 
 
 def _count_objects(rng: Generator, config: WorldConfig, given: int, objects: int | None) -> int:
-    drawn = 1 + int(rng.choice(3, p=config.object_counts))
+    drawn = 1 + int(rng.choice(len(config.object_counts), p=config.object_counts))
     empty = rng.random() < config.background_only_rate
     if objects is not None:
         return objects

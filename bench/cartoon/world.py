@@ -31,7 +31,7 @@ class WorldConfig:
 
     Attributes:
         size: Side of the square image, pixels, 32 to 512.
-        object_counts: Probability of one, two, three objects.
+        object_counts: Probability of one, two, three, ... objects.
         background_only_rate: Probability of a scene without objects.
         single_scale: Half extent of a lone object, fraction of the frame, log-uniform.
         shared_scale: The same for each of several objects.
@@ -51,7 +51,7 @@ class WorldConfig:
     """
 
     size: int = 128
-    object_counts: tuple[float, float, float] = (0.55, 0.32, 0.13)
+    object_counts: tuple[float, ...] = (0.55, 0.32, 0.13)
     background_only_rate: float = 0.0
     single_scale: Range = (0.38, 0.60)
     shared_scale: Range = (0.30, 0.44)
@@ -74,8 +74,7 @@ class WorldConfig:
             raise ValueError(f"size: expected 32 to {TEXTURE_SIZE} pixels, got {self.size}")
         if abs(sum(self.object_counts) - 1) > 1e-9 or min(self.object_counts) < 0:
             raise ValueError(
-                f"object_counts: expected three probabilities that sum to 1, "
-                f"got {self.object_counts}"
+                f"object_counts: expected probabilities that sum to 1, got {self.object_counts}"
             )
         for name in self.__dataclass_fields__:
             value = getattr(self, name)

@@ -45,7 +45,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 
 _SYNONYM_RATE = 0.12
 _BACKGROUND_RATE = 0.3
-_EXTRA_WORDS = ("background", "the", "plain", "only", "this", ".", ",")
+EXTRA_WORDS = ("background", "the", "plain", "only", "this", ".", ",")
 
 
 def pretraining_caption(pair: Scene | Tile, generator: Generator, context_length: int) -> str:
@@ -65,6 +65,6 @@ def pretraining_caption(pair: Scene | Tile, generator: Generator, context_length
 @cache
 def tokenizer(context_length: int) -> VocabularyTokenizer:
     """The tokenizer of micro-CLIP: it knows every word that the world or a prompt can say."""
-    words = [*caption_words(), *_EXTRA_WORDS]
+    words = [*caption_words(), *EXTRA_WORDS]
     words += [word for others in SYNONYMS.values() for word in others]
     return VocabularyTokenizer(vocabulary_of(words), context_length)

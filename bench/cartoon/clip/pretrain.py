@@ -145,7 +145,7 @@ class Pretraining:
         torch.manual_seed(plan.seed)
         self.tokenize = tokenizer(self.config.context_length)
         self.model = build_micro(self.config, len(self.tokenize)).to(self.device)
-        self.muon, self.adamw = _optimisers(self.model)
+        self.muon, self.adamw = optimisers(self.model)
         self.prompts = torch.stack(
             [
                 self.tokenize([class_prompt(template, name) for name in DISPLAY_NAMES])
@@ -221,7 +221,7 @@ class Pretraining:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        rate = min(1.0, (step + 1) / WARMUP_STEPS) * _cosine(progress)
+        rate = min(1.0, (step + 1) / WARMUP_STEPS) * cosine(progress)
         for group in self.adamw.param_groups:
             group["lr"] = stage.learning_rate * rate
         self.adamw.step()
@@ -391,7 +391,7 @@ def _draw_batch(
     )
 
 
-def _optimisers(model: MicroCLIP) -> tuple[Muon, torch.optim.AdamW]:
+def optimisers(model: MicroCLIP) -> tuple[Muon, torch.optim.AdamW]:
     """Muon for the blocks' matrices, AdamW for the rest (decay on matrices only)."""
     named = list(model.named_parameters())
     blocks = [(n, p) for n, p in named if "resblocks" in n and p.ndim == 2]
@@ -406,7 +406,7 @@ def _optimisers(model: MicroCLIP) -> tuple[Muon, torch.optim.AdamW]:
     return Muon(plain, fused), torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 
 
-def _cosine(progress: float) -> float:
+def cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress)) * (1 - FINAL_RATE) + FINAL_RATE
 
 

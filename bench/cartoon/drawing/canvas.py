@@ -73,6 +73,12 @@ class Canvas:
         cv2.polylines(self.image, corners, _CLOSED, colour.tolist(), pixels, cv2.LINE_AA, _SHIFT)
         cv2.polylines(self.labels, corners, _CLOSED, label, pixels, cv2.LINE_8, _SHIFT)
 
+    def line(self, outline: Outline, width: float, colour: Colour) -> None:
+        """Draw around a polygon, (n, 2), in the image alone, `width` frame units wide."""
+        corners = [self._corners(outline)]
+        pixels = max(1, round(width * self.size))
+        cv2.polylines(self.image, corners, _CLOSED, colour.tolist(), pixels, cv2.LINE_AA, _SHIFT)
+
     def rows(self, top: int, bottom: int, first: Colour, last: Colour, label: Label) -> None:
         """Paint pixel rows [top, bottom) with a vertical gradient."""
         ramp = np.linspace(0, 1, bottom - top)[:, None]

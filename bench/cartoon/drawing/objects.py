@@ -46,6 +46,9 @@ DRAWERS: dict[str, Callable[[Generator], list[Part]]] = {
 }
 """The function that lists the parts of each class."""
 
+TILT, TILT_IN_AIR = 0.12, 0.3
+"""Standard deviation of the rotation of an object, radians."""
+
 _SKIN = ((235, 195, 165), (200, 150, 115), (140, 95, 65), (95, 65, 45))
 _HAIR = ((35, 28, 25), (100, 65, 35), (200, 165, 90), (120, 120, 120))
 _WOOL = ((228, 222, 210), (190, 180, 165), (90, 80, 75))
@@ -91,8 +94,9 @@ def draw_object(
     name = VOC_CLASSES[place.class_index]
     parts = DRAWERS[name](rng)
     colour = _choose_colour(rng, name, typical_colour_rate)
-    paints = _mix_paints(rng, colour)
-    turn, shift = _pose(rng, place), np.array([place.x, place.y])
+    paints = mix_paints(rng, colour)
+    tilt = TILT_IN_AIR if name == "aeroplane" else TILT
+    turn, shift = pose(rng, place.scale, tilt), np.array([place.x, place.y])
     for part in parts:
         outline = part.outline @ turn + shift
         label = (place.class_index + 1, instance, 0, PART_IDS[part.name])
@@ -109,7 +113,7 @@ def _choose_colour(rng: Generator, name: str, typical_colour_rate: float) -> str
     return choices[rng.integers(len(choices))]
 
 
-def _mix_paints(rng: Generator, colour: str) -> dict[Paint, Colour]:
+def mix_paints(rng: Generator, colour: str) -> dict[Paint, Colour]:
     """A colour for every role of one object."""
     main = jitter(rng, COLOURS[colour], 14)
     second = COLOURS[COLOUR_NAMES[rng.integers(len(COLOUR_NAMES))]]
@@ -133,13 +137,19 @@ def _mix_paints(rng: Generator, colour: str) -> dict[Paint, Colour]:
     }
 
 
-def _pose(rng: Generator, place: Placement) -> NDArray[np.float64]:
-    """Mirror, slight rotation, aspect and shear as a (2, 2) matrix for row vectors."""
+def pose(rng: Generator, scale: float, tilt: float) -> NDArray[np.float64]:
+    """Mirror, rotation, aspect and shear as a (2, 2) matrix for row vectors.
+
+    Args:
+        rng: Source of the pose.
+        scale: Half the extent, fraction of the frame.
+        tilt: Standard deviation of the rotation, radians.
+    """
     mirror = -1.0 if rng.random() < 0.5 else 1.0
-    angle = rng.normal(0, 0.3 if VOC_CLASSES[place.class_index] == "aeroplane" else 0.12)
+    angle = rng.normal(0, tilt)
     aspect, shear = math.exp(rng.normal(0, 0.13)), rng.normal(0, 0.08)
     cos, sin = math.cos(angle), math.sin(angle)
-    wide, high = place.scale * aspect, place.scale / aspect
+    wide, high = scale * aspect, scale / aspect
     return np.array(
         [
             [wide * mirror * cos, wide * mirror * sin],

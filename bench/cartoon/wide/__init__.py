@@ -1,0 +1,1 @@
+"""The second cartoon world: many kinds of things, many styles, and dials for its difficulty."""

@@ -1,0 +1,214 @@
+"""The kinds of things of the wide world: names, synonyms, colours, places and how they are drawn.
+
+The first twenty are VOC's classes in VOC's order. Of the others many look like one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.cartoon.drawing.objects import DRAWERS
+from bench.cartoon.vocabulary import (
+    DISPLAY_NAMES,
+    PLURALS,
+    SCENES,
+    TYPICAL_COLOURS,
+)
+from bench.cartoon.wide import beasts, things
+from weakclip.data.read.voc import VOC_CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.random import Generator
+
+    from bench.cartoon.drawing.shapes import Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of thing.
+
+    Attributes:
+        name: What captions usually say.
+        plural: Of `name`.
+        synonyms: Other names that captions say now and then.
+        rare: Names that captions say seldom.
+        colours: Typical ones.
+        places: Key of `vocabulary.SCENES` to weight: where it is found.
+        flies: Whether it may be anywhere in the frame.
+        draw: Lists its parts.
+    """
+
+    name: str
+    plural: str
+    synonyms: tuple[str, ...]
+    rare: tuple[str, ...]
+    colours: tuple[str, ...]
+    places: Mapping[str, float]
+    flies: bool
+    draw: Callable[[Generator], list[Part]]
+
+
+CLASS_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
+    "aeroplane": (("airplane", "plane"), ("jet", "aircraft"), "airliner"),
+    "bicycle": (("bike",), ("cycle", "racer"), "velocipede"),
+    "bird": (("avian", "bird avian"), ("songbird", "sparrow"), "fowl"),
+    "boat": (("ship",), ("vessel", "yacht"), "watercraft"),
+    "bottle": (("glass bottle",), ("flask", "wine"), "phial"),
+    "bus": (("coach",), ("omnibus", "shuttle"), "minibus"),
+    "car": (("automobile",), ("sedan", "hatchback"), "auto"),
+    "cat": (("kitten",), ("kitty", "tabby"), "feline"),
+    "chair": (("seat", "chair seat"), ("armchair", "rocker"), "recliner"),
+    "cow": (("cattle",), ("bull", "calf"), "bovine"),
+    "dining table": (("diningtable", "table"), ("dinner table", "buffet"), "counter"),
+    "dog": (("puppy",), ("hound", "terrier"), "canine"),
+    "horse": (("pony",), ("mare", "stallion"), "steed"),
+    "motorbike": (("motorcycle",), ("chopper", "motor bike"), "moped"),
+    "person": (
+        ("human", "person with clothes,people,human", "man", "woman"),
+        ("boy", "girl", "child"),
+        "individual",
+    ),
+    "potted plant": (("pottedplant", "plant"), ("houseplant", "flowerpot"), "shrub"),
+    "sheep": (("lamb",), ("ewe", "ram"), "mutton"),
+    "sofa": (("couch",), ("settee", "loveseat"), "divan"),
+    "train": (("locomotive",), ("railcar", "express"), "steamer"),
+    "tv monitor": (
+        ("tvmonitor", "screen", "tvmonitor screen", "television", "tv"),
+        ("monitor", "display"),
+        "telly",
+    ),
+}
+"""Of each class: synonyms, rare names, and a name that no caption ever says."""
+
+UNSEEN_NAMES: tuple[str, ...] = tuple(CLASS_NAMES[name][2] for name in DISPLAY_NAMES)
+"""A name of each class that no caption says; the text tower has a row for its tokens."""
+
+_FLYING = {"aeroplane", "bird"}
+
+
+def _voc_kind(name: str, display: str, plural: str) -> Kind:
+    synonyms, rare, _ = CLASS_NAMES[display]
+    return Kind(
+        name=display,
+        plural=plural,
+        synonyms=synonyms,
+        rare=rare,
+        colours=TYPICAL_COLOURS[name],
+        places={
+            place: kind.attracts[name] for place, kind in SCENES.items() if name in kind.attracts
+        },
+        flies=name in _FLYING,
+        draw=DRAWERS[name],
+    )
+
+
+def _other(
+    name: str,
+    draw: Callable[[Generator], list[Part]],
+    places: str,
+    colours: str,
+    synonyms: str = "",
+    *,
+    plural: str = "",
+    flies: bool = False,
+) -> Kind:
+    return Kind(
+        name=name,
+        plural=plural or f"{name}s",
+        synonyms=tuple(synonyms.split()),
+        rare=(),
+        colours=tuple(colours.split()),
+        places=dict.fromkeys(places.split(), 1.0),
+        flies=flies,
+        draw=draw,
+    )
+
+
+_FARM, _WILD, _STREET = "grass ground mountain", "forest grass mountain", "road city"
+
+KINDS: tuple[Kind, ...] = (
+    *(_voc_kind(*names) for names in zip(VOC_CLASSES, DISPLAY_NAMES, PLURALS, strict=True)),
+    _other("fox", beasts.fox, _WILD, "orange red", "vixen", plural="foxes"),
+    _other("wolf", beasts.wolf, _WILD, "gray black white", plural="wolves"),
+    _other("goat", beasts.goat, _FARM, "white brown gray", "billy"),
+    _other("donkey", beasts.donkey, _FARM, "gray brown", "mule"),
+    _other("deer", beasts.deer, _WILD, "brown orange", "stag", plural="deer"),
+    _other("pig", beasts.pig, _FARM, "pink brown", "hog"),
+    _other("zebra", beasts.zebra, "grass ground", "white"),
+    _other("giraffe", beasts.giraffe, "grass ground", "yellow orange"),
+    _other("camel", beasts.camel, "ground", "brown yellow"),
+    _other("elephant", beasts.elephant, "grass ground", "gray"),
+    _other("bear", beasts.bear, _WILD, "brown black white", "grizzly"),
+    _other("lion", beasts.lion, "grass ground", "yellow orange"),
+    _other("tiger", beasts.tiger, "forest grass", "orange"),
+    _other("rabbit", beasts.rabbit, "grass forest", "white gray brown", "bunny"),
+    _other("mouse", beasts.mouse, "indoor ground", "gray brown", "rat", plural="mice"),
+    _other("squirrel", beasts.squirrel, "forest grass", "red brown gray"),
+    _other("duck", partial(beasts.waterfowl, long_neck=False), "water grass", "brown white yellow"),
+    _other("swan", partial(beasts.waterfowl, long_neck=True), "water", "white black", "goose"),
+    _other("owl", partial(beasts.upright_bird, ear_tufts=True), "forest mountain", "brown gray"),
+    _other("penguin", partial(beasts.upright_bird, ear_tufts=False), "water ground", "red blue"),
+    _other("rooster", beasts.rooster, _FARM, "white brown red", "chicken"),
+    _other("fish", beasts.fish, "water", "orange blue yellow", plural="fish"),
+    _other("whale", beasts.whale, "water", "blue gray black"),
+    _other("turtle", beasts.turtle, "ground grass water", "green brown", "tortoise"),
+    _other(
+        "butterfly", beasts.butterfly, "grass forest sky", "orange blue purple", "moth",
+        plural="butterflies", flies=True,
+    ),
+    _other("snake", beasts.snake, "ground grass forest", "green yellow red", "serpent"),
+    _other("frog", beasts.frog, "grass water forest", "green yellow", "toad"),
+    _other("van", things.van, _STREET, "white blue yellow", "minivan"),
+    _other("truck", things.truck, _STREET, "red blue white", "lorry"),
+    _other("tractor", things.tractor, "grass ground", "green red"),
+    _other("scooter", things.scooter, _STREET, "cyan red yellow", "vespa"),
+    _other("tram", things.tram, "city road", "red yellow green", "streetcar"),
+    _other("helicopter", things.helicopter, "sky mountain city", "red blue green", flies=True),
+    _other("canoe", things.canoe, "water", "red orange green", "kayak"),
+    _other("balloon", things.balloon, "sky mountain", "red yellow purple", flies=True),
+    _other("rocket", things.rocket, "sky ground", "white gray red", "spaceship", flies=True),
+    _other("submarine", things.submarine, "water", "yellow gray"),
+    _other("vase", things.vase, "indoor", "blue white purple", "urn"),
+    _other("cup", things.cup, "indoor", "white red blue", "mug"),
+    _other("jug", things.jug, "indoor", "brown white blue", "pitcher"),
+    _other("stool", things.stool, "indoor", "brown red white"),
+    _other("bench", things.bench, "city grass ground", "brown green", plural="benches"),
+    _other("bed", things.bed, "indoor", "blue red pink", "mattress"),
+    _other("desk", things.desk, "indoor", "brown white gray"),
+    _other("laptop", things.laptop, "indoor", "gray black blue", "notebook"),
+    _other("lamp", things.lamp, "indoor", "yellow white red", "lantern"),
+    _other("clock", things.clock, "indoor", "red blue yellow", "alarm"),
+    _other("cactus", things.cactus, "indoor ground", "orange brown", plural="cactuses"),
+    _other("bookcase", things.bookcase, "indoor", "brown white", "bookshelf"),
+    _other("fridge", things.fridge, "indoor", "white gray red", "refrigerator"),
+    _other("suitcase", things.suitcase, "indoor city railway", "brown blue red", "luggage"),
+    _other("umbrella", things.umbrella, "city ground road", "red blue purple", "parasol"),
+    _other("guitar", things.guitar, "indoor", "brown orange red"),
+    _other("ball", things.ball, "grass ground indoor", "red blue yellow"),
+    _other("hat", things.hat, "indoor", "black brown red", "cap"),
+    _other("apple", things.apple, "indoor", "red green yellow", "fruit"),
+    _other("mushroom", things.mushroom, "forest grass", "red brown", "toadstool"),
+    _other("robot", things.robot, "indoor city", "gray blue red", "android"),
+    _other("snowman", things.snowman, "ground mountain", "red blue green", plural="snowmen"),
+    _other("statue", things.statue, "city ground grass", "gray white green", "sculpture"),
+)  # fmt: skip
+
+CLASS_COUNT = len(VOC_CLASSES)
+PLACE_NAMES = tuple(SCENES)
+
+ATTRACTION = np.array([[kind.places.get(place, 0.0) for place in PLACE_NAMES] for kind in KINDS])
+"""Weights of places, (kinds, places)."""
+
+# Images of VOC 2012's segmentation `trainval` that show each class, in VOC's order.
+_VOC_IMAGES = (
+    178, 144, 208, 150, 183, 152, 255, 250, 271, 135,
+    157, 249, 147, 157, 888, 167, 120, 183, 167, 157,
+)  # fmt: skip
+VOC_FREQUENCY = np.array(_VOC_IMAGES) / np.sum(_VOC_IMAGES)
+"""Share of each class among the (image, class) pairs of VOC 2012's segmentation set."""

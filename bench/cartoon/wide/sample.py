@@ -1,0 +1,329 @@
+"""Composes scenes of the wide world: a pure function of (config, seed, index).
+
+`sample_wide` draws CartoonVOC 2: objects of VOC's classes in the styles of the dial, and unnamed
+things. `sample_web` and `sample_web_tile` draw what CLIP and backbone are pretrained on: things of
+every kind in the pretraining styles.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from bench.cartoon.drawing.canvas import Canvas, illuminate
+from bench.cartoon.drawing.objects import TILT, TILT_IN_AIR, mix_paints, pose
+from bench.cartoon.drawing.scenes import draw_backdrop, draw_occluder
+from bench.cartoon.sample import visible_instances, visible_stuff
+from bench.cartoon.vocabulary import COLOUR_NAMES, PART_IDS, SCENES
+from bench.cartoon.wide.kinds import ATTRACTION, CLASS_COUNT, KINDS, PLACE_NAMES, VOC_FREQUENCY
+from bench.cartoon.wide.styles import finish, shade, style_of
+from bench.cartoon.wide.world import Thing, WideConfig, WideScene
+from bench.cartoon.world import Instance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from bench.cartoon.drawing.shapes import Part
+    from bench.cartoon.wide.styles import Style
+
+_PERSON = 14
+_NAMED_FRACTION = 0.008  # a thing can be named from this share of the picture on
+_CLASS_WEIGHT = 2.0  # VOC's classes are common words: in the web pool twice as frequent as others
+_WEB_UNTYPICAL = 0.3
+_TILE_SCENE, _SMALLEST_CROP = 96, 40
+_OCCLUDER_STREAM, _WEB_STREAM, _TILE_STREAM = 1, 4, 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placement:
+    kind: int
+    x: float
+    y: float
+    scale: float
+
+
+def sample_wide(
+    config: WideConfig,
+    seed: int,
+    index: int,
+    *,
+    classes: Sequence[int] = (),
+    objects: int | None = None,
+    occluders: bool = True,
+) -> WideScene:
+    """One scene of CartoonVOC 2; arguments as `bench.cartoon.sample.sample_scene`."""
+    rng = np.random.default_rng([seed, index])
+    count = 1 + int(rng.choice(len(config.object_counts), p=config.object_counts))
+    count = max(count, len(classes)) if objects is None else objects
+    leading = int(rng.choice(CLASS_COUNT, p=VOC_FREQUENCY))
+    leading = classes[0] if classes else leading
+    place = _choose_place(rng, leading, config.scene_mismatch_rate)
+    chosen = [leading, *classes[1:]][:count]
+    while len(chosen) < count:
+        chosen.append(_companion(rng, config, leading, place))
+    unnamed = min(int(rng.poisson(config.unnamed_objects)), 6)
+    chosen += [_thing_at(rng, config, place) for _ in range(unnamed)]
+    style = style_of(rng, config.style_distance)
+    stream = np.random.default_rng([seed, index, _OCCLUDER_STREAM])
+    return _compose(config, rng, chosen, place, style, stream if occluders else None)
+
+
+def sample_web(config: WideConfig, seed: int, index: int) -> WideScene:
+    """One scene for pretraining: one to four things of any kind, a style of pretraining."""
+    rng = np.random.default_rng([seed, index, _WEB_STREAM])
+    count = 1 + int(rng.choice(4, p=(0.45, 0.33, 0.14, 0.08)))
+    return _web_scene(config, rng, count)
+
+
+def sample_web_tile(config: WideConfig, seed: int, index: int, *, size: int = 64) -> WideScene:
+    """One small framing of a pretraining scene: scenery (8 %), one thing, or two."""
+    rng = np.random.default_rng([seed, index, _TILE_STREAM])
+    small = replace(config, size=_TILE_SCENE)
+    count = int(rng.choice(3, p=(0.08, 0.77, 0.15)))
+    scene = _web_scene(small, rng, count, occluders=False)
+    closer = rng.random() < 0.7 and bool(scene.things)
+    window = _choose_window(scene, rng) if closer else (0, 0, _TILE_SCENE)
+    return _frame(scene, window, size)
+
+
+def _web_scene(
+    config: WideConfig, rng: Generator, count: int, *, occluders: bool = True
+) -> WideScene:
+    weights = np.where(np.arange(len(KINDS)) < CLASS_COUNT, _CLASS_WEIGHT, 1.0)
+    leading = int(rng.choice(len(KINDS), p=weights / weights.sum()))
+    place = _choose_place(rng, leading, _WEB_UNTYPICAL)
+    chosen = [leading] * min(count, 1)
+    while len(chosen) < count:
+        suited = weights * (ATTRACTION[:, place] + 0.15)
+        same = rng.random() < 0.15
+        other = int(rng.choice(len(KINDS), p=suited / suited.sum()))
+        chosen.append(leading if same else other)
+    style = style_of(rng, 0.0)
+    stream = np.random.default_rng(rng.integers(1 << 32)) if occluders else None
+    return _compose(config, rng, chosen, place, style, stream, void_unnamed=False)
+
+
+def _compose(
+    config: WideConfig,
+    rng: Generator,
+    chosen: Sequence[int],
+    place: int,
+    style: Style,
+    occluding: Generator | None,
+    *,
+    void_unnamed: bool = True,
+) -> WideScene:
+    name = PLACE_NAMES[place]
+    horizon = rng.uniform(0.5, 0.75) if name == "indoor" else rng.uniform(0.3, 0.62)
+    canvas = Canvas(config.size)
+    draw_backdrop(canvas, rng, SCENES[name], horizon)
+    placements = [_place(rng, config, kind, len(chosen), name, horizon) for kind in chosen]
+    placements.sort(key=lambda p: p.y + p.scale)
+    drawn = [_draw(canvas, rng, config, p, i + 1, style) for i, p in enumerate(placements)]
+    if (
+        rng.random() < config.occluder_rate
+        and name not in ("indoor", "sky")
+        and drawn
+        and occluding
+    ):
+        draw_occluder(canvas, occluding)
+    image = finish(canvas.image, rng, style)
+    gain = max(0.6, rng.normal(1, config.gain_deviation))
+    offset, noise = rng.normal(0, config.offset_deviation), rng.uniform(*config.noise)
+    image = illuminate(image, rng, gain=gain, offset=offset, noise=noise)
+    if rng.random() < config.blur_rate:
+        image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0), dtype=np.uint8)
+    class_map, instance_map, stuff_map, part_map = cv2.split(canvas.labels)
+    seen = visible_instances(instance_map, drawn)
+    things = _things(seen, config.size)
+    if void_unnamed:
+        seen = tuple(one for one in seen if one.class_index < CLASS_COUNT)
+        instance_map = _renumbered(instance_map, seen)
+        seen = tuple(replace(one, instance_id=i) for i, one in enumerate(seen, start=1))
+    return WideScene(
+        image=image,
+        class_map=class_map,
+        instance_map=instance_map,
+        stuff_map=stuff_map,
+        part_map=part_map,
+        instances=seen,
+        place=name,
+        stuff=visible_stuff(stuff_map),
+        visible_fraction=config.visible_fraction,
+        things=things,
+        weather=style.weather,
+    )
+
+
+def _things(seen: Sequence[Instance], size: int) -> tuple[Thing, ...]:
+    things = (
+        Thing(
+            kind=one.class_index,
+            colour=one.colour,
+            scale=one.scale,
+            x=one.centre[0],
+            area=one.visible_area / size**2,
+        )
+        for one in seen
+    )
+    return tuple(thing for thing in things if thing.area >= _NAMED_FRACTION)
+
+
+def _renumbered(instance_map: NDArray[np.uint8], seen: Sequence[Instance]) -> NDArray[np.uint8]:
+    """Instances of `seen` as 1, 2, ...; all else 0."""
+    table = np.zeros(256, dtype=np.uint8)
+    for i, one in enumerate(seen, start=1):
+        table[one.instance_id] = i
+    return table[instance_map]
+
+
+def _choose_place(rng: Generator, kind: int, untypical: float) -> int:
+    if rng.random() < untypical:
+        return int(rng.integers(len(PLACE_NAMES)))
+    weights = ATTRACTION[kind]
+    return int(rng.choice(len(PLACE_NAMES), p=weights / weights.sum()))
+
+
+def _companion(rng: Generator, config: WideConfig, leading: int, place: int) -> int:
+    """Class of a further object: like the first, a person, one that suits the place, or any."""
+    if rng.random() < config.same_class_rate:
+        return leading
+    if rng.random() < config.person_rate:
+        return _PERSON
+    if rng.random() < config.scene_class_rate:
+        weights = ATTRACTION[:CLASS_COUNT, place] * VOC_FREQUENCY
+        return int(rng.choice(CLASS_COUNT, p=weights / weights.sum()))
+    return int(rng.choice(CLASS_COUNT, p=VOC_FREQUENCY))
+
+
+def _thing_at(rng: Generator, config: WideConfig, place: int) -> int:
+    """A kind of no class: one that suits the place, or, in `scene_mismatch_rate`, any."""
+    weights = ATTRACTION[CLASS_COUNT:, place]
+    if rng.random() < config.scene_mismatch_rate or not weights.any():
+        return CLASS_COUNT + int(rng.integers(len(weights)))
+    return CLASS_COUNT + int(rng.choice(len(weights), p=weights / weights.sum()))
+
+
+def _place(
+    rng: Generator, config: WideConfig, kind: int, count: int, place: str, horizon: float
+) -> _Placement:
+    low, high = config.single_scale if count == 1 else config.shared_scale
+    scale = math.exp(rng.uniform(math.log(low), math.log(high))) * config.object_size
+    x = rng.uniform(0.6 * scale, 1 - 0.6 * scale)
+    airborne = KINDS[kind].flies and (place == "sky" or KINDS[kind].name != "bird")
+    if airborne or place == "sky":
+        y = rng.uniform(0.5 * scale, 1 - 0.5 * scale)
+    else:
+        foot = rng.uniform(horizon, 1.05) + 0.4 * (scale - 0.2)
+        foot = min(1.12, max(horizon + 0.08, foot))
+        y = max(foot - 0.85 * scale, 0.6 * scale)
+    return _Placement(kind=kind, x=x, y=y, scale=scale)
+
+
+def _draw(
+    canvas: Canvas,
+    rng: Generator,
+    config: WideConfig,
+    where: _Placement,
+    instance: int,
+    style: Style,
+) -> Instance:
+    kind = KINDS[where.kind]
+    parts = kind.draw(rng)
+    typical = rng.random() < config.typical_colour_rate
+    choices = kind.colours if typical else COLOUR_NAMES
+    colour = choices[rng.integers(len(choices))]
+    paints = mix_paints(rng, colour)
+    turn = pose(rng, where.scale, TILT_IN_AIR if kind.name == "aeroplane" else TILT)
+    shift = np.array([where.x, where.y])
+    shown = where.kind + 1 if where.kind < CLASS_COUNT else 0
+    for part in parts:
+        _paint(canvas, rng, part, (turn, shift, where.scale), paints[part.paint], style,
+               (shown, instance, 0, PART_IDS[part.name]))  # fmt: skip
+    inside = canvas.labels[..., 1] == instance
+    shade(canvas.image, inside, style.shading)
+    if rng.random() < config.object_texture_rate:
+        amplitude = rng.uniform(*config.object_texture) * style.texture
+        canvas.texture_instance(rng, instance, amplitude)
+    area = int(np.count_nonzero(inside))
+    named = any(part.paint == "main" for part in parts)
+    return Instance(
+        instance_id=instance,
+        class_index=where.kind,
+        colour=colour if named else None,
+        scale=where.scale,
+        centre=(where.x, where.y),
+        box=(0, 0, 0, 0),
+        visible_area=area,
+        drawn_area=area,
+        truncated=False,
+    )
+
+
+def _paint(
+    canvas: Canvas,
+    rng: Generator,
+    part: Part,
+    frame: tuple[NDArray[np.float64], NDArray[np.float64], float],
+    paint: NDArray[np.float64],
+    style: Style,
+    label: tuple[int, int, int, int],
+) -> None:
+    """Fill a part and, if the style has lines, draw around it."""
+    turn, shift, scale = frame
+    corners = part.outline
+    if style.wobble:
+        corners = corners + rng.normal(0, style.wobble, corners.shape)
+    outline = corners @ turn + shift
+    if part.stroke:
+        canvas.stroke(outline, 2 * part.stroke * scale, paint, label)
+        return
+    canvas.fill(outline, paint, label)
+    if style.outline:
+        line = {"dark": np.full(3, 30.0), "light": np.full(3, 240.0), "own": paint * 0.55}
+        canvas.line(outline, style.outline, line[style.line])
+
+
+def _choose_window(scene: WideScene, rng: Generator) -> tuple[int, int, int]:
+    """Top, left and side of a square around the objects, 0.7 to 1.5 times their extent."""
+    boxes = np.array([one.box for one in scene.instances])
+    left, top = boxes[:, :2].min(axis=0)
+    right, bottom = boxes[:, 2:].max(axis=0)
+    side = int(max(bottom - top, right - left) * rng.uniform(0.7, 1.5)) + 6
+    side = min(max(side, _SMALLEST_CROP), _TILE_SCENE)
+    shift_y, shift_x = rng.normal(0, 0.12, 2) * side
+    y = int(np.clip((top + bottom) // 2 + shift_y - side // 2, 0, _TILE_SCENE - side))
+    x = int(np.clip((left + right) // 2 + shift_x - side // 2, 0, _TILE_SCENE - side))
+    return y, x, side
+
+
+def _frame(scene: WideScene, window: tuple[int, int, int], size: int) -> WideScene:
+    """Cut the window out of every map, measure again, and resize the picture."""
+    y, x, side = window
+    rows, columns = slice(y, y + side), slice(x, x + side)
+    instance_map = scene.instance_map[rows, columns]
+    zoom = _TILE_SCENE / side
+    seen = tuple(
+        replace(one, scale=one.scale * zoom)
+        for one in visible_instances(instance_map, scene.instances)
+    )
+    image = cv2.resize(scene.image[rows, columns], (size, size), interpolation=cv2.INTER_AREA)
+    things = tuple(thing for thing in _things(seen, side) if thing.area >= 0.03)
+    return replace(
+        scene,
+        image=np.asarray(image, dtype=np.uint8),
+        class_map=scene.class_map[rows, columns],
+        instance_map=instance_map,
+        stuff_map=scene.stuff_map[rows, columns],
+        part_map=scene.part_map[rows, columns],
+        instances=seen,
+        stuff=visible_stuff(scene.stuff_map[rows, columns]),
+        things=things,
+    )

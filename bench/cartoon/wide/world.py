@@ -1,0 +1,81 @@
+"""The values of the wide world: its dials, and a scene with things that are no class of VOC.
+
+At its centre CartoonVOC 2 follows what is published of VOC 2012's segmentation `trainval`: 2,913
+images with 6,929 objects (2.4 an image) of 1.5 classes an image, classes as frequent as there. How
+objects are sized is assumed (log-uniform), set so that a quarter of the pixels is foreground.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.cartoon.wide.styles import MAX_DISTANCE
+from bench.cartoon.world import Range, Scene, WorldConfig
+
+WIDE_VERSION = 1
+"""Raised whenever the same (config, seed, index) would give another picture or caption."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WideConfig(WorldConfig):
+    """How hard CartoonVOC 2 is; the fields of `WorldConfig` with other values, and the dials.
+
+    Attributes:
+        style_distance: 0 pretraining styles, 1 styles that pretraining lacks, 2 stronger ones;
+            between them a mixture.
+        object_size: Factor on the extent of every object.
+        unnamed_objects: Mean number of things of no class in a scene; they are background.
+    """
+
+    object_counts: tuple[float, ...] = (0.46, 0.22, 0.12, 0.07, 0.05, 0.04, 0.02, 0.02)
+    single_scale: Range = (0.22, 0.62)
+    shared_scale: Range = (0.12, 0.44)
+    typical_colour_rate: float = 0.6
+    same_class_rate: float = 0.5
+    noise: Range = (1.0, 6.0)
+    style_distance: float = 1.0
+    object_size: float = 1.0
+    unnamed_objects: float = 0.4
+
+    def __post_init__(self) -> None:
+        WorldConfig.__post_init__(self)
+        if not 0 <= self.style_distance <= MAX_DISTANCE:
+            raise ValueError(
+                f"style_distance: expected 0 to {MAX_DISTANCE:g}, got {self.style_distance}"
+            )
+        if not 0.1 <= self.object_size <= 1.5:
+            raise ValueError(f"object_size: expected 0.1 to 1.5, got {self.object_size}")
+        if not 0 <= self.unnamed_objects <= 4:
+            raise ValueError(f"unnamed_objects: expected 0 to 4, got {self.unnamed_objects}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """What a caption may say of one visible object, of a class or not.
+
+    Attributes:
+        kind: Index of `kinds.KINDS`.
+        colour: Name of its main colour, None if it does not show.
+        scale: Half its nominal extent, fraction of the frame.
+        x: Centre of its visible pixels, fraction of the width.
+        area: Its visible pixels, fraction of the frame.
+    """
+
+    kind: int
+    colour: str | None
+    scale: float
+    x: float
+    area: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WideScene(Scene):
+    """A scene whose captions may name things of no class.
+
+    Attributes:
+        things: Visible objects of any kind that fill enough of the frame to be named.
+        weather: Of its style.
+    """
+
+    things: tuple[Thing, ...]
+    weather: str
