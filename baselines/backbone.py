@@ -6,7 +6,7 @@ the user names, or the network starts at random.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -33,7 +33,7 @@ class Backbone:
     weights: str | None = "weights/resnet50.safetensors"
     """File with timm's weights for `name`, relative to the working directory; None: random."""
     channels: tuple[int, ...] | None = None
-    """Widths of the stages after the stem, where not those of `name`; needs random weights."""
+    """Widths of the stages after the stem, where not those of `name`."""
     frozen_stages: int = 3
     """Stages from the stem on that are not trained (3 of a ResNet: stem, first and second)."""
     batch_norm: Literal["fixed", "trained"] = "fixed"
@@ -45,8 +45,6 @@ class Backbone:
                 f"backbone {self.name}: random weights must be trained; expected frozen_stages=0 "
                 f"and batch_norm='trained', got {self.frozen_stages} and {self.batch_norm!r}"
             )
-        if self.weights is not None and self.channels is not None:
-            raise ValueError(f"backbone {self.name}: other channels need weights=None")
 
 
 RESNET50 = Backbone()
@@ -57,6 +55,11 @@ MICRO_BACKBONE = Backbone(
     batch_norm="trained",
 )  # fmt: skip
 """Half a million weights from scratch for CartoonVOC: 16 x 16 cells at 128 pixels."""
+
+PRETRAINED_MICRO = replace(
+    MICRO_BACKBONE, weights="weakclip/assets/micro-backbone.safetensors", channels=(32, 64, 128, 256)
+)
+"""1.3 million weights pretrained on the web pool of CartoonVOC 2 (`bench/cartoon/wide/backbone.py`)."""
 
 
 class Stages(nn.Module):
@@ -75,7 +78,9 @@ class Stages(nn.Module):
         if config.weights is not None:
             _load(network, config)
         stages, layers = [], []
+        self._names: list[str] = []
         for name, layer in network.items():
+            self._names.append(name)
             layers.append(layer)
             if name in network.return_layers:
                 stages.append(nn.Sequential(*layers))
@@ -106,6 +111,17 @@ class Stages(nn.Module):
             features = stage(features)
             outputs.append(features)
         return tuple(outputs)
+
+    def network_state(self) -> dict[str, Tensor]:
+        """The weights under timm's names, as a file that `Backbone.weights` names holds them."""
+        places = [(i, j) for i, stage in enumerate(self.parts) for j in range(len(stage))]
+        names = {f"parts.{i}.{j}.": name for (i, j), name in zip(places, self._names, strict=True)}
+        return {
+            f"{name}.{key.removeprefix(place)}": value
+            for place, name in names.items()
+            for key, value in self.state_dict().items()
+            if key.startswith(place)
+        }
 
     def rest(self, features: Tensor, stage: int) -> Tensor:
         """Output of the last stage from the output of `stage` (negative: from the end)."""

@@ -24,6 +24,9 @@ from bench.cartoon.caption import caption
 from bench.cartoon.layout import FOLDERS, SceneRecord, image_id, write_scene
 from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import PARTS, STUFF
+from bench.cartoon.wide.caption import web_caption
+from bench.cartoon.wide.sample import sample_wide
+from bench.cartoon.wide.world import WIDE_VERSION, WideConfig
 from bench.cartoon.world import WORLD_VERSION
 from bench.errors import BenchError
 from weakclip.data.read.voc import VOC_CLASSES
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bench.cartoon.world import WorldConfig
+    from bench.cartoon.world import Scene, WorldConfig
 
 DEFAULT_SPLITS: Mapping[str, int] = {"train": 600, "val": 300, "tune": 200}
 """Images per split; `tune` is for searches, so that no reported split chooses anything."""
@@ -143,9 +146,10 @@ def _request(config: WorldConfig, seed: int, splits: Mapping[str, int]) -> dict[
             raise ValueError(f"split {split}: expected 1 to 1000000 images, got {count}")
     if not splits:
         raise ValueError(f"splits: expected at least one of {', '.join(SPLIT_STARTS)}, got none")
+    wide = isinstance(config, WideConfig)
     made_from = {
-        "format": "CartoonVOC",
-        "world_version": WORLD_VERSION,
+        "format": "CartoonVOC 2" if wide else "CartoonVOC",
+        "world_version": WIDE_VERSION if wide else WORLD_VERSION,
         "seed": seed,
         "splits": dict(splits),
         "config": asdict(config),
@@ -190,12 +194,22 @@ def _write_scenes(job: _Job) -> list[SceneRecord]:
     start = SPLIT_STARTS[job.split]
     written = []
     for number in range(job.first, job.first + job.count):
-        scene = sample_scene(job.config, job.seed, start + number)
         rng = np.random.default_rng([job.seed, start + number, _CAPTION_STREAM])
-        sentences = [caption(scene, rng) for _ in range(CAPTIONS)]
+        scene, sentences = _described(job.config, job.seed, start + number, rng)
         name = image_id(job.split, number)
         written.append(write_scene(job.folder, name, scene, sentences))
     return written
+
+
+def _described(
+    config: WorldConfig, seed: int, index: int, rng: np.random.Generator
+) -> tuple[Scene, list[str]]:
+    """A scene of the world of `config` and its captions."""
+    if isinstance(config, WideConfig):
+        wide = sample_wide(config, seed, index)
+        return wide, [web_caption(wide, rng) for _ in range(CAPTIONS)]
+    scene = sample_scene(config, seed, index)
+    return scene, [caption(scene, rng) for _ in range(CAPTIONS)]
 
 
 def _write_lists(folder: Path, splits: Mapping[str, int]) -> None:

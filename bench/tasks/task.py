@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
 from bench.runs.record import CONTENT
@@ -299,6 +300,8 @@ class ImageWorkbench:
         """Data set, image counts and hashes of the image lists."""
         drawn = self.preset.generated
         world = {} if drawn is None else {"world_seed": drawn.seed, "size_px": drawn.world.size}
+        if drawn is not None and drawn.world != WorldConfig(size=drawn.world.size):
+            world["world"] = describe(drawn.world)
         files = {role: self.images[role].files for role in ("train", "pseudo", "val")}
         return {
             "name": "CartoonVOC" if self.preset.data == "cartoon" else self.preset.data,

@@ -74,8 +74,6 @@ def test_missing_or_foreign_weights_say_which_file_and_what_to_do(tmp_path: Path
 def test_impossible_choices_are_refused() -> None:
     with pytest.raises(ValueError, match="random weights must be trained"):
         Backbone(weights=None)
-    with pytest.raises(ValueError, match="other channels need weights=None"):
-        Backbone(channels=(1, 2, 3, 4))
     with pytest.raises(ValueError, match="expected a timm network with stages"):
         Stages(replace(TINY, name="no-such-network"))
 

@@ -9,6 +9,7 @@ from bench.gates import gates
 from bench.studies.preset import SMOKE
 from bench.tasks.task import ImageWorkbench, open_workbench
 from weakclip.clip.load import load_clip
+from weakclip.stages.maps import CLIPMaps
 from weakclip.stages.seeds import PatchSoftmax
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def test_the_embedded_clip_recognises_and_a_random_one_does_not() -> None:
 
 
 def test_the_best_threshold_is_at_least_as_good_as_any_other(bench: ImageWorkbench) -> None:
-    score = gates.best_threshold(bench, PatchSoftmax())
+    score = gates.best_threshold(bench, CLIPMaps(source=PatchSoftmax()))
     assert 0 < score < 1
 
 
