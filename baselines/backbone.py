@@ -57,9 +57,11 @@ MICRO_BACKBONE = Backbone(
 """Half a million weights from scratch for CartoonVOC: 16 x 16 cells at 128 pixels."""
 
 PRETRAINED_MICRO = replace(
-    MICRO_BACKBONE, weights="weakclip/assets/micro-backbone.safetensors", channels=(32, 64, 128, 256)
+    MICRO_BACKBONE,
+    weights="weakclip/assets/micro-backbone.safetensors",
+    channels=(32, 64, 128, 256),
 )
-"""1.3 million weights pretrained on the web pool of CartoonVOC 2 (`bench/cartoon/wide/backbone.py`)."""
+"""1.3 million weights pretrained on the web pool of CartoonVOC 2."""
 
 
 class Stages(nn.Module):

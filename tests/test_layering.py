@@ -14,7 +14,7 @@ OURS = {"weakclip", "baselines", "bench", "ablations"}
 MAY_IMPORT = {
     "weakclip": set(),
     "baselines": {"weakclip"},
-    "bench": {"weakclip"},
+    "bench": {"weakclip", "baselines"},
     "ablations": {"weakclip", "baselines", "bench"},
 }
 OPS_MAY_IMPORT = {"torch", "numpy", "weakclip.ops", "weakclip.labels"}

@@ -202,6 +202,24 @@ TapScaleSlot: TypeAlias = RawTaps | StandardTaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LearningRates:
+    """Factors on the recipe's learning rate, one per component."""
+
+    prompt: float = 1.0
+    adapter: float = 1.0
+    matching: float = 1.0
+    decoder: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(
+                    f"rates.{name}: expected a positive factor, got {getattr(self, name)}; a "
+                    "component that is not to be trained has a kind of its own"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WeakCLIPConfig:
     """WeakCLIP's network and losses. The defaults are the paper's."""
 
@@ -221,6 +239,8 @@ class WeakCLIPConfig:
     slot are older than it; what they describe was trained on standardised taps."""
     drop_path: float = 0.0
     """Largest stochastic-depth rate in the frozen image tower while training (release: 0.1)."""
+    rates: LearningRates = field(default=LearningRates(), metadata={IMPLIED: LearningRates()})
+    """How fast each component learns. Descriptions that do not name it are those of one rate."""
 
     def __post_init__(self) -> None:
         if self.tau <= 0:

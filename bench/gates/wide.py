@@ -1,8 +1,8 @@
 """The gates of CartoonVOC 2: is the world as hard as photographs are to the published methods?
 
 The limits are those of `docs/preregistration.md`. No row of a component is looked at: when a gate
-fails, the dials of the world move (object size, noise, style distance), never the method. Rows marked
-"oracle" look at pixel annotations: they are about the world.
+fails, the dials of the world move (object size, noise, style distance), never the method. Rows
+marked "oracle" look at pixel annotations: they are about the world.
 
 Run: `python -m bench.gates.wide --clip FOLDER --backbone FILE` (about half an hour on two cores;
 `--only zero-shot maps` measures some of them).

@@ -86,8 +86,9 @@ def build_model(
     with _seeded(seed, 3):
         decoder = build_decoder(config.decoder, tower.width, len(class_names), config.tau)
     model = WeakCLIP(
-        (tower, clip.text), prompt=prompt, adapter=adapter, matching=matching, decoder=decoder
-    )
+        (tower, clip.text), prompt=prompt, adapter=adapter, matching=matching, decoder=decoder,
+        rates=config.rates,
+    )  # fmt: skip
     return model.to(tower.vision.proj.device)
 
 

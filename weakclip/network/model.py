@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from weakclip.clip.text import TextTower
     from weakclip.clip.tower import Features, ImageTower
+    from weakclip.config import LearningRates
     from weakclip.network.matching import Matched
 
 
@@ -51,9 +52,11 @@ class WeakCLIP(nn.Module):
         adapter: nn.Module,
         matching: nn.Module,
         decoder: nn.Module,
+        rates: LearningRates,
     ) -> None:
         """Hold the towers and the components; see the modules of the same names."""
         super().__init__()
+        self.rates = rates
         self.image_tower, self.text_tower = towers
         self.prompt = prompt
         self.adapter = adapter
@@ -72,12 +75,16 @@ class WeakCLIP(nn.Module):
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """Parameters for the optimiser: neither the towers' nor a frozen adapter's."""
-        return [
-            parameter
-            for component in self.components.values()
-            for parameter in component.parameters()
-            if parameter.requires_grad
-        ]
+        return [each for group in self.rate_groups().values() for each in group]
+
+    def rate_groups(self) -> dict[float, list[nn.Parameter]]:
+        """Trainable parameters by the factor on their learning rate, in the order of components."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, component in self.components.items():
+            trained = [each for each in component.parameters() if each.requires_grad]
+            if trained:
+                groups.setdefault(getattr(self.rates, name), []).extend(trained)
+        return groups
 
     def encode(self, images: Tensor) -> Features:
         """Frozen features of normalised images (B, 3, H, W); no gradients."""

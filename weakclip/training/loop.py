@@ -69,9 +69,11 @@ def fit(
     if not parameters:
         model.eval()
         return []
+    groups = model.rate_groups()
     optimiser = torch.optim.AdamW(
-        parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
+        [{"params": group} for group in groups.values()],
+        lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True,
+    )  # fmt: skip
     checkpoint = Checkpoint(
         resume, model, optimiser, recipe, writes=processes.first, execution=execution
     )
@@ -100,8 +102,8 @@ def fit(
                 raise FloatingPointError(
                     f"loss is {values['loss']} at step {step}: {values}; lower the learning rate"
                 )
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(recipe, step)
+            for factor, group in zip(groups, optimiser.param_groups, strict=True):
+                group["lr"] = factor * learning_rate(recipe, step)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             processes.average_gradients(parameters)

@@ -407,6 +407,7 @@ def optimisers(model: MicroCLIP) -> tuple[Muon, torch.optim.AdamW]:
 
 
 def cosine(progress: float) -> float:
+    """Factor on a learning rate after a share of the steps: from 1 down to `FINAL_RATE`."""
     return 0.5 * (1 + math.cos(math.pi * progress)) * (1 - FINAL_RATE) + FINAL_RATE
 
 

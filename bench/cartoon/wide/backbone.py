@@ -1,9 +1,9 @@
 """Pretraining of micro-backbone: which words stand below a picture, from the same web pool.
 
-It is to CAM, CLIMS, AffinityNet and retraining what ImageNet is to their published networks. A label
-is a word that fewer than one caption in twenty says: names of things and places, colours, weather;
-the words of a picture's captions share the target of a softmax, which suits many labels better than
-one decision a word.
+It is to CAM, CLIMS, AffinityNet and retraining what ImageNet is to their published networks. A
+label is a word that fewer than one caption in twenty says: names of things and places, colours,
+weather; the words of a picture's captions share the target of a softmax, which suits many labels
+better than one decision a word.
 
 Source: Joulin et al., "Learning Visual Features from Large Weakly Supervised Data", ECCV 2016.
 Run: `python -m bench.cartoon.wide.backbone` (resumes where it stopped).

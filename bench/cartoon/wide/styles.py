@@ -190,6 +190,6 @@ def _weather(image: NDArray[np.uint8], rng: Generator, weather: Weather) -> NDAr
 def _pattern(shading: Shading) -> NDArray[np.bool_]:
     """Dark pixels of a hatching or of dots, (1024, 1024) bool."""
     y, x = np.mgrid[:_BANK, :_BANK]
-    if shading == "hatched":
-        return (x + y) % 6 < 2
-    return (x % 5 < 2) & (y % 5 < 2)
+    dark: NDArray[np.bool_]
+    dark = (x + y) % 6 < 2 if shading == "hatched" else (x % 5 < 2) & (y % 5 < 2)
+    return dark

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from weakclip.clip.load import load_clip
-from weakclip.config import MICRO, Cosine, FixedTemplate, Resample, ScoreMapDecoder, WeakCLIPConfig
+from weakclip.config import (
+    MICRO,
+    Cosine,
+    FixedTemplate,
+    LearningRates,
+    Resample,
+    ScoreMapDecoder,
+    WeakCLIPConfig,
+)
+from weakclip.description import describe
 from weakclip.network.build import build_model
 from weakclip.training.loop import fit, learning_rate
 from weakclip.training.losses import build_supervision, images_on_grid
@@ -42,6 +53,44 @@ def test_two_trainings_end_with_the_same_weights() -> None:
     assert curve == again
     assert [row["step"] for row in curve] == [2, 4]
     assert set(curve[0]) == {"step", "seeding", "boundary", "matching", "loss"}
+
+
+@pytest.mark.parametrize("slow", ["prompt", "adapter", "matching", "decoder"])
+def test_a_component_with_a_hundredth_of_the_rate_moves_less_and_the_others_as_before(
+    slow: str,
+) -> None:
+    start = build_model(MICRO, CLIP, NAMES, seed=0).state_dict()
+    one_step = replace(RECIPE, iterations=1, warmup=0, weight_decay=0.0)
+
+    def moved(config: WeakCLIPConfig) -> dict[str, float]:
+        torch.manual_seed(0)
+        model = build_model(config, CLIP, NAMES, seed=0)
+        fit(model, build_supervision(config.supervision, config.tau), batch, one_step)
+        state = dict(model.named_parameters())
+        distance = dict.fromkeys(model.components, 0.0)
+        for name, parameter in state.items():
+            component = name.split(".")[0]
+            if component in distance:
+                distance[component] += float((parameter.detach() - start[name]).abs().sum())
+        return distance
+
+    usual = moved(MICRO)
+    slowed = moved(replace(MICRO, rates=LearningRates(**{slow: 0.01})))
+    for component, distance in usual.items():
+        factor = 0.01 if component == slow else 1.0
+        assert slowed[component] == pytest.approx(factor * distance, rel=0.02), component
+
+
+def test_a_factor_that_would_not_train_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"rates\.matching: expected a positive factor, got 0"):
+        LearningRates(matching=0.0)
+
+
+def test_one_rate_for_all_leaves_descriptions_and_the_optimiser_as_they_were() -> None:
+    assert "rates" not in describe(MICRO)
+    assert "rates" in describe(replace(MICRO, rates=LearningRates(matching=0.1)))
+    model = build_model(MICRO, CLIP, NAMES, seed=0)
+    assert list(model.rate_groups()) == [1.0]
 
 
 def test_the_frozen_towers_do_not_move() -> None:

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from bench.cartoon.vocabulary import DISPLAY_NAMES, PART_IDS, PLURALS
-from bench.cartoon.wide import styles
-from bench.cartoon.wide.kinds import CLASS_COUNT, KINDS
+from bench.cartoon.wide.kinds import CLASS_COUNT, KINDS, Kind
 from bench.cartoon.wide.sample import sample_web, sample_web_tile, sample_wide
-from bench.cartoon.wide.styles import EVALUATION, PRETRAINING, STRONG, style_of
+from bench.cartoon.wide.styles import EVALUATION, PRETRAINING, STRONG, Style, style_of
 from bench.cartoon.wide.world import WideConfig, WideScene
 
 SMALL = WideConfig(size=64)
@@ -39,9 +38,9 @@ def test_the_first_twenty_of_at_least_sixty_kinds_are_the_classes_and_all_are_di
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_the_parts_of_every_kind_are_known_and_stay_near_the_frame(kind: object) -> None:
+def test_the_parts_of_every_kind_are_known_and_stay_near_the_frame(kind: Kind) -> None:
     for seed in range(8):
-        parts = kind.draw(np.random.default_rng(seed))  # type: ignore[attr-defined]
+        parts = kind.draw(np.random.default_rng(seed))
         assert {part.name for part in parts} <= PART_IDS.keys()
         corners = np.concatenate([part.outline for part in parts])
         assert np.abs(corners).max() < 1.35
@@ -57,9 +56,7 @@ def test_no_style_is_shared_between_the_sets() -> None:
     ("distance", "sets"),
     [(0.0, PRETRAINING), (0.5, PRETRAINING + EVALUATION), (1.0, EVALUATION), (2.0, STRONG)],
 )
-def test_the_distance_chooses_the_styles(
-    distance: float, sets: tuple[styles.Style, ...]
-) -> None:
+def test_the_distance_chooses_the_styles(distance: float, sets: tuple[Style, ...]) -> None:
     drawn = {style_of(np.random.default_rng(i), distance) for i in range(300)}
     assert drawn == set(sets)
 
