@@ -195,20 +195,18 @@ def _write_scenes(job: _Job) -> list[SceneRecord]:
     written = []
     for number in range(job.first, job.first + job.count):
         rng = np.random.default_rng([job.seed, start + number, _CAPTION_STREAM])
-        scene, sentences = _described(job.config, job.seed, start + number, rng)
+        scene, sentences = _described(job, start + number, rng)
         name = image_id(job.split, number)
         written.append(write_scene(job.folder, name, scene, sentences))
     return written
 
 
-def _described(
-    config: WorldConfig, seed: int, index: int, rng: np.random.Generator
-) -> tuple[Scene, list[str]]:
-    """A scene of the world of `config` and its captions."""
-    if isinstance(config, WideConfig):
-        wide = sample_wide(config, seed, index)
+def _described(job: _Job, index: int, rng: np.random.Generator) -> tuple[Scene, list[str]]:
+    """A scene of the world of the job and its captions."""
+    if isinstance(job.config, WideConfig):
+        wide = sample_wide(job.config, job.seed, index, train=job.split == "train")
         return wide, [web_caption(wide, rng) for _ in range(CAPTIONS)]
-    scene = sample_scene(config, seed, index)
+    scene = sample_scene(job.config, job.seed, index)
     return scene, [caption(scene, rng) for _ in range(CAPTIONS)]
 
 

@@ -264,6 +264,10 @@ def _replaced(holder: Any, path: Sequence[str], value: object, whole: str) -> An
     else:
         new = tuple(value) if isinstance(value, list) else value
         new = float(new) if isinstance(old, float) and isinstance(new, int) else new
+        if isinstance(new, dict):
+            new = {
+                key: tuple(each) if isinstance(each, list) else each for key, each in new.items()
+            }
         if type(new) is not type(old):
             raise ValueError(f"expected {type(old).__name__} as {old!r}, got {new!r}")
     return {**holder, name: new} if isinstance(holder, Mapping) else replace(holder, **{name: new})

@@ -57,17 +57,25 @@ def sample_wide(
     classes: Sequence[int] = (),
     objects: int | None = None,
     occluders: bool = True,
+    train: bool = False,
 ) -> WideScene:
-    """One scene of CartoonVOC 2; arguments as `bench.cartoon.sample.sample_scene`."""
+    """One scene of CartoonVOC 2.
+
+    Arguments are those of `bench.cartoon.sample.sample_scene`; a scene to train on shows none of
+    the classes `config.untrained`.
+    """
     rng = np.random.default_rng([seed, index])
+    frequency = VOC_FREQUENCY.copy()
+    frequency[list(config.untrained) if train else []] = 0
+    frequency /= frequency.sum()
     count = 1 + int(rng.choice(len(config.object_counts), p=config.object_counts))
     count = max(count, len(classes)) if objects is None else objects
-    leading = int(rng.choice(CLASS_COUNT, p=VOC_FREQUENCY))
+    leading = int(rng.choice(CLASS_COUNT, p=frequency))
     leading = classes[0] if classes else leading
     place = _choose_place(rng, leading, config.scene_mismatch_rate)
     chosen = [leading, *classes[1:]][:count]
     while len(chosen) < count:
-        chosen.append(_companion(rng, config, leading, place))
+        chosen.append(_companion(rng, config, leading, place, frequency))
     unnamed = min(int(rng.poisson(config.unnamed_objects)), 6)
     chosen += [_thing_at(rng, config, place) for _ in range(unnamed)]
     style = style_of(rng, config.style_distance)
@@ -191,16 +199,22 @@ def _choose_place(rng: Generator, kind: int, untypical: float) -> int:
     return int(rng.choice(len(PLACE_NAMES), p=weights / weights.sum()))
 
 
-def _companion(rng: Generator, config: WideConfig, leading: int, place: int) -> int:
+def _companion(
+    rng: Generator,
+    config: WideConfig,
+    leading: int,
+    place: int,
+    frequency: NDArray[np.float64],
+) -> int:
     """Class of a further object: like the first, a person, one that suits the place, or any."""
     if rng.random() < config.same_class_rate:
         return leading
-    if rng.random() < config.person_rate:
+    if rng.random() < config.person_rate and frequency[_PERSON]:
         return _PERSON
-    if rng.random() < config.scene_class_rate:
-        weights = ATTRACTION[:CLASS_COUNT, place] * VOC_FREQUENCY
+    weights = ATTRACTION[:CLASS_COUNT, place] * frequency
+    if rng.random() < config.scene_class_rate and weights.any():
         return int(rng.choice(CLASS_COUNT, p=weights / weights.sum()))
-    return int(rng.choice(CLASS_COUNT, p=VOC_FREQUENCY))
+    return int(rng.choice(CLASS_COUNT, p=frequency))
 
 
 def _thing_at(rng: Generator, config: WideConfig, place: int) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bench.cartoon.wide.styles import MAX_DISTANCE
 from bench.cartoon.world import Range, Scene, WorldConfig
+from weakclip.data.read.voc import VOC_CLASSES
 
 WIDE_VERSION = 1
 """Raised whenever the same (config, seed, index) would give another picture or caption."""
@@ -25,6 +26,7 @@ class WideConfig(WorldConfig):
             between them a mixture.
         object_size: Factor on the extent of every object.
         unnamed_objects: Mean number of things of no class in a scene; they are background.
+        untrained: 0-based classes that no image of the split `train` shows.
     """
 
     object_counts: tuple[float, ...] = (0.46, 0.22, 0.12, 0.07, 0.05, 0.04, 0.02, 0.02)
@@ -36,6 +38,7 @@ class WideConfig(WorldConfig):
     style_distance: float = 1.0
     object_size: float = 1.0
     unnamed_objects: float = 0.4
+    untrained: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         WorldConfig.__post_init__(self)
@@ -47,6 +50,11 @@ class WideConfig(WorldConfig):
             raise ValueError(f"object_size: expected 0.1 to 1.5, got {self.object_size}")
         if not 0 <= self.unnamed_objects <= 4:
             raise ValueError(f"unnamed_objects: expected 0 to 4, got {self.unnamed_objects}")
+        known = range(len(VOC_CLASSES))
+        if not set(self.untrained) < set(known):
+            raise ValueError(
+                f"untrained: expected classes of 0 to {known[-1]}, not all, got {self.untrained}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

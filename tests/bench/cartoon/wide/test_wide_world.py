@@ -130,3 +130,14 @@ def test_a_tile_measures_what_it_shows() -> None:
         tile = sample_web_tile(SMALL, 1, index, size=48)
         assert tile.image.shape == (48, 48, 3)
         assert all(0.03 <= thing.area <= 1 for thing in tile.things)
+
+
+def test_untrained_classes_are_missing_in_scenes_to_train_on_and_nowhere_else() -> None:
+    config = replace(SMALL, untrained=(14, 7))
+    trained = [sample_wide(config, 1, index, train=True) for index in range(60)]
+    assert not any(one.class_index in (14, 7) for scene in trained for one in scene.instances)
+    other = [sample_wide(config, 1, index) for index in range(60)]
+    assert any(one.class_index == 14 for scene in other for one in scene.instances)
+    assert fingerprint(sample_wide(config, 1, 3)) == fingerprint(sample_wide(SMALL, 1, 3))
+    with pytest.raises(ValueError, match="untrained: expected"):
+        replace(SMALL, untrained=tuple(range(20)))
