@@ -116,14 +116,16 @@ class Stages(nn.Module):
 
     def network_state(self) -> dict[str, Tensor]:
         """The weights under timm's names, as a file that `Backbone.weights` names holds them."""
-        places = [(i, j) for i, stage in enumerate(self.parts) for j in range(len(stage))]
-        names = {f"parts.{i}.{j}.": name for (i, j), name in zip(places, self._names, strict=True)}
-        return {
-            f"{name}.{key.removeprefix(place)}": value
-            for place, name in names.items()
-            for key, value in self.state_dict().items()
-            if key.startswith(place)
-        }
+        state, names, found = self.state_dict(), iter(self._names), {}
+        for i, stage in enumerate(self.parts):
+            for j, _ in enumerate(stage.children()):
+                place, name = f"parts.{i}.{j}.", next(names)
+                found |= {
+                    f"{name}.{key.removeprefix(place)}": value
+                    for key, value in state.items()
+                    if key.startswith(place)
+                }
+        return found
 
     def rest(self, features: Tensor, stage: int) -> Tensor:
         """Output of the last stage from the output of `stage` (negative: from the end)."""

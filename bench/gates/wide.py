@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for g in gates
         ],
     }
-    write_atomically(args.out, json.dumps(report, indent=1) + "\n")
+    write_atomically(args.out, (json.dumps(report, indent=1) + "\n").encode())
     return 0 if all(gate.passed for gate in gates) else 1
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_asked_classes_lead_and_the_rest_is_drawn() -> None:
     "change",
     [{"style_distance": 2.5}, {"object_size": 0.0}, {"unnamed_objects": -1.0}, {"size": 16}],
 )
-def test_a_dial_out_of_range_is_refused(change: dict[str, float]) -> None:
+def test_a_dial_out_of_range_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(change))}: expected"):
         replace(SMALL, **change)
 
