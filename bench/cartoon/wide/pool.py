@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from bench.cartoon.wide.caption import web_caption, web_tokenizer
-from bench.cartoon.wide.sample import sample_web, sample_web_tile
+from bench.cartoon.wide.web import sample_web, sample_web_tile
 from bench.cartoon.wide.world import WIDE_VERSION, WideConfig
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 WEB = WideConfig(
     style_distance=0.0, single_scale=(0.22, 0.62), shared_scale=(0.12, 0.44), noise=(1.0, 6.0),
-    typical_colour_rate=0.6, same_class_rate=0.6, unnamed_objects=0.4,
+    typical_colour_rate=0.6, same_class_rate=0.6, person_rate=0.3, unnamed_objects=0.4,
+    object_counts=(0.46, 0.22, 0.12, 0.07, 0.05, 0.04, 0.02, 0.02),
 )  # fmt: skip
 """The pretraining world; it does not move with the dials of CartoonVOC 2."""
 

@@ -1,8 +1,7 @@
 """Composes scenes of the wide world: a pure function of (config, seed, index).
 
-`sample_wide` draws CartoonVOC 2: objects of VOC's classes in the styles of the dial, and unnamed
-things. `sample_web` and `sample_web_tile` draw what CLIP and backbone are pretrained on: things of
-every kind in the pretraining styles.
+Objects of VOC's classes in the styles of the dial, and unnamed things. What CLIP and backbone are
+pretrained on is drawn by `bench/cartoon/wide/web.py`.
 """
 
 from __future__ import annotations
@@ -35,10 +34,7 @@ if TYPE_CHECKING:
 
 _PERSON = 14
 _NAMED_FRACTION = 0.008  # a thing can be named from this share of the picture on
-_CLASS_WEIGHT = 2.0  # VOC's classes are common words: in the web pool twice as frequent as others
-_WEB_UNTYPICAL = 0.3
-_TILE_SCENE, _SMALLEST_CROP = 96, 40
-_OCCLUDER_STREAM, _WEB_STREAM, _TILE_STREAM = 1, 4, 5
+_OCCLUDER_STREAM = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +68,7 @@ def sample_wide(
     count = max(count, len(classes)) if objects is None else objects
     leading = int(rng.choice(CLASS_COUNT, p=frequency))
     leading = classes[0] if classes else leading
-    place = _choose_place(rng, leading, config.scene_mismatch_rate)
+    place = choose_place(rng, leading, config.scene_mismatch_rate)
     chosen = [leading, *classes[1:]][:count]
     while len(chosen) < count:
         chosen.append(_companion(rng, config, leading, place, frequency))
@@ -80,45 +76,10 @@ def sample_wide(
     chosen += [_thing_at(rng, config, place) for _ in range(unnamed)]
     style = style_of(rng, config.style_distance)
     stream = np.random.default_rng([seed, index, _OCCLUDER_STREAM])
-    return _compose(config, rng, chosen, place, style, stream if occluders else None)
+    return compose(config, rng, chosen, place, style, stream if occluders else None)
 
 
-def sample_web(config: WideConfig, seed: int, index: int) -> WideScene:
-    """One scene for pretraining: one to four things of any kind, a style of pretraining."""
-    rng = np.random.default_rng([seed, index, _WEB_STREAM])
-    count = 1 + int(rng.choice(4, p=(0.45, 0.33, 0.14, 0.08)))
-    return _web_scene(config, rng, count)
-
-
-def sample_web_tile(config: WideConfig, seed: int, index: int, *, size: int = 64) -> WideScene:
-    """One small framing of a pretraining scene: scenery (8 %), one thing, or two."""
-    rng = np.random.default_rng([seed, index, _TILE_STREAM])
-    small = replace(config, size=_TILE_SCENE)
-    count = int(rng.choice(3, p=(0.08, 0.77, 0.15)))
-    scene = _web_scene(small, rng, count, occluders=False)
-    closer = rng.random() < 0.7 and bool(scene.things)
-    window = _choose_window(scene, rng) if closer else (0, 0, _TILE_SCENE)
-    return _frame(scene, window, size)
-
-
-def _web_scene(
-    config: WideConfig, rng: Generator, count: int, *, occluders: bool = True
-) -> WideScene:
-    weights = np.where(np.arange(len(KINDS)) < CLASS_COUNT, _CLASS_WEIGHT, 1.0)
-    leading = int(rng.choice(len(KINDS), p=weights / weights.sum()))
-    place = _choose_place(rng, leading, _WEB_UNTYPICAL)
-    chosen = [leading] * min(count, 1)
-    while len(chosen) < count:
-        suited = weights * (ATTRACTION[:, place] + 0.15)
-        same = rng.random() < 0.15
-        other = int(rng.choice(len(KINDS), p=suited / suited.sum()))
-        chosen.append(leading if same else other)
-    style = style_of(rng, 0.0)
-    stream = np.random.default_rng(rng.integers(1 << 32)) if occluders else None
-    return _compose(config, rng, chosen, place, style, stream, void_unnamed=False)
-
-
-def _compose(
+def compose(
     config: WideConfig,
     rng: Generator,
     chosen: Sequence[int],
@@ -128,6 +89,17 @@ def _compose(
     *,
     void_unnamed: bool = True,
 ) -> WideScene:
+    """Draw things of the `chosen` kinds at a place and look at what can be seen.
+
+    Args:
+        config: The world.
+        rng: Source of every choice.
+        chosen: Indices of `KINDS`.
+        place: Index of `PLACE_NAMES`.
+        style: How it is drawn.
+        occluding: Source of a tree or rock in front; none if nothing may stand there.
+        void_unnamed: Whether things of no class have no instance.
+    """
     name = PLACE_NAMES[place]
     horizon = rng.uniform(0.5, 0.75) if name == "indoor" else rng.uniform(0.3, 0.62)
     canvas = Canvas(config.size)
@@ -150,7 +122,7 @@ def _compose(
         image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0), dtype=np.uint8)
     class_map, instance_map, stuff_map, part_map = cv2.split(canvas.labels)
     seen = visible_instances(instance_map, drawn)
-    things = _things(seen, config.size)
+    things = named_things(seen, config.size)
     if void_unnamed:
         seen = tuple(one for one in seen if one.class_index < CLASS_COUNT)
         instance_map = _renumbered(instance_map, seen)
@@ -170,7 +142,8 @@ def _compose(
     )
 
 
-def _things(seen: Sequence[Instance], size: int) -> tuple[Thing, ...]:
+def named_things(seen: Sequence[Instance], size: int) -> tuple[Thing, ...]:
+    """What a caption may name of the visible instances in a picture of `size` pixels."""
     things = (
         Thing(
             kind=one.class_index,
@@ -192,7 +165,8 @@ def _renumbered(instance_map: NDArray[np.uint8], seen: Sequence[Instance]) -> ND
     return table[instance_map]
 
 
-def _choose_place(rng: Generator, kind: int, untypical: float) -> int:
+def choose_place(rng: Generator, kind: int, untypical: float) -> int:
+    """Index of a place that suits a kind, or, in a share `untypical`, of any."""
     if rng.random() < untypical:
         return int(rng.integers(len(PLACE_NAMES)))
     weights = ATTRACTION[kind]
@@ -303,41 +277,3 @@ def _paint(
     if style.outline:
         line = {"dark": np.full(3, 30.0), "light": np.full(3, 240.0), "own": paint * 0.55}
         canvas.line(outline, style.outline, line[style.line])
-
-
-def _choose_window(scene: WideScene, rng: Generator) -> tuple[int, int, int]:
-    """Top, left and side of a square around the objects, 0.7 to 1.5 times their extent."""
-    boxes = np.array([one.box for one in scene.instances])
-    left, top = boxes[:, :2].min(axis=0)
-    right, bottom = boxes[:, 2:].max(axis=0)
-    side = int(max(bottom - top, right - left) * rng.uniform(0.7, 1.5)) + 6
-    side = min(max(side, _SMALLEST_CROP), _TILE_SCENE)
-    shift_y, shift_x = rng.normal(0, 0.12, 2) * side
-    y = int(np.clip((top + bottom) // 2 + shift_y - side // 2, 0, _TILE_SCENE - side))
-    x = int(np.clip((left + right) // 2 + shift_x - side // 2, 0, _TILE_SCENE - side))
-    return y, x, side
-
-
-def _frame(scene: WideScene, window: tuple[int, int, int], size: int) -> WideScene:
-    """Cut the window out of every map, measure again, and resize the picture."""
-    y, x, side = window
-    rows, columns = slice(y, y + side), slice(x, x + side)
-    instance_map = scene.instance_map[rows, columns]
-    zoom = _TILE_SCENE / side
-    seen = tuple(
-        replace(one, scale=one.scale * zoom)
-        for one in visible_instances(instance_map, scene.instances)
-    )
-    image = cv2.resize(scene.image[rows, columns], (size, size), interpolation=cv2.INTER_AREA)
-    things = tuple(thing for thing in _things(seen, side) if thing.area >= 0.03)
-    return replace(
-        scene,
-        image=np.asarray(image, dtype=np.uint8),
-        class_map=scene.class_map[rows, columns],
-        instance_map=instance_map,
-        stuff_map=scene.stuff_map[rows, columns],
-        part_map=scene.part_map[rows, columns],
-        instances=seen,
-        stuff=visible_stuff(scene.stuff_map[rows, columns]),
-        things=things,
-    )

@@ -75,13 +75,13 @@ PRETRAINING: tuple[Style, ...] = (
 """What micro-CLIP and the backbone are pretrained on."""
 
 EVALUATION: tuple[Style, ...] = (
-    Style(hue=35, saturation=0.8, outline=0.012, line="light"),
+    Style(hue=25, saturation=0.8, outline=0.006, line="light"),
     Style(hue=-35, shading="side", outline=0.01, line="own"),
-    Style(weather="night", shading="hatched"),
-    Style(levels=5, outline=0.014, saturation=1.2),
+    Style(weather="night", shading="hatched", brightness=30),
+    Style(levels=8, outline=0.008, saturation=1.2),
     Style(wobble=0.035, outline=0.012, line="own", saturation=0.45),
     Style(shading="dotted", texture=0.3, brightness=15),
-    Style(weather="fog", shading="side", outline=0.02),
+    Style(weather="fog", shading="side", outline=0.012),
     Style(weather="rain", contrast=0.75, hue=25, wobble=0.02),
 )
 """The centre of the dial: none of them is a pretraining style."""

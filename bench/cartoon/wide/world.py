@@ -29,11 +29,12 @@ class WideConfig(WorldConfig):
         untrained: 0-based classes that no image of the split `train` shows.
     """
 
-    object_counts: tuple[float, ...] = (0.46, 0.22, 0.12, 0.07, 0.05, 0.04, 0.02, 0.02)
-    single_scale: Range = (0.22, 0.62)
-    shared_scale: Range = (0.12, 0.44)
+    object_counts: tuple[float, ...] = (0.43, 0.22, 0.13, 0.08, 0.05, 0.04, 0.03, 0.02)
+    single_scale: Range = (0.26, 0.68)
+    shared_scale: Range = (0.16, 0.46)
     typical_colour_rate: float = 0.6
-    same_class_rate: float = 0.5
+    same_class_rate: float = 0.48
+    person_rate: float = 0.1
     noise: Range = (1.0, 6.0)
     style_distance: float = 1.0
     object_size: float = 1.0

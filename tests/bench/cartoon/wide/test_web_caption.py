@@ -7,7 +7,7 @@ from bench.cartoon.vocabulary import BACKGROUND_WORDS
 from bench.cartoon.wide.caption import web_caption, web_tokenizer, web_words
 from bench.cartoon.wide.kinds import KINDS, UNSEEN_NAMES
 from bench.cartoon.wide.pool import CONTEXT, token_ids
-from bench.cartoon.wide.sample import sample_web
+from bench.cartoon.wide.web import sample_web
 from bench.cartoon.wide.world import WideConfig
 
 SMALL = WideConfig(size=64)

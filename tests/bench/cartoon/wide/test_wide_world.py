@@ -9,8 +9,9 @@ import pytest
 
 from bench.cartoon.vocabulary import DISPLAY_NAMES, PART_IDS, PLURALS
 from bench.cartoon.wide.kinds import CLASS_COUNT, KINDS, Kind
-from bench.cartoon.wide.sample import sample_web, sample_web_tile, sample_wide
+from bench.cartoon.wide.sample import sample_wide
 from bench.cartoon.wide.styles import EVALUATION, PRETRAINING, STRONG, Style, style_of
+from bench.cartoon.wide.web import sample_web, sample_web_tile
 from bench.cartoon.wide.world import WideConfig, WideScene
 
 SMALL = WideConfig(size=64)
