@@ -20,9 +20,12 @@ from baselines.plain_fpn import plain_fpn
 from bench.cartoon.wide.kinds import CLASS_NAMES
 from bench.studies.dial import Dial, Position
 from bench.studies.method import MethodRow
+from bench.studies.preset import WIDE
+from bench.studies.spoiled import SpoiledAnnotation
 from bench.studies.study import Comparisons, Study, Variant
 from weakclip.config import MICRO, Cosine, FixedTemplate, PlainDecoder, Resample
 from weakclip.data.read.voc import VOC_CLASSES
+from weakclip.stages.maps import CLIPMaps
 
 if TYPE_CHECKING:
     from bench.studies.workbench import Config
@@ -84,6 +87,23 @@ def _maps(label: str, cam: MaskerSpec) -> Position:
         (name, MethodRow(cam=cam, refinement=config)) for name, config in ROWS.items()
     )
     return Position(label=label, preset=CENTRE, rows=rows)
+
+
+def _seeds(precision: float, coverage: float) -> Position:
+    """The annotation with gaps and errors in the place of seeds (an oracle)."""
+    rows: tuple[tuple[str, Config], ...] = tuple(
+        (
+            name,
+            MethodRow(
+                cam=CLIPMaps(source=WIDE.source),
+                refinement=SpoiledAnnotation(
+                    training=WIDE.training(config), precision=precision, coverage=coverage
+                ),
+            ),
+        )
+        for name, config in ROWS.items()
+    )
+    return Position(label=f"{100 * precision:.0f} %", preset=CENTRE, rows=rows)
 
 
 _CLASSIFIER = replace(
@@ -152,6 +172,13 @@ DIALS: tuple[Dial, ...] = (
         ),
         gains="no-text-guidance", towards="last",
     ),
+    *(
+        Dial(
+            name=f"precision of the seeds, {100 * coverage:.0f} % decided",
+            positions=tuple(_seeds(precision, coverage) for precision in (0.95, 0.85, 0.70)),
+            gains="no-text-guidance", towards="last",
+        )
+        for coverage in (0.6, 0.3)
+    ),
 )  # fmt: skip
-"""Quality of CLIP and of the seeds are missing: the first needs the weights of every stage of
-pretraining, the second a seed rule that spoils the annotation."""
+"""The quality of CLIP is missing: it needs the weights of every stage of pretraining as presets."""

@@ -34,7 +34,7 @@ class Dial:
 
     Attributes:
         name: What tables call it.
-        positions: At least three, one of them the centre.
+        positions: At least three; the centre is one of them if it is on this dial.
         gains: Row without the component whose effect should rise...
         towards: ...in this direction of the positions.
     """

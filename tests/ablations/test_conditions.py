@@ -11,14 +11,14 @@ from weakclip.data.read.voc import VOC_CLASSES
 
 
 @pytest.mark.parametrize("dial", DIALS, ids=lambda dial: dial.name)
-def test_every_dial_has_the_centre_and_moves_one_thing(dial: Dial) -> None:
+def test_every_dial_moves_away_from_at_most_one_centre(dial: Dial) -> None:
     centres = [each for each in dial.positions if each.preset == CENTRE and not each.rows]
-    assert len(centres) == 1
+    assert len(centres) == (0 if "precision" in dial.name else 1)
     assert dial.gains in ROWS
     for position in dial.positions:
         preset = load_preset(position.preset)
         moved = preset != load_preset(CENTRE)
-        assert moved or position.rows or position is centres[0]
+        assert moved or position.rows or position in centres
         assert [name for name, _ in position.rows] in ([], list(ROWS))
         for name in VOC_CLASSES:
             for phrase in preset.words.phrases(name):
