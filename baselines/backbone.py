@@ -116,7 +116,8 @@ class Stages(nn.Module):
 
     def network_state(self) -> dict[str, Tensor]:
         """The weights under timm's names, as a file that `Backbone.weights` names holds them."""
-        state, names, found = self.state_dict(), iter(self._names), {}
+        state, names = self.state_dict(), iter(self._names)
+        found: dict[str, Tensor] = {}
         for i, stage in enumerate(self.parts):
             for j, _ in enumerate(stage.children()):
                 place, name = f"parts.{i}.{j}.", next(names)

@@ -166,9 +166,10 @@ def ceiling_scores(bench: ImageWorkbench) -> dict[str, float]:
     training = preset.training(replace(MICRO, supervision=CrossEntropy()))
     network = training.build(bench.setting)
     train = bench.images["train"]
-    network.fit_on_seeds(train, annotation(train), seed=0, report=_quiet)
+    seeds = annotation(train)
+    network.fit_on_seeds(train, seeds, seed=0, report=_quiet)
     fitted = Fitted(bench.clip_maps("train"), network)
-    key = content_key("ceiling", Annotation(bench).key, bench.clip.sha256)
+    key = content_key("ceiling", seeds.key, bench.clip.sha256)
     return _scores(bench.score(fitted, key, {}).counts)
 
 

@@ -1,8 +1,8 @@
 """Seeds of a chosen quality: the annotation of `train`, spoiled in patches.
 
 How much does a component depend on how good the seeds are? Seeds of real maps differ in precision
-and coverage at once; here each is set. This is an oracle: it looks at pixel annotations, so rows with
-it are about the components and no method.
+and coverage at once; here each is set. This is an oracle: it looks at pixel annotations, so rows
+with it are about the components and no method.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_errors_come_in_patches() -> None:
 
 
 @pytest.mark.parametrize("change", [{"precision": 0.0}, {"coverage": 1.5}])
-def test_a_share_out_of_range_is_refused(change: dict[str, float]) -> None:
+def test_a_share_out_of_range_is_refused(change: dict[str, Any]) -> None:
     spec = SpoiledAnnotation(training=SMOKE.training(SMOKE.config), precision=0.9, coverage=0.5)
     with pytest.raises(ValueError, match="expected a share"):
         replace(spec, **change)
