@@ -348,7 +348,7 @@ class ImageWorkbench:
                 self.artifacts / "counts" / f"{key}-{task}.bin",
                 len(self.images[role]),
                 len(self.class_names),
-                self._known(fitted) if task == "train-pseudo" else None,
+                self._known(fitted) if task == "train-pseudo" and fitted else None,
             )
             for task, role in roles.items()
             if (fitted if role == "pseudo" else network) is not None
