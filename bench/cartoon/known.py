@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weakclip.data.formats.masks import read_mask
-from weakclip.evaluation.diagnosis import BOTH, OTHER
+from weakclip.evaluation.causes import BOTH, OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ class KnownScenes:
                 f"{state}{BOTH}images of {number}" for number in _NUMBERS for state in _STATES
             ),
         }
-        """Name -> names of the groups; see `weakclip.evaluation.diagnosis.separate`."""
+        """Name -> names of the groups; see `weakclip.evaluation.causes.separate`."""
 
     @staticmethod
     def found(root: Path) -> bool:

@@ -433,6 +433,6 @@ def _stored(name: str, array: Array) -> Array:
     """An array as it is written: cells by column, which makes their file half as large."""
     if GROUPS in name:
         return np.asarray(array, np.str_)
-    if CELLS in name:
-        return np.asfortranarray(array, np.int32)
-    return np.asarray(array, np.int64 if name.endswith(CONFUSION_SUFFIX) else np.int32)
+    if name.endswith(CONFUSION_SUFFIX):
+        return np.asarray(array, np.int64)
+    return np.array(array, np.int32, order="F" if CELLS in name else "C")

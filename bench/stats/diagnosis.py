@@ -17,16 +17,9 @@ import numpy as np
 from bench.runs.store import CONFUSION_SUFFIX, cells_name, groups_name
 from bench.stats.effects import main_tasks
 from bench.stats.statistics import RESAMPLES, Resampled, contrast, pooled_miou
+from weakclip.evaluation.causes import CONTOUR, View, causes_of, separate, views_of
 from weakclip.evaluation.comparison import draws
-from weakclip.evaluation.diagnosis import (
-    CONTOUR,
-    Cost,
-    View,
-    causes_of,
-    measure,
-    separate,
-    views_of,
-)
+from weakclip.evaluation.diagnosis import Cost, measure
 from weakclip.evaluation.scores import error_rates
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 A file of counts grows by one row an image. A row that was cut by a crash, and what follows it, is
 dropped when the file is opened, and those images are scored again.
 
-Pixels are counted by what is known of them (`weakclip.evaluation.diagnosis.View`): always by their
+Pixels are counted by what is known of them (`weakclip.evaluation.causes.View`): always by their
 distance to a contour, which summed over the distances gives the confusion matrix of each image.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from weakclip.evaluation.diagnosis import CONTOUR, WIDTHS, contour_groups
+from weakclip.evaluation.causes import CONTOUR, WIDTHS, contour_groups
 from weakclip.ops.cells import IMAGE, PIXELS, PREDICTED, TRUTH, contour_bands, count_cells
 from weakclip.ops.confusion import boundary_counts, boundary_width
 

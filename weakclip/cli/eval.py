@@ -19,8 +19,8 @@ from weakclip.data.formats.ids import read_ids
 from weakclip.data.formats.maps import FORMATS
 from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes
 from weakclip.data.read.voc import VOC_CLASSES
+from weakclip.evaluation.causes import WIDTHS
 from weakclip.evaluation.counting import Measure
-from weakclip.evaluation.diagnosis import WIDTHS
 from weakclip.evaluation.evaluate import evaluate
 from weakclip.evaluation.report import to_csv, to_json
 from weakclip.evaluation.rules import parse_rule

@@ -143,7 +143,7 @@ def _kinds_table(study: Study, task: str, rows: Sequence[Diagnosis]) -> Summary:
         inner = next((cost for cost in bands if cost.name.startswith("interior")), None)
         lines.append((
             Cell(each.variant),
-            *(Cell(_rate(each.means[name])) for name in RATES),
+            *(Cell(_rate(name, each.means[name])) for name in RATES),
             *(_gain(kinds.get(name)) for name in KINDS),
             _gain(near), _gain(inner),
         ))  # fmt: skip
@@ -162,9 +162,11 @@ def _gain(cost: Cost | None) -> Cell:
     return Cell(NONE if cost is None else gain_text(cost))
 
 
-def _rate(value: Difference) -> str:
-    ends = (value.estimate, value.low, value.high)
-    middle, low, high = (f"{100 * end:.1f}" for end in ends)
+def _rate(name: str, value: Difference) -> str:
+    """A share with its interval; a ratio to the hits alone, which rare classes move too much."""
+    if "activation" in name:
+        return f"{value.estimate:.2f}"
+    middle, low, high = (f"{100 * end:.1f}" for end in (value.estimate, value.low, value.high))
     return f"{middle} [{low}, {high}]"
 
 

@@ -125,4 +125,4 @@ def _bare(cost: Cost) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.{1 if share < 0.095 else 0}f} %"

@@ -147,11 +147,12 @@ def _costs(report: Report, figure: tuple[str, str] | None) -> list[Html]:
 
 
 def _row_costs(report: Report, row: str, *, first: bool) -> Html:
+    """Sentences about a row; of the first also the tables, which all rows have as CSV."""
     mine = [each for each in report.diagnoses if each.variant == row]
     parts = []
     for each in mine:
         parts.append(bullets(in_words(report.records, each)))
-        tables = (costs_table(each, COSTS), groups_table(each))
+        tables = (costs_table(each, COSTS), groups_table(each)) if first else ()
         parts += [_table(table, table.title) for table in tables if table.rows]
     return tag("details", tag("summary", f"What costs {row} most"), *parts, open=first)
 

@@ -104,10 +104,10 @@ def test_sentences_about_seeds_stuff_and_parts() -> None:
     )  # fmt: skip
     text = " ".join(in_words([RECORD], found))
     assert "whose seed is wrong 40 % are corrected" in text
-    assert "whose seed is right 5 % are destroyed" in text
+    assert "whose seed is right 5.0 % are destroyed" in text
     assert "of the undecided 70 % come out right" in text
     assert "most often: 20 % of water (+3.0 [+2.0, +4.0] without), 10 % of sky" in text
-    assert "found least: p0 (0 %), p1 (10 %), p2 (20 %); most: p5 (50 %), p4 (40 %)" in text
+    assert "found least: p0 (0.0 %), p1 (10 %), p2 (20 %); most: p5 (50 %), p4 (40 %)" in text
     assert "30 % of occluded objects" in text
 
 

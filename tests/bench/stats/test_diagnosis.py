@@ -16,7 +16,7 @@ from bench.stats.effects import counts_by_row
 from bench.stats.statistics import paired_difference, pooled_miou
 from tests.bench.fake import CLASSES, STUDY
 from tests.bench.records import RECORD
-from weakclip.evaluation.diagnosis import contour_groups
+from weakclip.evaluation.causes import contour_groups
 from weakclip.evaluation.scores import error_rates
 from weakclip.ops.cells import contour_bands, count_cells
 from weakclip.ops.confusion import class_counts, confusion_matrix
@@ -61,7 +61,7 @@ def arrays(seed: int, *, cells: bool) -> dict[str, Array]:
 
 
 def records(store: Store, *, cells: bool) -> list[RunRecord]:
-    protocol = {"splits": {TASK: "train"}, "main_tasks": [TASK]}
+    protocol: dict[str, object] = {"splits": {TASK: "train"}, "main_tasks": [TASK]}
     classes = {TASK: {name: {"iou": 0.5} for name in CLASSES}}
     return [
         store.write(

@@ -18,6 +18,7 @@ from tests.bench.counts import check_alike
 from tests.elsewhere import elsewhere
 from weakclip.config import MICRO, CrossEntropy, WeakCLIPConfig
 from weakclip.labels import IGNORE
+from weakclip.ops.cells import GROUP, PIXELS
 from weakclip.stages.images import Memory
 from weakclip.training.execution import Execution
 from weakclip.training.stream import view_rows
@@ -51,6 +52,22 @@ def test_the_confusion_matrix_holds_the_counts(bench: ImageWorkbench) -> None:
         assert np.array_equal(np.diagonal(pixels), counts[:, 0])
         assert np.array_equal(pixels[:, :-1].sum(axis=0), counts[:, 1])
         assert np.array_equal(pixels.sum(axis=1), counts[:, 2])
+
+
+def test_pixels_are_counted_by_what_is_known_of_them(bench: ImageWorkbench) -> None:
+    outcome = bench.run(MICRO, 0, report=quiet)
+    scenes = ["contour", "shows", "occlusion | objects", "seed"]
+    views = {task: list(cells) for task, cells in outcome.cells.items()}
+    assert views == {"train-pseudo": scenes, "val-network": ["contour"]}
+    for task, tables in outcome.cells.items():
+        for view, cells in tables.items():
+            names = outcome.groups[task][view]
+            assert cells[:, GROUP].max() < len(names)
+            assert cells[:, PIXELS].sum() == outcome.counts[task][..., 2].sum()
+    shows = outcome.cells["train-pseudo"]["shows"]
+    names = outcome.groups["train-pseudo"]["shows"]
+    for _, group, truth, _, _ in shows.tolist():
+        assert names[group].startswith("part" if truth else "stuff")
 
 
 def test_another_precision_is_another_protocol(bench: ImageWorkbench, artifacts: Path) -> None:

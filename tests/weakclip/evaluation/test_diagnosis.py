@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from weakclip.evaluation.comparison import compare, draws
-from weakclip.evaluation.diagnosis import (
+from weakclip.evaluation.causes import (
     CONTOUR,
     Cause,
-    Cost,
     View,
     causes_of,
     contour_groups,
-    diagnose,
-    measure,
     views_of,
 )
+from weakclip.evaluation.comparison import compare, draws
+from weakclip.evaluation.diagnosis import Cost, diagnose, measure
 from weakclip.evaluation.scores import SIZES, error_rates, iou_of
 from weakclip.ops.cells import contour_bands, count_cells
 from weakclip.ops.confusion import class_counts, miou
@@ -136,7 +134,7 @@ def test_correcting_more_never_gains_less_and_everything_gains_all() -> None:
         Cause("x", "four", (), (1, 2, 3)),
         Cause("x", "all"),
     ]
-    found = measure(view, growing, (np.ones((1, 5)), *draws(5, 50)), K)
+    found = measure(view, growing, (np.ones((1, 5), dtype=np.int64), *draws(5, 50)), K)
     for less, more in pairwise(found):
         assert (more.gain >= less.gain - 1e-12).all()
     assert score(pred, gt) + found[-1].gain[0] == pytest.approx(1)
