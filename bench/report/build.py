@@ -20,6 +20,9 @@ from bench.report.figures.figure import FORMATS
 from bench.report.figures.set import Sources, draw, drawings
 from bench.report.markup import Summary, latex, markdown
 from bench.report.reference import published_section
+from bench.report.response import COLUMNS as RESPONSE_COLUMNS
+from bench.report.response import NOTE as RESPONSE_NOTE
+from bench.report.response import readings, response_rows, response_tables
 from bench.report.series import COLUMNS as SERIES_COLUMNS
 from bench.report.series import series_rows
 from bench.report.summary import summarise, summarise_contours
@@ -79,6 +82,7 @@ def render(study: Study, store: Store) -> Report:
     found = effects(study, records, counts)
     confused = confusions(study, records, counts)
     diagnosed = diagnoses(study, records, counts)
+    answers = response_rows(study, records, counts)
     sources = Sources(
         scores=csv_text(tidy(records)),
         effects=csv_text(effects_frame(study, records, found)),
@@ -87,18 +91,22 @@ def render(study: Study, store: Store) -> Report:
         series=_csv(series_rows(study, records, found), SERIES_COLUMNS),
         diagnosis=_csv(cost_rows(study, records, diagnosed), DIAGNOSIS_COLUMNS),
         rates=_csv(rate_rows(study, records, diagnosed), RATE_COLUMNS),
+        response=_csv(answers, RESPONSE_COLUMNS),
     )
     summary, notes = summarise(study, records, found), caption(study, records)
     contours = summarise_contours(study, records, found)
     scores = [summary] if contours is None else [summary, contours]
     costs = diagnosis_tables(study, diagnosed)
     factorial, pairs = factorial_tables(study, records, found), comparison_tables(study, found)
+    responses = response_tables(answers)
+    read = [RESPONSE_NOTE, *readings(answers), *notes]
     texts = {
         **_csv_files(study, sources),
         **_table_files(study.name, study.name, scores, notes),
         **_table_files(f"{study.name}_factorial", study.name, factorial, [NOTE, *notes]),
         **_table_files(f"{study.name}_comparisons", study.name, pairs, [PAIRS_NOTE, *notes]),
         **_table_files(f"{study.name}_diagnosis", study.name, costs, [DIAGNOSIS_NOTE, *notes]),
+        **_table_files(f"{study.name}_response", study.name, responses, read),
     }
     texts[f"tables/{study.name}.md"] += published_section(store.root, study.published)
     files = {name: text.encode() for name, text in texts.items()}
@@ -113,7 +121,7 @@ def render(study: Study, store: Store) -> Report:
         records=tuple(records),
         found=tuple(found),
         summary=summary,
-        more=(*scores[1:], *pairs, *factorial),
+        more=(*scores[1:], *responses, *pairs, *factorial),
         images=image_tables(study, records, counts),
         diagnoses=tuple(diagnosed),
         confusions=in_words(records, confused),
@@ -198,6 +206,7 @@ def _csv_files(study: Study, sources: Sources) -> dict[str, str]:
         "_series": sources.series,
         "_diagnosis": sources.diagnosis,
         "_rates": sources.rates,
+        "_response": sources.response,
     }
     return {f"tables/{study.name}{suffix}.csv": text for suffix, text in texts.items() if text}
 

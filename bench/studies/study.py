@@ -56,6 +56,36 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A score of a curve, and the score that it is compared with."""
+
+    x: float
+    row: str
+    task: str
+    against: str
+    """Row that it is compared with, mostly on the same task; a point may be its own."""
+    against_task: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """What one method scores at every value of what is varied."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A panel of curves: what several methods score against how wrong their input is."""
+
+    name: str
+    label: str
+    """Of the axis: the quantity, with its unit if it has one."""
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparisons:
     """One question of a study, answered by pairs of rows."""
 
@@ -80,6 +110,8 @@ class Study:
     """Systems, by how their names begin, whose published figures stand below the table."""
     series: tuple[Series, ...] = ()
     """Curves of the score against one quantity each."""
+    responses: tuple[Response, ...] = ()
+    """Curves of several methods against how wrong their input is."""
     comparisons: tuple[Comparisons, ...] = ()
     """What is tested, with one correction for all pairs; other differences are then estimates.
     Without any, every variant is tested against the reference, or, in a factorial study, the terms
@@ -118,6 +150,12 @@ class Study:
                     f"study {self.name!r}: expected comparisons of two different rows of the "
                     f"study, each once, got {' against '.join(pair)}"
                 )
+        for point in response_points(self):
+            if not by_name.keys() >= {point.row, point.against}:
+                raise ValueError(
+                    f"study {self.name!r}: expected points of rows of the study, got "
+                    f"{point.row} against {point.against}"
+                )
         for series in self.series:
             values = series_values(self, series).values()
             if not values or (series.log and min(values) <= 0):
@@ -143,6 +181,12 @@ class Study:
             if name not in known:
                 raise unknown(f"variant of study {self.name!r}", name, known)
         return tuple(variant for variant in self.rows if not names or variant.name in names)
+
+
+def response_points(study: Study) -> list[Point]:
+    """All points of a study's responses."""
+    curves = (curve for response in study.responses for curve in response.curves)
+    return [point for curve in curves for point in curve.points]
 
 
 def series_values(study: Study, series: Series) -> dict[str, float]:

@@ -14,7 +14,7 @@ from weakclip.data.read.tagged import BadImage
 from weakclip.network.checkpoints import DamagedError
 from weakclip.printable import one_line
 from weakclip.stages.images import WorkingImages
-from weakclip.stages.maps import ensure_maps
+from weakclip.stages.maps import WrittenMaps, ensure_maps
 from weakclip.stages.method import Fitted, class_scores, fit_method
 from weakclip.stages.network import NothingToTrainOnError, SeededTraining, TrainedWeakCLIP
 from weakclip.stages.size import labels_at
@@ -83,7 +83,7 @@ class MaskJob:
             clip, files.classes, plan.words,
             folder=folder.work, execution=execution, processes=processes,
         )  # fmt: skip
-        if not isinstance(plan.method.maps, FromFiles):
+        if not isinstance(plan.method.maps, (FromFiles, WrittenMaps)):
             plan.method.maps.build(self._setting)  # unknown words, before anything long
         plan.method.refinement.build(self._setting)
         self._images = WorkingImages(files, max_side=plan.max_side, patch=clip.patch_size)

@@ -9,6 +9,7 @@ import torch
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.masking.plan import MaskPlan, plan_for
 from weakclip.masking.predict import Labelled, pixels_of
+from weakclip.stages.maps import WrittenMaps
 from weakclip.stages.method import finished
 from weakclip.stages.network import TrainedWeakCLIP
 from weakclip.stages.size import scores_at, shrink, working_size
@@ -66,7 +67,7 @@ def pseudo_mask(
     setting = setting_for(clip, classes, plan.words)
     refinement = plan.method.refinement.build(setting)
     source = plan.method.maps
-    if isinstance(source, FromFiles):
+    if isinstance(source, (FromFiles, WrittenMaps)):
         raise ValueError("plan: expected a source of maps that looks at images, got a folder")
     if isinstance(refinement, TrainedWeakCLIP):
         raise ValueError("plan: expected a method that trains nothing; use `weakclip.make_masks`")

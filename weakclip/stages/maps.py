@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
@@ -69,7 +69,15 @@ class CLIPMaps:
         return FrozenCLIPMasker(self, setting)
 
 
-MapSource: TypeAlias = "MaskerSpec | FromFiles"
+@runtime_checkable
+class WrittenMaps(Protocol):
+    """Maps that are written as files, all of a split, before anything reads them."""
+
+    def written(self, setting: Setting, data: WorkingImages) -> FromFiles:
+        """Write the files that are missing, and say where they are."""
+
+
+MapSource: TypeAlias = "MaskerSpec | FromFiles | WrittenMaps"
 """What makes maps, or has them."""
 
 
@@ -287,6 +295,8 @@ def ensure_maps(
         report: Called with (images or steps done, in all).
         indices: The images that need maps; all by default.
     """
+    if isinstance(spec, WrittenMaps):
+        spec = spec.written(setting, data)
     if isinstance(spec, FromFiles):
         return FileMaps(spec, data)
     masker = spec.build(setting)

@@ -17,6 +17,8 @@ from bench.report.figures.figure import draw as draw_effects
 from bench.report.figures.figure import fingerprint
 from bench.report.figures.interactions import SHOWS as INTERACTIONS_SHOW
 from bench.report.figures.interactions import draw_interactions, interaction_tasks
+from bench.report.figures.response import SHOWS as RESPONSE_SHOWS
+from bench.report.figures.response import draw_response
 from bench.report.figures.scores import CLASSES_SHOW, COST_SHOWS, draw_classes, draw_cost
 from bench.report.figures.series import SHOWS as SERIES_SHOW
 from bench.report.figures.series import draw_series
@@ -53,6 +55,8 @@ class Sources:
     """`<study>_diagnosis.csv`."""
     rates: str = ""
     """`<study>_rates.csv`."""
+    response: str = ""
+    """`<study>_response.csv`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,8 @@ def drawings(study: Study, records: Sequence[RunRecord], sources: Sources) -> li
             add("_interactions", sources.effects, INTERACTIONS_SHOW, paint)
     if _has_rows(sources.series):
         add("_series", sources.series, SERIES_SHOW, draw_series)
+    if _has_rows(sources.response):
+        add("_response", sources.response, RESPONSE_SHOWS, draw_response)
     shared = [task for task in tasks if task in reference_tasks]
     if shared:
         by_class = partial(draw_classes, tasks=shared, reference=study.reference.name)

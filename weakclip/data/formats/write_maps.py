@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 _IRN_STRIDE = 4
 
 
-def write_maps(path: Path, cams: Tensor, image_labels: Tensor, size: tuple[int, int]) -> None:
+def write_maps(
+    path: Path,
+    cams: Tensor,
+    image_labels: Tensor,
+    size: tuple[int, int],
+    *,
+    compressed: bool = False,
+) -> None:
     """Write the maps of one image in our format, atomically.
 
     The file is an archive of plain arrays: `labels` (K,) int16, c + 1 for class c; `maps`
@@ -36,13 +43,15 @@ def write_maps(path: Path, cams: Tensor, image_labels: Tensor, size: tuple[int, 
         cams: (F, h, w), in [0, 1]; only those of tagged classes are written.
         image_labels: Image-level tags, (F,), bool.
         size: (H, W) of the image.
+        compressed: Whether to compress the arrays; worth it for maps with few different values.
 
     Raises:
         ValueError: If the shapes do not fit or a written value is not finite or not in [0, 1].
     """
     classes, maps = _tagged(cams, image_labels)
+    save = np.savez_compressed if compressed else np.savez
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(
+        save(
             file,
             labels=(classes + 1).astype(np.int16),
             maps=maps.half().numpy(),

@@ -1,0 +1,161 @@
+"""Scores of several methods against how wrong their input is: a study's `responses`.
+
+Each point is compared with the one that the study names for it, paired by seed and image. What that
+says is decided by a rule: a difference counts if its 95 % interval leaves out 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.summary import NONE
+from bench.stats.effects import difference_of
+from bench.stats.statistics import pooled_miou
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.runs.record import RunRecord
+    from bench.stats.effects import RowCounts
+    from bench.studies.study import Point, Study
+
+COLUMNS = (
+    *("study", "preset", "response", "axis", "curve", "x", "variant", "task", "against"),
+    *("against_task", "miou", "precision", "coverage", "difference", "low", "high", "seeds"),
+    "images",
+)
+"""Columns of `results/tables/<study>_response.csv`; scores and differences are fractions."""
+NOTE = (
+    "Precision: share of the pixels with a class that have the right one. Coverage: share of the "
+    "annotated class pixels that have theirs. Δ: difference in points, paired by seed and image, "
+    "with a 95 % interval over both, uncorrected; `above 0` and `below 0` say where the whole "
+    "interval is, by the rule of `docs/statistics.md`."
+)
+
+
+def response_rows(
+    study: Study, records: Sequence[RunRecord], counts: RowCounts
+) -> list[dict[str, object]]:
+    """Return one row per panel, curve and value that was run."""
+    found = []
+    for response in study.responses:
+        for curve in response.curves:
+            for point in curve.points:
+                row = _row(point, counts)
+                if row is not None:
+                    head = {"response": response.name, "axis": response.label, "curve": curve.name}
+                    found.append({"study": study.name, "preset": records[0].preset, **head, **row})
+    return found
+
+
+def response_tables(rows: Sequence[Mapping[str, object]]) -> list[Summary]:
+    """Return a table per panel: a line per value and curve."""
+    panels = list(dict.fromkeys(str(row["response"]) for row in rows))
+    return [_table([row for row in rows if row["response"] == name]) for name in panels]
+
+
+def readings(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return a sentence per panel and curve: where its difference is above and below 0."""
+    found = []
+    curves = dict.fromkeys((str(row["response"]), str(row["curve"])) for row in rows)
+    for panel, curve in curves:
+        where: dict[str, list[str]] = {}
+        for row in rows:
+            if (row["response"], row["curve"]) == (panel, curve) and row["low"] is not None:
+                where.setdefault(_side(row), []).append(f"{row['x']:g}")
+        if where:
+            parts = (f"{side} at {', '.join(values)}" for side, values in where.items())
+            found.append(f"{panel}, {curve}: {'; '.join(parts)}.")
+    return found
+
+
+def _row(point: Point, counts: RowCounts) -> dict[str, object] | None:
+    """What a point and its difference are; none if it was not run."""
+    runs = {
+        seed: {"": arrays[point.task]}
+        for seed, arrays in counts.get(point.row, {}).items()
+        if point.task in arrays
+    }
+    if not runs:
+        return None
+    others = {
+        seed: {"": arrays[point.against_task]}
+        for seed, arrays in counts.get(point.against, {}).items()
+        if point.against_task in arrays
+    }
+    itself = (point.row, point.task) == (point.against, point.against_task)
+    difference = None if itself else difference_of(runs, others, "")
+    stacked = np.stack([run[""] for run in runs.values()])
+    precision, coverage = precision_and_coverage(stacked)
+    return {
+        "x": point.x,
+        "variant": point.row,
+        "task": point.task,
+        "against": point.against,
+        "against_task": point.against_task,
+        "miou": float(pooled_miou(stacked).mean()),
+        "precision": precision,
+        "coverage": coverage,
+        "difference": difference and difference.estimate,
+        "low": difference and difference.low,
+        "high": difference and difference.high,
+        "seeds": len(runs),
+        "images": stacked.shape[1],
+    }
+
+
+def precision_and_coverage(counts: NDArray[np.integer]) -> tuple[float, float]:
+    """Shares of right pixels among those with a class, predicted and annotated.
+
+    Args:
+        counts: (..., K, 3), background first: intersection, predicted, annotated.
+
+    Returns:
+        Precision and coverage, NaN where there is no such pixel.
+
+    Example:
+        >>> precision_and_coverage(np.array([[[9, 9, 9], [1, 4, 2]]]))
+        (0.25, 0.5)
+    """
+    right, predicted, annotated = counts[..., 1:, :].reshape(-1, 3).sum(axis=0).tolist()
+    return (
+        right / predicted if predicted else math.nan,
+        right / annotated if annotated else math.nan,
+    )
+
+
+def _side(row: Mapping[str, object]) -> str:
+    """Where the interval of a difference is."""
+    low, high = float(str(row["low"])), float(str(row["high"]))
+    return "above 0" if low > 0 else "below 0" if high < 0 else "includes 0"
+
+
+def _table(rows: Sequence[Mapping[str, object]]) -> Summary:
+    first = rows[0]
+    order = sorted(rows, key=lambda row: float(str(row["x"])))
+    return Summary(
+        title=f"Study {first['study']}: {first['response']}",
+        headers=(
+            str(first["axis"]), "method", "mIoU %", "precision %", "coverage %", "Δ [95 %]",
+            "interval",
+        ),
+        rows=tuple(_cells(row) for row in order),
+    )  # fmt: skip
+
+
+def _cells(row: Mapping[str, object]) -> tuple[Cell, ...]:
+    scores = (100 * float(str(row[name])) for name in ("miou", "precision", "coverage"))
+    head = (f"{row['x']:g}", str(row["curve"]), *(f"{score:.1f}" for score in scores))
+    tail = ("compared with", NONE)
+    if row["low"] is not None:
+        ends = (float(str(row[name])) for name in ("difference", "low", "high"))
+        tail = (signed_interval(*ends, digits=1), _side(row))
+    elif row["variant"] != row["against"] or row["task"] != row["against_task"]:
+        tail = (NONE, NONE)
+    return tuple(Cell(text) for text in (*head, *tail))
