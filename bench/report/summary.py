@@ -109,6 +109,8 @@ def _kind(value: object) -> str:
     """What a part of a method is called; WeakCLIP without any of its components is a plain FPN."""
     if isinstance(value, str):
         return value
+    if value is None:
+        return NONE
     components = [getattr(value, slot, None) for slot in COMPONENTS]
     if all(isinstance(component, OFF_KINDS) for component in components):
         return "PlainFPN"

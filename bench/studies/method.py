@@ -17,6 +17,7 @@ from weakclip.stages.refine import OTSU, Keep
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bench.studies.tags import WrongTags
     from weakclip.config import WeakCLIPConfig
     from weakclip.stages.maps import MapSource
     from weakclip.stages.protocols import RefinementSpec
@@ -72,6 +73,8 @@ class MethodRow:
     label images without tags."""
     finish: Literal["crf", "none"] = field(default="crf", metadata={IMPLIED: "crf"})
     """What the masks that are retrained on go through: the preset's dense CRF, or nothing."""
+    tags: WrongTags | None = field(default=None, metadata={IMPLIED: None})
+    """Mistakes of the tags that the method is given; none: those of the data set."""
 
     def __post_init__(self) -> None:
         annotated = [isinstance(part, GroundTruth) for part in (self.cam, self.refinement)]

@@ -29,6 +29,7 @@ from bench.errors import BenchError
 from bench.runs.record import CONTENT
 from bench.studies.method import MethodRow, outside_of
 from bench.studies.preset import load_preset
+from bench.studies.tags import shares_wrong
 from bench.studies.workbench import Outcome, Tuned
 from bench.tasks.annotation import annotation
 from bench.tasks.counts import KeptCounts, remove
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
     from bench.studies.method import Outside
     from bench.studies.preset import Generated, Preset
+    from bench.studies.tags import WrongTags
     from bench.studies.workbench import Config
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.config import WeakCLIPConfig
@@ -318,6 +320,8 @@ class ImageWorkbench:
 
     def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
         """Fit the method of a row on the tags, and score its masks and its own predictions."""
+        if isinstance(config, MethodRow) and config.tags is not None:
+            return self._run_tagged(config.tags, replace(config, tags=None), seed, report)
         seconds: dict[str, float] = {}
         if isinstance(config, MethodRow) and config.is_supervised:
             network = self._supervised(config, seed, seconds, report)
@@ -327,6 +331,29 @@ class ImageWorkbench:
             return self._score_outside(outside, seconds)
         fitted = self.fitted(config, seed, seconds, report)
         return self.score(fitted, self._key(config, seed), seconds)
+
+    def _run_tagged(
+        self, wrong: WrongTags, row: MethodRow, seed: int, report: Callable[[int, int], None]
+    ) -> Outcome:
+        """Run a row with mistakes in the tags of `train` and `pseudo`, hence in all keys."""
+        files = {role: images.files for role, images in self.images.items()}
+        right = files["train"].image_labels
+        changed = {
+            id(each): replace(
+                each, image_labels=wrong.applied(each.names, each.image_labels, right)
+            )
+            for each in (files["train"], files["pseudo"])
+        }
+        for role in ("train", "pseudo"):
+            files[role] = changed[id(files[role])]
+        bench = ImageWorkbench(
+            self.preset, files, self.clip, self.artifacts,
+            execution=self.execution, memory=self.setting.memory,
+        )  # fmt: skip
+        outcome = bench.run(row, seed, report=report)
+        shares = shares_wrong(bench.images["train"].image_labels, right)
+        measured = {f"{TASKS[0]}/{name}": share for name, share in shares.items()}
+        return replace(outcome, extras={**outcome.extras, **measured})
 
     def score(self, fitted: Fitted, key: str, seconds: dict[str, float]) -> Outcome:
         """Score the masks of a fitted method and, if it can label without tags, its predictions.

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 SHOWS = (
     "mIoU in percent against how wrong the input is, a panel per kind of mistake, mean over seeds. "
     "Bars: 95 % interval of the difference to what a point is compared with, paired by seed and "
-    "image, drawn around the score; the black line has none because it is what others are compared "
-    "with, or is compared with itself."
+    "image, drawn around the score. A black line without bars is what the others are compared with."
 )
 _COLUMNS = 3
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
