@@ -17,6 +17,7 @@ from weakclip.stages.refine import OTSU, Keep
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bench.selection.rules import Rule
     from bench.studies.tags import WrongTags
     from weakclip.config import WeakCLIPConfig
     from weakclip.stages.maps import MapSource
@@ -60,6 +61,14 @@ class Outside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """WeakCLIP in the state of its training that a rule chooses."""
+
+    config: WeakCLIPConfig
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRow:
     """Whose class activation maps, and what is made of them: a row of a grid."""
 
@@ -67,7 +76,7 @@ class MethodRow:
     """Records called it so before the library had a value of that name."""
 
     cam: MapSource | Outside | GroundTruth
-    refinement: RefinementSpec | WeakCLIPConfig | GroundTruth
+    refinement: RefinementSpec | WeakCLIPConfig | Selection | GroundTruth
     retraining: Retraining | OfPreset | None = field(default=None, metadata={IMPLIED: None})
     """What is trained on the masks and scored on `val`; absent: the refinement itself, if it can
     label images without tags."""

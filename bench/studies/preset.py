@@ -15,7 +15,8 @@ from bench.cartoon.vocabulary import BACKGROUND_WORDS
 from bench.cartoon.wide.world import WideConfig
 from bench.cartoon.world import WorldConfig
 from bench.errors import BenchError, unknown
-from bench.studies.method import GroundTruth, MethodRow, OfPreset, Outside
+from bench.selection.training import SelectedTraining
+from bench.studies.method import GroundTruth, MethodRow, OfPreset, Outside, Selection
 from bench.studies.study import SET, load_name
 from bench.studies.transfer import study_at
 from weakclip.config import MICRO, PAPER, WeakCLIPConfig
@@ -109,6 +110,11 @@ class Preset:
                     raise ValueError("row: expected a method, got the ground truth")
                 if isinstance(refinement, WeakCLIPConfig):
                     refinement = self.training(refinement)
+                elif isinstance(refinement, Selection):
+                    training = self.training(refinement.config)
+                    refinement = SelectedTraining(
+                        training=training, rule=refinement.rule, crf=self.crf
+                    )
                 return Method(
                     maps=config.cam.maps if isinstance(config.cam, Outside) else config.cam,
                     refinement=refinement,

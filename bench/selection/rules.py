@@ -1,0 +1,62 @@
+"""Rules that choose a state of a training by what was measured of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Rule: TypeAlias = Literal[
+    "last-step", "ema", "held-out-seed-loss", "crf-energy", "tag-agreement", "oracle"
+]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """What was measured of a state. `oracle_miou` alone looks at the annotation."""
+
+    step: int
+    is_average: bool
+    """Whether it is the moving average of the weights."""
+    held_out_seed_loss: float
+    """Seeding loss on held-out images."""
+    crf_energy: float
+    """Of the masks of held-out images in a dense CRF that starts from the maps, per pixel."""
+    tag_agreement: float
+    """F1 of the classes that the network finds in held-out images, against their tags."""
+    oracle_miou: float
+    """Of the masks of the training images, restricted to the tags, against the annotation."""
+
+
+def chosen(rule: Rule, states: Sequence[Signals]) -> Signals:
+    """The state that a rule chooses; of equally good ones the last.
+
+    The average is for `ema` alone: all other rules choose among the states themselves.
+
+    Args:
+        rule: Which.
+        states: Of one training, in the order of their steps.
+
+    Raises:
+        ValueError: If there is no state to choose from.
+    """
+    plain = [state for state in reversed(states) if not state.is_average]
+    averages = [state for state in reversed(states) if state.is_average]
+    if not plain or (rule == "ema" and not averages):
+        raise ValueError(f"{rule}: expected a state to choose, got none")
+    match rule:
+        case "last-step":
+            return plain[0]
+        case "ema":
+            return averages[0]
+        case "held-out-seed-loss":
+            return min(plain, key=lambda state: state.held_out_seed_loss)
+        case "crf-energy":
+            return min(plain, key=lambda state: state.crf_energy)
+        case "tag-agreement":
+            return max(plain, key=lambda state: state.tag_agreement)
+        case "oracle":
+            return max(plain, key=lambda state: state.oracle_miou)
