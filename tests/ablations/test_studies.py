@@ -7,9 +7,18 @@ from itertools import pairwise
 
 import pytest
 
+from bench.oracle.truth import OracleTruth
 from bench.studies.factorial import design_of
+from bench.studies.method import MethodRow, Selection
+from bench.studies.preset import study_for
 from bench.studies.slots import OFF_KINDS, differing_slots, plain_config
-from bench.studies.study import cumulative_path, known_studies, load_study, series_values
+from bench.studies.study import (
+    cumulative_path,
+    known_studies,
+    load_study,
+    response_points,
+    series_values,
+)
 from weakclip.config import PAPER, RELEASE
 
 
@@ -95,3 +104,43 @@ def test_the_release_is_the_sum_of_its_departures() -> None:
         ("matching",), ("adapter",), ("class_token",), ("adapter", "matching", "class_token"),
     ]  # fmt: skip
     assert differing_slots(RELEASE, PAPER) == (*changed[-1], "drop_path")
+
+
+@pytest.mark.parametrize("name", known_studies())
+def test_every_study_has_the_same_rows_on_photographs_unless_they_would_be_equal(name: str) -> None:
+    study = load_study(name)
+    for preset in ("voc", "coco"):
+        rows = [row.name for row in study_for(study, preset).rows]
+        assert rows == [row.name for row in study.rows if row.name in rows]
+        assert len(rows) == len(study.rows) or not isinstance(study.reference.config, MethodRow)
+
+
+def test_rows_made_of_the_annotation_say_so() -> None:
+    for row in load_study("noise").rows:
+        assert row.name.startswith("truth-")
+        assert isinstance(row.config, MethodRow)
+        assert isinstance(row.config.cam, OracleTruth)
+    for name in known_studies():
+        for row in load_study(name).rows:
+            config = row.config
+            if not isinstance(config, MethodRow):
+                continue
+            assert isinstance(config.cam, OracleTruth) == (name == "noise")
+            if isinstance(config.refinement, Selection):
+                assert (config.refinement.rule == "oracle") == ("oracle" in row.name)
+
+
+def test_every_point_of_the_noise_study_is_compared_with_the_seeds_that_it_started_from() -> None:
+    study = load_study("noise")
+    rows = {row.name: row.config for row in study.rows}
+    used = set()
+    for point in response_points(study):
+        own, seeds = rows[point.row], rows[point.against]
+        assert isinstance(own, MethodRow)
+        assert isinstance(seeds, MethodRow)
+        assert own.cam == seeds.cam
+        assert isinstance(own.cam, OracleTruth)
+        assert own.cam.strength == point.x
+        assert point.against.endswith("seeds")
+        used.add(point.row)
+    assert used == rows.keys()
