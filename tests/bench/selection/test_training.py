@@ -70,7 +70,8 @@ def test_what_the_oracle_measures_is_what_the_row_scores(outcomes: dict[str, Out
 def test_an_average_without_memory_is_the_last_state(bench: ImageWorkbench) -> None:
     data, maps = bench.images["train"], bench.clip_maps("train")
     found = []
-    for rule in ("last-step", "ema"):
+    rules: tuple[Rule, ...] = ("last-step", "ema")
+    for rule in rules:
         network = SelectedWeakCLIP(replace(spec(bench, rule), decay=0.0, states=1), bench.setting)
         network.fit(data, maps, seed=0, report=quiet)
         images, _ = data.stack([0], torch.device("cpu"))
@@ -97,14 +98,15 @@ def test_the_rules_but_the_oracle_see_no_annotation(
     bench: ImageWorkbench, outcomes: dict[str, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.selection.training.oracle_miou", lambda *_: 0.0)
-    for rule, name in (("held-out-seed-loss", "held-out-seed-loss"), ("crf-energy", "crf-energy")):
+    rules: tuple[Rule, ...] = ("held-out-seed-loss", "crf-energy")
+    for rule in rules:
         network = SelectedWeakCLIP(replace(spec(bench, rule), states=4), bench.setting)
         network.fit(bench.images["train"], bench.clip_maps("train"), seed=0, report=quiet)
         scored = [row for row in network.curve if "oracle_miou" in row]
         assert {row["oracle_miou"] for row in scored} == {0.0}
         images, _ = bench.images["train"].stack([0], torch.device("cpu"))
         assert np.isfinite(network.probabilities(images).numpy()).all()
-        same = [row for row in outcomes[name].curve if "crf_energy" in row]
+        same = [row for row in outcomes[rule].curve if "crf_energy" in row]
         keys = ("held_out_seed_loss", "crf_energy", "tag_agreement")
         for mine, theirs in zip(scored, same, strict=True):
             assert [mine[key] for key in keys] == [theirs[key] for key in keys]
