@@ -335,7 +335,9 @@ def test_report_check_fails_on_a_stale_table_or_figure(capsys: pytest.CaptureFix
 def test_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
     run("--seeds", "1")
     assert main(["list"]) == 0
-    assert last_line(capsys)["studies"] == [{"study": "fake", "runs": 10, "done": 5}]
+    assert last_line(capsys)["studies"] == [
+        {"study": "fake", "runs": 10, "done": 5, "out": "results"}
+    ]
 
 
 @pytest.mark.usefixtures("checkout")
@@ -510,6 +512,7 @@ def test_list_shows_the_records_of_every_preset(capsys: pytest.CaptureFixture[st
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_interrupt_of_the_command_alone_ends_it_and_its_workers(
     tmp_path: Path, workers: str
@@ -531,13 +534,17 @@ def test_an_interrupt_of_the_command_alone_ends_it_and_its_workers(
         stderr=subprocess.PIPE,
         text=True,
     )
-    journal = tmp_path / "artifacts" / "queue.journal"
-    while not (journal.is_file() and b'"claim"' in journal.read_bytes()):
+    taken = "runs.locks/*" if workers == "1" else "queue.journal.locks/*"
+    end = time.monotonic() + 300
+    while not list((tmp_path / "artifacts").glob(taken)):
         assert command.poll() is None
+        assert time.monotonic() < end
         time.sleep(0.1)
     command.send_signal(signal.SIGINT)
     _, said = command.communicate(timeout=120)
     assert command.returncode == 1
     assert "interrupted; finished runs are kept" in said
     with pytest.raises(ProcessLookupError):  # no worker is left
-        os.killpg(command.pid, 0)
+        while time.monotonic() < end:
+            os.killpg(command.pid, 0)
+            time.sleep(0.1)
