@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.report.caption import caption
 from bench.report.comparisons import NOTE as PAIRS_NOTE
 from bench.report.comparisons import comparison_tables
 from bench.report.confusion import COLUMNS as CONFUSION_COLUMNS
@@ -23,6 +22,7 @@ from bench.report.reference import published_section
 from bench.report.response import COLUMNS as RESPONSE_COLUMNS
 from bench.report.response import NOTE as RESPONSE_NOTE
 from bench.report.response import readings, response_rows, response_tables
+from bench.report.sentences.caption import caption
 from bench.report.series import COLUMNS as SERIES_COLUMNS
 from bench.report.series import series_rows
 from bench.report.summary import summarise, summarise_contours

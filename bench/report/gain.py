@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.report.markup import signed_interval
+from bench.report.sentences.verdict import is_measurable
 from bench.report.table import rows_csv
-from bench.report.verdict import is_measurable
 from bench.stats.effects import counts_by_row, difference_of, main_tasks
 from bench.stats.statistics import pooled_miou
 from bench.studies.slots import COMPONENTS, OFF_KINDS

@@ -10,8 +10,8 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from bench.report.caption import BROUGHT_IN
 from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.sentences.caption import BROUGHT_IN
 from bench.stats.effects import tasks_of
 from bench.stats.statistics import spread
 from bench.studies.method import MethodRow, Outside, outside_of

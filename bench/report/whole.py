@@ -9,8 +9,8 @@ from bench.report.figures.figure import FORMATS
 from bench.report.figures.gain import SHOWS, draw_gain
 from bench.report.figures.set import Drawing, draw
 from bench.report.gain import gain
-from bench.report.headline import README, headline, readme_of, with_headline
 from bench.report.page.page import PAGE, page
+from bench.report.sentences.headline import README, headline, readme_of, with_headline
 from bench.runs.store import write_atomically
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Rectangle
 
-from bench.report.caption import preset_label
 from bench.report.confusion import VOID
 from bench.report.figures.figure import canvas, fingerprint, ink, save, theme
+from bench.report.sentences.caption import preset_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

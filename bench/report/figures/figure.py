@@ -18,7 +18,7 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.report.caption import preset_label
+from bench.report.sentences.caption import preset_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -10,8 +10,8 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.report.caption import preset_label
 from bench.report.figures.figure import fingerprint, save, theme
+from bench.report.sentences.caption import preset_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

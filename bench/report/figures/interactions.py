@@ -14,8 +14,8 @@ import seaborn as sns
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
-from bench.report.caption import preset_label
 from bench.report.figures.figure import canvas, fingerprint, ink, save, theme
+from bench.report.sentences.caption import preset_label
 from bench.studies.factorial import GIVEN
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import seaborn as sns
 
-from bench.report.caption import preset_label
 from bench.report.figures.figure import canvas, fingerprint, save, theme
+from bench.report.sentences.caption import preset_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.gallery.index import folder_of, read_index
-from bench.report.findings import findings
 from bench.report.gain import sentences
 from bench.report.page.gallery import picture
 from bench.report.page.html import Html, bullets, join, tag
 from bench.report.page.study import inline_svg
+from bench.report.sentences.findings import findings
 from bench.stats.effects import tasks_of
 from bench.studies.study import MAIN
 

@@ -6,8 +6,8 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from bench.gallery.index import ERROR_KEYS, GalleryIndex, Shown, folder_of, read_index
-from bench.report.caption import preset_label
 from bench.report.page.html import Html, join, tag
+from bench.report.sentences.caption import preset_label
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report.caption import preset_label
 from bench.report.figures.gain import SHOWS as GAIN_SHOWS
 from bench.report.markup import Cell
 from bench.report.page.first import first_screen
@@ -17,6 +16,7 @@ from bench.report.page.gallery import gallery_section
 from bench.report.page.html import Html, join, sortable, tag
 from bench.report.page.study import study_section
 from bench.report.reference import COLUMNS, FILE, read_reference
+from bench.report.sentences.caption import preset_label
 from bench.studies.study import MAIN
 
 if TYPE_CHECKING:

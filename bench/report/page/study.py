@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bench.report.caption import flat_items
 from bench.report.diagnosis.tables import NOTE as DIAGNOSIS_NOTE
 from bench.report.diagnosis.tables import costs_table, groups_table
 from bench.report.diagnosis.words import in_words
 from bench.report.figures.set import CONFUSION_NAME, DIAGNOSIS_NAME
-from bench.report.findings import findings
 from bench.report.markup import Cell
 from bench.report.page.html import Html, bullets, join, scrolling, sortable, tag
+from bench.report.sentences.caption import flat_items
+from bench.report.sentences.findings import findings
+from bench.report.sentences.verdict import verdict
 from bench.report.summary import NONE
-from bench.report.verdict import verdict
 from bench.stats.effects import tasks_of
 from bench.stats.statistics import spread
 

@@ -9,8 +9,8 @@ from ablations.components import STUDY as COMPONENTS
 from ablations.seeds import STUDY as START
 from bench.report import build
 from bench.report.build import Report, render
-from bench.report.findings import findings
 from bench.report.gain import Gain, control, gain, sentences
+from bench.report.sentences.findings import findings
 from bench.runs.store import Store
 from bench.studies.study import load_study
 from tests.bench.report import gain_records

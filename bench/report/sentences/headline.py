@@ -9,8 +9,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.report.caption import preset_label
 from bench.report.gain import sentences
+from bench.report.sentences.caption import preset_label
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.report.findings import findings
-from bench.report.verdict import verdict
+from bench.report.sentences.findings import findings
+from bench.report.sentences.verdict import verdict
 from bench.stats.effects import Contrast, Effect
 from bench.stats.statistics import Difference
 from tests.bench.records import RECORD

@@ -10,15 +10,15 @@ import pytest
 from bench.errors import BenchError
 from bench.report.build import Report, render
 from bench.report.gain import SEEDS, gain
-from bench.report.headline import BEGIN, END, README, headline, readme_of, with_headline
 from bench.report.page.page import PAGE
+from bench.report.sentences.headline import BEGIN, END, README, headline, readme_of, with_headline
 from bench.report.whole import renew, stale
 from bench.runs.store import Store
 from bench.studies.study import MAIN, load_study
 from tests.bench.report import gain_records
 from tests.bench.report.test_gain import SCORES
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 pytestmark = pytest.mark.usefixtures("quick_draw")

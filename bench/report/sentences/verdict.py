@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.caption import SMOKE_LABEL
+from bench.report.sentences.caption import SMOKE_LABEL
 from bench.runs.plan import SMOKE
 from bench.stats.effects import METRICS, main_tasks, tasks_of
 from bench.stats.statistics import spread

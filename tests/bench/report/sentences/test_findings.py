@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.report.findings import findings
+from bench.report.sentences.findings import findings
 from tests.bench.records import RECORD
-from tests.bench.report.test_verdict import EFFECTS, effect
+from tests.bench.report.sentences.test_verdict import EFFECTS, effect
 
 
 def test_measurable_differences_are_named_and_the_others_counted() -> None:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from bench.report.markup import signed_interval
-from bench.report.verdict import measurable, nothing_to_say
+from bench.report.sentences.verdict import measurable, nothing_to_say
 from bench.stats.effects import main_tasks, tasks_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What tables, figures and the page say in sentences."""
