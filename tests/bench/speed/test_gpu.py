@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from bench.speed import gpu
-from bench.speed.gpu import PARTS, main, markdown
+from bench.speed.gpu import main, markdown
+from bench.speed.gpu_parts import PARTS
 from tests.elsewhere import elsewhere
 
 if TYPE_CHECKING:
