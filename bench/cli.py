@@ -25,17 +25,12 @@ from bench.report.build import recorded, render, stale_files, write
 from bench.report.page.page import PAGE
 from bench.report.terminal import show_summary
 from bench.report.whole import renew, stale
-from bench.runs import status
 from bench.runs.console import Lines, show_plan
 from bench.runs.plan import OnExisting, Request, plan_runs
 from bench.runs.provenance import code_id, command_line
-from bench.runs.queue import check_there, open_queue
 from bench.runs.session import run_study, usable_cores
 from bench.runs.site import Session, Site
 from bench.runs.store import Store
-from bench.runs.worker import Worker
-from bench.search.report import write_search
-from bench.search.sweep import Search, SearchWorkbench, run_search
 from bench.stats.compare import compare
 from bench.studies.preset import PRESETS, load_preset, study_for
 from bench.studies.study import known_studies, load_name, load_study, load_with, with_rows
@@ -110,8 +105,7 @@ def _list(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _listed(store: Store, *, every: bool) -> list[str]:
     """Names of the studies that have records, or of every one."""
-    folders = [path.name for path in (store.root / "runs").glob("*/")]
-    ran = [name for name in folders if load_name(name) in known_studies()]
+    ran = [name for name in store.studies() if load_name(name) in known_studies()]
     return sorted({*ran, *(known_studies() if every else ())})
 
 
@@ -172,6 +166,9 @@ def _dry_run(requests: Sequence[Request], store: Store) -> int:
 
 
 def _work(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from bench.runs.queue import open_queue  # Optuna: for those who need it
+    from bench.runs.worker import Worker
+
     signal.signal(signal.SIGTERM, _interrupt)
     site = _site(options, flags.device_of(options.device), options.precision)
     with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
@@ -189,6 +186,9 @@ def _work(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _status(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from bench.runs import status
+    from bench.runs.queue import check_there, open_queue
+
     now = time.time()
     check_there(flags.storage_of(options))
     with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
@@ -208,6 +208,10 @@ def _status(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _search(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from bench.runs.queue import open_queue
+    from bench.search.report import write_search
+    from bench.search.sweep import Search, SearchWorkbench, run_search
+
     preset = flags.preset_of(options)
     if options.trials < 1:
         raise BenchError(f"--trials: expected 1 or more, got {options.trials}")

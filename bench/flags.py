@@ -13,7 +13,7 @@ import torch
 
 from bench.errors import BenchError, unknown
 from bench.runs.plan import OnExisting
-from bench.runs.queue import HEARTBEAT
+from bench.runs.ticket import HEARTBEAT
 from bench.studies.method import Outside
 from bench.studies.preset import PRESETS, load_preset
 from bench.tasks.own import OwnImages

@@ -140,10 +140,9 @@ def recorded(study: Study, store: Store) -> tuple[Study, list[RunRecord]]:
     """
     records = store.read_all(study.name, [row.name for row in study.rows])
     known = {row.name for row in study.rows}
-    folders = sorted((store.root / "runs" / study.name).glob("*/"))
     rows: dict[str, Variant] = {}
-    others = [folder.name for folder in folders if folder.name not in known]
-    for record in store.read_all(study.name, others):
+    others = {variant: None for _, variant, _ in store.run_ids(study.name) if variant not in known}
+    for record in store.read_all(study.name, list(others)):
         outside = recorded_outside(record.config)
         if outside is not None:
             row = Variant(name=record.variant, config=outside.row, paper=outside.row)

@@ -38,7 +38,7 @@ from bench.console import say
 from bench.errors import BenchError
 from bench.runs.journal import JournalLock, free_name, run_name, salvage
 from bench.runs.store import write_atomically
-from bench.runs.ticket import Entry, Ticket, deaths_of, given_up, is_duplicate, latest_of
+from bench.runs.ticket import HEARTBEAT, Entry, Ticket, deaths_of, given_up, is_duplicate, latest_of
 from weakclip.data.artifacts import FileLock
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ logger = logging.getLogger(__name__)
 
 NAME = "weakclip-bench"
 """Name of the Optuna study that holds the runs of all our studies."""
-HEARTBEAT = 20
-"""Seconds between two signs of life in a database; after three times that a worker is dead."""
 PATIENCE = 600.0
 """Seconds for which a database that does not answer is asked again."""
 _RETRY, _ATTEMPTS = 1.0, 3

@@ -111,8 +111,9 @@ class Store:
 
     def studies(self) -> list[str]:
         """Names of the studies that have records."""
-        paths = (self.root / RUNS).glob("*")
-        return sorted({path.stem for path in paths if path.is_dir() or path.suffix == ".jsonl"})
+        paths = list((self.root / RUNS).glob("*"))
+        packed = {path.stem for path in paths if path.suffix == ".jsonl"}
+        return sorted(packed | {path.name for path in paths if path.is_dir()})
 
     def run_ids(self, study: str) -> list[RunId]:
         """The runs of a study that have a record, broken ones too."""

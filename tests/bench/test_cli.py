@@ -331,6 +331,16 @@ def test_report_check_fails_on_a_stale_table_or_figure(capsys: pytest.CaptureFix
     assert (table.read_bytes(), figure.read_bytes()) == before
 
 
+def test_commands_without_a_queue_do_not_import_optuna() -> None:
+    code = "import sys, bench.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=fake.__file__.rpartition("/tests/")[0],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "torch" in found.stdout.split()
+    assert not {"optuna", "sqlalchemy", "alembic"} & set(found.stdout.split())
+
+
 @pytest.mark.usefixtures("checkout")
 def test_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
     run("--seeds", "1")
