@@ -10,19 +10,26 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from bench.runs.record import RecordError, from_json
+from bench.runs.ticket import Ticket
 from weakclip.data.artifacts import FileLock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _BLOCK = 65536
 _OPERATION = re.compile(r'\{"op_code":([0-9]+)?')
 CREATE_STUDY, CREATE_TRIAL = 0, 4
 """Optuna's codes; those up to the second are of studies. Trials are numbered as created."""
+TICKET, RESULT = "ticket", "result"
+"""Attributes of a trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,30 @@ def salvage(content: bytes) -> Salvage:
         except (ValueError, RecursionError):  # half of one
             changes = found[1] is not None and int(found[1]) > CREATE_TRIAL
             complete, position = complete and changes, found.end()
+
+
+def finished_runs(operations: Sequence[dict[str, Any]]) -> Iterator[tuple[Ticket, dict[str, Any]]]:
+    """Ticket and result of the runs that are finished for sure.
+
+    Trials are numbered by their creations, of which some may be lost. So a result is given to a
+    ticket only if no other ticket of the journal is for a run of the same name.
+    """
+    tickets: dict[tuple[str, str], set[Ticket]] = defaultdict(set)
+    results: dict[tuple[str, str], dict[str, Any]] = {}
+    for operation in operations:
+        attributes = operation.get("user_attrs") or operation.get("user_attr") or {}
+        with suppress(TypeError, ValueError, KeyError, AttributeError, RecordError):
+            if TICKET in attributes:
+                ticket = Ticket(**attributes[TICKET])
+                tickets[ticket.label, ticket.preset].add(ticket)
+            if RESULT in attributes:
+                record = from_json(attributes[RESULT]["record"], where="a damaged queue")
+                float(attributes[RESULT]["ended"])
+                name = run_name(attributes[RESULT]["record"])
+                results[name, record.preset] = attributes[RESULT]
+    for run, result in results.items():
+        if len(tickets[run]) == 1:
+            yield next(iter(tickets[run])), result
 
 
 def run_name(record: str) -> str:

@@ -36,7 +36,7 @@ from optuna.trial import TrialState, create_trial
 
 from bench.console import say
 from bench.errors import BenchError
-from bench.runs.journal import JournalLock, free_name, run_name, salvage
+from bench.runs.journal import JournalLock, finished_runs, free_name, run_name, salvage
 from bench.runs.store import write_atomically
 from bench.runs.ticket import HEARTBEAT, Entry, Ticket, deaths_of, given_up, is_duplicate, latest_of
 from weakclip.data.artifacts import FileLock
@@ -233,6 +233,12 @@ class Queue:
             state = TrialState.COMPLETE if ended else TrialState.WAITING
             self._add(entry.ticket, state, entry.after, deaths_of(entry), entry)
 
+    def restore(self, ticket: Ticket, result: dict[str, Any]) -> None:
+        """Enter a run that was finished in another queue."""
+        entry = Entry(number=-1, ticket=ticket, state="done", after=-1, deaths=0,
+                      since=float(result["ended"]), result=result)  # fmt: skip
+        self._add(ticket, TrialState.COMPLETE, -1, 0, entry)
+
     def _claim(self, entry: Entry) -> Claim | None:
         """The lease comes first, so that no run is without one when its worker dies."""
         lock = None if self._locks is None else FileLock(self._locks / str(entry.number))
@@ -336,7 +342,7 @@ def open_queue(storage: str, *, heartbeat: int = HEARTBEAT) -> Queue:
 
 
 def _open_journal(path: Path, heartbeat: int) -> Queue:
-    """Open a journal; one that cannot be read is set aside."""
+    """Open a journal; one that cannot be read is set aside, and its finished runs stay."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return _journal(path, heartbeat)
@@ -353,12 +359,13 @@ def _open_journal(path: Path, heartbeat: int) -> Queue:
         try:
             return _journal(path, heartbeat)  # another process may have been faster
         except DamagedQueue:
-            aside, what = _set_aside(path)
+            aside, runs = _set_aside(path)
     finally:
         lock.end()
     say(
         f"queue {path}: damaged ({type(problem).__name__}: {problem}); set aside as {aside.name}. "
-        f"The records are what counts; {what}"
+        f"The records are what counts; {runs} finished runs were found in it. A search begins anew "
+        "if its trials are gone"
     )
     return _journal(path, heartbeat)
 
@@ -382,11 +389,11 @@ def _journal(path: Path, heartbeat: int) -> Queue:
     return queue
 
 
-def _set_aside(path: Path) -> tuple[Path, str]:
+def _set_aside(path: Path) -> tuple[Path, int]:
     """Keep a damaged journal under another name and put a readable one in its place.
 
     Returns:
-        The other name, and what the readable one has of it: all, or nothing if some may be lost.
+        The other name, and how many finished runs the readable one has.
     """
     guard = JournalLock(path)
     guard.acquire()
@@ -397,17 +404,18 @@ def _set_aside(path: Path) -> tuple[Path, str]:
         temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
         found = salvage(content)
         queue = _rewritten(temporary, found) if found.complete else None
-        what = "all entries were whole and stay"
         if queue is None:
             temporary.unlink(missing_ok=True)
             queue = _journal(temporary, HEARTBEAT)
-            what = "the queue is empty now, and a search begins anew"
+            for ticket, result in finished_runs(found.operations):
+                queue.restore(ticket, result)
+        runs = sum(entry.state == "done" for entry in queue.entries())
         queue.close()
         temporary.replace(path)
         temporary.with_name(f"{temporary.name}.lock").unlink(missing_ok=True)
     finally:
         guard.release()
-    return aside, what
+    return aside, runs
 
 
 def _rewritten(path: Path, found: Salvage) -> Queue | None:
