@@ -26,16 +26,20 @@ SEED_GROUPS = ("seed is right", "seed is wrong", "seed is undecided")
 class KnownPixels:
     """Views of the images of a split: what a CartoonVOC knows, and the seeds of a method."""
 
-    def __init__(self, files: TaggedFiles, seeds: Seeds, places: Sequence[int]) -> None:
+    def __init__(
+        self, files: TaggedFiles, seeds: Seeds | None = None, places: Sequence[int] = ()
+    ) -> None:
         """Say what is known.
 
         Args:
             files: Images of a split; of a CartoonVOC everything is known.
-            seeds: Seeds of some images of a split; without seeds a pixel is undecided.
+            seeds: Seeds of some images of a split, if the method has any; an image without them
+                is undecided.
             places: Where in the split of the seeds each image of `files` is.
         """
         self._files, self._seeds = files, seeds
-        position = {image: place for place, image in enumerate(seeds.indices)}
+        indices = () if seeds is None else seeds.indices
+        position = {image: place for place, image in enumerate(indices)}
         self._positions = {
             index: position[image] for index, image in enumerate(places) if image in position
         }
@@ -43,7 +47,7 @@ class KnownPixels:
         self._scenes = KnownScenes(root) if KnownScenes.found(root) else None
         self.views: dict[str, tuple[str, ...]] = {
             **({} if self._scenes is None else self._scenes.views),
-            SEED: SEED_GROUPS,
+            **({} if seeds is None else {SEED: SEED_GROUPS}),
         }
         """Name -> names of the groups."""
 
@@ -55,13 +59,14 @@ class KnownPixels:
             each = [self._scenes.groups(name) for name in names]
             for view in self._scenes.views:
                 found[view] = torch.stack([torch.from_numpy(groups[view]) for groups in each])
-        labels = torch.stack([self._labels(index, truth) for index in indices])
-        found[SEED] = torch.where(labels == IGNORE, 2, (labels != truth).long())
+        if self._seeds is not None:
+            labels = torch.stack([self._labels(self._seeds, index, truth) for index in indices])
+            found[SEED] = torch.where(labels == IGNORE, 2, (labels != truth).long())
         return found
 
-    def _labels(self, index: int, truth: Tensor) -> Tensor:
+    def _labels(self, seeds: Seeds, index: int, truth: Tensor) -> Tensor:
         """Seeds of an image at the size of its annotated mask."""
         if index not in self._positions:
             return torch.full(truth.shape[1:], IGNORE)
-        labels = self._seeds[self._positions[index]][None, None].float()
+        labels = seeds[self._positions[index]][None, None].float()
         return F.interpolate(labels, truth.shape[1:], mode="nearest-exact")[0, 0].long()

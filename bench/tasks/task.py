@@ -388,16 +388,8 @@ class ImageWorkbench:
         parts = list({id(part): part for part in parts}.values())  # WeakCLIP is both
         counted = [each.path for each in kept.values()]
         leftovers = [path for part in parts for path in getattr(part, "files", ())] + counted
-        return Outcome(
-            counts={task: each.counts() for task, each in kept.items()},
-            boundary={task: each.boundary() for task, each in kept.items()},
-            confusion={task: each.confusion() for task, each in kept.items()},
-            cells={
-                task: {view: kept[task].cells(view) for view in kept[task].views}
-                for task in MAIN_TASKS
-                if task in kept
-            },
-            groups={task: kept[task].views for task in MAIN_TASKS if task in kept},
+        return replace(
+            _counted(kept),
             parameters=self.sizes(fitted) if fitted is not None else _sizes_of(network),
             seconds=seconds,
             curve=[row for part in parts for row in getattr(part, "curve", ())],
@@ -573,8 +565,9 @@ class ImageWorkbench:
         data = self.images["pseudo"]
         key = content_key(describe(outside), data.key, code_id(__name__))
         kept = KeptCounts(
-            self.artifacts / "counts" / f"{key}-{TASKS[0]}.bin", len(data), len(self.class_names)
-        )
+            self.artifacts / "counts" / f"{key}-{TASKS[0]}.bin", len(data), len(self.class_names),
+            self._known(None),
+        )  # fmt: skip
         masks = masks_in(outside.folder)
         found = (
             (index, (torch.from_numpy(mask_of(masks, data.files, index)).long(),))
@@ -582,14 +575,8 @@ class ImageWorkbench:
         )
         with timed(seconds, "score"):
             self._count("pseudo", found, (kept,))
-        task = TASKS[0]
-        return Outcome(
-            counts={task: kept.counts()},
-            boundary={task: kept.boundary()},
-            confusion={task: kept.confusion()},
-            seconds=seconds,
-            discard=lambda: remove((kept.path,)),
-        )
+        counted = _counted({TASKS[0]: kept})
+        return replace(counted, seconds=seconds, discard=lambda: remove((kept.path,)))
 
     def _score_network(
         self, network: Segmenter, kept: KeptCounts, seconds: dict[str, float]
@@ -603,11 +590,13 @@ class ImageWorkbench:
             )
             self._count("val", found, (kept,))
 
-    def _known(self, fitted: Fitted) -> KnownPixels:
+    def _known(self, fitted: Fitted | None) -> KnownPixels:
         """What is known of `pseudo`; the seeds are of the method's maps by the preset's rule."""
-        train = self.images["train"]
+        files, train = self.images["pseudo"].files, self.images["train"]
+        if fitted is None:
+            return KnownPixels(files)
         seeds = ensure_seeds(fitted.maps, train, self.preset.rule, self.setting)
-        return KnownPixels(self.images["pseudo"].files, seeds, self._place_in_train)
+        return KnownPixels(files, seeds, self._place_in_train)
 
     def _count(
         self,
@@ -641,6 +630,20 @@ def _sizes_of(network: Segmenter | None) -> dict[str, dict[str, int]]:
     if not isinstance(network, RetrainedNetwork):
         return {}
     return {f"retrained {name}": sizes for name, sizes in network.parameter_counts().items()}
+
+
+def _counted(kept: Mapping[str, KeptCounts]) -> Outcome:
+    """The counts of tasks, of the main ones also by what is known of the pixels."""
+    main = {task: each for task, each in kept.items() if task in MAIN_TASKS}
+    return Outcome(
+        counts={task: each.counts() for task, each in kept.items()},
+        boundary={task: each.boundary() for task, each in kept.items()},
+        confusion={task: each.confusion() for task, each in kept.items()},
+        cells={
+            task: {view: each.cells(view) for view in each.views} for task, each in main.items()
+        },
+        groups={task: each.views for task, each in main.items()},
+    )
 
 
 @contextmanager

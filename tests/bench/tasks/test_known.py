@@ -102,6 +102,12 @@ def test_seeds_are_right_wrong_or_undecided(files: TaggedFiles) -> None:
     assert {SEED_GROUPS[group] for group in found[1].flatten().tolist()} == {"seed is undecided"}
 
 
+def test_masks_of_others_have_no_seeds(files: TaggedFiles) -> None:
+    pixels = KnownPixels(files)
+    assert list(pixels.views) == ["shows", OBJECTS]
+    assert list(pixels.groups((0,), truth(files, 0)[None])) == ["shows", OBJECTS]
+
+
 def predicted(gt: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randint(0, K, gt.shape, generator=generator)
