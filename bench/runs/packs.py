@@ -2,8 +2,9 @@
 
 A line of the .jsonl is a record; its key `packed` names a file of counts beside it, and a group and
 a column in there. `runs/<study>.<hash>.npz` holds the counts of many runs: `<group>/<task>`, the
-runs of a group in the last axis, in which they are much alike and shrink to a third. Its name is
-the SHA-256 of its bytes, so that it never changes: what is packed later gets a file of its own,
+runs of a group in the last axis, in which they are much alike and shrink to a third; cells of
+pixels, of which each run has another number, are `<group>/<task>.cells.<view>/<column>`. Its name
+is the SHA-256 of its bytes, so that it never changes: what is packed later gets a file of its own,
 and two branches that packed different runs merge line by line.
 """
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     """Variant and seed."""
     Stamp: TypeAlias = tuple[int, int, int]
 
+RAGGED = ".cells."
+"""In the names of arrays whose length differs from run to run."""
 PLACE = "packed"
 """Key of a line that a record does not have."""
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -70,8 +73,13 @@ def counts_of(path: Path, line: str) -> Counts:
     try:
         file, prefix, column = path.with_name(place["file"]), f"{place['group']}/", place["column"]
         arrays = _arrays(file, _stamp(file))
-        found = {name: np.ascontiguousarray(array[..., column]) for name, array in arrays.items()
-                 if name.startswith(prefix)}  # fmt: skip
+        found = {
+            name.removesuffix(f"/{column}"): array
+            if RAGGED in name
+            else np.ascontiguousarray(array[..., column])
+            for name, array in arrays.items()
+            if name.startswith(prefix) and (RAGGED not in name or name.endswith(f"/{column}"))
+        }
     except (OSError, TypeError, ValueError, LookupError, EOFError, zipfile.BadZipFile,
             lzma.LZMAError) as error:  # fmt: skip
         raise RecordError(f"runs/{path.name}: counts {place} cannot be read ({error})") from error
@@ -96,12 +104,22 @@ def packed_files(
     for record, counts in runs:
         raws[record.variant, record.seed] = {**json.loads(to_json(record)), PLACE: None}
         if counts is not None:
-            shape = tuple((name, a.dtype.str, a.shape) for name, a in sorted(counts.items()))
+            shape = tuple(
+                (name, a.dtype.str, () if RAGGED in name else a.shape)
+                for name, a in sorted(counts.items())
+            )
             groups.setdefault(shape, []).append((record, counts))
     members = {
         f"{group}/{name}": np.stack([counts[name] for _, counts in grouped], axis=-1)
         for group, grouped in enumerate(groups.values())
         for name in sorted(grouped[0][1])
+        if RAGGED not in name
+    } | {
+        f"{group}/{name}/{column}": array
+        for group, grouped in enumerate(groups.values())
+        for column, (_, counts) in enumerate(grouped)
+        for name, array in sorted(counts.items())
+        if RAGGED in name
     }
     content = _npz(members)
     name = f"{study}.{hashlib.sha256(content).hexdigest()[:12]}.npz"

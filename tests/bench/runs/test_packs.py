@@ -11,9 +11,11 @@ import pytest
 
 from bench.runs import store as module
 from bench.runs.record import RecordError, RunRecord, to_json
+from bench.runs.scores import score
 from bench.runs.store import Store, write_atomically
-from tests.bench.fake import STUDY, make_records
+from tests.bench.fake import CLASSES, STUDY, make_records
 from tests.bench.records import RECORD
+from tests.bench.stats.test_diagnosis import TASK, records
 
 ROWS = [row.name for row in STUDY.rows]
 
@@ -110,6 +112,25 @@ def test_runs_of_other_shapes_share_a_pack(store: Store) -> None:
     before = content(store)
     store.pack_study("fake")
     assert content(store) == before
+
+
+def test_cells_of_which_each_run_has_another_number_share_a_group(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for record in records(store, cells=True):
+        counts = store.counts(record)
+        means, classes = score(counts[TASK], None, CLASSES)
+        store.write(replace(record, metrics={TASK: means}, per_class={TASK: classes}), counts)
+    before = content(store)
+    lengths = {
+        len(store.counts(each)["task.cells.contour"]) for each in store.read_all("fake", ROWS)
+    }
+    assert len(lengths) > 1
+    store.pack_study("fake")
+    assert content(store) == before
+    (file,) = (tmp_path / "runs").glob("*.npz")
+    with np.load(file) as arrays:
+        assert arrays["0/task"].shape[-1] == len(before)
+        assert {f"0/task.cells.contour/{column}" for column in range(3)} < set(arrays.files)
 
 
 def test_two_packs_merge_line_by_line(store: Store, tmp_path: Path) -> None:
