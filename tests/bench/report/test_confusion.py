@@ -106,7 +106,9 @@ def test_a_changed_record_makes_table_and_figures_stale(store: Store, tmp_path: 
     counts["pseudo-mask-train" + CONFUSION_SUFFIX][0, 1] += 1
     there.write(record, counts)
     name = "fake_confusion"
-    assert stale_files(render(STUDY, there), there) == [
+    stale = stale_files(render(STUDY, there), there)
+    assert any("diagnosis" in each for each in stale)  # it is made from the same matrix
+    assert [each for each in stale if "diagnosis" not in each] == [
         f"tables/{name}.csv",
         *(f"figures/{name}_pseudo-mask-train.{format_}" for format_ in ("svg", "png")),
     ]
