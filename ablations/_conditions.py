@@ -18,10 +18,10 @@ from baselines.backbone import PRETRAINED_MICRO
 from baselines.classifier import MICRO_CAM
 from baselines.plain_fpn import plain_fpn
 from bench.cartoon.wide.kinds import CLASS_NAMES
+from bench.oracle.spoiled import SpoiledAnnotation
 from bench.studies.dial import Dial, Position
 from bench.studies.method import MethodRow
 from bench.studies.preset import WIDE
-from bench.studies.spoiled import SpoiledAnnotation
 from bench.studies.study import Comparisons, Study, Variant
 from weakclip.config import MICRO, Cosine, FixedTemplate, PlainDecoder, Resample
 from weakclip.data.read.voc import VOC_CLASSES

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from bench.cartoon.wide.world import WideConfig
+from bench.oracle.spoiled import SpoiledAnnotation, SpoiledSeeds, spoiled
 from bench.studies.method import MethodRow
 from bench.studies.preset import SMOKE, Generated
-from bench.studies.spoiled import SpoiledAnnotation, SpoiledSeeds, spoiled
 from bench.tasks.task import open_workbench
 from weakclip.stages.maps import CLIPMaps
 
