@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from baselines import clims, clip_es, maskclip, random_walk
-from baselines.classifier import MICRO_CAM
+from baselines import clims, clip_es, maskclip
 from baselines.plain_fpn import plain_fpn
 from bench.studies.method import MethodRow, Searched
 from weakclip.config import MICRO, SeedAndBoundary, TextGuidedDecoder
+from weakclip.convnet import random_walk
+from weakclip.convnet.classifier import MICRO_CAM
 from weakclip.stages.caa import CAA
 from weakclip.stages.refine import MICRO_PAMR, OTSU, PAMR, Keep, Otsu, Power
 from weakclip.stages.seeds import Affinity

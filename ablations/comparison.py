@@ -5,7 +5,7 @@ before and after the dense CRF, so the CRF is a column and not a method. CLIP-ES
 attention affinity (CAA) already. `plain-fpn` is the control: the training of WeakCLIP without its
 four components. Methods without randomness give the same figures for all seeds. Of the
 training-free dense CLIPs MaskCLIP is in the grid; the others differ from it by what
-`baselines/dense_attention/methods.py` says and stand alone, SCLIP with WeakCLIP as well. WeCLIP as
+`weakclip/dense_attention/methods.py` says and stand alone, SCLIP with WeakCLIP as well. WeCLIP as
 a refinement learns from the given maps; `weclip` makes its own, CLIP-ES's before CAA, on every
 training view, as published, and is not shown the maps of its first slot.
 
@@ -16,7 +16,7 @@ refinement. Settings are those of `ablations/_settings.py`.
 Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al., MaskCLIP, ECCV
 2022; Zhou et al., CAM, CVPR 2016; Ahn and Kwak, AffinityNet, CVPR 2018; Araslanov and Roth, PAMR,
 CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025; Zhang et al., WeCLIP, CVPR 2024; dense CLIPs:
-`baselines/dense_attention/source.py`.
+`weakclip/dense_attention/source.py`.
 Run: `nox -s ablate -- comparison`, or `python -m bench run comparison`.
 Cost: 34 cells x 3 seeds; the 23 of the grid take about 80 minutes on two CPU cores with preset
 `cartoon`.
@@ -32,14 +32,15 @@ from typing import TYPE_CHECKING
 
 from ablations import _settings
 from ablations._settings import CONTAINED, REFERENCE
-from baselines import clims, clip_es, random_walk
-from baselines.classifier import CAM
-from baselines.dense_attention import methods
+from baselines import clims, clip_es
 from baselines.plain_fpn import plain_fpn
 from baselines.weclip import method as weclip
 from bench.studies.method import MethodRow
 from bench.studies.study import Comparisons, Study, Variant
 from weakclip.config import PAPER
+from weakclip.convnet import random_walk
+from weakclip.convnet.classifier import CAM
+from weakclip.dense_attention import methods
 from weakclip.stages.caa import CAA
 from weakclip.stages.refine import OTSU, PAMR, Keep
 

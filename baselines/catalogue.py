@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from baselines import clims, clip_es, random_walk
-from baselines.backbone import Backbone
-from baselines.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, GradCAM
-from baselines.dense_attention.methods import METHODS, MICRO
+from baselines import clims, clip_es
 from baselines.denseclip import DENSECLIP, DENSECLIP_MICRO
-from baselines.random_walk import RandomWalk
 from baselines.weclip import method as weclip
+from weakclip.convnet import random_walk
+from weakclip.convnet.backbone import Backbone
+from weakclip.convnet.classifier import CAM, MICRO_CAM, MICRO_GRAD_CAM, Classifier, GradCAM
+from weakclip.convnet.random_walk import RandomWalk
+from weakclip.dense_attention.methods import METHODS, MICRO
 from weakclip.stages.caa import CAA
 from weakclip.stages.refine import CRF, MICRO_CRF, MICRO_PAMR, PAMR
 from weakclip.stages.seeds import Affinity

@@ -22,20 +22,20 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.backbone import MEAN, MICRO_BACKBONE, STD, Backbone
 from baselines.clims_losses import CLIMS_COCO, CLIMS_VOC, CLIMSLosses, clims_terms
 from baselines.clims_network import CLIMSNetwork
 from baselines.crops import CropViews, draw_crop
-from baselines.descent import Descent, descend, step_count
 from weakclip.clip.names import (
     CLIMS_COCO_BACKGROUND,
     CLIMS_COCO_NAMES,
     CLIMS_VOC_BACKGROUND,
     CLIMS_VOC_NAMES,
 )
+from weakclip.convnet.backbone import MEAN, MICRO_BACKBONE, STD, Backbone
 from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch, resize_images
 from weakclip.stages.seeds import encode_texts
+from weakclip.training.descent import Descent, descend, step_count
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ MICRO = CLIMS(
 )
 """For CartoonVOC and micro-CLIP: a small network from scratch, about two minutes on one core.
 
-The classifier is `baselines/classifier.py`'s. The threshold is the nine-in-ten point of the
+The classifier is `weakclip/convnet/classifier.py`'s. The threshold is the nine-in-ten point of the
 cosine of a whole image with a background word (micro-CLIP's cosines are larger than ViT-B/32's).
 Longer or faster critique opens every map: nothing but the area then says where an object ends.
 """

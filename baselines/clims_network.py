@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from baselines.backbone import Backbone, Stages
+from weakclip.convnet.backbone import Backbone, Stages
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.backbone import MEAN, STD
+from weakclip.convnet.backbone import MEAN, STD
 from weakclip.ops.shapes import dims
 from weakclip.stages.batches import resize_images
 from weakclip.training.views import normalise_images

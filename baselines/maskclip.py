@@ -1,4 +1,4 @@
-"""MaskCLIP as records describe it: one method of the family in `baselines/dense_attention`.
+"""MaskCLIP as records describe it: one method of the family in `weakclip/dense_attention`.
 
 References:
     Zhou, Loy and Dai, "Extract Free Dense Labels from CLIP" (MaskCLIP), ECCV 2022; released code:
@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from baselines.dense_attention.scores import PresentSoftmax
-from baselines.dense_attention.source import DenseAttention, Resize
-from baselines.dense_attention.templates import MASKCLIP_85
+from weakclip.dense_attention.scores import PresentSoftmax
+from weakclip.dense_attention.source import DenseAttention, Resize
+from weakclip.dense_attention.templates import MASKCLIP_85
 
 if TYPE_CHECKING:
     from weakclip.stages.protocols import PseudoMasker, Setting

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from baselines.dense_attention import methods
 from bench.studies.method import MethodRow
 from bench.studies.study import Study
 from weakclip.clip.dense import OwnValue
 from weakclip.clip.load import load_clip
+from weakclip.dense_attention import methods
 from weakclip.stages.protocols import Setting
 
 if TYPE_CHECKING:

@@ -27,9 +27,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from baselines import clip_es
-from baselines.backbone import MEAN, STD
 from baselines.crops import ScaledCrops, draw_scaled_crop
-from baselines.descent import WarmDescent, descend
 from baselines.weclip.labels import LearntMaps, PseudoLabels, Selection, pseudo_scores
 from baselines.weclip.network import (
     Decoder,
@@ -40,9 +38,11 @@ from baselines.weclip.network import (
     field_affinity,
     pair_labels,
 )
+from weakclip.convnet.backbone import MEAN, STD
 from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch, resize_images, whole_patches
 from weakclip.stages.refine import check_refinement_input, known_labels
+from weakclip.training.descent import WarmDescent, descend
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.backbone import MEAN, STD, Backbone
 from baselines.clims import CLIMS, COCO, MICRO, SLIPPED_MOMENTUM, VOC, CLIMSMasker, recoloured
 from baselines.clims_network import CLIMSNetwork
 from baselines.crops import CropViews, draw_crop
-from baselines.descent import Descent
 from weakclip.clip.load import load_clip
+from weakclip.convnet.backbone import MEAN, STD, Backbone
 from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.training.descent import Descent
 from weakclip.training.views import normalise_images
 
 torch.set_num_threads(1)

@@ -13,21 +13,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines import clims, clip_es, random_walk
-from baselines.backbone import Backbone
-from baselines.classifier import CAM, Classifier, GradCAM
+from baselines import clims, clip_es
 from baselines.confidence import ConfidentCRF
 from baselines.crops import ScaledCrops
-from baselines.dense_attention.methods import MICRO
-from baselines.dense_attention.scores import PresentSoftmax
-from baselines.dense_attention.source import Windows
-from baselines.descent import Descent, WarmDescent
 from baselines.weclip import method as weclip
 from baselines.weclip.network import DecoderSize
 from weakclip.clip.load import load_clip
+from weakclip.convnet import random_walk
+from weakclip.convnet.backbone import Backbone
+from weakclip.convnet.classifier import CAM, Classifier, GradCAM
+from weakclip.dense_attention.methods import MICRO
+from weakclip.dense_attention.scores import PresentSoftmax
+from weakclip.dense_attention.source import Windows
 from weakclip.stages.caa import CAA
 from weakclip.stages.protocols import ImageStack, Setting
 from weakclip.stages.refine import CRF, PAMR, Constant, Keep, Otsu, Power, SeedLabels
+from weakclip.training.descent import Descent, WarmDescent
 from weakclip.training.views import Framing
 
 if TYPE_CHECKING:

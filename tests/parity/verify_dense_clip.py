@@ -20,15 +20,6 @@ from open_clip.model import QuickGELU
 from open_clip.transformer import LayerNorm, VisionTransformer
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.dense_attention.methods import CLIP_SURGERY, EXCEL, GEM, SCLIP
-from baselines.dense_attention.scores import (
-    FeatureSurgery,
-    Similarities,
-    class_chances,
-    enriched,
-    similarities,
-)
-from baselines.dense_attention.source import Windows, averaged
 from tests.parity.row import Row
 from weakclip.clip.attention import split_heads
 from weakclip.clip.dense import (
@@ -43,6 +34,15 @@ from weakclip.clip.dense import (
     similarity_weights,
 )
 from weakclip.clip.tower import ImageTower
+from weakclip.dense_attention.methods import CLIP_SURGERY, EXCEL, GEM, SCLIP
+from weakclip.dense_attention.scores import (
+    FeatureSurgery,
+    Similarities,
+    class_chances,
+    enriched,
+    similarities,
+)
+from weakclip.dense_attention.source import Windows, averaged
 from weakclip.ops.affinity import box_mask, sinkhorn_affinity
 from weakclip.ops.cam import normalise_cam
 from weakclip.ops.pamr import PAR_KERNEL, pamr
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from baselines.dense_attention.source import DenseAttention
     from tests.parity.released_clip import Arrays
     from weakclip.clip.tower import Positions, TokenTrace
+    from weakclip.dense_attention.source import DenseAttention
 
 INPUTS = ("param/", "in/image", "in/text", "excel/in/", "pamr/image", "pamr/logits")
 ABSOLUTE = 1e-4

@@ -17,7 +17,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.descent import WarmDescent, descend
 from baselines.weclip.labels import PseudoLabels, chosen_blocks, pseudo_scores
 from baselines.weclip.network import (
     affinity_loss,
@@ -31,6 +30,7 @@ from weakclip.labels import IGNORE
 from weakclip.ops.affinity import box_mask, sinkhorn_affinity, spread
 from weakclip.ops.cam import present_softmax
 from weakclip.stages.seeds import grad_cams, image_logits
+from weakclip.training.descent import WarmDescent, descend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

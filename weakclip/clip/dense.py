@@ -9,7 +9,7 @@ the feed-forward layer stay. With X the input of the first of the changed blocks
 
 in which queries, keys and values of every changed block are those of the ordinary network: what
 is changed never feeds back. The methods that have published values are listed in
-`baselines/dense_attention/methods.py`.
+`weakclip/dense_attention/methods.py`.
 
 References:
     Zhou et al., MaskCLIP, ECCV 2022 (`OwnValue`); Wang et al., SCLIP, ECCV 2024, Lan et al.,

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from baselines import clip_es
 from baselines.crops import ScaledCrops
-from baselines.descent import WarmDescent
 from baselines.weclip.labels import LearntMaps
 from baselines.weclip.method import COCO, MICRO, PAPER, VOC, FittedWeCLIP, WeCLIP, on_cells
 from baselines.weclip.network import DecoderSize
 from weakclip.clip.load import load_clip
 from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.training.descent import WarmDescent
 
 if TYPE_CHECKING:
     from weakclip.clip.tower import TokenTrace

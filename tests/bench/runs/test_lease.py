@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.dense_attention.source import _DenseAttention
 from baselines.maskclip import MaskCLIP
 from weakclip.clip.load import load_clip
 from weakclip.data.artifacts import making
 from weakclip.data.read.tagged import TaggedFiles
+from weakclip.dense_attention.source import _DenseAttention
 from weakclip.stages.images import WorkingImages
 from weakclip.stages.maps import ensure_maps
 from weakclip.stages.protocols import Setting
@@ -72,7 +72,7 @@ def test_two_workers_that_need_the_same_maps_make_them_once(
             time.sleep(0.1)
             return super().cams(images, image_labels)
 
-    monkeypatch.setattr("baselines.dense_attention.source._DenseAttention", Slow)
+    monkeypatch.setattr("weakclip.dense_attention.source._DenseAttention", Slow)
 
     def work() -> None:
         data = WorkingImages(files, max_side=64, patch=16)

@@ -5,8 +5,8 @@ compared with texts, and the comparison becomes class activation maps (`scores.p
 has the published values. As pseudo-mask methods they compare patches with the tagged classes and
 with background words; the originals have all classes of a data set.
 
-This is not "DenseCLIP" of Rao et al. (CVPR 2022), which is trained and stands in
-`baselines/denseclip.py`.
+This is not "DenseCLIP" of Rao et al. (CVPR 2022), which is trained
+and is one of the baselines.
 
 References:
     Zhou, Loy and Dai, "Extract Free Dense Labels from CLIP" (MaskCLIP), ECCV 2022.
@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.backbone import MEAN, STD
-from baselines.dense_attention.scores import (
+from weakclip.clip.dense import VALUE_PATH, ChangedBlocks, dense_tokens
+from weakclip.convnet.backbone import MEAN, STD
+from weakclip.dense_attention.scores import (
     CLIPS_SOFTMAX,
     FeatureSurgery,
     PresentSoftmax,
@@ -42,8 +43,7 @@ from baselines.dense_attention.scores import (
     activation_maps,
     similarities,
 )
-from baselines.dense_attention.templates import MASKCLIP_85
-from weakclip.clip.dense import VALUE_PATH, ChangedBlocks, dense_tokens
+from weakclip.dense_attention.templates import MASKCLIP_85
 from weakclip.network.prompts import encode_ensemble
 from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines.backbone import MICRO_BACKBONE
-from baselines.classifier import CAM, Classifier, GradCAM, TagNetwork, gradient_maps
-from baselines.descent import Descent
 from weakclip.clip.load import load_clip
+from weakclip.convnet.backbone import MICRO_BACKBONE
+from weakclip.convnet.classifier import CAM, Classifier, GradCAM, TagNetwork, gradient_maps
 from weakclip.stages.protocols import ImageStack, Setting
+from weakclip.training.descent import Descent
 from weakclip.training.views import Framing
 
 TINY = replace(MICRO_BACKBONE, channels=(8, 8, 16, 16))

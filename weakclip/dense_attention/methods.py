@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from baselines.dense_attention.scores import FeatureSurgery, MinMax, PresentSoftmax
-from baselines.dense_attention.source import DenseAttention, Resize
-from baselines.dense_attention.templates import IMAGENET_80, MASKCLIP_85
 from weakclip.clip.dense import ChangedBlocks, SelfSelf, Similarity
 from weakclip.clip.names import CLIP_ES_VOC_BACKGROUND, CLIP_ES_VOC_NAMES, renamed
 from weakclip.data.read.voc import VOC_CLASSES
+from weakclip.dense_attention.scores import FeatureSurgery, MinMax, PresentSoftmax
+from weakclip.dense_attention.source import DenseAttention, Resize
+from weakclip.dense_attention.templates import IMAGENET_80, MASKCLIP_85
 
 MASKCLIP = DenseAttention()
 """Values only, residual path and MLP kept: the released code."""

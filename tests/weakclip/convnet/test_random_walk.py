@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.descent import Descent
-from baselines.random_walk import (
+from weakclip.clip.load import load_clip
+from weakclip.convnet.random_walk import (
     MICRO,
     RandomWalk,
     affinities,
     affinity_loss,
     sure_labels,
 )
-from weakclip.clip.load import load_clip
 from weakclip.crf.dense import CRFConfig
 from weakclip.labels import IGNORE
 from weakclip.ops.walk import disc_offsets
 from weakclip.stages.protocols import ImageStack, Setting
 from weakclip.stages.refine import Constant, Power, with_background
+from weakclip.training.descent import Descent
 from weakclip.training.views import Framing
 
 OFFSETS = disc_offsets(3)

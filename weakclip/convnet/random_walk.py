@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.backbone import (
+from weakclip.convnet.backbone import (
     MEAN,
     MICRO_BACKBONE,
     RESNET50,
@@ -26,7 +26,6 @@ from baselines.backbone import (
     Backbone,
     Stages,
 )
-from baselines.descent import Descent, descend
 from weakclip.crf.dense import PSA, CRFConfig, build_lattices, dense_crf
 from weakclip.labels import BACKGROUND, IGNORE
 from weakclip.ops.parameters import count_parameters
@@ -42,6 +41,7 @@ from weakclip.stages.refine import (
     on_known_labels,
     with_background,
 )
+from weakclip.training.descent import Descent, descend
 from weakclip.training.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""Convolutional backbones of the baselines that do not use CLIP: any timm network made of stages.
+"""Convolutional backbones of methods that do not use CLIP: any timm network made of stages.
 
-No other file of the baselines imports timm. Nothing is downloaded: weights come from a file that
-the user names, or the network starts at random.
+Nothing is downloaded: weights come from a file that the user names, or the network starts at
+random.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.dense_attention.scores import (
+from weakclip.dense_attention.scores import (
     FeatureSurgery,
     MinMax,
     PresentSoftmax,

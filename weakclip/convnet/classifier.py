@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.backbone import (
+from weakclip.convnet.backbone import (
     MEAN,
     MICRO_BACKBONE,
     RESNET50,
@@ -26,10 +26,10 @@ from baselines.backbone import (
     Backbone,
     Stages,
 )
-from baselines.descent import Descent, descend
 from weakclip.ops.cam import grad_cam
 from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch
+from weakclip.training.descent import Descent, descend
 from weakclip.training.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines.dense_attention.methods import METHODS, MICRO, VOC
-from baselines.dense_attention.scores import FeatureSurgery, PresentSoftmax, Similarities
-from baselines.dense_attention.source import DenseAttention, Resize, Windows, averaged, resized
 from tests.elsewhere import elsewhere
 from weakclip.clip.dense import VALUE_PATH, dense_tokens
 from weakclip.clip.load import load_clip
+from weakclip.dense_attention.methods import METHODS, MICRO, VOC
+from weakclip.dense_attention.scores import FeatureSurgery, PresentSoftmax, Similarities
+from weakclip.dense_attention.source import DenseAttention, Resize, Windows, averaged, resized
 from weakclip.network.prompts import encode_ensemble
 from weakclip.stages.protocols import Setting
 from weakclip.training.views import normalise_images

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import nn
 
-from baselines.backbone import MICRO_BACKBONE, Backbone, Stages
+from weakclip.convnet.backbone import MICRO_BACKBONE, Backbone, Stages
 from weakclip.ops.parameters import count_parameters
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.descent import Descent, WarmDescent, descend
+from weakclip.training.descent import Descent, WarmDescent, descend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
