@@ -48,7 +48,7 @@ def phases(advice: str = FEWER) -> Iterator[Callable[[str, int, int], None]]:
         advice: What to do about a training that takes long.
 
     Where there is no terminal, a line every half minute. What was done before counts neither for
-    the rate nor for the time left.
+    the rate nor for the time left; a phase that goes on with another total is timed anew.
     """
     screen = Console(file=sys.stderr)
     columns = (
@@ -58,17 +58,19 @@ def phases(advice: str = FEWER) -> Iterator[Callable[[str, int, int], None]]:
         TextColumn("{task.fields[rate]}"),
         TextColumn("{task.fields[left]}"),
     )
-    started: dict[str, tuple[TaskID, float, int]] = {}
+    tasks: dict[str, TaskID] = {}
+    started: dict[tuple[str, int], tuple[float, int]] = {}
     said: dict[str, float] = {}
     bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
     with bar if screen.is_terminal else nullcontext():  # rich 13 ends an unseen bar with a line
 
         def report(phase: str, done: int, total: int) -> None:
             now = time.monotonic()
-            if phase not in started:
-                task = bar.add_task(phase, total=total, rate="", left="")
-                started[phase], said[phase] = (task, now, done), now
-            task, start, first = started[phase]
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase, total=total, rate="", left="")
+                said[phase] = now
+            task = tasks[phase]
+            start, first = started.setdefault((phase, total), (now, done))
             made, took = done - first, now - start
             left = took / made * (total - done) if made > 0 else None
             rate = f"{made / took:.2g}/s" if made > 0 and took > 0 else ""

@@ -1,38 +1,47 @@
-"""`weakclip maps`: class activation maps of the frozen CLIP, for other people's refiners."""
+"""`weakclip maps`: class activation maps of a frozen CLIP or of a classifier, for any refiner."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from weakclip.cli.backbone import add_backbone_flags, backbone_of
 from weakclip.cli.console import phases
 from weakclip.cli.device import device_of
-from weakclip.cli.masks import SHOWN, add_input_flags
+from weakclip.cli.masks import MICRO_WARNING, SHOWN, add_input_flags, opened, say
 from weakclip.clip.load import load_clip
+from weakclip.convnet.classifier import CAM, MICRO_CAM, ClassifierMasker, save_classifier
 from weakclip.data.formats.write_maps import write_irn_maps, write_maps
-from weakclip.data.read.folder import list_folder
 from weakclip.data.read.names import output_stems
-from weakclip.masking.plan import plan_for
+from weakclip.dense_attention.methods import METHODS, micro
+from weakclip.dense_attention.source import DenseAttention
+from weakclip.masking.plan import PHOTOGRAPHS, plan_for
 from weakclip.printable import one_line
 from weakclip.stages.images import WorkingImages
-from weakclip.stages.maps import CLIPMaps, ensure_maps
-from weakclip.stages.seeds import Affinity, CAMSource, PatchSoftmax, SoftmaxGradCAM
+from weakclip.stages.maps import CLIPMaps, made_maps
+from weakclip.stages.seeds import PatchSoftmax, SoftmaxGradCAM
 from weakclip.stages.words import setting_for
+from weakclip.training.memory import BatchSize
 
 if TYPE_CHECKING:
     import argparse
 
-SOURCES: dict[str, CAMSource] = {
-    "clip-es": SoftmaxGradCAM(affinity=Affinity()),
-    "grad-cam": SoftmaxGradCAM(),
-    "patch-softmax": PatchSoftmax(),
-    "maskclip": PatchSoftmax(path="value"),
+    from weakclip.clip.bundle import CLIPBundle
+    from weakclip.masking.plan import MaskPlan
+    from weakclip.stages.protocols import MaskerSpec
+
+PLANS_OWN, CLASSIFIER = "clip-es", "cam"
+SOURCES: dict[str, MaskerSpec] = {
+    "grad-cam": CLIPMaps(source=SoftmaxGradCAM()),
+    "patch-softmax": CLIPMaps(source=PatchSoftmax()),
+    **METHODS,
 }
-"""What is written; `clip-es` is the plan's own source, which suits the CLIP."""
+"""Of the frozen CLIP; beside them there are `clip-es`, the plan's own, and `cam`."""
 WRITERS = {"weakclip": (write_maps, ".npz"), "irn": (write_irn_maps, ".npy")}
+TRAINED = "classifier.safetensors"
 
 
 def add_parser(
@@ -48,50 +57,108 @@ def add_parser(
         ),
     )
     add_input_flags(parser)
-    parser.add_argument("--source", choices=sorted(SOURCES), default="clip-es")
-    parser.add_argument("--format", choices=sorted(WRITERS), default="weakclip")
+    parser.set_defaults(clip=None)
+    add = parser.add_argument
+    add("--source", choices=(PLANS_OWN, CLASSIFIER, *SOURCES), default=PLANS_OWN,
+        help="of the frozen CLIP, but for cam: maps of a classifier that is trained on the tags "
+        f"first, which OUT/{TRAINED} holds then")  # fmt: skip
+    add("--format", choices=sorted(WRITERS), default="weakclip")
+    add("--batch", type=int, default=8, help="images at a time, if memory allows")
+    add_backbone_flags(parser, f"--source {CLASSIFIER}")
+    add("--classifier", type=Path, metavar="FILE",
+        help=f"--source {CLASSIFIER}: a trained one, so that nothing is trained: {TRAINED} of an "
+        "earlier run, or a timm network whose last layer has the classes of the tags, sorted as "
+        "they are")  # fmt: skip
+    add("--epochs", type=int, help=f"--source {CLASSIFIER}: of the training; default: 5 (IRN's)")
+    add("--seed", type=int, default=0, help="of the training")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Write maps; returns 0 if all went well, 1 if some images failed, 2 for usage."""
     try:
-        files = list_folder(args.images, args.tags)
-        clip = load_clip(args.clip, weights=args.weights, device=device_of(args.device))
-        plan = plan_for(clip, "clip-es")
-        source = SOURCES[args.source]
-        own = plan.method.maps
-        if args.source == "clip-es" and isinstance(own, CLIPMaps):
-            source = own.source
-        max_side = plan.max_side if args.max_side is None else args.max_side
+        files = opened(args)
+        clip = load_clip(args.clip or "micro", weights=args.weights, device=device_of(args.device))
+        plan = _plan(args, clip)
+        say(files)
+        if clip.name.endswith("micro-clip") and (args.source != CLASSIFIER or args.clip):
+            sys.stderr.write(f"{MICRO_WARNING}\n")
+        setting = setting_for(clip, files.classes, plan.words)
+        masker = _source(args, plan, clip).build(setting)
+        batch = BatchSize(args.batch)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"weakclip maps: {error}\n")
         return 2
     write, suffix = WRITERS[args.format]
     paths = [args.out / f"{stem}{suffix}" for stem in output_stems(files.names)]
-    data = WorkingImages(files, max_side=max_side, patch=clip.patch_size)
+    data = WorkingImages(files, max_side=plan.max_side, patch=clip.patch_size)
     todo = [index for index in data.tagged if not paths[index].is_file()]
     written = 0
     args.out.mkdir(parents=True, exist_ok=True)
-    with phases() as report, TemporaryDirectory(prefix=".maps-", dir=args.out) as folder:
-        setting = setting_for(clip, files.classes, plan.words, folder=Path(folder))
-        for first in range(0, len(todo), 100):
-            chunk = todo[first : first + 100]
-            maps = ensure_maps(
-                CLIPMaps(source=source), setting, data, seed=0,
-                report=lambda _done, _total: None, indices=chunk,
-            )  # fmt: skip
-            for index in chunk:
-                size = data.file_size(index)
-                if size is None or maps.lacks(index):
-                    continue
-                paths[index].parent.mkdir(parents=True, exist_ok=True)
-                write(paths[index], maps[index], files.image_labels[index], size)
-                written += 1
-            report("maps", min(first + len(chunk), len(todo)), len(todo))
+    with phases() as report:
+        if todo:
+            masker.fit(
+                data, seed=args.seed, report=lambda done, total: report("training", done, total)
+            )
+        if isinstance(masker, ClassifierMasker) and todo and _trains(args):
+            save_classifier(args.out / TRAINED, masker.network, files.classes)
+        for index, maps in made_maps(masker, data, todo, setting.device, batch):
+            paths[index].parent.mkdir(parents=True, exist_ok=True)
+            write(paths[index], maps, files.image_labels[index], data.sizes[index])
+            written += 1
+            report("maps", written, len(todo))
     for bad in [*data.bad.values(), *files.problems][:SHOWN]:
         sys.stderr.write(one_line(f"{bad.name}: {bad.reason}") + "\n")
     failed = len(data.bad) + len(files.problems)
     result = {"written": written, "kept": len(data.tagged) - len(todo), "failed": failed}
     sys.stdout.write(json.dumps(result) + "\n")
     return 1 if failed else 0
+
+
+def _plan(args: argparse.Namespace, clip: CLIPBundle) -> MaskPlan:
+    """Words, size and the plan's own source; a classifier without a CLIP is for photographs."""
+    free = args.source == CLASSIFIER and args.clip is None
+    plan = PHOTOGRAPHS if free else plan_for(clip, "clip-es")
+    return plan if args.max_side is None else replace(plan, max_side=args.max_side)
+
+
+def _trains(args: argparse.Namespace) -> bool:
+    """Whether there is no classifier that was trained before."""
+    return args.classifier is None and not (args.out / TRAINED).is_file()
+
+
+def _source(args: argparse.Namespace, plan: MaskPlan, clip: CLIPBundle) -> MaskerSpec:
+    """The source of the flags.
+
+    Raises:
+        ValueError: If a flag does not go with the source, or the classifier has no weights.
+    """
+    cartoons = clip.name.endswith("micro-clip")
+    if args.source == CLASSIFIER:
+        return _classifier(args, cartoons=cartoons and args.clip is not None)
+    for flag in ("backbone", "backbone_weights", "classifier", "epochs"):
+        if getattr(args, flag) is not None:
+            raise ValueError(f"--{flag.replace('_', '-')}: is for --source {CLASSIFIER}")
+    if args.source == PLANS_OWN:
+        assert isinstance(plan.method.maps, CLIPMaps)
+        return plan.method.maps
+    found = SOURCES[args.source]
+    return micro(found) if cartoons and isinstance(found, DenseAttention) else found
+
+
+def _classifier(args: argparse.Namespace, *, cartoons: bool) -> CAM:
+    """CAM of a classifier to be trained, or of one that was."""
+    own = cartoons and args.backbone is None and args.backbone_weights is None
+    cam = MICRO_CAM if own else CAM()
+    classifier = cam.classifier
+    if not _trains(args):
+        trained = args.classifier or args.out / TRAINED
+        sys.stderr.write(f"{trained}: this classifier is used, and not trained again\n")
+        backbone = replace(classifier.backbone, name=args.backbone or classifier.backbone.name)
+        return replace(cam, classifier=replace(classifier, backbone=backbone, trained=trained))
+    if not own:
+        classifier = replace(classifier, backbone=backbone_of(args, f"--source {CLASSIFIER}"))
+    if args.epochs is not None:
+        recipe = replace(classifier.recipe, epochs=args.epochs)
+        classifier = replace(classifier, recipe=recipe)
+    return replace(cam, classifier=classifier)

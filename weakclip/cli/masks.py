@@ -15,7 +15,7 @@ import torch
 from weakclip.cli.console import phases
 from weakclip.cli.device import device_of
 from weakclip.clip.load import load_clip
-from weakclip.data.read.folder import list_folder
+from weakclip.data.read.layouts import Place, open_place
 from weakclip.masking.make import make_masks
 from weakclip.masking.plan import MaskPlan, plan_for
 from weakclip.printable import one_line
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Planned: TypeAlias = "Callable[[argparse.Namespace, CLIPBundle, int], MaskPlan]"
 
 MICRO_WARNING = (
-    "warning: micro-CLIP knows nothing but cartoons; its masks of photographs mean nothing. "
+    "warning: micro-CLIP knows nothing but cartoons; what it makes of photographs means nothing. "
     "For photographs: --clip ViT-B-16/openai, with --weights FILE if the file is not in a cache"
 )
 SHOWN = 10  # failures that are printed; all are in run.json
@@ -71,9 +71,11 @@ def add_parser(
 def add_input_flags(parser: argparse.ArgumentParser) -> None:
     """Add what every command needs that looks at images and tags with a CLIP."""
     add = parser.add_argument
-    add("--images", type=Path, required=True, help="folder of images")
+    add("--images", type=Path, required=True, help="folder of images, or VOC's or COCO's root")
     add("--tags", type=Path, help="labels.csv (file,labels; several labels: 'cat;dog') or a COCO "
-        "JSON; default: IMAGES/labels.csv, or else the sub-folders are the tags")  # fmt: skip
+        "JSON; default: VOC's or COCO's own, IMAGES/labels.csv, or else the sub-folders are the "
+        "tags")  # fmt: skip
+    add("--split", help="one list of VOC (default: all), or e.g. train2014 of COCO")
     add("--out", type=Path, required=True, help="folder to write to")
     add("--clip", default="micro", help="micro (default), an open_clip ViT such as "
         "ViT-B-16/openai, or the folder of one")  # fmt: skip
@@ -108,7 +110,9 @@ def run(args: argparse.Namespace) -> int:
     )
 
 
-def carry_out(args: argparse.Namespace, planned: Planned, command: str) -> int:
+def carry_out(
+    args: argparse.Namespace, planned: Planned, command: str, *, warns: bool = True
+) -> int:
     """Make the masks of a plan; returns 0 if all went well, 1 if some images failed, 2 for usage.
 
     Under torchrun the processes share the work, and the first one alone speaks for them.
@@ -117,11 +121,13 @@ def carry_out(args: argparse.Namespace, planned: Planned, command: str) -> int:
         args: Of `add_input_flags` and `add_training_flags`.
         planned: From flags, CLIP and number of tagged images to the plan.
         command: Name of the command, for messages.
+        warns: Whether to say of micro-CLIP what it does not know.
     """
     logging.getLogger("weakclip").addHandler(logging.NullHandler())  # failures are shown below
     try:
         with torchrun_processes() as processes, phases() as report:
-            done = _make(args, planned, report if processes.first else _silent, processes)
+            shown = report if processes.first else _silent
+            done = _make(args, planned, shown, processes, warns=warns)
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
         sys.stderr.write(f"weakclip {command}: {error}\n")
         return 2
@@ -139,15 +145,30 @@ def carry_out(args: argparse.Namespace, planned: Planned, command: str) -> int:
     return 1 if done.failed else 0
 
 
+def opened(args: argparse.Namespace) -> TaggedFiles:
+    """The images and tags of `add_input_flags`.
+
+    Raises:
+        FileNotFoundError: If something is missing.
+        ValueError: If images or tags are not what they should be.
+    """
+    return open_place(Place(root=args.images, split=args.split, tags=args.tags))
+
+
 def _make(
-    args: argparse.Namespace, planned: Planned, report: Report, processes: Processes
+    args: argparse.Namespace,
+    planned: Planned,
+    report: Report,
+    processes: Processes,
+    *,
+    warns: bool,
 ) -> MaskRun:
     """The values of the flags."""
-    files = list_folder(args.images, args.tags)
+    files = opened(args)
     if processes.first:
-        _say(files)
-    clip = load_clip(args.clip, weights=args.weights, device=device_of(args.device))
-    if clip.name.endswith("micro-clip") and processes.first:
+        say(files)
+    clip = load_clip(args.clip or "micro", weights=args.weights, device=device_of(args.device))
+    if warns and clip.name.endswith("micro-clip") and processes.first:
         sys.stderr.write(f"{MICRO_WARNING}\n")
     tagged = int(files.image_labels.any(dim=1).sum())
     plan = _changed(planned(args, clip, tagged), args)
@@ -157,7 +178,7 @@ def _make(
     )  # fmt: skip
 
 
-def _say(files: TaggedFiles) -> None:
+def say(files: TaggedFiles) -> None:
     """How the tags were understood, and which pictures are not read."""
     aside = [f"{bad.name}: {bad.reason}" for bad in files.left_out]
     for line in (*files.reading, *aside[:SHOWN]):

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weakclip.cli import masks
+from weakclip.cli.backbone import add_backbone_flags, backbone_of
+from weakclip.convnet.random_walk import MICRO, RandomWalk
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.formats.maps import FORMATS
-from weakclip.masking.plan import plan_for
+from weakclip.masking.plan import PHOTOGRAPHS, plan_for
 from weakclip.ops.pamr import DILATIONS
 from weakclip.stages.caa import CAA
-from weakclip.stages.refine import OTSU, PAMR, Keep, Power
+from weakclip.stages.refine import OTSU, PAMR, Keep, Otsu, Power
 
 if TYPE_CHECKING:
     import argparse
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from weakclip.stages.protocols import RefinementSpec
     from weakclip.stages.refine import BackgroundRule
 
-METHODS = ("none", "crf", "pamr", "caa", "weakclip")
+METHODS = ("none", "crf", "pamr", "caa", "random-walk", "weakclip")
+ASK_CLIP = ("caa", "weakclip")
+"""Methods that look at images with a CLIP."""
 
 
 def add_parser(
@@ -40,6 +44,8 @@ def add_parser(
     )
     masks.add_input_flags(parser)
     masks.add_training_flags(parser)
+    parser.set_defaults(clip=None)
+    add_backbone_flags(parser, "--method random-walk")
     parser.add_argument("--maps", type=Path, required=True, help="folder of the maps")
     parser.add_argument("--format", choices=("auto", *FORMATS), default="auto")
     parser.add_argument(
@@ -48,8 +54,9 @@ def add_parser(
     )  # fmt: skip
     parser.add_argument(
         "--method", choices=METHODS, default="crf",
-        help="none: maps and background; crf (default): and a dense CRF; pamr, caa, weakclip: "
-        "refined so, then the dense CRF (--no-crf leaves it out)",
+        help="none: maps and background; crf (default): and a dense CRF; pamr, caa, random-walk, "
+        "weakclip: refined so, then the dense CRF (--no-crf leaves it out). caa and weakclip "
+        "need --clip",
     )  # fmt: skip
     parser.add_argument(
         "--power", type=float, metavar="ALPHA",
@@ -60,7 +67,8 @@ def add_parser(
 
 def run(args: argparse.Namespace) -> int:
     """Make masks; returns 0 if all went well, 1 if some images failed, 2 for usage."""
-    return masks.carry_out(args, plan_of, "refine")
+    warns = args.method in ASK_CLIP or args.clip is not None
+    return masks.carry_out(args, plan_of, "refine", warns=warns)
 
 
 def plan_of(args: argparse.Namespace, clip: CLIPBundle, images: int) -> MaskPlan:
@@ -69,25 +77,48 @@ def plan_of(args: argparse.Namespace, clip: CLIPBundle, images: int) -> MaskPlan
     Raises:
         ValueError: If a flag does not go with the method.
     """
-    plan = plan_for(clip, "weakclip" if args.method == "weakclip" else "clip-es", images=images)
-    background = OTSU if args.power is None else Power(alpha=args.power)
+    if args.clip is None and args.method not in ASK_CLIP:
+        plan = PHOTOGRAPHS  # the clip is only there to have one
+    else:
+        trained = args.method == "weakclip"
+        plan = plan_for(clip, "weakclip" if trained else "clip-es", images=images)
     if args.method == "weakclip" and args.power is not None:
         raise ValueError("--power: weakclip learns the background from seeds; leave it out")
+    if args.method != "random-walk" and (args.backbone or args.backbone_weights):
+        raise ValueError("--backbone, --backbone-weights: are for --method random-walk")
     method = replace(
         plan.method,
         maps=FromFiles(folder=args.maps, format=args.format, scale=args.scale),
-        refinement=_refinement(args.method, background) or plan.method.refinement,
+        refinement=_refinement(args) or plan.method.refinement,
         crf=None if args.method == "none" else plan.method.crf,
     )
     return replace(plan, method=method)
 
 
-def _refinement(name: str, background: BackgroundRule) -> RefinementSpec | None:
-    """The refinement of a name; none for the plan's own."""
-    kinds: dict[str, RefinementSpec] = {
-        "none": Keep(background=background),
-        "crf": Keep(background=background),
-        "pamr": PAMR(background=background, dilations=DILATIONS),
-        "caa": CAA(background=background),
-    }
-    return kinds.get(name)
+def _refinement(args: argparse.Namespace) -> RefinementSpec | None:
+    """The refinement of the flags; none for the plan's own."""
+    background = OTSU if args.power is None else Power(alpha=args.power)
+    match args.method:
+        case "pamr":
+            return PAMR(background=background, dilations=DILATIONS)
+        case "caa":
+            return CAA(background=background)
+        case "random-walk":
+            return _random_walk(args, background)
+        case "weakclip":
+            return None
+        case _:
+            return Keep(background=background)
+
+
+def _random_walk(args: argparse.Namespace, background: BackgroundRule) -> RandomWalk:
+    """AffinityNet; what is sure is decided around the background, 16: by 4 and 32 as published."""
+    if args.clip is not None and "micro" in args.clip and not args.backbone_weights:
+        return replace(MICRO, background=background)
+    alpha = args.power
+    return RandomWalk(
+        backbone=backbone_of(args, "--method random-walk"),
+        sure_foreground=Otsu(edge="strong") if alpha is None else Power(alpha=alpha / 4),
+        sure_background=Otsu(edge="weak") if alpha is None else Power(alpha=alpha * 2),
+        background=background,
+    )

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Literal
 
 import timm
+from safetensors import SafetensorError
 from timm.models import FeatureListNet, load_state_dict
 from torch import nn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+HEADS = ("fc.", "head.", "classifier.")
+"""How the names of a classifier's last layer begin."""
 MEAN = (123.675, 116.28, 103.53)
 """Channel means of ImageNet, RGB, in 0-255 units."""
 STD = (58.395, 57.12, 57.375)
@@ -30,7 +34,7 @@ class Backbone:
     name: str = "resnet50"
     stride: Literal[8, 16, 32] = 16
     """Pixels per cell of the last stage; strides beyond it are left out or become dilations."""
-    weights: str | None = "weights/resnet50.safetensors"
+    weights: str | Path | None = "weights/resnet50.safetensors"
     """File with timm's weights for `name`, relative to the working directory; None: random."""
     channels: tuple[int, ...] | None = None
     """Widths of the stages after the stem, where not those of `name`."""
@@ -78,8 +82,9 @@ class Stages(nn.Module):
         super().__init__()
         network = _create(config)
         if config.weights is not None:
-            _load(network, config)
-        stages, layers = [], []
+            _load(network, config.name, Path(config.weights))
+        stages: list[nn.Module] = []
+        layers: list[nn.Module] = []
         self._names: list[str] = []
         for name, layer in network.items():
             self._names.append(name)
@@ -156,21 +161,43 @@ def _create(config: Backbone) -> FeatureListNet:
     return network
 
 
-def _load(network: FeatureListNet, config: Backbone) -> None:
-    path = Path(cast("str", config.weights))
+def read_weights(path: Path, name: str) -> dict[str, Tensor]:
+    """The state dict of a timm network.
+
+    Args:
+        path: A safetensors file, or what torch.save wrote of a state dict or a checkpoint of timm.
+        name: Of the network, for messages.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such thing; a pickle with anything but tensors is refused.
+    """
     if not path.is_file():
         raise FileNotFoundError(
-            f"backbone {config.name}: {path} is missing; save the state dict of "
-            f"timm.create_model({config.name!r}, pretrained=True) there on a machine with a "
+            f"backbone {name}: {path} is missing; save the state dict of "
+            f"timm.create_model({name!r}, pretrained=True) there on a machine with a "
             "network, name another file in `weights`, or train from scratch with weights=None"
         )
-    state = load_state_dict(str(path), use_ema=False)
-    state = {k: v for k, v in state.items() if not k.startswith(("fc.", "head.", "classifier."))}
+    try:
+        state: dict[str, Tensor] = load_state_dict(str(path), use_ema=False, weights_only=True)
+    except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"backbone {name}: {path} holds no weights that can be read ({first}); expected "
+            "safetensors, or a state dict by torch.save"
+        ) from error
+    return state
+
+
+def _load(network: FeatureListNet, name: str, path: Path) -> None:
+    state = {
+        key: value for key, value in read_weights(path, name).items() if not key.startswith(HEADS)
+    }
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
     if wrong := sorted(set(expected.items()) ^ set(found.items())):
         raise ValueError(
-            f"backbone {config.name}: {path} holds weights of another network; "
+            f"backbone {name}: {path} holds weights of another network; "
             f"{len(wrong)} tensors do not fit, the first: {wrong[0][0]}; see timm for the right one"
         )
     network.load_state_dict(state)

@@ -11,10 +11,12 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
@@ -25,21 +27,29 @@ from weakclip.convnet.backbone import (
     STD,
     Backbone,
     Stages,
+    read_weights,
 )
+from weakclip.convnet.kept import write_weights
+from weakclip.description import IMPLIED
 from weakclip.ops.cam import grad_cam
 from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch
+from weakclip.stages.images import WorkingImages
 from weakclip.training.descent import Descent, descend
 from weakclip.training.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.random import Generator
     from torch import Tensor
 
     from weakclip.stages.protocols import PseudoMasker, Setting, TaggedImages
 
+HEAD = "fc"
+HEADS = (HEAD, "head", "head.fc", "classifier")
+"""What timm calls the last layer."""
 _EPS = 1e-5  # IRN's, in logit units: a map without evidence stays 0
 _DESCENT = Descent()
 _FRAMING = Framing(size=512, ratio=(0.47, 0.94))
@@ -53,6 +63,9 @@ class Classifier:
     recipe: Descent = _DESCENT
     framing: Framing = _FRAMING
     """Training views; the default is IRN's (long side of 320 to 640, crop of 512)."""
+    trained: Path | None = field(default=None, metadata={IMPLIED: None})
+    """File of a classifier of these classes, which is not trained again: what `save_classifier`
+    wrote, or the state dict of any timm network that ends in a mean and a linear layer."""
 
 
 _CLASSIFIER = Classifier()
@@ -77,7 +90,7 @@ class CAM:
 
     def build(self, setting: Setting) -> PseudoMasker:
         """The classifier; to be fitted."""
-        return _ClassifierMasker(self, setting, _linear_maps)
+        return ClassifierMasker(self, setting, _linear_maps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +114,7 @@ class GradCAM:
         def maps(network: TagNetwork, images: Tensor, image_labels: Tensor) -> Tensor:
             return gradient_maps(network, images, image_labels, stage=self.stage)
 
-        return _ClassifierMasker(self, setting, maps)
+        return ClassifierMasker(self, setting, maps)
 
 
 MICRO_CAM = CAM(classifier=_MICRO_CLASSIFIER, scales=_MICRO_SCALES)
@@ -162,7 +175,7 @@ def _linear_maps(network: TagNetwork, images: Tensor, image_labels: Tensor) -> T
     return cast("Tensor", maps * image_labels[:, :, None, None])
 
 
-class _ClassifierMasker:
+class ClassifierMasker:
     """A classifier and a way to read maps from it."""
 
     def __init__(
@@ -172,15 +185,27 @@ class _ClassifierMasker:
         maps: Callable[[TagNetwork, Tensor, Tensor], Tensor],
     ) -> None:
         self.config, self.maps = config, maps
-        self.classes, self.device = len(setting.class_names), setting.device
-        self.network = self._initialised(seed=0)
+        self.names, self.device = setting.class_names, setting.device
+        self.classes = len(self.names)
+        trained = config.classifier.trained
+        self.network = (
+            self._initialised(seed=0)
+            if trained is None
+            else load_classifier(trained, config.classifier.backbone, self.names)
+            .to(self.device)
+            .eval()
+        )
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
         """Learn the tags; see `weakclip.stages.protocols.PseudoMasker`."""
+        if self.config.classifier.trained is not None:
+            return
         self.network = network = self._initialised(seed).train()
+        usable = list(data.usable(range(len(data)))) if isinstance(data, WorkingImages) else None
 
         def loss(rows: Sequence[int], generator: Generator) -> Tensor:
             framing = self.config.classifier.framing
+            rows = rows if usable is None else [usable[row] for row in rows]
             views = torch.stack([draw_image(data.image(row), framing, generator) for row in rows])
             tags = data.image_labels[rows].to(self.device, torch.float32)
             logits = network(normalise_images(views.to(self.device), MEAN, STD))
@@ -188,7 +213,7 @@ class _ClassifierMasker:
 
         descend(
             self.config.classifier.recipe, loss, body=network.stages, head=network.head,
-            count=len(data), seed=seed, report=report,
+            count=len(data) if usable is None else len(usable), seed=seed, report=report,
         )  # fmt: skip
         network.eval()
 
@@ -220,6 +245,54 @@ class _ClassifierMasker:
             torch.manual_seed(seed)
             network = TagNetwork(self.config.classifier.backbone, self.classes)
         return network.to(self.device).eval()
+
+
+def save_classifier(path: Path, network: TagNetwork, classes: Sequence[str]) -> None:
+    """Write a classifier as timm names its weights, with its classes, atomically."""
+    head = {f"{HEAD}.weight": network.head.weight[:, :, 0, 0]}
+    state = network.stages.network_state() | head
+    write_weights(path, state, {"classes": json.dumps(list(classes))})
+
+
+def load_classifier(path: Path, backbone: Backbone, classes: Sequence[str]) -> TagNetwork:
+    """The classifier that a file holds.
+
+    Args:
+        path: See `Classifier.trained`.
+        backbone: Which network.
+        classes: Names of the F classes; of a file that does not name its own only the number.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds another network, or a classifier of other classes.
+    """
+    state = read_weights(path, backbone.name)
+    weights = [state[f"{name}.weight"] for name in HEADS if f"{name}.weight" in state]
+    if len(weights) != 1 or weights[0].shape[0] != len(classes):
+        found = f"one of {weights[0].shape[0]}" if len(weights) == 1 else "none"
+        raise ValueError(
+            f"{path}: expected a classifier of {len(classes)} classes (weights called "
+            f"{' or '.join(HEADS)}), got {found}"
+        )
+    if (known := _classes(path)) and known != list(classes):
+        raise ValueError(
+            f"{path}: is a classifier of {', '.join(known)}; expected {', '.join(classes)}, in "
+            "this order"
+        )
+    network = TagNetwork(replace(backbone, weights=path), len(classes))
+    with torch.no_grad():
+        network.head.weight.copy_(weights[0].reshape(network.head.weight.shape))
+    return network
+
+
+def _classes(path: Path) -> list[str]:
+    """The classes that a file of ours names; none of another file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = file.metadata() or {}
+    except SafetensorError:
+        return []
+    return cast("list[str]", json.loads(notes.get("classes", "[]")))
 
 
 def draw_image(image: Tensor, framing: Framing, generator: Generator) -> Tensor:

@@ -26,11 +26,16 @@ from weakclip.convnet.backbone import (
     Backbone,
     Stages,
 )
+from weakclip.convnet.kept import train_once
 from weakclip.crf.dense import PSA, CRFConfig, build_lattices, dense_crf
+from weakclip.data.artifacts import code_id, content_key
+from weakclip.description import describe
 from weakclip.labels import BACKGROUND, IGNORE
 from weakclip.ops.parameters import count_parameters
 from weakclip.ops.shapes import dims
 from weakclip.ops.walk import Offset, disc_offsets, pair_values, random_walk
+from weakclip.stages.kept_seeds import KeptSeeds, ensure_labels
+from weakclip.stages.network import NothingToTrainOnError
 from weakclip.stages.refine import (
     MICRO_CRF,
     BackgroundRule,
@@ -46,6 +51,7 @@ from weakclip.training.views import Framing, draw_view, normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.random import Generator
     from torch import Tensor
@@ -86,7 +92,7 @@ class RandomWalk:
 
     def build(self, setting: Setting) -> Refinement:
         """The network; to be fitted."""
-        return _RandomWalk(self, setting.device)
+        return _RandomWalk(self, setting)
 
 
 MICRO = RandomWalk(
@@ -206,9 +212,10 @@ def affinity_loss(field: Tensor, labels: Tensor, offsets: Sequence[Offset]) -> T
 class _RandomWalk:
     """The affinity network and the walk."""
 
-    def __init__(self, config: RandomWalk, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(self, config: RandomWalk, setting: Setting) -> None:
+        self.config, self.setting, self.device = config, setting, setting.device
         self.offsets = disc_offsets(config.radius)
+        self.files: tuple[Path, ...] = ()
         self.network = self._initialised(seed=0)
 
     def fit(
@@ -219,18 +226,56 @@ class _RandomWalk:
         seed: int,
         report: Callable[[int, int], None],
     ) -> None:
-        """Learn affinities from sure labels; see `weakclip.stages.protocols.Refinement`."""
-        config = self.config
-        self.network = network = self._initialised(seed).train()
-        labels = [
-            sure_labels(data.image(row), data.image_labels[row], maps, config).to(torch.uint8)
-            for row, maps in enumerate(cams)
-        ]
+        """Learn affinities from sure labels; see `weakclip.stages.protocols.Refinement`.
 
-        def loss(rows: Sequence[int], generator: Generator) -> Tensor:
+        Labels and the trained network are kept in the folder of the setting.
+
+        Raises:
+            ValueError: If no image has a tag.
+        """
+        config, made = self.config, 0
+
+        def make(row: int) -> Tensor:
+            nonlocal made
+            found = sure_labels(data.image(row), data.image_labels[row], cams[row], config)
+            made += 1
+            report(made, len(data))
+            return found
+
+        kinds = (config.crf, config.sure_foreground, config.sure_background)
+        key = ("sure", *(describe(kind) for kind in kinds), code_id(__name__))
+        with self.setting.placed() as setting:
+            labels = ensure_labels(cams, data, setting, key=key, make=make)
+            if not labels.indices:
+                raise NothingToTrainOnError("random walk: expected an image with a tag, got none")
+            path = setting.place("networks") / f"random-walk-{self._key(labels, seed)}.safetensors"
+            self.files = () if self.setting.folder is None else (path,)
+            self.network = self._initialised(seed)
+            train_once(
+                self.network, path, setting.processes,
+                lambda: self._train(data, labels, seed, report),
+            )  # fmt: skip
+
+    def _key(self, labels: KeptSeeds, seed: int) -> str:
+        return content_key(
+            describe(self.config), seed, labels.key, self.device.type, code_id(__name__)
+        )
+
+    def _train(
+        self,
+        data: TaggedImages,
+        labels: KeptSeeds,
+        seed: int,
+        report: Callable[[int, int], None],
+    ) -> None:
+        config, network = self.config, self.network.train()
+
+        def loss(places: Sequence[int], generator: Generator) -> Tensor:
             views = [
-                draw_view(data.image(row), labels[row].long(), config.framing, generator)
-                for row in rows
+                draw_view(
+                    data.image(labels.indices[place]), labels[place], config.framing, generator
+                )
+                for place in places
             ]
             images = torch.stack([view for view, _ in views]).to(self.device)
             targets = torch.stack([target for _, target in views]).to(self.device)
@@ -240,7 +285,7 @@ class _RandomWalk:
 
         descend(
             config.recipe, loss, body=network.stages, head=network.head,
-            count=len(data), seed=seed, report=report,
+            count=len(labels), seed=seed, report=report,
         )  # fmt: skip
         network.eval()
 

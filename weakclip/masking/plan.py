@@ -63,6 +63,16 @@ CLIP_ES_WORDS = Words(template="a clean origami {}.")
 """CLIP-ES's sentence."""
 
 
+def _free(source: CAMSource, crf: CRFConfig) -> Method:
+    """Maps of the frozen CLIP; the background is what no map claims (CLIP-ES)."""
+    background = Power(alpha=1)
+    return Method(maps=CLIPMaps(source=source), refinement=Keep(background=background), crf=crf)
+
+
+PHOTOGRAPHS = MaskPlan(method=_free(CLIP_ES_MAPS, CLIP_ES), words=CLIP_ES_WORDS)
+"""What no CLIP decides: size, CRF and background of photographs, as CLIP-ES has them."""
+
+
 def plan_for(clip: CLIPBundle, method: MethodName = "clip-es", *, images: int = 10_582) -> MaskPlan:
     """A plan that suits a CLIP.
 
@@ -113,15 +123,9 @@ def _micro(method: MethodName) -> MaskPlan:
     return MaskPlan(method=chosen, words=words, max_side=128)
 
 
-def _free(source: CAMSource, crf: CRFConfig) -> Method:
-    """Maps of the frozen CLIP; the background is what no map claims (CLIP-ES)."""
-    background = Power(alpha=1)
-    return Method(maps=CLIPMaps(source=source), refinement=Keep(background=background), crf=crf)
-
-
 def _papers(clip: CLIPBundle, method: MethodName, images: int) -> MaskPlan:
     if method == "clip-es":
-        return MaskPlan(method=_free(CLIP_ES_MAPS, CLIP_ES), words=CLIP_ES_WORDS)
+        return PHOTOGRAPHS
     side = 512 // clip.patch_size * clip.patch_size  # the paper's 512, in whole patches
     training = SeededTraining(
         config=replace(PAPER, taps=default_taps(clip.image.depth)),

@@ -20,7 +20,7 @@ from weakclip.stages.seeds import SeedRule, seeds_from
 from weakclip.training.parallel import together
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -108,20 +108,43 @@ def ensure_seeds(
         rule: Where a map is sure enough.
         setting: Where seeds are kept.
     """
+
+    def make(index: int) -> Tensor:
+        _, height, width = data.image(index).shape
+        return seeds_from(maps[index][None], (height, width), rule)[0]
+
+    return ensure_labels(maps, data, setting, key=(describe(rule), code_id(__name__)), make=make)
+
+
+def ensure_labels(
+    maps: Sequence[Tensor],
+    data: TaggedImages,
+    setting: Setting,
+    *,
+    key: Sequence[object],
+    make: Callable[[int], Tensor],
+) -> KeptSeeds:
+    """Make labels from maps, of the tagged images of a split that have maps, as far as they lack.
+
+    Args:
+        maps: One (F, h, w) an image.
+        data: Images and tags.
+        setting: Where labels are kept.
+        key: Of all but maps and images that the labels depend on.
+        make: From an image to its labels, (H, W), 0 to 255.
+    """
     tagged: list[int] = data.image_labels.any(dim=1).nonzero()[:, 0].tolist()
     if isinstance(maps, (KeptMaps, FileMaps)):
         tagged = [index for index in tagged if not maps.lacks(index)]
         origin, keys = maps.origin, [maps.item_key(index) for index in tagged]
     else:
         origin, keys = "maps", [bytes_key(maps[index]).hex() for index in tagged]
-    key = content_key(origin, describe(rule), code_id(__name__))
-    kept = KeptSeeds(setting.place(f"seeds-{key}"), tagged, keys)
+    kept = KeptSeeds(setting.place(f"seeds-{content_key(origin, *key)}"), tagged, keys)
     if any(setting.processes.gather(any(kept.lacks(index) for index in tagged))):
         with together(kept.folder, setting.processes):
             kept.folder.mkdir(parents=True, exist_ok=True)
             for index in setting.processes.share(tagged):
                 if kept.lacks(index):
-                    _, height, width = data.image(index).shape
-                    seeds = seeds_from(maps[index][None], (height, width), rule)
-                    write_mask(kept.path(index), seeds[0].to(torch.uint8).numpy(), durable=False)
+                    labels = make(index).to(torch.uint8).numpy()
+                    write_mask(kept.path(index), labels, durable=False)
     return kept

@@ -22,6 +22,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.atomic import replacing, write_text
 from weakclip.data.formats.from_files import FromFiles
+from weakclip.data.read.tagged import BadImage
 from weakclip.description import describe
 from weakclip.ops.parameters import count_parameters
 from weakclip.stages.images import Memory, PerImage
@@ -33,11 +34,12 @@ from weakclip.stages.seeds import (
     encode_texts,
 )
 from weakclip.stages.size import scores_at
+from weakclip.training.memory import BatchSize
 from weakclip.training.parallel import together
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -170,10 +172,11 @@ class FileMaps(PerImage):
         return f"{self._data.keys[index]}-{content_key(file)}"
 
     def lacks(self, index: int) -> bool:
-        """Whether a tagged image has no file."""
+        """Whether a tagged image has no file, or an image cannot be read."""
         name = self._data.files.names[index]
-        missing = self._source.files().find(name) is None
-        return missing and bool(self._data.image_labels[index].any())
+        if self._data.image_labels[index].any() and self._source.files().find(name) is None:
+            return True
+        return not any(True for _ in self._data.usable((index,)))
 
     def __len__(self) -> int:
         """Number of images."""
@@ -313,6 +316,39 @@ def ensure_maps(
     return kept
 
 
+def made_maps(
+    masker: PseudoMasker,
+    data: WorkingImages,
+    indices: Sequence[int],
+    device: torch.device,
+    batch: BatchSize,
+) -> Iterator[tuple[int, Tensor]]:
+    """Maps of images, images of one size together.
+
+    Args:
+        masker: Fitted.
+        data: Images and tags; what cannot be read, or is too large for the memory, is entered in
+            its `bad`.
+        indices: Which images.
+        device: Where they are asked.
+        batch: How many at a time; smaller when memory runs out.
+
+    Yields:
+        Image and its maps, (F, h, w), on the CPU. Groups may change the order.
+    """
+
+    def ask(group: Sequence[int]) -> Sequence[Tensor]:
+        return masker.cams(*data.stack(group, device)).cpu().unbind()
+
+    for group in data.groups(indices, batch.size):
+        for index, maps in batch.run(ask, group):
+            if maps is None:
+                name = data.files.names[index]
+                data.bad[index] = BadImage(name, "not enough memory; choose a smaller max_side")
+            else:
+                yield index, maps
+
+
 def _make(
     kept: KeptMaps,
     masker: PseudoMasker,
@@ -331,11 +367,9 @@ def _make(
     masker.fit(data, seed=seed, report=report)
     done = len(mine) - len(missing)
     report(done, len(mine))
-    for group in data.groups(missing, BATCH):
-        images, labels = data.stack(group, setting.device)
-        for index, maps in zip(group, masker.cams(images, labels).cpu(), strict=True):
-            kept.write(index, maps, data.image_labels[index])
-        done += len(group)
+    for index, maps in made_maps(masker, data, missing, setting.device, BatchSize(BATCH)):
+        kept.write(index, maps, data.image_labels[index])
+        done += 1
         report(done, len(mine))
     setting.processes.wait()
     if setting.processes.first:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,7 +38,8 @@ from weakclip.training.stream import ViewSpec, ViewStream
 from weakclip.training.views import Framing, normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -181,7 +179,7 @@ class TrainedWeakCLIP:
         Raises:
             ValueError: If no image has a tag.
         """
-        with self._placed() as setting:
+        with self._setting.placed() as setting:
             seeds = ensure_seeds(cams, data, self.spec.rule, setting)
             self._fit(setting, data, seeds, seed, report)
 
@@ -198,7 +196,7 @@ class TrainedWeakCLIP:
         Raises:
             ValueError: If there are none.
         """
-        with self._placed() as setting:
+        with self._setting.placed() as setting:
             self._fit(setting, data, seeds, seed, report)
 
     @torch.no_grad()
@@ -261,16 +259,6 @@ class TrainedWeakCLIP:
         key = ("features", config.taps, config.class_token, where, bytes_key(images))
         return memory.get(key, lambda: model.encode(images), _bytes)
 
-    @contextmanager
-    def _placed(self) -> Iterator[Setting]:
-        """The setting with a folder, which is a temporary one if it has none."""
-        if self._setting.folder is not None:
-            yield self._setting
-            return
-        with TemporaryDirectory(prefix="weakclip-") as folder:
-            yield replace(self._setting, folder=Path(folder))
-        self.files = ()
-
     def _fit(
         self,
         setting: Setting,
@@ -287,7 +275,7 @@ class TrainedWeakCLIP:
         key = self._key(seeds, seed)
         network = setting.place("networks") / f"{key}.safetensors"
         notes = network.with_suffix(".json")
-        self.files = (network, notes)
+        self.files = () if self._setting.folder is None else (network, notes)
         there = self.reopens and network.is_file() and notes.is_file()
         if there and self._reopened(network, notes):
             return

@@ -9,7 +9,10 @@ configured about a part is a frozen dataclass with a `build` method; the part it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from weakclip.data.artifacts import content_key
@@ -17,8 +20,7 @@ from weakclip.training.execution import REFERENCE
 from weakclip.training.parallel import ALONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
     from torch import Tensor
@@ -68,6 +70,15 @@ class Setting:
         if self.folder is None:
             raise ValueError(f"setting: expected a folder to keep {name} in, got none")
         return self.folder / name
+
+    @contextmanager
+    def placed(self) -> Iterator[Setting]:
+        """The setting with a folder, which is a temporary one if it has none."""
+        if self.folder is not None:
+            yield self
+            return
+        with TemporaryDirectory(prefix="weakclip-") as folder:
+            yield replace(self, folder=Path(folder))
 
 
 class TaggedImages(Protocol):
