@@ -15,9 +15,8 @@ from weakclip.data.check.checks import harmful, run_checks, worst_first
 from weakclip.data.check.survey import survey
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.formats.maps import FORMATS
-from weakclip.data.read.csv_text import decoded
 from weakclip.data.read.images import ImageFacts
-from weakclip.data.read.layouts import Place, open_place
+from weakclip.data.read.layouts import Place, open_place, read_classes
 
 if TYPE_CHECKING:
     import argparse
@@ -45,8 +44,9 @@ def add_parser(
     parser.add_argument("dir", type=Path, metavar="DIR", help="the data set")
     parser.add_argument(
         "--layout",
-        choices=("voc", "coco", "folder"),
-        help="default: voc with JPEGImages, coco with annotations/instances_*.json, else folder",
+        choices=("voc", "coco", "pairs", "folder"),
+        help="default: voc with JPEGImages, coco with annotations/instances_*.json, pairs with "
+        "images/ and masks/ or labels.csv, else folder",
     )
     parser.add_argument("--split", help="one list of VOC (default: all), or e.g. train2014 of COCO")
     parser.add_argument(
@@ -115,25 +115,6 @@ def _check_maps(args: argparse.Namespace, found: Survey) -> Sequence[Finding]:
     source = FromFiles(folder=args.maps, format=args.format)
     names = [files.names[index] for index in sizes]
     return source.check(names, files.image_labels[list(sizes)], list(sizes.values()))
-
-
-def read_classes(path: Path) -> tuple[str, ...]:
-    """Names of a file, one a line; blank lines are skipped.
-
-    Where every line begins with its label, as in the `classes.txt` of a run, the names follow it.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it has no name, or one twice.
-    """
-    lines = decoded(path, "classes")[0].splitlines()
-    names = tuple(line.strip() for line in lines if line.strip())
-    numbered = [name.partition(" ") for name in names]
-    if [label for label, _, _ in numbered] == [str(label) for label in range(len(names))]:
-        names = tuple(name.strip() or label for label, _, name in numbered)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"{path}: expected different class names, one a line, got {len(names)}")
-    return names
 
 
 def without_background(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -224,7 +224,7 @@ def _by_stem(folder: Path, suffixes: Sequence[str], skip: Path) -> dict[str, lis
         skip: A folder below it to leave out.
     """
     found: dict[str, list[Path]] = {}
-    for path in sorted(walk(folder, skip=skip)):
+    for path in sorted(walk(folder, skip=(skip,))):
         if path.suffix.lower() in suffixes:
             found.setdefault(without_suffix(path.relative_to(folder).as_posix()), []).append(path)
     return found

@@ -63,7 +63,7 @@ def add_parser(
     sets = parser.add_subparsers(dest="set", required=True, metavar="SET")
     voc = sets.add_parser(
         "voc",
-        help="SegmentationClassAug, train, trainaug and val",
+        help="SegmentationClassAug, the lists train, trainaug and val, and labels-SPLIT.csv",
         description=(
             "PASCAL VOC 2012 with SBD: SegmentationClassAug (VOC's masks where there are both) and "
             "the lists train, trainaug, val. --out may be the folder of --voc itself."
@@ -169,6 +169,9 @@ def _build(args: argparse.Namespace, plan: _Plan, *, replace: bool) -> int:
     except OSError as error:
         _stopped(args, error)
         return 1
+    except ValueError as error:  # a damaged annotation
+        sys.stderr.write(f"weakclip data {args.set}: {one_line(str(error))}\n")
+        return 1
     return _report(plan, built, lists)
 
 
@@ -180,9 +183,10 @@ def _voc(args: argparse.Namespace) -> _Plan:
         jobs=build_voc.mask_jobs(sources),
         lists=sources.lists,
         missing=build_voc.missing_pieces(sources),
-        extras=partial(build_voc.link_sources, args.voc),
+        extras=partial(build_voc.prepare, sources=sources),
         archives=build_voc.ARCHIVES,
         members=build_voc.archive_members(sources),
+        notes=build_voc.untagged(sources),
     )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from weakclip.cli.console import phases
 from weakclip.cli.device import device_of
-from weakclip.data.read.images import image_names, read_rgb
+from weakclip.data.read.images import read_rgb
+from weakclip.data.read.layouts import Place, images_of
 from weakclip.data.read.names import output_stems
 from weakclip.masking.folder import write_labels, write_preview
 from weakclip.masking.predict import load
@@ -34,13 +35,16 @@ def add_parser(
         ),
     )
     parser.add_argument("--network", type=Path, required=True, help="the folder of that run")
-    parser.add_argument("--images", type=Path, required=True, help="folder of images")
+    parser.add_argument(
+        "--images", type=Path, required=True, help="folder of images, or VOC's or COCO's root"
+    )
+    parser.add_argument("--split", help="one list of VOC (default: all images), or e.g. val2014")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--voc-submission", type=Path, metavar="FILE.tar.gz",
-        help="also pack the masks for the VOC server (comp6); --images holds JPEGImages of the "
-        "test set",
+        help="also pack the masks for the VOC server (comp6); --images holds those of the test "
+        "set",
     )  # fmt: skip
     parser.add_argument(
         "--list", type=Path, help=f"with --voc-submission: the {VOC_IMAGES} ids, one a line"
@@ -55,9 +59,14 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError("--voc-submission and --list: give both, or neither")
         ids = None if args.list is None else args.list.read_text(encoding="utf-8").split()
         network = load(args.network, device=device_of(args.device))
-        names = image_names(args.images)
+        root, names = images_of(Place(root=args.images, split=args.split))
         if not names:
             raise ValueError(f"{args.images}: no image in it")
+        if args.out.resolve().is_relative_to(root.resolve()):
+            raise ValueError(
+                f"{args.out}: lies in the folder of the images, so that its previews would be "
+                "images of the next run; choose a folder beside it"
+            )
     except (ValueError, OSError) as error:
         sys.stderr.write(f"weakclip predict: {error}\n")
         return 2
@@ -67,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             mask = args.out / "masks" / f"{stem}.png"
             if not mask.is_file():
                 try:
-                    image = read_rgb(args.images / name)
+                    image = read_rgb(root / name)
                     found = network.predict(image)
                     write_preview(args.out / "preview" / f"{stem}.jpg", found.labels, image)
                     write_labels(mask, found.labels)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from weakclip.cli.check import read_classes, without_background
+from weakclip.cli.check import without_background
 from weakclip.cli.console import phases, progress
 from weakclip.cli.device import device_of
 from weakclip.cli.findings import findings_table
 from weakclip.data.check.checks import OF_PAIRS, run_checks
 from weakclip.data.check.survey import AnyWords, MaskFacts, survey
 from weakclip.data.read.folder import list_masked
+from weakclip.data.read.layouts import Place, images_of, read_classes
 from weakclip.data.read.images import ImageFacts
 from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.labels import IGNORE
@@ -64,7 +65,7 @@ def add_parser(
         ),
     )
     add, switch = parser.add_argument, argparse.BooleanOptionalAction
-    add("--images", type=Path, required=True, help="folder of images")
+    add("--images", type=Path, required=True, help="folder of images, or VOC's root")
     add("--masks", type=Path, required=True, help="folder of masks, a/b.png for a/b.jpg")
     add("--out", type=Path, required=True, help="folder to write to")
     add("--classes", help=f"voc, or a file of names, one a line; default: {CLASSES_NAME} in "
@@ -100,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
                 raise ValueError("torchrun: retraining is one process; start it without torchrun")
         spec = changed(preset_of(args.preset), args)
         build_network(spec.network, 2)  # unknown names and missing weights end it here
-        files = list_masked(args.images, args.masks, _classes(args) or ())
+        root, _ = images_of(Place(root=args.images))
+        files = list_masked(root, args.masks, _classes(args) or ())
         with progress("masks") as report:
             found = survey(files, AnyWords(), report=report)
         found = replace(found, files=_named(found))

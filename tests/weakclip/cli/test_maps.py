@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 
 from weakclip.cli.main import main
 from weakclip.cli.maps import SOURCES
+from weakclip.data.formats.masks import write_mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,3 +111,43 @@ def test_wrong_usage_exits_2(
     assert main(["maps", "--images", str(photos), "--out", str(tmp_path / "out"), *flags]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    """A tree of VOC with one image of a cat, its mask, and a list."""
+    root = tmp_path / "VOC2012"
+    for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    for name in ("a", "b"):
+        Image.fromarray(noise).save(root / "JPEGImages" / f"{name}.jpg")
+        xml = "<annotation><object><name>cat</name></object></annotation>"
+        (root / "Annotations" / f"{name}.xml").write_text(xml)
+        write_mask(root / "SegmentationClass" / f"{name}.png", np.zeros((70, 90), np.uint8))
+        (root / "ImageSets" / "Segmentation" / f"list-{name}.txt").write_text(f"{name}\n")
+    return root
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_tree_of_voc_is_one(
+    voc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--images", str(voc), "--split", "list-a", *CLIP)
+    maps, masks, trained = (tmp_path / name for name in ("maps", "masks", "trained"))
+    assert main(["maps", *given, "--out", str(maps)]) == 0
+    assert names(maps) == ["a.npz"]
+    assert main(["refine", *given, "--maps", str(maps), "--out", str(masks)]) == 0
+    assert names(masks / "masks") == ["a.png"]
+    assert "8 cat\n" in (masks / "classes.txt").read_text()
+    quick = ("--method", "weakclip", "--iterations", "1", "--scales", "1.0")
+    assert main(["masks", *given, *quick, "--out", str(trained)]) == 0
+    assert names(trained / "masks") == ["a.png"]
+    words = ["predict", "--images", str(voc), "--network", str(trained), "--out"]
+    assert main([*words, str(tmp_path / "new")]) == 0
+    assert names(tmp_path / "new" / "masks") == ["a.png", "b.png"]
+    assert main([*words, str(voc / "JPEGImages" / "new")]) == 2
+    assert "lies in the folder of the images" in capsys.readouterr().err

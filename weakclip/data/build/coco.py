@@ -10,8 +10,6 @@ References:
 
 from __future__ import annotations
 
-import csv
-import io
 import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from weakclip.data.atomic import write_text
 from weakclip.data.build.archive import Archive, Member, shortfall
 from weakclip.data.build.coco_fit import fitted
 from weakclip.data.build.coco_masks import class_mask
-from weakclip.data.build.job import MaskJob
+from weakclip.data.build.job import MaskJob, write_tag_table
 from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes
 from weakclip.data.read.coco_json import read_instances
 from weakclip.data.read.csv_table import split_cell
@@ -213,12 +211,8 @@ def write_tags(out: Path, sources: COCOSources, numbering: Numbering) -> None:
         OSError: If a file cannot be written.
     """
     instances = sources.instances
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("file", "labels"))
-    for image in instances.images:
-        writer.writerow((image.file_name, ";".join(sorted(instances.tags(image.id)))))
-    write_text(out / f"labels-{sources.split}.csv", text.getvalue())
+    tags = {image.file_name: instances.tags(image.id) for image in instances.images}
+    write_tag_table(out / f"labels-{sources.split}.csv", tags)
     names = coco_classes(instances.categories, numbering)
     write_text(out / "classes.txt", "".join(f"{name}\n" for name in names))
 

@@ -8,6 +8,8 @@ names a mask that is not, or one of somebody else.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.data.read.tagged import BadImage, list_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -234,3 +236,16 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _write_record(out: Path, record: Mapping[str, Any]) -> None:
     write_text(out / RECORD, json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+def write_tag_table(path: Path, tags: Mapping[str, Iterable[str]]) -> None:
+    """Write the `file,labels` of images, in their order, as `list_folder` reads them.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "labels"))
+    writer.writerows((name, ";".join(sorted(labels))) for name, labels in tags.items())
+    write_text(path, text.getvalue())

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from weakclip.data.atomic import write_text
 from weakclip.data.build.archive import Archive, Member, shortfall
-from weakclip.data.build.job import LISTS, MaskJob
+from weakclip.data.build.job import LISTS, MaskJob, write_tag_table
 from weakclip.data.build.sbd import read_sbd_mask, sbd_masks
 from weakclip.data.formats.masks import read_mask
 from weakclip.data.read.images import image_size
-from weakclip.data.read.voc import voc_ids
+from weakclip.data.read.voc import VOC_CLASSES, read_tags, voc_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,6 +142,37 @@ def link_sources(voc: Path, out: Path) -> None:
             (out / name).symlink_to((voc / name).resolve(), target_is_directory=True)
 
 
+def untagged(sources: VOCSources) -> tuple[str, ...]:
+    """What is to be said of annotations that cannot be read: their images have no tags."""
+    ids = [one for one in sources.every if not _annotation(sources.voc, one).is_file()]
+    if not ids:
+        return ()
+    return (
+        f"{len(ids)} images have no annotation, so labels-*.csv have no tags of them, first "
+        f"{ids[0]}; unpack {VOC_ARCHIVE} again",
+    )
+
+
+def prepare(out: Path, sources: VOCSources) -> None:
+    """Link what `out` lacks, and write `labels-{split}.csv` and `classes.txt` for folder readers.
+
+    Names of files are those below JPEGImages.
+
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: If an annotation is damaged.
+    """
+    link_sources(sources.voc, out)
+    for split, ids in sources.lists.items():
+        files = {one: _annotation(sources.voc, one) for one in ids}
+        tags = {
+            f"{one}.jpg": read_tags(path, VOC_CLASSES) if path.is_file() else frozenset()
+            for one, path in files.items()
+        }
+        write_tag_table(out / f"labels-{split}.csv", tags)
+    write_text(out / "classes.txt", "".join(f"{name}\n" for name in VOC_CLASSES))
+
+
 def _unlike_trainval(sources: VOCSources) -> int:
     """How many ids VOC's list trainval has and train and val have not, or the other way round."""
     if not (sources.voc / LISTS / "trainval.txt").is_file():
@@ -172,6 +204,10 @@ def _make(voc: Path, image_id: str, read: Callable[[], NDArray[np.uint8]]) -> ND
 
 def _image(voc: Path, image_id: str) -> Path:
     return voc / "JPEGImages" / f"{image_id}.jpg"
+
+
+def _annotation(voc: Path, image_id: str) -> Path:
+    return voc / "Annotations" / f"{image_id}.xml"
 
 
 def _mask(voc: Path, image_id: str) -> Path:

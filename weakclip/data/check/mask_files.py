@@ -62,7 +62,7 @@ def orphaned(survey: Survey) -> Iterator[str]:
     used = {path for path in files.masks if path is not None}
     if not used:
         return
-    on_disk = image_names(files.root, skip=files.mask_root)
+    on_disk = image_names(files.root, skip=(files.mask_root,) if files.mask_root else ())
     if files.mask_root is None:  # VOC: ids
         stems = {PurePosixPath(name).stem for name in (*on_disk, *files.names)}
         folders = {path.parent for path in used}

@@ -6,6 +6,9 @@
     sub-folders    root/cat/1.jpg: the first folder is the tag; images above have none
     tags.json      COCO: images, annotations with image_id and category_id, categories
 
+Sub-folders that hold annotated masks are left out, and it is said. A tree of VOC or COCO without
+tags of its own is refused by name: its folders are no classes.
+
 Images that the CSV does not name come last, without tags, so that somebody can count them.
 """
 
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING
 from weakclip.data.read.coco import list_coco
 from weakclip.data.read.images import image_names
 from weakclip.data.read.left_out import left_out
-from weakclip.data.read.mask_names import find_masks
+from weakclip.data.read.mask_names import annotation_folders, find_masks
 from weakclip.data.read.names import meant_names
 from weakclip.data.read.tag_table import TagTable, read_tag_table
 from weakclip.data.read.tagged import TaggedFiles, check_known, labels_tensor
@@ -60,10 +63,14 @@ def list_folder(
         return list_coco(tags, root, classes=classes, masks=masks)
     if masks is not None and masks.resolve() == root.resolve():
         raise ValueError(_ONE_FOLDER.format(masks))
-    on_disk = image_names(root, skip=masks)
-    table = _from_folders(root, masks, on_disk) if tags is None else read_tag_table(tags, on_disk)
+    if tags is None and (known := known_tree(root)):
+        raise ValueError(f"{root}: {known}")
+    annotations = annotation_folders(root)
+    skip = (*annotations, *filter(None, (masks,)))
+    on_disk = image_names(root, skip=skip)
+    table = _from_folders(root, skip, on_disk) if tags is None else read_tag_table(tags, on_disk)
     tagged = {name: table.tags.get(name, set()) for name in (*table.tags, *on_disk)}
-    aside = left_out(root, tagged.keys(), skip=masks)
+    aside = left_out(root, tagged.keys(), skip=skip)
     if not tagged:
         advice = f"; {aside[0].name} {aside[0].reason}" if aside else ""
         raise ValueError(
@@ -82,7 +89,11 @@ def list_folder(
         mask_root=masks,
         left_out=aside,
         meant=meant_names(tagged.keys() - set(on_disk), on_disk),
-        reading=(*filter(None, (table.reading,)), *found.reading),
+        reading=(
+            *(f"{path.name}/: annotated masks, no images" for path in annotations),
+            *filter(None, (table.reading,)),
+            *found.reading,
+        ),
     )
 
 
@@ -103,7 +114,7 @@ def list_masked(root: Path, masks: Path, classes: Sequence[str] = ()) -> TaggedF
             raise FileNotFoundError(f"{folder}: no such folder of {what}")
     if masks.resolve() == root.resolve():
         raise ValueError(_ONE_FOLDER.format(masks))
-    names = image_names(root, skip=masks)
+    names = image_names(root, skip=(masks, *annotation_folders(root)))
     if not names:
         raise ValueError(f"{root}: expected images, found none; give the folder that holds them")
     found = find_masks(masks, names)
@@ -118,13 +129,35 @@ def list_masked(root: Path, masks: Path, classes: Sequence[str] = ()) -> TaggedF
     )
 
 
-def _from_folders(root: Path, masks: Path | None, on_disk: Sequence[str]) -> TagTable:
+def known_tree(root: Path) -> str:
+    """What a tree of VOC or COCO is, and how its tags are had; empty for another folder."""
+    below = (path for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}JPEGImages"))
+    voc = sorted(path.parent for path in below if path.is_dir())
+    if voc:
+        return (
+            f"is a tree of VOC, whose folders are no classes; give {voc[0]} to a command, or open "
+            "it by `weakclip.data.read.layouts.open_place`"
+        )
+    if (root / "images").is_dir() and (masks := annotation_folders(root)):
+        return (
+            f"has images/ and their masks ({masks[0].name}/), which are no classes; give images/ "
+            "with a table of tags, or open it by `weakclip.data.read.layouts.open_place`"
+        )
+    if any((root / "annotations").glob("instances_*.json")):
+        return (
+            "is a tree of COCO, whose folders are no classes; give it to a command with --split, "
+            "or the folder of the images with the JSON as tags"
+        )
+    return ""
+
+
+def _from_folders(root: Path, skip: Sequence[Path], on_disk: Sequence[str]) -> TagTable:
     """The first folder of each path is its tag; a folder without images is a tag without any."""
-    left_out = masks and masks.resolve()
+    left_out = {path.resolve() for path in skip}
     folders = sorted(
         path.name
         for path in root.iterdir()
-        if path.is_dir() and path.resolve() != left_out and not path.name.startswith(".")
+        if path.is_dir() and path.resolve() not in left_out and not path.name.startswith(".")
     )
     tags = {name: set(PurePosixPath(name).parts[:-1][:1]) for name in on_disk}
     return TagTable(tags=tags, classes=tuple(folders), problems=())

@@ -26,7 +26,7 @@ from weakclip.data.read.opened import UnfitError, with_image
 from weakclip.data.read.signatures import IMAGE_SUFFIXES, sniff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
     from PIL import ImageFile
@@ -160,7 +160,7 @@ def seen_size(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
         return with_image(path, sizes)
 
 
-def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
+def image_names(root: Path, *, skip: Collection[Path] = ()) -> tuple[str, ...]:
     """Paths of the images below a folder, relative to it, with slashes, sorted.
 
     Links to folders are not followed, so a loop of links ends. Hidden files are left out. A folder
@@ -168,7 +168,7 @@ def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
 
     Args:
         root: The folder.
-        skip: A folder below it to leave out, e.g. that of the masks.
+        skip: Folders below it to leave out, e.g. that of the masks.
     """
     return tuple(
         sorted(
@@ -179,14 +179,14 @@ def image_names(root: Path, *, skip: Path | None = None) -> tuple[str, ...]:
     )
 
 
-def walk(root: Path, *, skip: Path | None = None) -> Iterator[Path]:
+def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
     """Files below a folder that are not hidden, and folders that are called like an image.
 
     Args:
         root: The folder.
-        skip: A folder below it to leave out.
+        skip: Folders below it to leave out.
     """
-    left_out = skip and skip.resolve()
+    left_out = {path.resolve() for path in skip}
     for folder, folders, files in os.walk(root):
         here = Path(folder)
         false_images = [name for name in folders if name.lower().endswith(IMAGE_SUFFIXES)]
@@ -196,7 +196,7 @@ def walk(root: Path, *, skip: Path | None = None) -> Iterator[Path]:
             for name in folders
             if not name.startswith(".")
             and name not in false_images
-            and (here / name).resolve() != left_out
+            and (here / name).resolve() not in left_out
         ]
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from weakclip.data.read.coco import list_coco
-from weakclip.data.read.folder import list_folder
+from weakclip.data.read.csv_text import decoded
+from weakclip.data.read.folder import CSV_NAME, list_folder
 from weakclip.data.read.images import image_names
-from weakclip.data.read.mask_names import find_masks
+from weakclip.data.read.mask_names import annotation_folders, find_masks
 from weakclip.data.read.names import meant_names
-from weakclip.data.read.voc import VOC_CLASSES, list_voc
+from weakclip.data.read.signatures import IMAGE_SUFFIXES
+from weakclip.data.read.tag_table import read_tag_table
+from weakclip.data.read.voc import VOC_CLASSES, list_voc, voc_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +22,11 @@ if TYPE_CHECKING:
 
     from weakclip.data.read.tagged import TaggedFiles
 
-Layout = Literal["voc", "coco", "folder"]
+Layout = Literal["voc", "coco", "pairs", "folder"]
+"""`pairs`: `images/` beside a folder of masks, or beside `labels.csv`."""
+
+
+IMAGES, CLASSES_NAME = "images", "classes.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +34,16 @@ class Place:
     """A data set as somebody names it on a command line; None is what the layout has by itself."""
 
     root: Path
-    """VOC's root, COCO's root (or a folder of its images), or a folder of images."""
+    """VOC's root, COCO's root (or a folder of its images), the folder above `images`, or a folder
+    of images."""
     split: str | None = None
     """A list of VOC, or e.g. train2014 of COCO."""
     tags: Path | None = None
     """A CSV or COCO JSON, for layouts that have no place of their own for tags."""
     masks: Path | None = None
-    """Folder of annotated masks; None is VOC's own, and none in other layouts."""
+    """Folder of annotated masks; None is VOC's own, or the one sub-folder that holds masks."""
     classes: tuple[str, ...] | None = None
-    """Class names in label order."""
+    """Class names in label order; None is VOC's, a `classes.txt` beside `images`, or the tags."""
 
 
 def layout_of(root: Path) -> Layout:
@@ -48,7 +56,11 @@ def layout_of(root: Path) -> Layout:
         raise FileNotFoundError(f"{root}: no such folder")
     if (root / "JPEGImages").is_dir():
         return "voc"
-    return "coco" if any((root / "annotations").glob("instances_*.json")) else "folder"
+    if any((root / "annotations").glob("instances_*.json")):
+        return "coco"
+    images = root / IMAGES
+    beside = (root / CSV_NAME).is_file() or any(annotation_folders(root))
+    return "pairs" if images.is_dir() and beside and not _has_pictures(root) else "folder"
 
 
 def open_place(place: Place, layout: Layout | None = None) -> TaggedFiles:
@@ -102,11 +114,82 @@ def _annotations(place: Place) -> Path:
 
 
 def _open_folder(place: Place) -> TaggedFiles:
-    return list_folder(place.root, place.tags, classes=place.classes, masks=place.masks)
+    masks = place.masks or _own_masks(place.root)
+    return list_folder(place.root, place.tags, classes=place.classes, masks=masks)
+
+
+def _open_pairs(place: Place) -> TaggedFiles:
+    """`images/` with what lies beside it; a table may name files from here or from there."""
+    tags = place.tags or (place.root / CSV_NAME if (place.root / CSV_NAME).is_file() else None)
+    classes, beside = place.classes, place.root / CLASSES_NAME
+    if classes is None and beside.is_file():
+        classes = read_classes(beside)
+    images = place.root / IMAGES
+    if tags is not None and tags.suffix.lower() == ".csv":
+        named = read_tag_table(tags, image_names(images)).tags
+        if any((place.root / name).is_file() for name in named):
+            images = place.root
+    masks = place.masks or _own_masks(place.root)
+    files = list_folder(images, tags, classes=classes, masks=masks)
+    told = f"{masks.name}/: annotated masks, no images" if masks else ""
+    reading = files.reading if not told or told in files.reading else (told, *files.reading)
+    return replace(files, reading=reading)
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Names of a file, one a line; blank lines are skipped.
+
+    Where every line begins with its label, as in the `classes.txt` of a run, the names follow it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no name, or one twice.
+    """
+    lines = decoded(path, "classes")[0].splitlines()
+    names = tuple(line.strip() for line in lines if line.strip())
+    numbered = [name.partition(" ") for name in names]
+    if [label for label, _, _ in numbered] == [str(label) for label in range(len(names))]:
+        names = tuple(name.strip() or label for label, _, name in numbered)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"{path}: expected different class names, one a line, got {len(names)}")
+    return names
+
+
+def images_of(place: Place) -> tuple[Path, tuple[str, ...]]:
+    """A folder and the paths of the images below it, whether they have tags or not.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If a split is unknown, or needed.
+    """
+    root = place.root
+    match layout_of(root):
+        case "voc" if place.split is not None:
+            return root / "JPEGImages", tuple(f"{one}.jpg" for one in voc_ids(root, place.split))
+        case "voc":
+            root = root / "JPEGImages"
+        case "coco":
+            files = _open_coco(place)
+            return files.root, files.names
+        case "pairs":
+            root = root / IMAGES
+    return root, image_names(root, skip=annotation_folders(root))
+
+
+def _own_masks(root: Path) -> Path | None:
+    """The one sub-folder that holds annotated masks; none if there are several."""
+    found = annotation_folders(root)
+    return found[0] if len(found) == 1 else None
+
+
+def _has_pictures(root: Path) -> bool:
+    """Whether images lie in a folder itself."""
+    return any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in root.iterdir())
 
 
 _OPENERS: Mapping[Layout, Callable[[Place], TaggedFiles]] = {
     "voc": _open_voc,
     "coco": _open_coco,
+    "pairs": _open_pairs,
     "folder": _open_folder,
 }

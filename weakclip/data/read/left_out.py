@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def left_out(
-    root: Path, names: Collection[str], *, skip: Path | None = None
+    root: Path, names: Collection[str], *, skip: Collection[Path] = ()
 ) -> tuple[BadImage, ...]:
     """Pictures below a folder that are not read, and why.
 
@@ -25,7 +25,7 @@ def left_out(
     Args:
         root: The folder.
         names: Paths of the images that are listed.
-        skip: A folder below it to leave out.
+        skip: Folders below it to leave out.
     """
     listed = {name_key(name) for name in names}
     stems = {name_key(without_suffix(name)) for name in names}
@@ -38,7 +38,7 @@ def left_out(
     return tuple(sorted(found, key=lambda bad: bad.name))
 
 
-def _other_files(root: Path, skip: Path | None) -> Iterator[tuple[Path, str]]:
+def _other_files(root: Path, skip: Collection[Path]) -> Iterator[tuple[Path, str]]:
     """Pictures whose name says something else, or which are of a kind that is not read."""
     for path in walk(root, skip=skip):
         if path.name.lower().endswith((*IMAGE_SUFFIXES, *TEXT_SUFFIXES)):
@@ -49,12 +49,12 @@ def _other_files(root: Path, skip: Path | None) -> Iterator[tuple[Path, str]]:
             yield path, f"is {kind.name} that is not listed; {advice}"
 
 
-def _linked_folders(root: Path, skip: Path | None) -> Iterator[tuple[Path, str]]:
+def _linked_folders(root: Path, skip: Collection[Path]) -> Iterator[tuple[Path, str]]:
     """Links to folders elsewhere, which are not followed."""
-    top, left_out = root.resolve(), skip and skip.resolve()
+    top, left_out = root.resolve(), {path.resolve() for path in skip}
     for folder, folders, _ in os.walk(root):
         for path in (Path(folder) / name for name in folders if not name.startswith(".")):
-            if not path.is_symlink() or (there := path.resolve()) == left_out:
+            if not path.is_symlink() or (there := path.resolve()) in left_out:
                 continue
             if not there.is_relative_to(top) and not top.is_relative_to(there):
                 yield path, "is a link to a folder, which is not followed; copy the folder"

@@ -3,6 +3,8 @@
 A mask has the path of its image with any suffix (`a/b.png`), or all of its name and another suffix
 (`a/b.jpg.png`). If nothing matches so, a common word at the beginning or end (`b_mask.png`,
 `gt_b.png`) or another folder may make the difference, as long as every name then has one meaning.
+A sub-folder of a folder of images holds masks if it is called so and its files are label images
+that belong to images outside it.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from weakclip.data.formats.masks import MASK_SUFFIXES
-from weakclip.data.read.images import walk
+from weakclip.data.read.images import image_names, readable, walk
 from weakclip.data.read.names import name_key, without_suffix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
 AFFIXES = frozenset({
@@ -28,6 +32,15 @@ AFFIXES = frozenset({
     "img", "im", "rgb", "sat", "photo", "leftimg8bit", "jpg", "jpeg", "png",
 })  # fmt: skip
 """Words around a name that say what the file is and not which."""
+MASK_FOLDERS = frozenset({
+    "annotation", "annotations", "gt", "groundtruth", "ground_truth", "label", "labels", "mask",
+    "masks", "seg", "segmentation", "segmentationclass", "segmentationclassaug",
+    "segmentationobject", "segmentations", "truth",
+})  # fmt: skip
+"""What folders of masks are called, in lower case."""
+_LOOKED_AT = 20
+"""Files of such a folder whose kind is looked at."""
+_COLOUR = frozenset({"RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "F"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +94,40 @@ def find_masks(folder: Path | None, names: Sequence[str]) -> FoundMasks:
         unused=tuple(unused),
         reading=(f"masks: found by {what}",) if what else (),
     )
+
+
+def annotation_folders(root: Path) -> tuple[Path, ...]:
+    """Sub-folders of a folder of images that hold annotated masks of them, sorted.
+
+    Nearly all files of such a folder belong to an image outside it, and none that is looked at is
+    a colour picture: a class called `masks` is a class.
+    """
+    called = [
+        path
+        for path in sorted(root.iterdir())
+        if path.is_dir() and path.name.lower() in MASK_FOLDERS
+    ]
+    if not called:
+        return ()
+    outside = {_base(without_suffix(name)) for name in image_names(root, skip=called)}
+    return tuple(folder for folder in called if _holds_masks(folder, outside))
+
+
+def _holds_masks(folder: Path, outside: Collection[str]) -> bool:
+    files = mask_files(folder)
+    known = sum(_base(without_suffix(name)) in outside for name in files)
+    if not files or known < 0.9 * len(files):
+        return False
+    return not any(_is_colour(folder / name) for name in files[:_LOOKED_AT])
+
+
+def _is_colour(path: Path) -> bool:
+    """Whether a file is a picture in colour; what cannot be opened is none."""
+    try:
+        with readable(path, "mask"), Image.open(path) as image:
+            return image.mode in _COLOUR
+    except ValueError:
+        return False
 
 
 def mask_files(folder: Path | None) -> list[str]:

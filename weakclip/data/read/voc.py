@@ -196,7 +196,7 @@ def _tags_of(
     problems: list[BadImage] = []
     for entry in entries:
         try:
-            tags.append(_read_tags(entry.annotation, classes))
+            tags.append(read_tags(entry.annotation, classes))
         except (OSError, ValueError) as error:
             tags.append(frozenset())
             problems.append(BadImage(entry.image_id, str(error)))
@@ -311,12 +311,17 @@ def _check_pieces(entries: Sequence[_Entry], root: Path, split: str) -> None:
 
 def _read_labels(path: Path, classes: tuple[str, ...]) -> NDArray[np.bool_]:
     """The classes of the objects of an annotation, (F,) bool."""
-    names = _read_tags(path, classes)
+    names = read_tags(path, classes)
     return np.array([name in names for name in classes], dtype=np.bool_)
 
 
-def _read_tags(path: Path, classes: tuple[str, ...]) -> frozenset[str]:
-    """The classes of the objects of an annotation, by name."""
+def read_tags(path: Path, classes: tuple[str, ...]) -> frozenset[str]:
+    """The classes of the objects of an annotation, by name.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, or names a class that is none of `classes`.
+    """
     try:
         names = [node.findtext("name") for node in ElementTree.parse(path).iterfind("object")]
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # an unknown encoding, too

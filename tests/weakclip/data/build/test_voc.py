@@ -9,6 +9,7 @@ from scipy.io import savemat
 from weakclip.data.build import voc as build_voc
 from weakclip.data.build.job import build_masks, write_lists
 from weakclip.data.formats.masks import read_mask, write_mask
+from weakclip.data.read.folder import list_folder
 from weakclip.data.read.voc import VOCDataset, list_voc
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def build(voc: Path, sbd: Path, out: Path) -> build_voc.VOCSources:
     built = build_masks(jobs, folder, replace=False, report=lambda _done, _total: None)
     assert not built.failed
     write_lists(out, read.lists)
-    build_voc.link_sources(voc, out)
+    build_voc.prepare(out, read)
     return read
 
 
@@ -86,6 +87,22 @@ def test_the_result_is_a_data_set_by_itself(sources: tuple[Path, Path], tmp_path
     assert [int(mask[3, 3]) for mask in masks if mask is not None] == [1, 1, 2, 2]
     files = list_voc(tmp_path / "out", "trainaug")
     assert files.image(2).shape == (3, 6, 8)
+
+
+def test_tables_of_tags_are_those_of_the_annotations(
+    sources: tuple[Path, Path], tmp_path: Path
+) -> None:
+    voc, _ = sources
+    (voc / "Annotations" / "2008_000007.xml").unlink()
+    read = build(*sources, tmp_path / "out")
+    out = tmp_path / "out"
+    assert (out / "labels-trainaug.csv").read_text().splitlines() == [
+        "file,labels", "2007_000032.jpg,bird", "2007_000039.jpg,bird", "2008_000002.jpg,bird",
+        "2008_000007.jpg,",
+    ]  # fmt: skip
+    assert list_folder(out / "JPEGImages", out / "labels-val.csv").classes == ("bird",)
+    assert (out / "classes.txt").read_text().split()[2] == "bird"
+    assert build_voc.untagged(read)[0].startswith("1 images have no annotation")
 
 
 def test_what_differs_from_the_published_data_is_said(sources: tuple[Path, Path]) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from weakclip.data.formats.masks import write_mask
-from weakclip.data.read.layouts import Layout, Place, layout_of, open_place
+from weakclip.data.read.folder import list_folder
+from weakclip.data.read.layouts import Layout, Place, images_of, layout_of, open_place
 from weakclip.data.read.tagged import BadImage
 
 if TYPE_CHECKING:
@@ -139,3 +140,85 @@ def test_masks_of_coco_that_are_called_otherwise_are_found_and_it_is_said(
     files = open_place(Place(root=coco, split="train2014", masks=tmp_path / "masks"))
     assert files.masks == (tmp_path / "masks" / "a_gt.png",)
     assert files.reading == ("masks: found by names without words such as _mask or _gt",)
+
+
+def label(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_mask(path, np.zeros((6, 8), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("named", ["a.jpg", "images/a.jpg"])
+def test_images_beside_masks_are_images_and_masks(
+    tmp_path: Path, photo: Callable[..., None], named: str
+) -> None:
+    photo(tmp_path / "images" / "a.jpg")
+    label(tmp_path / "masks" / "a.png")
+    (tmp_path / "labels.csv").write_text(f"file,labels\n{named},owl\n")
+    (tmp_path / "classes.txt").write_text("cat\nowl\n")
+    assert layout_of(tmp_path) == "pairs"
+    files = open_place(Place(root=tmp_path))
+    assert (files.names, files.classes) == ((named,), ("cat", "owl"))
+    assert files.image_labels.tolist() == [[False, True]]
+    assert files.masks == (tmp_path / "masks" / "a.png",)
+    assert files.reading[0] == "masks/: annotated masks, no images"
+    root, names = images_of(Place(root=tmp_path))
+    assert (root, names) == (tmp_path / "images", ("a.jpg",))
+
+
+def test_folders_below_images_are_tags_and_masks_beside_are_none(
+    tmp_path: Path, photo: Callable[..., None]
+) -> None:
+    photo(tmp_path / "images" / "owl" / "a.jpg")
+    label(tmp_path / "Annotations" / "owl" / "a.png")
+    files = open_place(Place(root=tmp_path))
+    assert (files.names, files.classes) == (("owl/a.jpg",), ("owl",))
+    assert files.masks == (tmp_path / "Annotations" / "owl" / "a.png",)
+
+
+def test_masks_below_a_folder_of_images_are_no_class(
+    tmp_path: Path, photo: Callable[..., None]
+) -> None:
+    photo(tmp_path / "owl" / "a.jpg")
+    photo(tmp_path / "masks" / "of gold.png", seed=1)  # a class of that name
+    label(tmp_path / "labels" / "a_mask.png")
+    files = open_place(Place(root=tmp_path))
+    assert files.names == ("masks/of gold.png", "owl/a.jpg")
+    assert files.classes == ("masks", "owl")
+    assert files.masks == (None, tmp_path / "labels" / "a_mask.png")
+    assert "labels/: annotated masks, no images" in files.reading
+    assert images_of(Place(root=tmp_path)) == (tmp_path, files.names)
+
+
+def test_pictures_in_colour_called_masks_are_a_class(
+    tmp_path: Path, photo: Callable[..., None]
+) -> None:
+    photo(tmp_path / "owl" / "1.png")
+    photo(tmp_path / "masks" / "1.png", seed=1)
+    assert open_place(Place(root=tmp_path)).classes == ("masks", "owl")
+
+
+def test_trees_of_data_sets_are_no_classes(
+    coco: Path, tmp_path: Path, photo: Callable[..., None]
+) -> None:
+    with pytest.raises(ValueError, match="is a tree of COCO"):
+        list_folder(coco)
+    write_voc(tmp_path / "devkit" / "VOC2012", photo)
+    for root in (tmp_path / "devkit", tmp_path / "devkit" / "VOC2012"):
+        with pytest.raises(ValueError, match=r"is a tree of VOC.*give .*VOC2012 to a command"):
+            list_folder(root)
+    photo(tmp_path / "pairs" / "images" / "a.jpg")
+    label(tmp_path / "pairs" / "masks" / "a.png")
+    with pytest.raises(ValueError, match=r"has images/ and their masks \(masks/\)"):
+        list_folder(tmp_path / "pairs")
+
+
+def test_images_of_a_tree_need_no_tags(
+    coco: Path, tmp_path: Path, photo: Callable[..., None]
+) -> None:
+    voc = tmp_path / "voc"
+    write_voc(voc, photo)
+    assert images_of(Place(root=voc)) == (voc / "JPEGImages", ("a.jpg", "b.jpg", "c.jpg"))
+    assert images_of(Place(root=voc, split="train")) == (voc / "JPEGImages", ("b.jpg", "a.jpg"))
+    with pytest.raises(ValueError, match="unknown split 'test'"):
+        images_of(Place(root=voc, split="test"))
+    assert images_of(Place(root=coco, split="val2014"))[1] == ("a.jpg",)
