@@ -373,7 +373,8 @@ def _site(
         precision=precision,
     )
     load = partial(load_with, tuple(rows)) if rows else load_study
-    return Site(prepare=prepare, load=load, device=device, code=code_id())
+    masks = getattr(options, "write_masks", None)
+    return Site(prepare=prepare, load=load, device=device, code=code_id(), masks=masks)
 
 
 def _until_idle(queue: Queue, code: str, seconds: float) -> Callable[[], bool]:

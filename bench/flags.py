@@ -65,6 +65,11 @@ def parser(description: str) -> Parser:
             "--precision", choices=get_args(Precision), default="float32",
             help="of WeakCLIP's network, part of the protocol; default: %(default)s",
         )  # fmt: skip
+        command.add_argument(
+            "--write-masks", type=Path, metavar="DIR",
+            help="also write the pseudo masks of all training images of each run that is carried "
+            "out, before and after the CRF, for a network elsewhere to learn from",
+        )  # fmt: skip
     work.add_argument(
         "--idle", type=float, default=IDLE, metavar="SECONDS",
         help="end when for so long no run was waiting or running; default: %(default)g",

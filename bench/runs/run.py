@@ -29,6 +29,7 @@ from bench.studies.slots import config_id, plain_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from bench.runs.plan import PlannedRun
     from bench.runs.store import Array
@@ -44,6 +45,8 @@ class Job:
     workbench: Workbench
     protocol: dict[str, object]
     provenance: Provenance
+    masks: Path | None = None
+    """Folder for the masks of all training images, by study, row and seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,8 @@ def carry_out(
     try:
         outcome = job.workbench.run(run.variant.config, run.seed, report=report)
         packed = pack(_succeeded(job, run, started, outcome), _arrays(outcome))
+        if job.masks is not None and outcome.write_masks is not None:
+            outcome.write_masks(job.masks / job.study / f"{run.variant.name}-seed{run.seed}")
         return packed, "", outcome.discard
     except Exception as error:  # recorded, and the study goes on
         record = failed(job, run, started, f"{type(error).__name__}: {error}")

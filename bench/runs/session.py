@@ -55,7 +55,8 @@ def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]
     if not plan.todo:
         return plan, []
     say(f"{name}: {len(plan.todo)} runs, {_at_a_time(session, len(plan.todo))}")
-    job = job_of(bench, name, session.site.device, session.command)
+    site = session.site
+    job = job_of(bench, name, site.device, session.command, masks=site.masks)
     with run_progress(name, len(plan.todo)) as monitor:
         execution = Execution(session, request, bench, job, monitor)
         carry = _in_turn if session.storage is None else _through_queue

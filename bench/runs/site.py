@@ -33,6 +33,8 @@ class Site:
     device: str
     code: str
     """Id of the source code, as `bench.runs.provenance.code_id`; runs of another are left alone."""
+    masks: Path | None = None
+    """Folder for the masks of all training images of every run; absent: they are not written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,9 @@ def set_up(site: Site, preset: str) -> Bench:
     return Bench(preset=preset, workbench=workbench, protocol=protocol, data=data, weights=weights)
 
 
-def job_of(bench: Bench, study: str, device: str, command: str) -> Job:
+def job_of(
+    bench: Bench, study: str, device: str, command: str, *, masks: Path | None = None
+) -> Job:
     """Return what all runs of a study share."""
     return Job(
         study=study,
@@ -80,6 +84,7 @@ def job_of(bench: Bench, study: str, device: str, command: str) -> Job:
         workbench=bench.workbench,
         protocol=bench.protocol,
         provenance=collect(device=device, command=command, data=bench.data, weights=bench.weights),
+        masks=masks,
     )
 
 

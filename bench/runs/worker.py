@@ -99,7 +99,8 @@ class Worker:
                 f"machine has {bench.conditions}; give it the --data-root, --weights and "
                 "--precision that the run was asked with"
             )
-        return job_of(bench, ticket.study, self._site.device, ticket.command)
+        site = self._site
+        return job_of(bench, ticket.study, site.device, ticket.command, masks=site.masks)
 
     def _run(self, ticket: Ticket) -> PlannedRun:
         study = study_for(self._site.load(ticket.study), ticket.preset)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -44,6 +45,8 @@ class Outcome:
     extras: dict[str, float] = field(default_factory=dict)
     """"<task>/<metric>" -> fraction, e.g. "pseudo-mask-train/oracle_miou"."""
     peak_memory_mib: float | None = None
+    write_masks: Callable[[Path], None] | None = None
+    """Writes the masks of all training images below a folder."""
     discard: Callable[[], None] | None = None
     """Removes what only had to be there until the record is written."""
 

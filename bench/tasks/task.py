@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,8 +41,10 @@ from weakclip.clip.load import load_clip
 from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.build.coco import MASKS
 from weakclip.data.read.coco import list_coco
+from weakclip.data.read.names import output_stems
 from weakclip.data.read.voc import list_voc
 from weakclip.description import describe
+from weakclip.masking.folder import write_labels
 from weakclip.ops.confusion import boundary_width, class_counts, miou
 from weakclip.stages.images import MEMORY, Memory, PerImage, WorkingImages
 from weakclip.stages.kept_seeds import ensure_seeds
@@ -330,7 +332,29 @@ class ImageWorkbench:
         if outside is not None and outside.what == "masks":
             return self._score_outside(outside, seconds)
         fitted = self.fitted(config, seed, seconds, report)
-        return self.score(fitted, self._key(config, seed), seconds)
+        outcome = self.score(fitted, self._key(config, seed), seconds)
+        return replace(outcome, write_masks=partial(self.write_masks, fitted))
+
+    def write_masks(self, fitted: Fitted, folder: Path) -> None:
+        """Write the masks of all training images that have tags, restricted to them.
+
+        Args:
+            fitted: The method.
+            folder: Gets `scores/ID.png` and, after the dense CRF, `crf/ID.png`; what is there is
+                made again, because it may be another training's.
+        """
+        data, stems = self.images["train"], output_stems(self.images["train"].files.names)
+        found = class_scores(
+            fitted, self.setting, data, data.tagged, (None, self.preset.crf),
+            batch=BatchSize(BATCH),
+        )  # fmt: skip
+        for index, scores in found:
+            size = data.file_size(index)
+            if scores is None or size is None:
+                raise BenchError(f"{data.files.names[index]}: not enough memory for its mask")
+            for name, each in zip(("scores", "crf"), scores, strict=True):
+                labels = labels_at(each, data.image_labels[index], size)
+                write_labels(folder / name / f"{stems[index]}.png", labels.numpy())
 
     def _run_tagged(
         self, wrong: WrongTags, row: MethodRow, seed: int, report: Callable[[int, int], None]

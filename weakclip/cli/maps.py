@@ -20,7 +20,7 @@ from weakclip.dense_attention.methods import METHODS, micro
 from weakclip.dense_attention.source import DenseAttention
 from weakclip.masking.plan import PHOTOGRAPHS, plan_for
 from weakclip.printable import one_line
-from weakclip.stages.images import WorkingImages
+from weakclip.stages.images import ONCE, Memory, WorkingImages
 from weakclip.stages.maps import CLIPMaps, made_maps
 from weakclip.stages.seeds import PatchSoftmax, SoftmaxGradCAM
 from weakclip.stages.words import setting_for
@@ -91,7 +91,11 @@ def run(args: argparse.Namespace) -> int:
         return 2
     write, suffix = WRITERS[args.format]
     paths = [args.out / f"{stem}{suffix}" for stem in output_stems(files.names)]
-    data = WorkingImages(files, max_side=plan.max_side, patch=clip.patch_size)
+    trains = args.source == CLASSIFIER and _trains(args)
+    data = WorkingImages(
+        files, max_side=plan.max_side, patch=clip.patch_size,
+        memory=None if trains else Memory(ONCE),
+    )  # fmt: skip
     todo = [index for index in data.tagged if not paths[index].is_file()]
     written = 0
     args.out.mkdir(parents=True, exist_ok=True)
@@ -100,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
             masker.fit(
                 data, seed=args.seed, report=lambda done, total: report("training", done, total)
             )
-        if isinstance(masker, ClassifierMasker) and todo and _trains(args):
+        if isinstance(masker, ClassifierMasker) and todo and trains:
             save_classifier(args.out / TRAINED, masker.network, files.classes)
         for index, maps in made_maps(masker, data, todo, setting.device, batch):
             paths[index].parent.mkdir(parents=True, exist_ok=True)

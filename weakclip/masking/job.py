@@ -13,10 +13,12 @@ from weakclip.data.formats.masks import exists, is_whole
 from weakclip.data.read.tagged import BadImage
 from weakclip.network.checkpoints import DamagedError
 from weakclip.printable import one_line
-from weakclip.stages.images import WorkingImages
+from weakclip.stages.caa import CAARefinement
+from weakclip.stages.images import ONCE, Memory, WorkingImages
 from weakclip.stages.maps import WrittenMaps, ensure_maps
 from weakclip.stages.method import Fitted, class_scores, fit_method
 from weakclip.stages.network import NothingToTrainOnError, SeededTraining, TrainedWeakCLIP
+from weakclip.stages.refine import Fixed
 from weakclip.stages.size import labels_at
 from weakclip.stages.words import setting_for
 from weakclip.training.execution import REFERENCE
@@ -85,8 +87,11 @@ class MaskJob:
         )  # fmt: skip
         if not isinstance(plan.method.maps, (FromFiles, WrittenMaps)):
             plan.method.maps.build(self._setting)  # unknown words, before anything long
-        plan.method.refinement.build(self._setting)
-        self._images = WorkingImages(files, max_side=plan.max_side, patch=clip.patch_size)
+        once = isinstance(plan.method.refinement.build(self._setting), (Fixed, CAARefinement))
+        self._images = WorkingImages(
+            files, max_side=plan.max_side, patch=clip.patch_size,
+            memory=Memory(ONCE) if once else None,
+        )  # fmt: skip
         self._made = folder.read_keys()
         self.repaired: list[str] = []
         """Files of an earlier run that could not be read and were made again."""

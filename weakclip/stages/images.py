@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar, cast, overload
 import torch
 
 from weakclip.data.artifacts import content_key
-from weakclip.data.read.images import image_size
+from weakclip.data.read.images import seen_size
 from weakclip.data.read.tagged import BadImage
 from weakclip.stages.size import shrink, working_size
 from weakclip.training.memory import alike, is_out_of_memory
@@ -37,6 +37,8 @@ Value = TypeVar("Value")
 
 MEMORY = 1 << 30
 """Bytes that one process keeps of what it would otherwise read or compute again."""
+ONCE = 1 << 27
+"""Bytes that it keeps of images that are gone through once: those of the groups that fill up."""
 
 
 class PerImage(Sequence["Tensor"]):
@@ -153,10 +155,10 @@ class WorkingImages:
         return len(self.files)
 
     def file_size(self, index: int) -> tuple[int, int] | None:
-        """Height and width of a file; none if it cannot be read, which `bad` then says."""
+        """Height and width of an image, upright; none if it cannot be read, as `bad` then says."""
         if index not in self.sizes and index not in self.bad:
             try:
-                self.sizes[index] = image_size(self.files.path(index))
+                _, self.sizes[index] = seen_size(self.files.path(index))
             except ValueError as error:
                 self.bad[index] = self.files.bad(index, error)
         return None if index in self.bad else self.sizes[index]

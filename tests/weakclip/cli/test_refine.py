@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from weakclip.cli.main import main
 from weakclip.cli.refine import METHODS
@@ -135,3 +136,17 @@ def test_maps_that_do_not_fit_are_named_before_anything_is_made(
     assert not list((tmp_path / "out").rglob("*.png"))
     assert main([*words, "--method", "weakclip", "--power", "2", "--out", str(tmp_path / "o")]) == 2
     assert "--power: weakclip learns the background" in capsys.readouterr().err
+
+
+def test_a_photograph_that_exif_turns_is_upright_everywhere(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (90, 70), "red").save(photos / "a.jpg", exif=turned)
+    for form in ("weakclip", "irn"):
+        maps, out = tmp_path / form, tmp_path / f"{form}-out"
+        words = ["--images", str(photos), "--out"]
+        assert main(["maps", *words, str(maps), "--format", form, *CLIP]) == 0
+        assert main(["refine", *words, str(out), "--maps", str(maps), *CLIP]) == 0
+        assert read_mask(out / "masks" / "a.png").shape == (90, 70)
