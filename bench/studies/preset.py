@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.cartoon.vocabulary import BACKGROUND_WORDS
@@ -22,6 +23,7 @@ from bench.studies.transfer import study_at
 from weakclip.config import MICRO, PAPER, WeakCLIPConfig
 from weakclip.crf.dense import WEAKCLIP_COCO, WEAKCLIP_VOC, CRFConfig
 from weakclip.data.artifacts import content_key
+from weakclip.data.formats.from_files import FromFiles
 from weakclip.masking.plan import (
     CLIP_ES_MAPS,
     CLIP_ES_WORDS,
@@ -80,6 +82,9 @@ class Preset:
     words: Words
     retraining: Retraining
     """What is trained on the masks of rows that ask for it."""
+    maps: str = ""
+    """Folder, below that of the data set, of maps that others made: WeakCLIP's seeds are made from
+    them and not from `source`'s."""
     rule: SeedRule = OtsuBand()
     framing: Framing = Framing()
     views: int = 4
@@ -99,11 +104,10 @@ class Preset:
         """
         match config:
             case WeakCLIPConfig():
-                return Method(
-                    maps=CLIPMaps(source=self.source),
-                    refinement=self.training(config),
-                    crf=self.crf,
-                )
+                maps: MapSource = CLIPMaps(source=self.source)
+                if self.maps:
+                    maps = FromFiles(folder=Path(self.maps))
+                return Method(maps=maps, refinement=self.training(config), crf=self.crf)
             case MethodRow():
                 refinement = config.refinement
                 if isinstance(config.cam, GroundTruth) or isinstance(refinement, GroundTruth):

@@ -15,10 +15,12 @@ run those presets on small data in the real layouts.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,6 +42,7 @@ from bench.tasks.own import OwnImages, part_of
 from weakclip.clip.load import load_clip
 from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.build.coco import MASKS
+from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.read.coco import list_coco
 from weakclip.data.read.names import output_stems
 from weakclip.data.read.voc import list_voc
@@ -58,7 +61,6 @@ from weakclip.training.memory import BatchSize, alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -122,6 +124,8 @@ def open_workbench(
     """The workbench of a preset value; see `prepare`."""
     try:
         splits = open_splits(preset, root, artifacts)
+        if preset.maps:
+            preset = replace(preset, maps=str(_given_maps(preset, root)))
         clip = load_clip(preset.clip, weights=weights, device=device)
         return ImageWorkbench(preset, splits, clip, artifacts, execution=execution)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
@@ -157,6 +161,18 @@ def open_splits(
     assert root is not None
     opened = {split: _read(preset, root, split) for split in set(preset.splits.values())}
     return {role: opened[split] for role, split in preset.splits.items()}
+
+
+def _given_maps(preset: Preset, root: Path | None) -> Path:
+    """The folder of maps that others made.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    folder = Path(preset.maps) if root is None else root / preset.maps
+    if not folder.is_dir():
+        raise FileNotFoundError(f"maps={preset.maps}: no such folder ({folder})")
+    return folder
 
 
 def _drawn_folder(drawn: Generated, artifacts: Path) -> Path:
@@ -269,7 +285,7 @@ class ImageWorkbench:
             "flip": preset.flip,
             "window": preset.framing.size,
             "largest_side": preset.max_side,
-            "seeds": {**describe(preset.source), "rule": describe(preset.rule)},
+            "seeds": {**self._seed_maps, "rule": describe(preset.rule)},
             "words": {"template": preset.words.template},
             "thresholds_chosen_by": "rule without ground truth",
             "checkpoint_chosen_by": "last step",
@@ -283,6 +299,29 @@ class ImageWorkbench:
             side = preset.generated.world.size
             found["boundary_width_px"] = boundary_width(side, side)
         return found
+
+    @property
+    def _seed_maps(self) -> dict[str, object]:
+        """What WeakCLIP's seeds are made from."""
+        maps = self.preset.method(self.preset.config).maps
+        found: dict[str, object] = describe(
+            maps if isinstance(maps, FromFiles) else self.preset.source
+        )
+        return found
+
+    @cached_property
+    def _given(self) -> dict[str, object]:
+        """Number and bytes of the maps of training images that others made; none without any."""
+        maps = self.preset.method(self.preset.config).maps
+        if not isinstance(maps, FromFiles):
+            return {}
+        digests, files, found = Digests(self.artifacts), maps.files(), hashlib.sha256()
+        paths = [files.find(name) for name in self.images["train"].files.names]
+        there = [path for path in paths if path is not None]
+        for path in there:
+            found.update(f"{path.name} {digests.of(path)}\n".encode(errors="surrogatepass"))
+        digests.save()
+        return {"maps": {"count": len(there), "sha256": found.hexdigest()}}
 
     @cached_property
     def _content(self) -> dict[str, object]:
@@ -313,6 +352,7 @@ class ImageWorkbench:
             "images": {role: len(each) for role, each in files.items()},
             "list_sha256": {role: each.sha256 for role, each in files.items()},
             **self._content,
+            **self._given,
         }
 
     @property
@@ -572,6 +612,7 @@ class ImageWorkbench:
             described = [describe(method), describe(outside_of(config))]
         return content_key(
             described, seed, images, self.setting.key, self.execution.arithmetic,
+            *self._given.values(),
             code_id(*sorted(modules), __name__),
         )  # fmt: skip
 

@@ -37,7 +37,7 @@ Value = TypeVar("Value")
 
 MEMORY = 1 << 30
 """Bytes that one process keeps of what it would otherwise read or compute again."""
-ONCE = 1 << 27
+ONCE = 1 << 26
 """Bytes that it keeps of images that are gone through once: those of the groups that fill up."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,16 +27,15 @@ from bench.studies.study import load_study
 from bench.tasks.task import TASKS, ImageWorkbench, open_workbench
 from tests.bench.counts import check_alike
 from tests.elsewhere import elsewhere
-from weakclip.config import MICRO, PAPER, WeakCLIPConfig
+from weakclip.config import MICRO, PAPER, RELEASE, WeakCLIPConfig
+from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.data.read.coco import COCO_CATEGORIES
+from weakclip.data.read.voc import list_voc
 from weakclip.masking.plan import MICRO_CRF
 from weakclip.stages.words import MICRO_BACKGROUND, Words
 from weakclip.training.execution import REFERENCE, Execution
 from weakclip.training.views import Framing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LISTS = "ImageSets/Segmentation"
 
@@ -272,3 +271,45 @@ def test_the_comparison_has_its_parts_at_paper_size() -> None:
         assert isinstance(row.config, MethodRow)
         if isinstance(row.config.refinement, WeakCLIPConfig):
             assert getattr(row.config.refinement.decoder, "channels", 0) == 256
+
+
+def test_maps_that_others_made_take_the_place_of_the_presets(voc: Path, tmp_path: Path) -> None:
+    root = tmp_path / "VOC2012"
+    shutil.copytree(voc, root)
+    (root / "mctformer").mkdir()
+    files = list_voc(root, "trainaug")
+    generator = np.random.default_rng(0)
+    for index, name in enumerate(files.names):
+        classes = files.image_labels[index].nonzero()[:, 0].tolist()
+        size = files.image(index).shape[1:]
+        maps = {each: generator.random(size, dtype=np.float32) for each in classes}
+        np.save(root / "mctformer" / f"{name[:-4]}.npy", maps, allow_pickle=True)  # type: ignore[arg-type]
+    preset = replace(small(VOC), maps="mctformer")
+    bench = open_workbench(preset, root, torch.device("cpu"), tmp_path)
+    outcome = bench.run(MICRO, 0, report=quiet)
+    assert tuple(outcome.counts) == TASKS
+    assert outcome.seconds["maps"] == 0
+    seeds = bench.protocol["seeds"]
+    assert isinstance(seeds, dict)
+    assert (seeds["kind"], seeds["folder"]) == ("FromFiles", "mctformer")
+    given = bench.data["maps"]
+    assert isinstance(given, dict)
+    assert given["count"] == len(files)
+    assert "maps" not in opened(voc, tmp_path).data
+    (root / "mctformer" / f"{files.names[0][:-4]}.npy").unlink()
+    with pytest.raises(ValueError, match="maps mctformer|maps .*: "):
+        open_workbench(preset, root, torch.device("cpu"), tmp_path).run(MICRO, 1, report=quiet)
+    with pytest.raises(BenchError, match="maps=nowhere: no such folder"):
+        open_workbench(replace(preset, maps="nowhere"), root, torch.device("cpu"), tmp_path)
+
+
+def test_the_release_and_the_paper_are_planned_on_maps_that_others_made() -> None:
+    preset = presets.load_preset("voc+maps=mctformer")
+    study = study_for(load_study("release-vs-paper"), preset.name)
+    assert study.name.startswith("release-vs-paper-set-")
+    rows = {row.name: row.config for row in study.rows}
+    assert rows["paper"] == PAPER
+    release = replace(RELEASE, drop_path=PAPER.drop_path)  # features are computed once
+    assert rows["release"] == release
+    method = preset.method(rows["release"])
+    assert method.maps == FromFiles(folder=Path("mctformer"))
