@@ -39,7 +39,7 @@ SOURCES: dict[str, MaskerSpec] = {
     "patch-softmax": CLIPMaps(source=PatchSoftmax()),
     **METHODS,
 }
-"""Of the frozen CLIP; beside them there are `clip-es`, the plan's own, and `cam`."""
+"""Of the frozen CLIP; further ones are `clip-es`, the plan's own, and `cam`."""
 WRITERS = {"weakclip": (write_maps, ".npz"), "irn": (write_irn_maps, ".npy")}
 TRAINED = "classifier.safetensors"
 
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         memory=None if trains else Memory(ONCE),
     )  # fmt: skip
     todo = [index for index in data.tagged if not paths[index].is_file()]
-    written = 0
+    written, empty = 0, 0
     args.out.mkdir(parents=True, exist_ok=True)
     with phases() as report:
         if todo:
@@ -110,7 +110,10 @@ def run(args: argparse.Namespace) -> int:
             paths[index].parent.mkdir(parents=True, exist_ok=True)
             write(paths[index], maps, files.image_labels[index], data.sizes[index])
             written += 1
+            empty += int((maps[files.image_labels[index]].amax(dim=(1, 2)) <= 0).sum())
             report("maps", written, len(todo))
+    if empty:
+        sys.stderr.write(f"{empty} maps of tagged classes are 0 everywhere: no evidence of them\n")
     for bad in [*data.bad.values(), *files.problems][:SHOWN]:
         sys.stderr.write(one_line(f"{bad.name}: {bad.reason}") + "\n")
     failed = len(data.bad) + len(files.problems)

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         if args.out.resolve().is_relative_to(root.resolve()):
             raise ValueError(
                 f"{args.out}: lies in the folder of the images, so that its previews would be "
-                "images of the next run; choose a folder beside it"
+                "images of the next run; choose another folder"
             )
     except (ValueError, OSError) as error:
         sys.stderr.write(f"weakclip predict: {error}\n")

@@ -330,7 +330,7 @@ def made_maps(
         data: Images and tags; what cannot be read, or is too large for the memory, is entered in
             its `bad`.
         indices: Which images.
-        device: Where they are asked.
+        device: Where they are computed.
         batch: How many at a time; smaller when memory runs out.
 
     Yields:

@@ -82,6 +82,21 @@ def test_a_classifier_of_timm_gives_its_maps(
     assert "holds no weights that can be read" in capsys.readouterr().err
 
 
+def test_maps_without_evidence_are_counted(
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nothing(_self: object, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(*labels.shape, 4, 4)
+
+    monkeypatch.setattr("weakclip.stages.maps.FrozenCLIPMasker.cams", nothing)
+    words = ["maps", "--images", str(photos), "--out", str(tmp_path / "maps"), *CLIP]
+    assert main(words) == 0
+    assert "3 maps of tagged classes are 0 everywhere" in capsys.readouterr().err
+
+
 def test_a_damaged_photograph_does_not_stop_the_training(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from weakclip.data.read.tagged import TaggedFiles
 
 Layout = Literal["voc", "coco", "pairs", "folder"]
-"""`pairs`: `images/` beside a folder of masks, or beside `labels.csv`."""
+"""`pairs`: a folder with `images/` and a folder of masks or `labels.csv`."""
 
 
 IMAGES, CLASSES_NAME = "images", "classes.txt"
@@ -43,7 +43,8 @@ class Place:
     masks: Path | None = None
     """Folder of annotated masks; None is VOC's own, or the one sub-folder that holds masks."""
     classes: tuple[str, ...] | None = None
-    """Class names in label order; None is VOC's, a `classes.txt` beside `images`, or the tags."""
+    """Class names in label order; None is VOC's, those of a `classes.txt` next to `images`, or the
+    tags."""
 
 
 def layout_of(root: Path) -> Layout:
@@ -59,8 +60,8 @@ def layout_of(root: Path) -> Layout:
     if any((root / "annotations").glob("instances_*.json")):
         return "coco"
     images = root / IMAGES
-    beside = (root / CSV_NAME).is_file() or any(annotation_folders(root))
-    return "pairs" if images.is_dir() and beside and not _has_pictures(root) else "folder"
+    known = (root / CSV_NAME).is_file() or any(annotation_folders(root))
+    return "pairs" if images.is_dir() and known and not _has_pictures(root) else "folder"
 
 
 def open_place(place: Place, layout: Layout | None = None) -> TaggedFiles:
@@ -119,11 +120,11 @@ def _open_folder(place: Place) -> TaggedFiles:
 
 
 def _open_pairs(place: Place) -> TaggedFiles:
-    """`images/` with what lies beside it; a table may name files from here or from there."""
+    """`images/` with masks, tags and classes; a table names files below it or below the root."""
     tags = place.tags or (place.root / CSV_NAME if (place.root / CSV_NAME).is_file() else None)
-    classes, beside = place.classes, place.root / CLASSES_NAME
-    if classes is None and beside.is_file():
-        classes = read_classes(beside)
+    classes, listed = place.classes, place.root / CLASSES_NAME
+    if classes is None and listed.is_file():
+        classes = read_classes(listed)
     images = place.root / IMAGES
     if tags is not None and tags.suffix.lower() == ".csv":
         named = read_tag_table(tags, image_names(images)).tags
@@ -131,9 +132,10 @@ def _open_pairs(place: Place) -> TaggedFiles:
             images = place.root
     masks = place.masks or _own_masks(place.root)
     files = list_folder(images, tags, classes=classes, masks=masks)
-    told = f"{masks.name}/: annotated masks, no images" if masks else ""
-    reading = files.reading if not told or told in files.reading else (told, *files.reading)
-    return replace(files, reading=reading)
+    line = f"{masks.name}/: annotated masks, no images" if masks else ""
+    if line and line not in files.reading:
+        files = replace(files, reading=(line, *files.reading))
+    return files
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
