@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from weakclip.cli.console import phases
 from weakclip.cli.device import device_of
+from weakclip.clip.load import load_clip
 from weakclip.data.read.images import read_rgb
 from weakclip.data.read.layouts import Place, images_of
 from weakclip.data.read.names import output_stems
@@ -40,6 +41,10 @@ def add_parser(
     )
     parser.add_argument("--split", help="one list of VOC (default: all images), or e.g. val2014")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--clip", help="the CLIP that the network was trained with, where its name does not find it"
+    )
+    parser.add_argument("--weights", type=Path, help="file of the CLIP's weights")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--voc-submission", type=Path, metavar="FILE.tar.gz",
@@ -58,7 +63,13 @@ def run(args: argparse.Namespace) -> int:
         if (args.voc_submission is None) != (args.list is None):
             raise ValueError("--voc-submission and --list: give both, or neither")
         ids = None if args.list is None else args.list.read_text(encoding="utf-8").split()
-        network = load(args.network, device=device_of(args.device))
+        device = device_of(args.device)
+        if args.weights is not None and args.clip is None:
+            raise ValueError("--weights: say which CLIP they are of, --clip")
+        clip = None
+        if args.clip is not None:
+            clip = load_clip(args.clip, weights=args.weights, device=device)
+        network = load(args.network, clip=clip, device=device)
         root, names = images_of(Place(root=args.images, split=args.split))
         if not names:
             raise ValueError(f"{args.images}: no image in it")

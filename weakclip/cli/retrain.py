@@ -19,8 +19,8 @@ from weakclip.cli.findings import findings_table
 from weakclip.data.check.checks import OF_PAIRS, run_checks
 from weakclip.data.check.survey import AnyWords, MaskFacts, survey
 from weakclip.data.read.folder import list_masked
-from weakclip.data.read.layouts import Place, images_of, read_classes
 from weakclip.data.read.images import ImageFacts
+from weakclip.data.read.layouts import Place, images_of, read_classes
 from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.labels import IGNORE
 from weakclip.masking.retrain import preset_of, retrain

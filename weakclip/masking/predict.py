@@ -122,7 +122,13 @@ def load(
     if clip is None:
         embedded = notes["clip"].removesuffix("-clip")
         name = embedded if embedded in CLIP_NAMES else notes["clip"]
-        clip = load_clip(name, device=device)
+        try:
+            clip = load_clip(name, device=device)
+        except (FileNotFoundError, ValueError) as error:
+            raise FileNotFoundError(
+                f"{folder}: its CLIP, {name}, is not found; give it (`--clip`, `--weights`, in "
+                f"Python `clip=load_clip(...)`): {error}"
+            ) from error
     spec = SeededTraining(
         config=card.config, scales=tuple(notes["scales"]), flip=notes["flip"], tile=notes["tile"]
     )

@@ -40,6 +40,27 @@ def test_a_trained_network_labels_a_folder_and_packs_it(
     assert (tmp_path / "new" / "preview" / "cat" / "b.jpg").is_file()
 
 
+def test_a_clip_that_its_name_does_not_find_can_be_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, network = tmp_path / "photos", tmp_path / "out" / "network" / "network.json"
+    (photos / "cat").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(photos / "cat" / "a.png")
+    train = ["masks", "--images", str(photos), "--out", str(tmp_path / "out"), "--clip"]
+    quick = ["random-micro", "--method", "weakclip", "--iterations", "1", "--scales", "1.0"]
+    assert main([*train, *quick]) == 0
+    network.write_text(network.read_text().replace("random-micro-clip", "my-clip"))
+    words = ["predict", "--network", str(tmp_path / "out"), "--images", str(photos)]
+    words += ["--out", str(tmp_path / "new")]
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "its CLIP, my-clip, is not found; give it (`--clip`" in capsys.readouterr().err
+    assert main([*words, "--weights", "x.pt"]) == 2
+    assert "--weights: say which CLIP they are of" in capsys.readouterr().err
+    assert main([*words, "--clip", "random-micro"]) == 0
+
+
 def test_usage_is_checked_before_anything_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
