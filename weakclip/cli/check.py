@@ -117,16 +117,6 @@ def _check_maps(args: argparse.Namespace, found: Survey) -> Sequence[Finding]:
     return source.check(names, files.image_labels[list(sizes)], list(sizes.values()))
 
 
-def without_background(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Class names without the background that many lists begin with.
-
-    Example:
-        >>> without_background(("__background__", "cat"))
-        ('cat',)
-    """
-    return names[1:] if names[0].strip("_").lower() == "background" else names
-
-
 def _check_usage(args: argparse.Namespace, files: TaggedFiles) -> None:
     if not len(files):
         raise ValueError(f"{args.dir}: expected images, found none; give the folder of the images")

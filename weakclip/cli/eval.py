@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weakclip.cli.check import without_background
 from weakclip.cli.console import progress
 from weakclip.cli.eval_tables import show
 from weakclip.cli.findings import findings_json
@@ -18,7 +17,7 @@ from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.formats.ids import read_ids
 from weakclip.data.formats.maps import FORMATS
 from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes
-from weakclip.data.read.layouts import read_classes
+from weakclip.data.read.layouts import read_classes, without_background
 from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.evaluation.causes import WIDTHS
 from weakclip.evaluation.counting import Measure

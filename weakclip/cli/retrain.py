@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from weakclip.cli.check import without_background
 from weakclip.cli.console import phases, progress
 from weakclip.cli.device import device_of
 from weakclip.cli.findings import findings_table
@@ -20,7 +19,7 @@ from weakclip.data.check.checks import OF_PAIRS, run_checks
 from weakclip.data.check.survey import AnyWords, MaskFacts, survey
 from weakclip.data.read.folder import list_masked
 from weakclip.data.read.images import ImageFacts
-from weakclip.data.read.layouts import Place, images_of, read_classes
+from weakclip.data.read.layouts import Place, images_of, read_classes, without_background
 from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.labels import IGNORE
 from weakclip.masking.retrain import preset_of, retrain

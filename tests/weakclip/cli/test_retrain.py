@@ -74,6 +74,21 @@ def test_masks_become_a_network_that_predict_and_load_open(
     assert not list((place / "out" / "work").rglob("*.safetensors"))
 
 
+def test_annotations_of_a_tree_are_no_images(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = place / "VOC2012"
+    tree.mkdir()
+    (place / "photos").rename(tree / "JPEGImages")
+    (tree / "SegmentationClass").mkdir()
+    for name in "abc":
+        write_mask(tree / "SegmentationClass" / f"{name}.png", np.zeros((60, 50), np.uint8))
+    there = words(place)
+    there[2] = str(tree)
+    assert main(there) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["images"] == 3
+
+
 def test_the_same_command_again_trains_nothing_and_another_one_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

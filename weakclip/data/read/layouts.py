@@ -54,7 +54,7 @@ def layout_of(root: Path) -> Layout:
         FileNotFoundError: If there is no such folder.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder")
+        raise FileNotFoundError(f"{root}: no such folder of images")
     if (root / "JPEGImages").is_dir():
         return "voc"
     if any((root / "annotations").glob("instances_*.json")):
@@ -124,7 +124,7 @@ def _open_pairs(place: Place) -> TaggedFiles:
     tags = place.tags or (place.root / CSV_NAME if (place.root / CSV_NAME).is_file() else None)
     classes, listed = place.classes, place.root / CLASSES_NAME
     if classes is None and listed.is_file():
-        classes = read_classes(listed)
+        classes = without_background(read_classes(listed))
     images = place.root / IMAGES
     if tags is not None and tags.suffix.lower() == ".csv":
         named = read_tag_table(tags, image_names(images)).tags
@@ -155,6 +155,16 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{path}: expected different class names, one a line, got {len(names)}")
     return names
+
+
+def without_background(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Class names without the background that many lists begin with.
+
+    Example:
+        >>> without_background(("__background__", "cat"))
+        ('cat',)
+    """
+    return names[1:] if names[0].strip("_").lower() == "background" else names
 
 
 def images_of(place: Place) -> tuple[Path, tuple[str, ...]]:

@@ -154,7 +154,7 @@ def test_images_beside_masks_are_images_and_masks(
     photo(tmp_path / "images" / "a.jpg")
     label(tmp_path / "masks" / "a.png")
     (tmp_path / "labels.csv").write_text(f"file,labels\n{named},owl\n")
-    (tmp_path / "classes.txt").write_text("cat\nowl\n")
+    (tmp_path / "classes.txt").write_text("0 background\n1 cat\n2 owl\n")
     assert layout_of(tmp_path) == "pairs"
     files = open_place(Place(root=tmp_path))
     assert (files.names, files.classes) == ((named,), ("cat", "owl"))
