@@ -14,8 +14,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from baselines import clip_es
-from baselines.backbone import PRETRAINED_MICRO
-from baselines.classifier import MICRO_CAM
 from baselines.plain_fpn import plain_fpn
 from bench.cartoon.wide.kinds import CLASS_NAMES
 from bench.oracle.spoiled import SpoiledAnnotation
@@ -24,6 +22,8 @@ from bench.studies.method import MethodRow
 from bench.studies.preset import WIDE
 from bench.studies.study import Comparisons, Study, Variant
 from weakclip.config import MICRO, Cosine, FixedTemplate, PlainDecoder, Resample
+from weakclip.convnet.backbone import PRETRAINED_MICRO
+from weakclip.convnet.classifier import MICRO_CAM
 from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.stages.maps import CLIPMaps
 

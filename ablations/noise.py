@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING
 
 from ablations import _settings
 from ablations.components import STUDY as COMPONENTS
-from baselines import random_walk
 from baselines.plain_fpn import plain_fpn
 from bench.oracle.corruption import CORRUPTIONS
 from bench.oracle.truth import OracleTruth
@@ -35,6 +34,7 @@ from bench.studies.method import MethodRow
 from bench.studies.study import Comparisons, Curve, Point, Response, Study, Variant
 from bench.studies.transfer import transferred
 from weakclip.config import PAPER, WeakCLIPConfig
+from weakclip.convnet import random_walk
 from weakclip.stages.refine import PAMR, Keep, Power
 
 if TYPE_CHECKING:

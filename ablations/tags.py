@@ -22,12 +22,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ablations import _settings
-from baselines.classifier import CAM
 from baselines.plain_fpn import plain_fpn
 from bench.studies.method import MethodRow
 from bench.studies.study import Comparisons, Curve, Point, Response, Study, Variant
 from bench.studies.tags import WrongTags
 from weakclip.config import MICRO, PAPER
+from weakclip.convnet.classifier import CAM
 from weakclip.masking.plan import CLIP_ES_MAPS
 from weakclip.stages.maps import CLIPMaps
 from weakclip.stages.refine import OTSU, Keep

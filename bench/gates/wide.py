@@ -20,10 +20,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from baselines import random_walk
-from baselines.backbone import PRETRAINED_MICRO
-from baselines.classifier import CAM, Classifier
-from baselines.descent import Descent
 from bench.cartoon.caption import class_prompt
 from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.wide.pretrain import HELD_OUT, HELD_OUT_SEED
@@ -34,9 +30,13 @@ from bench.runs.store import write_atomically
 from bench.studies.method import MethodRow
 from bench.studies.preset import load_preset
 from bench.tasks.task import open_workbench
+from weakclip.convnet import random_walk
+from weakclip.convnet.backbone import PRETRAINED_MICRO
+from weakclip.convnet.classifier import CAM, Classifier
 from weakclip.ops.confusion import miou
 from weakclip.stages.maps import CLIPMaps
 from weakclip.stages.refine import OTSU, Keep
+from weakclip.training.descent import Descent
 from weakclip.training.views import Framing, normalise_images
 
 if TYPE_CHECKING:

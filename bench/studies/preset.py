@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from bench.studies.study import Study, Variant
     from bench.studies.workbench import Config
+    from weakclip.stages.maps import MapSource
     from weakclip.stages.retrain import Retraining
 
 

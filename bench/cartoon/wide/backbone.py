@@ -26,11 +26,11 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn import functional
 
-from baselines.backbone import MEAN, MICRO_BACKBONE, STD, Backbone, Stages
 from bench.cartoon.clip.pretrain import cosine
 from bench.cartoon.wide.caption import web_tokenizer
 from bench.cartoon.wide.pool import CONTEXT, WEB, PoolSpec, ensure_pool
 from bench.cartoon.wide.pretrain import POOL_IMAGES, POOL_SEED
+from weakclip.convnet.backbone import MEAN, MICRO_BACKBONE, STD, Backbone, Stages
 from weakclip.training.execution import full_float32
 from weakclip.training.views import normalise_images
 

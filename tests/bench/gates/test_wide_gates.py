@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from baselines.backbone import PRETRAINED_MICRO, Stages
 from bench.cartoon.wide.world import WideConfig
 from bench.gates import wide
 from bench.studies.preset import SMOKE, Generated
 from bench.tasks.task import ImageWorkbench, open_workbench
+from weakclip.convnet.backbone import PRETRAINED_MICRO, Stages
 
 if TYPE_CHECKING:
     from pathlib import Path

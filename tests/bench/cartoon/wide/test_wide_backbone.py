@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.backbone import Stages
 from bench.cartoon.wide import backbone
 from bench.cartoon.wide.backbone import NETWORK, BackbonePretraining, Plan, word_targets
+from weakclip.convnet.backbone import Stages
 
 if TYPE_CHECKING:
     from pathlib import Path
