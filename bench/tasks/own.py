@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.tasks.outside import Misfit, fitting
-from weakclip.cli.check import read_classes
 from weakclip.data.formats.ids import image_key, read_ids
 from weakclip.data.read.folder import list_folder
 from weakclip.data.read.images import seen_size
+from weakclip.data.read.layouts import read_classes
 from weakclip.data.read.names import did_you_mean
 
 if TYPE_CHECKING:

@@ -125,7 +125,9 @@ def open_workbench(
     try:
         splits = open_splits(preset, root, artifacts)
         if preset.maps:
-            preset = replace(preset, maps=str(_given_maps(preset, root)))
+            preset = replace(
+                preset, maps=str(_given_maps(preset, root if isinstance(root, Path) else None))
+            )
         clip = load_clip(preset.clip, weights=weights, device=device)
         return ImageWorkbench(preset, splits, clip, artifacts, execution=execution)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
