@@ -334,8 +334,10 @@ class ImageWorkbench:
         """
         files = {role: self.images[role].files for role in ("train", "pseudo", "val")}
         drawn = self.preset.generated
-        if drawn is not None and files["val"].root == _drawn_folder(drawn, self.artifacts):
-            return {}
+        if drawn is not None:
+            folder = _drawn_folder(drawn, self.artifacts)
+            if files["val"].root.is_relative_to(folder):  # its JPEGImages
+                return {}
         files["train"] = replace(files["train"], masks=(None,) * len(files["train"]))
         digests = Digests(self.artifacts)
         return {CONTENT: {role: content_sha256(each, digests) for role, each in files.items()}}

@@ -10,6 +10,7 @@ import torch
 from ablations.comparison import CAMS, REFINEMENTS
 from bench.errors import BenchError
 from bench.runs.provenance import determinism_flags
+from bench.runs.record import CONTENT
 from bench.studies.method import MethodRow
 from bench.studies.preset import SMOKE
 from bench.tasks.counts import KeptCounts
@@ -199,6 +200,15 @@ def test_every_image_is_seen_once_per_epoch_in_an_order_of_the_seed() -> None:
         assert sorted(images[:8]) == list(range(8)) == sorted(images[8:16])
         orders.append(rows.tolist())
     assert orders[0] != orders[1]
+
+
+def test_bytes_of_files_identify_what_somebody_brings_and_not_what_is_drawn(
+    bench: ImageWorkbench, artifacts: Path, tmp_path: Path
+) -> None:
+    assert CONTENT not in bench.data
+    (drawn,) = artifacts.glob("cartoonvoc-*")
+    brought = open_workbench(SMOKE, drawn, torch.device("cpu"), tmp_path)
+    assert CONTENT in brought.data
 
 
 def test_a_data_root_that_is_not_one_is_refused(tmp_path: Path) -> None:
