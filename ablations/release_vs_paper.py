@@ -36,6 +36,7 @@ from weakclip.config import CoAttention, PyramidAdapter
 assert isinstance(FULL.matching, CoAttention)
 STACKING = replace(FULL.matching, stacking="last")
 FROZEN = PyramidAdapter(training="frozen")
+RELEASE = replace(FULL, matching=STACKING, adapter=FROZEN, class_token="release")
 
 STUDY = Study(
     name="release-vs-paper",
@@ -45,9 +46,6 @@ STUDY = Study(
         Variant(name="last-layer-only", config=replace(FULL, matching=STACKING)),
         Variant(name="frozen-adapter", config=replace(FULL, adapter=FROZEN)),
         Variant(name="doubled-class-token", config=replace(FULL, class_token="release")),
-        Variant(
-            name="release",
-            config=replace(FULL, matching=STACKING, adapter=FROZEN, class_token="release"),
-        ),
+        Variant(name="release", config=RELEASE),
     ),
 )

@@ -55,14 +55,14 @@ def _seeds() -> Variant:
     return Variant(name=SEEDS, config=configs[0], paper=configs[-1])
 
 
-_SUPERVISED = MethodRow(cam=GroundTruth(), refinement=GroundTruth(), retraining=OURS, finish="none")
+SUPERVISED = MethodRow(cam=GroundTruth(), refinement=GroundTruth(), retraining=OURS, finish="none")
 
 STUDY = Study(
     name="retraining",
     question="What is a pseudo mask worth to the network that is trained on it?",
     reference=_retrained(METHODS["-".join(REFERENCE)]),
     variants=(
-        Variant(name=BOUND, config=_SUPERVISED, paper=_SUPERVISED),
+        Variant(name=BOUND, config=SUPERVISED, paper=SUPERVISED),
         _seeds(),
         *(_retrained(METHODS[name]) for name in NAMES if name != "-".join(REFERENCE)),
     ),

@@ -35,7 +35,7 @@ class GroundTruth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfPreset:
-    """In the place of a retraining: that of the preset which the study is run with."""
+    """In the place of maps or of a retraining: those of the preset which the study is run with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class MethodRow:
     described_as: ClassVar[str] = "Method"
     """Records called it so before the library had a value of that name."""
 
-    cam: MapSource | Outside | GroundTruth
+    cam: MapSource | Outside | GroundTruth | OfPreset
     refinement: RefinementSpec | WeakCLIPConfig | Selection | GroundTruth
     retraining: Retraining | OfPreset | None = field(default=None, metadata={IMPLIED: None})
     """What is trained on the masks and scored on `val`; absent: the refinement itself, if it can

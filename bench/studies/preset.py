@@ -97,6 +97,11 @@ class Preset:
     generated: Generated | None = None
     """Of a data set that is drawn where there is no folder of it."""
 
+    @property
+    def own_maps(self) -> MapSource:
+        """Maps of the frozen CLIP, or those that others made in their place."""
+        return FromFiles(folder=Path(self.maps)) if self.maps else CLIPMaps(source=self.source)
+
     def method(self, config: Config) -> Method:
         """The method of a row: WeakCLIP on the preset's maps, or what the row says.
 
@@ -105,10 +110,7 @@ class Preset:
         """
         match config:
             case WeakCLIPConfig():
-                maps: MapSource = CLIPMaps(source=self.source)
-                if self.maps:
-                    maps = FromFiles(folder=Path(self.maps))
-                return Method(maps=maps, refinement=self.training(config), crf=self.crf)
+                return Method(maps=self.own_maps, refinement=self.training(config), crf=self.crf)
             case MethodRow():
                 refinement = config.refinement
                 if isinstance(config.cam, GroundTruth) or isinstance(refinement, GroundTruth):
@@ -120,8 +122,13 @@ class Preset:
                     refinement = SelectedTraining(
                         training=training, rule=refinement.rule, crf=self.crf
                     )
+                maps = config.cam
+                if isinstance(maps, Outside):
+                    maps = maps.maps
+                elif isinstance(maps, OfPreset):
+                    maps = self.own_maps
                 return Method(
-                    maps=config.cam.maps if isinstance(config.cam, Outside) else config.cam,
+                    maps=maps,
                     refinement=refinement,
                     crf=self.crf if config.finish == "crf" else None,
                     retraining=self.retrained_by(config),

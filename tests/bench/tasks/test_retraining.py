@@ -17,6 +17,7 @@ from bench.runs.store import Store
 from bench.studies.method import GroundTruth, MethodRow, OfPreset
 from bench.studies.preset import SMOKE, VOC
 from bench.studies.slots import config_id, plain_config
+from bench.studies.study import load_study
 from bench.tasks.annotation import annotation
 from bench.tasks.task import TASKS, ImageWorkbench, open_workbench
 from weakclip.config import MICRO
@@ -101,6 +102,17 @@ def test_weakclip_with_a_retraining_is_scored_by_it(voc: Path, tmp_path: Path) -
     assert not np.array_equal(own.counts["val-network"], other.counts["val-network"])
     names = {name for point in other.curve for name in point}
     assert {"loss", "retraining"} <= names
+
+
+def test_the_rows_of_the_paper_go_down_to_the_retrained_network(voc: Path, tmp_path: Path) -> None:
+    bench = opened(voc, tmp_path)
+    rows = {row.name: row for row in load_study("paper").rows}
+    assert bench.preset.method(rows["release"].config).maps == bench.preset.own_maps
+    for row in rows.values():
+        outcome = bench.run(row.config, 0, report=quiet)
+        scored = TASKS if row.name != "full-supervision" else TASKS[2:]
+        assert tuple(outcome.counts) == scored
+        assert outcome.parameters["retrained segmentation head"]["trainable"] > 0
 
 
 def test_full_supervision_has_the_score_on_val_alone(voc: Path, tmp_path: Path) -> None:
