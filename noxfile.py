@@ -6,6 +6,8 @@ pass through: `nox -s ablate -- components --preset smoke`.
 
 from __future__ import annotations
 
+import os
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -44,9 +46,13 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests: no network, no data sets."""
+    """Run the tests, a process for each core: no network, no data sets."""
     install(session, "test", "suite", "trackers")
-    session.run("python", "-m", "pytest", *session.posargs)
+    processes = str(min(os.cpu_count() or 1, 8))
+    session.run(
+        "python", "-m", "pytest", "-n", processes, "--dist", "loadfile", *session.posargs,
+        env={"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
 
 
 @nox.session(default=False, venv_backend="uv")
