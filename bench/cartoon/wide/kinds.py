@@ -207,7 +207,8 @@ PLACE_NAMES = tuple(SCENES)
 ATTRACTION = np.array([[kind.places.get(place, 0.0) for place in PLACE_NAMES] for kind in KINDS])
 """Weights of places, (kinds, places)."""
 
-# Images of VOC 2012's segmentation `trainval` that show each class, in VOC's order.
+# Images of VOC 2012's segmentation `trainval` that show each class, in VOC's order;
+# from memory of the development kit's table, not compared with it.
 _VOC_IMAGES = (
     178, 144, 208, 150, 183, 152, 255, 250, 271, 135,
     157, 249, 147, 157, 888, 167, 120, 183, 167, 157,
