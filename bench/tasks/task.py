@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bench.cartoon.wide.world import WideConfig
 from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
@@ -110,9 +111,15 @@ def prepare(
     """
     full_float32()
     keep_heap()
-    place = torch.device(device)
+    place, found = torch.device(device), load_preset(preset)
+    drawn = found.generated
+    if drawn is not None and isinstance(drawn.world, WideConfig) and weights is None:
+        raise BenchError(
+            f"preset {preset!r}: expected --weights, the folder of a micro-CLIP pretrained on the "
+            "wide pool (python -m bench.cartoon.wide.pretrain); none is shipped yet"
+        )
     return open_workbench(
-        load_preset(preset), data_root, place, artifacts,
+        found, data_root, place, artifacts,
         weights=weights, execution=execution_for(place, precision),
     )  # fmt: skip
 
