@@ -67,6 +67,8 @@ def find_checkpoint(name: str, weights: Path | None = None) -> Checkpoint:
         if place is not None and place.is_dir():
             return _in_folder(place, name)
     model, _, tag = name.partition("/")
+    if Path(name).is_absolute() or name.startswith("."):
+        raise FileNotFoundError(f"CLIP {name}: no such folder")
     architecture = registered(model)
     check_supported(architecture, f"CLIP {name}")  # before anybody fetches its weights
     if not tag:

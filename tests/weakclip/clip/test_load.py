@@ -185,7 +185,9 @@ def test_a_tag_is_found_in_the_caches(
         load_clip(f"{NAME}/mine", weights=tmp_path / "other.pt")
 
 
-def test_wrong_names_are_told(tmp_path: Path) -> None:
+def test_wrong_names_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"CLIP .*gone: no such folder"):
+        load_clip(str(tmp_path / "gone"))
     with pytest.raises(ValueError, match=r"unknown CLIP 'ViT-B-61'; did you mean 'ViT-B-16'"):
         load_clip("ViT-B-61")
     with pytest.raises(ValueError, match="unknown tag 'opnai' of ViT-B-16; known: openai"):
