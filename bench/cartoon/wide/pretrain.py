@@ -8,7 +8,7 @@ words count as matching.
 
 Source: CLIP (Radford et al. 2021); Muon (Jordan et al. 2024) for the blocks' matrices.
 Run: `python -m bench.cartoon.wide.pretrain` (resumes where it stopped).
-Cost: about 70 minutes on one CPU core, and a few for the pools.
+Cost: about two hours on one CPU core, and a few for the pools.
 Expect: `docs/preregistration.md`, gate 1.
 """
 
@@ -83,6 +83,7 @@ RECIPE = (
     Stage(
         name="polish", samples=110_000, batch=80, mosaics=0.5, learning_rate=1.5e-3, muon=0.012
     ),
+    Stage(name="longer", samples=150_000, batch=80, mosaics=0.8, learning_rate=1.2e-3, muon=0.01),
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from bench.gates import wide
 from bench.studies.preset import SMOKE, Generated
 from bench.tasks.task import ImageWorkbench, open_workbench
 from weakclip.convnet.backbone import PRETRAINED_MICRO, Stages
+from weakclip.convnet.classifier import ClassifierMasker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,20 @@ def test_another_world_than_the_presets_is_told_apart(bench: ImageWorkbench) -> 
     assert bench.data["world"] == {"kind": "WideConfig", **bench.data["world"]}  # type: ignore[dict-item]
     old = open_workbench(SMOKE, None, torch.device("cpu"), bench.artifacts)
     assert "world" not in old.data
+
+
+def test_the_classifier_starts_from_the_file_of_the_backbone(
+    bench: ImageWorkbench, tmp_path: Path
+) -> None:
+    saved = Stages(replace(PRETRAINED_MICRO, weights=None)).network_state()
+    file = tmp_path / "backbone.safetensors"
+    save_file({name: tensor.half() if tensor.is_floating_point() else tensor
+               for name, tensor in saved.items()}, file)  # fmt: skip
+    started = wide.pretrained_cam(str(file)).build(bench.setting)
+    assert isinstance(started, ClassifierMasker)
+    loaded = started.network.stages.network_state()
+    assert list(loaded) == list(saved)
+    assert all(torch.allclose(loaded[name], saved[name], atol=1e-3) for name in saved)
 
 
 def test_the_gates_of_the_backbone_run_and_refuse_random_weights(
