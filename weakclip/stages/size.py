@@ -59,7 +59,7 @@ def labels_at(scores: Tensor, image_labels: Tensor, size: tuple[int, int]) -> Te
     """
     known = torch.cat([image_labels.new_ones(1), image_labels]).nonzero()[:, 0]
     chosen = scores_at(scores[known.to(scores.device)], size)
-    return known[chosen.argmax(dim=0).cpu()].to(torch.uint8)
+    return known[chosen.max(dim=0).indices.cpu()].to(torch.uint8)  # faster than argmax
 
 
 def scores_at(scores: Tensor, size: tuple[int, int]) -> Tensor:
