@@ -197,14 +197,8 @@ MICRO_PAMR = PAMR(dilations=(1, 2, 3, 6))
 """The release's dilations scaled from 500 to 128 pixels, equal ones left out."""
 
 
-class Fixed:
-    """A refinement without weights."""
-
-    def __init__(
-        self, background: BackgroundRule, refine: Callable[[Tensor, Tensor, Tensor], Tensor]
-    ) -> None:
-        """Hold the rule and `refine(images, scores, known labels) -> scores`."""
-        self.background, self.refine = background, refine
+class Weightless:
+    """What refinements without weights have in common."""
 
     def fit(
         self,
@@ -215,6 +209,20 @@ class Fixed:
         report: Callable[[int, int], None],
     ) -> None:
         """Nothing to learn."""
+
+    def parameter_counts(self) -> dict[str, dict[str, int]]:
+        """No parameters."""
+        return {}
+
+
+class Fixed(Weightless):
+    """A background rule, and a function of images and scores."""
+
+    def __init__(
+        self, background: BackgroundRule, refine: Callable[[Tensor, Tensor, Tensor], Tensor]
+    ) -> None:
+        """Hold the rule and `refine(images, scores, known labels) -> scores`."""
+        self.background, self.refine = background, refine
 
     @torch.no_grad()
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
@@ -229,27 +237,13 @@ class Fixed:
         scores = scores * known[:, :, None, None]
         return self.refine(images, scores, known).float()
 
-    def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """No parameters."""
-        return {}
 
-
-class LabelledSeeds:
+class LabelledSeeds(Weightless):
     """The refinement of `SeedLabels`."""
 
     def __init__(self, rule: SeedRule) -> None:
         """Hold the rule."""
         self.rule = rule
-
-    def fit(
-        self,
-        data: TaggedImages,
-        cams: Sequence[Tensor],
-        *,
-        seed: int,
-        report: Callable[[int, int], None],
-    ) -> None:
-        """Nothing to learn."""
 
     @torch.no_grad()
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
@@ -262,10 +256,6 @@ class LabelledSeeds:
         seeds = seeds_from(cams, (images.shape[2], images.shape[3]), self.rule)
         labels = torch.arange(1 + cams.shape[1], device=cams.device).view(1, -1, 1, 1)
         return (seeds[:, None] == labels).float()
-
-    def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """No parameters."""
-        return {}
 
 
 def check_refinement_input(images: Tensor, image_labels: Tensor, cams: Tensor) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.random import Generator
+    from numpy.typing import NDArray
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -210,25 +211,15 @@ class Pretraining:
         step: int,
     ) -> float:
         batch = _draw_batch(stage, pools, generator, self.device)
-        images = self._image_embeddings(batch, generator)
+        images = image_embeddings(self.model, self.config, batch.images, batch.kind, generator)
         template = int(generator.integers(len(self.prompts)))
         texts = functional.normalize(
-            self._text_embeddings(torch.cat([batch.tokens, self.prompts[template]])), dim=-1
+            text_embeddings(self.model, torch.cat([batch.tokens, self.prompts[template]])), dim=-1
         )
         loss = self._loss(images, texts, batch.labels)
-        self.adamw.zero_grad(set_to_none=True)
-        for parameter, _ in self.muon.parameters:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         rate = min(1.0, (step + 1) / WARMUP_STEPS) * cosine(progress)
-        for group in self.adamw.param_groups:
-            group["lr"] = stage.learning_rate * rate
-        self.adamw.step()
-        self.muon.step(stage.muon_learning_rate * rate)
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(0, MAX_SCALE)
-        return float(loss.detach())
+        rates = (stage.learning_rate * rate, stage.muon_learning_rate * rate)
+        return update(self.model, loss, self.adamw, self.muon, rates)
 
     def _loss(self, images: Tensor, texts: Tensor, labels: Tensor) -> Tensor:
         """Contrastive loss on the captions plus softmax cross-entropy to the class prompts."""
@@ -242,32 +233,6 @@ class Pretraining:
         per_image = -(log_p * labels).sum(dim=1) / shown.clamp(min=1)
         classes = per_image.sum() / (shown > 0).sum().clamp(min=1)
         return CLIP_WEIGHT * contrastive + CLASS_WEIGHT * classes
-
-    def _image_embeddings(self, batch: Batch, generator: Generator) -> Tensor:
-        grid = self.config.image_size // self.config.patch_size
-        index = torch.arange(grid * grid, device=self.device).view(grid, grid)
-        if batch.kind == "tile":
-            side = batch.images.shape[-1] // self.config.patch_size
-            top, left = generator.integers(0, grid - side + 1, 2)
-            index = index[top : top + side, left : left + side]
-        tokens = token_embeddings(self.model, batch.images, index.flatten())
-        if batch.kind == "mosaic":
-            half, size = grid // 2, len(tokens)
-            tokens = tokens.view(size, 2, half, 2, half, -1).mean(dim=(2, 4)).flatten(0, 2)
-            return functional.normalize(tokens, dim=-1)
-        return functional.normalize(tokens.mean(dim=1), dim=-1)
-
-    def _text_embeddings(self, tokens: Tensor) -> Tensor:
-        """Only as many positions as the longest text needs: the rest is padding."""
-        model = self.model
-        length = int(tokens.argmax(dim=1).max()) + 1
-        tokens = tokens[:, :length]
-        states = model.token_embedding(tokens) + model.positional_embedding[:length]
-        states = model.transformer(states, attn_mask=model.attn_mask[:length, :length])
-        ends = tokens.argmax(dim=1)
-        states = model.ln_final(states)[torch.arange(len(tokens), device=tokens.device), ends]
-        embeddings: Tensor = states @ model.text_projection
-        return embeddings
 
     @torch.no_grad()
     def top1(self) -> float:
@@ -365,6 +330,78 @@ def token_embeddings(model: MicroCLIP, images: Tensor, positions: Tensor) -> Ten
     return tokens
 
 
+def image_embeddings(
+    model: MicroCLIP, config: MicroConfig, images: Tensor, kind: str, generator: Generator
+) -> Tensor:
+    """Unit vectors of images: mean of the patch tokens, of each quadrant for a mosaic.
+
+    Args:
+        model: A CLIP of `build_micro`.
+        config: Its sizes.
+        images: (B, 3, S, S), normalised; a tile is seen through a random window of the positions.
+        kind: `tile`, `mosaic` or `scene`.
+        generator: Chooses the window of tiles.
+
+    Returns:
+        (B, E); (4 B, E) for mosaics.
+    """
+    grid = config.image_size // config.patch_size
+    index = torch.arange(grid * grid, device=images.device).view(grid, grid)
+    if kind == "tile":
+        side = images.shape[-1] // config.patch_size
+        top, left = generator.integers(0, grid - side + 1, 2)
+        index = index[top : top + side, left : left + side]
+    tokens = token_embeddings(model, images, index.flatten())
+    if kind == "mosaic":
+        half, size = grid // 2, len(tokens)
+        tokens = tokens.view(size, 2, half, 2, half, -1).mean(dim=(2, 4)).flatten(0, 2)
+        return functional.normalize(tokens, dim=-1)
+    return functional.normalize(tokens.mean(dim=1), dim=-1)
+
+
+def text_embeddings(model: MicroCLIP, tokens: Tensor) -> Tensor:
+    """Text embeddings, (N, E), not normalised, from token ids (N, L).
+
+    Only as many positions are computed as the longest text needs: the rest is padding.
+    """
+    ends = tokens.argmax(dim=1)
+    length = int(ends.max()) + 1
+    states = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
+    states = model.transformer(states, attn_mask=model.attn_mask[:length, :length])
+    states = model.ln_final(states)[torch.arange(len(tokens), device=tokens.device), ends]
+    embeddings: Tensor = states @ model.text_projection
+    return embeddings
+
+
+def mosaics(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Tiles (4 B, T, T, 3) as mosaics of two by two, (B, 2 T, 2 T, 3)."""
+    side = tiles.shape[1]
+    rows = tiles.reshape(-1, 2, 2, side, side, 3).transpose(0, 1, 3, 2, 4, 5)
+    return rows.reshape(-1, 2 * side, 2 * side, 3)
+
+
+def update(
+    model: MicroCLIP,
+    loss: Tensor,
+    adamw: torch.optim.AdamW,
+    muon: Muon,
+    rates: tuple[float, float],
+) -> float:
+    """One step of both optimisers at their learning rates (AdamW's, Muon's); returns the loss."""
+    adamw.zero_grad(set_to_none=True)
+    for parameter, _ in muon.parameters:
+        parameter.grad = None
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for group in adamw.param_groups:
+        group["lr"] = rates[0]
+    adamw.step()
+    muon.step(rates[1])
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, MAX_SCALE)
+    return float(loss.detach())
+
+
 def _draw_batch(
     stage: Stage, pools: dict[str, Pool], generator: Generator, device: torch.device
 ) -> Batch:
@@ -380,9 +417,7 @@ def _draw_batch(
     caption = generator.integers(0, pool.tokens.shape[2], count)
     tokens = pool.tokens[picked, flipped.astype(np.int64), caption]
     if kind == "mosaic":
-        side = images.shape[1]
-        images = images.reshape(-1, 2, 2, side, side, 3).transpose(0, 1, 3, 2, 4, 5)
-        images = images.reshape(-1, 2 * side, 2 * side, 3)
+        images = mosaics(images)
     return Batch(
         normalise(torch.from_numpy(np.ascontiguousarray(images)).to(device)),
         torch.from_numpy(tokens.astype(np.int64)).to(device),

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
 import time
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +27,16 @@ import torch
 from torch.nn import functional
 
 from bench.cartoon.caption import class_prompt
-from bench.cartoon.clip.pretrain import cosine, optimisers, token_embeddings
+from bench.cartoon.clip.pretrain import (
+    EVALUATE_EVERY,
+    WARMUP_STEPS,
+    cosine,
+    image_embeddings,
+    mosaics,
+    optimisers,
+    text_embeddings,
+    update,
+)
 from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.wide.caption import web_tokenizer
 from bench.cartoon.wide.pool import CONTEXT, WEB, PoolSpec, ensure_pool
@@ -51,7 +59,7 @@ POOL_SEED, HELD_OUT_SEED = 21_000, 22_000
 """Seeds of the web pools and of the held-out scenes; neither is a split's of CartoonVOC 2."""
 POOL_IMAGES = {"tile": 96_000, "scene": 40_000}
 CONFIG = MicroConfig(width=160, layers=6, embed_dim=128, text_width=128, text_layers=2)
-WARMUP_STEPS, MAX_SCALE, EVALUATE_EVERY, HELD_OUT = 60, math.log(60), 100, 400
+HELD_OUT = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,23 +211,11 @@ class Pretraining:
         if stage.mosaics is not None:
             kind = "mosaic" if generator.random() < stage.mosaics else "scene"
         images, tokens = self._batch(pools, kind, stage.batch, generator)
-        pictures = self._image_embeddings(images, kind, generator)
-        loss = contrastive(
-            pictures, self._text_embeddings(tokens), tokens, self.model.logit_scale.exp()
-        )
-        self.adamw.zero_grad(set_to_none=True)
-        for parameter, _ in self.muon.parameters:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        pictures = image_embeddings(self.model, self.plan.model, images, kind, generator)
+        loss = contrastive(pictures, self._texts(tokens), tokens, self.model.logit_scale.exp())
         rate = min(1.0, (step + 1) / WARMUP_STEPS) * cosine(progress)
-        for group in self.adamw.param_groups:
-            group["lr"] = stage.learning_rate * rate
-        self.adamw.step()
-        self.muon.step(stage.muon * rate)
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(0, MAX_SCALE)
-        return float(loss.detach())
+        rates = (stage.learning_rate * rate, stage.muon * rate)
+        return update(self.model, loss, self.adamw, self.muon, rates)
 
     def _batch(
         self, pools: dict[str, Pool], kind: str, batch: int, generator: Generator
@@ -234,34 +230,12 @@ class Pretraining:
         tokens = pool.tokens[picked, generator.integers(0, pool.tokens.shape[1], count)]
         tokens = np.where(flipped[:, None], self._mirrored[tokens], tokens).astype(np.int64)
         if kind == "mosaic":
-            side = images.shape[1]
-            images = images.reshape(-1, 2, 2, side, side, 3).transpose(0, 1, 3, 2, 4, 5)
-            images = images.reshape(-1, 2 * side, 2 * side, 3)
+            images = mosaics(images)
         return normalise(torch.from_numpy(np.ascontiguousarray(images))), torch.from_numpy(tokens)
 
-    def _image_embeddings(self, images: Tensor, kind: str, generator: Generator) -> Tensor:
-        grid = self.plan.model.image_size // self.plan.model.patch_size
-        index = torch.arange(grid * grid).view(grid, grid)
-        if kind == "tile":
-            side = images.shape[-1] // self.plan.model.patch_size
-            top, left = generator.integers(0, grid - side + 1, 2)
-            index = index[top : top + side, left : left + side]
-        tokens = token_embeddings(self.model, images, index.flatten())
-        if kind == "mosaic":
-            half = grid // 2
-            tokens = tokens.view(len(tokens), 2, half, 2, half, -1).mean(dim=(2, 4)).flatten(0, 2)
-            return functional.normalize(tokens, dim=-1)
-        return functional.normalize(tokens.mean(dim=1), dim=-1)
-
-    def _text_embeddings(self, tokens: Tensor) -> Tensor:
-        """Only as many positions as the longest text needs: the rest is padding."""
-        model = self.model
-        ends = tokens.argmax(dim=1)
-        length = int(ends.max()) + 1
-        states = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
-        states = model.transformer(states, attn_mask=model.attn_mask[:length, :length])
-        states = model.ln_final(states)[torch.arange(len(tokens)), ends]
-        return functional.normalize(states @ model.text_projection, dim=-1)
+    def _texts(self, tokens: Tensor) -> Tensor:
+        """Unit vectors of texts."""
+        return functional.normalize(text_embeddings(self.model, tokens), dim=-1)
 
     @torch.no_grad()
     def top1(self, distance: float) -> float:
@@ -277,7 +251,7 @@ class Pretraining:
             self._held_out[distance] = torch.from_numpy(np.stack([s.image for s in scenes]))
         self.model.eval()
         prompts = self.tokenize([class_prompt("a photo of a {}", name) for name in DISPLAY_NAMES])
-        texts = self._text_embeddings(prompts)
+        texts = self._texts(prompts)
         hits = [
             (self.model.encode_image(normalise(part)) @ texts.T).argmax(dim=1)
             for part in torch.split(self._held_out[distance], 100)
