@@ -2,7 +2,7 @@
 
 Causes, and what correcting one does to counts, are those of `weakclip.evaluation.diagnosis`; the
 intervals are those of every other number of the suite. Runs of older code have one confusion matrix
-for all images: then there are fewer causes, without intervals.
+for all images: a row with such a run has fewer causes, without intervals.
 """
 
 from __future__ import annotations
@@ -73,14 +73,10 @@ def diagnoses(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> 
         scored = next((r for r in records if task in r.per_class), None)
         for row in study.rows if scored is not None else ():
             runs = [run for _, run in sorted(by_row.get(row.name, {}).items()) if task in run]
-            if runs and all(_has_pixels(run, task) for run in runs):
+            if runs and all(task + CONFUSION_SUFFIX in run for run in runs):
                 names = tuple(scored.per_class[task])  # type: ignore[union-attr]
                 found.append(_diagnosis(row.name, task, names, runs))
     return found
-
-
-def _has_pixels(run: Mapping[str, Counts], task: str) -> bool:
-    return cells_name(task, CONTOUR) in run or task + CONFUSION_SUFFIX in run
 
 
 def _diagnosis(
@@ -105,9 +101,9 @@ def _diagnosis(
 def _costs(
     task: str, names: tuple[str, ...], runs: Sequence[Mapping[str, Counts]], images: int
 ) -> tuple[Cost, ...]:
-    by_run = [_views(task, run) for run in runs]
-    shared = [name for name in by_run[0] if all(name in views for views in by_run)]
     whole = all(cells_name(task, CONTOUR) in run for run in runs)
+    by_run = [_views(task, run) if whole else _pooled_view(task, run) for run in runs]
+    shared = [name for name in by_run[0] if all(name in views for views in by_run)]
     weights = _weights(images) if whole else np.ones((1, 1), dtype=np.int64)
     found = []
     for name in shared:
@@ -129,15 +125,17 @@ def _costs(
     return tuple(sorted(found, key=lambda cost: -cost.gain))
 
 
+def _pooled_view(task: str, run: Mapping[str, Counts]) -> dict[str, View]:
+    """The confusion matrix of all images, as if they were one."""
+    matrix = run[task + CONFUSION_SUFFIX]
+    truth, predicted = matrix.nonzero()
+    zeros = np.zeros_like(truth)
+    cells = np.stack([zeros, zeros, truth, predicted, matrix[truth, predicted]], axis=1)
+    return {CONTOUR: View(CONTOUR, ("anywhere",), cells)}
+
+
 def _views(task: str, run: Mapping[str, Counts]) -> dict[str, View]:
-    """Views of a run by name; of older code the confusion matrix as if it were of one image."""
-    if cells_name(task, CONTOUR) not in run:
-        matrix = run[task + CONFUSION_SUFFIX]
-        truth, predicted = matrix.nonzero()
-        zeros = np.zeros_like(truth)
-        pixels = matrix[truth, predicted]
-        cells = np.stack([zeros, zeros, truth, predicted, pixels], axis=1)
-        return {CONTOUR: View(CONTOUR, ("anywhere",), cells)}
+    """Views of a run by name."""
     start = cells_name(task, "")
     found: dict[str, View] = {}
     for name in sorted(name.removeprefix(start) for name in run if name.startswith(start)):
