@@ -15,7 +15,7 @@ from bench.runs.scores import score
 from bench.runs.store import Store, write_atomically
 from tests.bench.fake import CLASSES, STUDY, make_records
 from tests.bench.records import RECORD
-from tests.bench.stats.test_diagnosis import TASK, records
+from tests.bench.stats.test_diagnosis import SEEDS, TASK, records
 
 ROWS = [row.name for row in STUDY.rows]
 
@@ -116,7 +116,7 @@ def test_runs_of_other_shapes_share_a_pack(store: Store) -> None:
 
 def test_cells_of_which_each_run_has_another_number_share_a_group(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    for record in records(store, cells=True):
+    for record in records(store, (True,) * SEEDS):
         counts = store.counts(record)
         means, classes = score(counts[TASK], None, CLASSES)
         store.write(replace(record, metrics={TASK: means}, per_class={TASK: classes}), counts)
