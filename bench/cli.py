@@ -36,6 +36,7 @@ from bench.studies.preset import PRESETS, load_preset, study_for
 from bench.studies.study import known_studies, load_name, load_study, load_with, with_rows
 from bench.tasks import task
 from bench.tasks.outside import outside_rows
+from bench.tasks.splits import open_splits
 from weakclip.config import MICRO
 from weakclip.printable import one_line
 
@@ -352,7 +353,7 @@ def _outside(options: argparse.Namespace, preset: str) -> tuple[Variant, ...]:
     if not given:
         return ()
     try:
-        splits = task.open_splits(load_preset(preset), flags.data_of(options), options.artifacts)
+        splits = open_splits(load_preset(preset), flags.data_of(options), options.artifacts)
         return outside_rows(given, splits, options.artifacts)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise BenchError(str(error)) from error

@@ -101,15 +101,15 @@ def train_masks(
 
     The masks are those of the task `train-pseudo`: tags known, no dense CRF.
     """
-    fitted = workbench.fitted(config, seed, {}, report)
+    fitted = workbench.fitting.method(config, seed, {}, report)
     count = len(workbench.images["pseudo"])
-    found = dict(workbench.masks(fitted, "pseudo", range(count)))
+    found = dict(workbench.scoring.masks(fitted, "pseudo", range(count)))
     return [found[index][0].long() for index in range(count)]
 
 
 def image_scores(pred: Sequence[Tensor], workbench: ImageWorkbench) -> Tensor:
     """Return the mIoU of each image over the classes present or predicted in it, (N,)."""
-    classes, truth = len(workbench.class_names), workbench.truth("pseudo", range(len(pred)))
+    classes, truth = len(workbench.class_names), workbench.scoring.truth("pseudo", range(len(pred)))
     return torch.stack(
         [
             miou(class_counts(mask[None], gt[None], classes)[0])
@@ -158,13 +158,13 @@ def _pictures(
 ) -> tuple[dict[str, bytes], list[Shown]]:
     data = workbench.images["pseudo"]
     names = [PurePosixPath(name).stem for name in data.files.names]
-    cams, seeds = workbench.clip_maps("pseudo"), workbench.seeds("pseudo")
+    cams, seeds = workbench.fitting.clip_maps("pseudo"), workbench.fitting.seeds("pseudo")
     seed_of = dict(zip(seeds.indices, range(len(seeds)), strict=True))
     pictures: dict[str, bytes] = {}
     shown = []
     for why, rows in chosen.items():
         for row in rows:
-            image, (gt,) = data.image(row), workbench.truth("pseudo", (row,))
+            image, (gt,) = data.image(row), workbench.scoring.truth("pseudo", (row,))
             drawn = {
                 "image.webp": image_picture(image),
                 "cam.webp": cam_picture(image, cams[row]),

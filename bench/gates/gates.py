@@ -168,22 +168,22 @@ def ceiling_scores(bench: ImageWorkbench) -> dict[str, float]:
     train = bench.images["train"]
     seeds = annotation(train)
     network.fit_on_seeds(train, seeds, seed=0, report=_quiet)
-    fitted = Fitted(bench.clip_maps("train"), network)
+    fitted = Fitted(bench.fitting.clip_maps("train"), network)
     key = content_key("ceiling", seeds.key, bench.clip.sha256)
-    return _scores(bench.score(fitted, key, {}).counts)
+    return _scores(bench.scoring.score(fitted, network, key, {}).counts)
 
 
 def refinement(bench: ImageWorkbench, oracle: float) -> Gate:
     """G4: the network trained on its own seeds, against those seeds."""
     settled = OtsuBand(width=0.0)  # the band closed: every pixel decided
-    train, maps = bench.images["train"], bench.clip_maps("train")
+    train, maps = bench.images["train"], bench.fitting.clip_maps("train")
     closed = ensure_seeds(maps, train, settled, bench.setting)
     seeds = float(
         miou(_counts({i: closed[place] for place, i in enumerate(closed.indices)}, bench))
     )
-    kept = bench.seeds("train")
+    kept = bench.fitting.seeds("train")
     labels = torch.stack([kept[place] for place in range(len(kept))])
-    annotated = torch.stack(bench.truth("train", kept.indices))
+    annotated = torch.stack(bench.scoring.truth("train", kept.indices))
     decided = labels != IGNORE
     judged = decided & (annotated != IGNORE)
     sure, truth = labels[judged], annotated[judged]
@@ -238,7 +238,8 @@ def best_threshold(bench: ImageWorkbench, source: MapSource) -> float:
 
 
 def _counts(masks: dict[int, Tensor], bench: ImageWorkbench) -> Tensor:
-    pred, truth = torch.stack(list(masks.values())), torch.stack(bench.truth("train", list(masks)))
+    pred = torch.stack(list(masks.values()))
+    truth = torch.stack(bench.scoring.truth("train", list(masks)))
     return class_counts(pred, truth, len(bench.class_names)).sum(dim=0)
 
 

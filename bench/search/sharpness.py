@@ -26,7 +26,7 @@ from bench.report.table import rows_csv
 from bench.runs.store import write_atomically
 from bench.search.methods import SEED, tune_workbench
 from bench.studies.study import load_study
-from bench.tasks.task import BATCH
+from bench.tasks.scoring import BATCH
 from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts, miou
 from weakclip.stages.method import class_scores, finished
 from weakclip.training.memory import BatchSize
@@ -111,7 +111,7 @@ def matched(rows: Sequence[Sharpened], entropy: float) -> Sharpened:
 
 def _measured(bench: ImageWorkbench, study: Study, name: str) -> list[Sharpened]:
     (variant,) = study.select((name,))
-    fitted = bench.fitted(variant.config, SEED, {}, lambda *_: None)
+    fitted = bench.fitting.method(variant.config, SEED, {}, lambda *_: None)
     data, classes = bench.images["train"], len(bench.class_names)
     rows = range(len(data))
     scored = {
@@ -122,7 +122,7 @@ def _measured(bench: ImageWorkbench, study: Study, name: str) -> list[Sharpened]
         if scores is not None
     }
     scores = torch.stack([scored[index] for index in rows])
-    truth = torch.stack(bench.truth("train", rows))
+    truth = torch.stack(bench.scoring.truth("train", rows))
     width = boundary_width(int(truth.shape[1]), int(truth.shape[2]))
     found = []
     for temperature in (None, *TEMPERATURES):

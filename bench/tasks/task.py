@@ -8,7 +8,8 @@ first two, a row of the ground truth the last one alone. Within a run nothing is
 annotation: fixed schedule, last step, thresholds by rule. What the settings it starts from were
 chosen on is said in `docs/statistics.md`.
 
-Every preset runs by this one file; what is done is `weakclip/stages/method.py`. Of photographs
+Every preset runs by this one file, with `splits.py` (opens the data), `fitting.py` (fits) and
+`scoring.py` (scores) beside it; what is done is `weakclip/stages/method.py`. Of photographs
 nothing was ever measured by this project: it has neither VOC, COCO nor a CLIP of photographs. Tests
 run those presets on small data in the real layouts.
 """
@@ -16,8 +17,6 @@ run those presets on small data in the real layouts.
 from __future__ import annotations
 
 import hashlib
-import time
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,66 +26,38 @@ import torch
 
 from bench.cartoon.wide.world import WideConfig
 from bench.cartoon.world import WorldConfig
-from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
 from bench.runs.record import CONTENT
 from bench.studies.method import MethodRow, outside_of
 from bench.studies.preset import load_preset
 from bench.studies.tags import shares_wrong
 from bench.studies.workbench import Outcome, Tuned
-from bench.tasks.annotation import annotation
-from bench.tasks.counts import KeptCounts, remove
+from bench.tasks.counts import remove
+from bench.tasks.fitting import Fitting, timed
 from bench.tasks.identity import Digests, content_sha256
-from bench.tasks.known import KnownPixels
-from bench.tasks.outside import mask_of, masks_in
-from bench.tasks.own import OwnImages, part_of
+from bench.tasks.scoring import MAIN_TASKS, TASKS, Scoring
+from bench.tasks.splits import drawn_folder, given_maps, open_splits, places_in_train
 from weakclip.clip.load import load_clip
 from weakclip.data.artifacts import code_id, content_key
-from weakclip.data.build.coco import MASKS
 from weakclip.data.formats.from_files import FromFiles
-from weakclip.data.read.coco import list_coco
-from weakclip.data.read.names import output_stems
-from weakclip.data.read.voc import list_voc
 from weakclip.description import describe
-from weakclip.masking.folder import write_labels
-from weakclip.ops.confusion import boundary_width, class_counts, miou
-from weakclip.stages.images import MEMORY, Memory, PerImage, WorkingImages
-from weakclip.stages.kept_seeds import ensure_seeds
-from weakclip.stages.maps import ensure_maps
-from weakclip.stages.method import Fitted, class_scores, fit_method, with_network
-from weakclip.stages.retrain import RetrainedNetwork
-from weakclip.stages.size import labels_at
+from weakclip.ops.confusion import boundary_width, miou
+from weakclip.stages.images import MEMORY, Memory, WorkingImages
 from weakclip.stages.words import setting_for
 from weakclip.training.execution import REFERENCE, execution_for, full_float32, keep_heap
-from weakclip.training.memory import BatchSize, alike
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from torch import Tensor
-
-    from bench.studies.method import Outside
-    from bench.studies.preset import Generated, Preset
+    from bench.studies.preset import Preset
     from bench.studies.tags import WrongTags
     from bench.studies.workbench import Config
+    from bench.tasks.own import OwnImages
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.config import WeakCLIPConfig
-    from weakclip.crf.dense import CRFConfig
     from weakclip.data.read.tagged import TaggedFiles
-    from weakclip.stages.kept_seeds import KeptSeeds
-    from weakclip.stages.maps import SplitMaps
-    from weakclip.stages.protocols import Segmenter
     from weakclip.training.execution import Execution, Precision
     from weakclip.training.recipe import Recipe
-
-TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
-MAIN_TASKS = ("train-pseudo", "val-network")
-"""Those whose differences are tested, and that are diagnosed."""
-WAY_OUT = "docs/data.md says where the files are published and how the folder is made"
-BATCH = 50
-"""Images scored together, unless memory holds fewer."""
-COUNTED = 8
-"""Masks counted together: as many at most are counted again after a crash."""
 
 
 def prepare(
@@ -133,82 +104,12 @@ def open_workbench(
         splits = open_splits(preset, root, artifacts)
         if preset.maps:
             preset = replace(
-                preset, maps=str(_given_maps(preset, root if isinstance(root, Path) else None))
+                preset, maps=str(given_maps(preset, root if isinstance(root, Path) else None))
             )
         clip = load_clip(preset.clip, weights=weights, device=device)
         return ImageWorkbench(preset, splits, clip, artifacts, execution=execution)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise BenchError(str(error)) from error
-
-
-def open_splits(
-    preset: Preset, root: Path | OwnImages | None, artifacts: Path
-) -> dict[str, TaggedFiles]:
-    """The lists of a data set by role; CartoonVOC is drawn if there is no folder of it.
-
-    Raises:
-        BenchError: If there is no folder, or a list has images that cannot be used.
-        FileNotFoundError: If a list or a folder is missing.
-        ValueError: If one is malformed.
-    """
-    drawn = preset.generated
-    if root is None and drawn is None:
-        what = "your images" if preset.data == "folder" else preset.data.upper()
-        raise BenchError(
-            f"preset {preset.name!r}: expected --data-root, the folder of {what}; {WAY_OUT}"
-        )
-    if preset.data == "folder" and root is not None:
-        return (root if isinstance(root, OwnImages) else OwnImages(root=root)).splits()
-    if isinstance(root, OwnImages):
-        raise BenchError(
-            f"preset {preset.name!r}: --tags, --masks, --classes and --val are of --preset folder; "
-            "other data sets have places of their own for them"
-        )
-    if root is None and drawn is not None:
-        root = _drawn_folder(drawn, artifacts)
-        ensure_voc(root, drawn.world, seed=drawn.seed, splits=dict(drawn.images))
-    assert root is not None
-    opened = {split: _read(preset, root, split) for split in set(preset.splits.values())}
-    return {role: opened[split] for role, split in preset.splits.items()}
-
-
-def _given_maps(preset: Preset, root: Path | None) -> Path:
-    """The folder of maps that others made.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    folder = Path(preset.maps) if root is None else root / preset.maps
-    if not folder.is_dir():
-        raise FileNotFoundError(f"maps={preset.maps}: no such folder ({folder})")
-    return folder
-
-
-def _drawn_folder(drawn: Generated, artifacts: Path) -> Path:
-    """Where a preset's own scenes are."""
-    key = content_key(asdict(drawn.world), drawn.seed, dict(drawn.images))
-    return artifacts / f"cartoonvoc-{key}"
-
-
-def _read(preset: Preset, root: Path, split: str) -> TaggedFiles:
-    """A split in the official layout: VOC's, or COCO's with masks by `weakclip data coco`."""
-    if preset.data == "coco":
-        annotations = root / "annotations" / f"instances_{split}.json"
-        files = _annotated(list_coco(annotations, root / split, masks=root / MASKS))
-    else:
-        files = list_voc(root, split)
-    if files.problems:
-        first = files.problems[0]
-        raise BenchError(
-            f"split {split!r}: {len(files.problems)} of its images cannot be used, first "
-            f"{first.name}: {first.reason}; {WAY_OUT}"
-        )
-    return files
-
-
-def _annotated(files: TaggedFiles) -> TaggedFiles:
-    """The images with an annotation, on which weakly-supervised methods are trained and scored."""
-    return part_of(files, files.image_labels.any(dim=1).nonzero()[:, 0].tolist())
 
 
 class ImageWorkbench:
@@ -245,25 +146,7 @@ class ImageWorkbench:
         """
         self.preset, self.clip, self.artifacts = preset, clip, artifacts
         self.execution = execution
-        for role in ("pseudo", "val"):
-            files = splits[role]
-            bare = [image for image, mask in zip(files.names, files.masks, strict=True) if not mask]
-            if bare:
-                raise BenchError(
-                    f"split {preset.splits[role]!r}: expected a mask of every image, got none of "
-                    f"{len(bare)} of {len(files)}, first {bare[0]}; see `weakclip check`"
-                )
-        if not splits["train"].image_labels.any():
-            raise BenchError(f"split {preset.splits['train']!r}: no image has a tag")
-        where = {name: index for index, name in enumerate(splits["train"].names)}
-        strange = [name for name in splits["pseudo"].names if name not in where]
-        if strange:
-            raise BenchError(
-                f"split {preset.splits['pseudo']!r}: expected images of "
-                f"{preset.splits['train']!r}, which have maps; got {strange[0]} and "
-                f"{len(strange) - 1} more that are not in it"
-            )
-        self._place_in_train = [where[name] for name in splits["pseudo"].names]
+        places = places_in_train(preset, splits)
         pixels = 3 * preset.max_side**2 * len(splits["train"])
         if memory is None:
             memory = Memory(MEMORY if pixels <= MEMORY // 4 else 0)
@@ -279,6 +162,8 @@ class ImageWorkbench:
         )  # fmt: skip
         """What a method may know in addition to images and tags."""
         self.class_names = ("background", *self.setting.class_names)
+        self.fitting = Fitting(preset, self.images, self.setting)
+        self.scoring = Scoring(preset, self.images, self.setting, places)
 
     @property
     def protocol(self) -> dict[str, object]:
@@ -342,7 +227,7 @@ class ImageWorkbench:
         files = {role: self.images[role].files for role in ("train", "pseudo", "val")}
         drawn = self.preset.generated
         if drawn is not None:
-            folder = _drawn_folder(drawn, self.artifacts)
+            folder = drawn_folder(drawn, self.artifacts)
             if files["val"].root.is_relative_to(folder):  # its JPEGImages
                 return {}
         files["train"] = replace(files["train"], masks=(None,) * len(files["train"]))
@@ -376,36 +261,16 @@ class ImageWorkbench:
         if isinstance(config, MethodRow) and config.tags is not None:
             return self._run_tagged(config.tags, replace(config, tags=None), seed, report)
         seconds: dict[str, float] = {}
-        if isinstance(config, MethodRow) and config.is_supervised:
-            network = self._supervised(config, seed, seconds, report)
-            return self._outcome(None, network, self._key(config, seed), seconds)
         outside = outside_of(config)
         if outside is not None and outside.what == "masks":
-            return self._score_outside(outside, seconds)
-        fitted = self.fitted(config, seed, seconds, report)
-        outcome = self.score(fitted, self._key(config, seed), seconds)
-        return replace(outcome, write_masks=partial(self.write_masks, fitted))
-
-    def write_masks(self, fitted: Fitted, folder: Path) -> None:
-        """Write the masks of all training images that have tags, restricted to them.
-
-        Args:
-            fitted: The method.
-            folder: Gets `scores/ID.png` and, after the dense CRF, `crf/ID.png`; what is there is
-                made again, because it may be another training's.
-        """
-        data, stems = self.images["train"], output_stems(self.images["train"].files.names)
-        found = class_scores(
-            fitted, self.setting, data, data.tagged, (None, self.preset.crf),
-            batch=BatchSize(BATCH),
-        )  # fmt: skip
-        for index, scores in found:
-            size = data.file_size(index)
-            if scores is None or size is None:
-                raise BenchError(f"{data.files.names[index]}: not enough memory for its mask")
-            for name, each in zip(("scores", "crf"), scores, strict=True):
-                labels = labels_at(each, data.image_labels[index], size)
-                write_labels(folder / name / f"{stems[index]}.png", labels.numpy())
+            return self.scoring.score_outside(outside, seconds)
+        key = self._key(config, seed)
+        if isinstance(config, MethodRow) and config.is_supervised:
+            network = self.fitting.supervised(config, seed, seconds, report)
+            return self.scoring.score(None, network, key, seconds)
+        fitted = self.fitting.method(config, seed, seconds, report)
+        outcome = self.scoring.score(fitted, fitted.segmenter, key, seconds)
+        return replace(outcome, write_masks=partial(self.scoring.write_masks, fitted))
 
     def _run_tagged(
         self, wrong: WrongTags, row: MethodRow, seed: int, report: Callable[[int, int], None]
@@ -430,140 +295,6 @@ class ImageWorkbench:
         measured = {f"{TASKS[0]}/{name}": share for name, share in shares.items()}
         return replace(outcome, extras={**outcome.extras, **measured})
 
-    def score(self, fitted: Fitted, key: str, seconds: dict[str, float]) -> Outcome:
-        """Score the masks of a fitted method and, if it can label without tags, its predictions.
-
-        Args:
-            fitted: The method.
-            key: Of all that its counts depend on; a scoring that was stopped goes on under it.
-            seconds: What fitting took, by phase.
-        """
-        return self._outcome(fitted, fitted.segmenter, key, seconds)
-
-    def _outcome(
-        self, fitted: Fitted | None, network: Segmenter | None, key: str, seconds: dict[str, float]
-    ) -> Outcome:
-        """Scores of what there is: the masks of a method, the predictions of a network."""
-        roles = dict(zip(TASKS, ("pseudo", "pseudo", "val"), strict=True))
-        kept = {
-            task: KeptCounts(
-                self.artifacts / "counts" / f"{key}-{task}.bin",
-                len(self.images[role]),
-                len(self.class_names),
-                self._known(fitted) if task == "train-pseudo" and fitted else None,
-            )
-            for task, role in roles.items()
-            if (fitted if role == "pseudo" else network) is not None
-        }
-        if fitted is not None:
-            self._score_pseudo(fitted, kept["train-pseudo"], kept["train-pseudo-crf"], seconds)
-        if network is not None:
-            self._score_network(network, kept["val-network"], seconds)
-        parts = [part for part in (fitted and fitted.refinement, network) if part is not None]
-        parts = list({id(part): part for part in parts}.values())  # WeakCLIP is both
-        counted = [each.path for each in kept.values()]
-        leftovers = [path for part in parts for path in getattr(part, "files", ())] + counted
-        return replace(
-            _counted(kept),
-            parameters=self.sizes(fitted) if fitted is not None else _sizes_of(network),
-            seconds=seconds,
-            curve=[row for part in parts for row in getattr(part, "curve", ())],
-            discard=lambda: remove(leftovers),
-        )
-
-    def fitted(
-        self,
-        config: Config,
-        seed: int,
-        seconds: dict[str, float],
-        report: Callable[[int, int], None],
-    ) -> Fitted:
-        """The method of a row, fitted on `train`; what it took is added to `seconds`."""
-        method, train = self.preset.method(config), self.images["train"]
-
-        def tell(_stage: str, done: int, total: int) -> None:
-            report(done, total)
-
-        with timed(seconds, "fit"):
-            first = replace(method, retraining=None)
-            fitted = fit_method(first, self.setting, train, seed=seed, report=tell)
-        train.check()
-        seconds["maps"] = fitted.maps.seconds
-        if method.retraining is not None:
-            with timed(seconds, "retrain"):
-                fitted = with_network(method, fitted, self.setting, train, seed=seed, report=tell)
-        return fitted
-
-    def _supervised(
-        self,
-        row: MethodRow,
-        seed: int,
-        seconds: dict[str, float],
-        report: Callable[[int, int], None],
-    ) -> RetrainedNetwork:
-        """The network of a row trained on the annotated masks of `train`."""
-        retraining = self.preset.retrained_by(row)
-        assert retraining is not None
-        network = retraining.build(
-            len(self.class_names), self.setting.device,
-            folder=self.artifacts, execution=self.execution,
-        )  # fmt: skip
-        with timed(seconds, "retrain"):
-            train = self.images["train"]
-            network.fit(train, annotation(train), seed=seed, report=report)
-        return network
-
-    def sizes(self, fitted: Fitted) -> dict[str, dict[str, int]]:
-        """Parameters of the parts of a method by component."""
-        return {
-            **fitted.maps.parameters,
-            **fitted.refinement.parameter_counts(),
-            **_sizes_of(fitted.network),
-        }
-
-    def clip_maps(self, role: str) -> SplitMaps:
-        """The maps of the frozen CLIP that WeakCLIP's seeds are made from."""
-        maps = self.preset.method(self.preset.config).maps
-        return ensure_maps(maps, self.setting, self.images[role], seed=0, report=_silent)
-
-    def seeds(self, role: str) -> KeptSeeds:
-        """The seeds of the tagged images of a split."""
-        return ensure_seeds(self.clip_maps(role), self.images[role], self.preset.rule, self.setting)
-
-    def truth(self, role: str, indices: Sequence[int]) -> list[Tensor]:
-        """Annotated masks, (H, W) int64 each; only scoring looks at them."""
-        found = []
-        for index in indices:
-            mask = self.images[role].files.gt_mask(index)
-            if mask is None:
-                name = self.images[role].files.names[index]
-                raise BenchError(f"{name}: expected an annotated mask, got none")
-            found.append(torch.from_numpy(mask).long())
-        return found
-
-    def masks(
-        self,
-        fitted: Fitted,
-        role: str,
-        indices: Iterable[int],
-        finishes: Sequence[CRFConfig | None] = (None,),
-    ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-        """Labels at the size of the annotated mask, restricted to the tags, one for each finish."""
-        data, pseudo = self.images[role], role == "pseudo"
-        maps = _Chosen(fitted.maps, self._place_in_train) if pseudo else fitted.maps
-        found = class_scores(
-            fitted, self.setting, data, indices, finishes, batch=BatchSize(BATCH), maps=maps
-        )
-        for index, scores in found:
-            if scores is None:
-                raise BenchError(
-                    f"{data.files.names[index]}: not enough memory; choose a smaller longest side"
-                )
-            (truth,) = self.truth(role, (index,))
-            size = (int(truth.shape[0]), int(truth.shape[1]))
-            labels = data.image_labels[index]
-            yield index, tuple(labels_at(each, labels, size) for each in scores)
-
     def run_on_tune(
         self,
         config: WeakCLIPConfig,
@@ -574,9 +305,9 @@ class ImageWorkbench:
     ) -> Tuned:
         """Train on `train` and score on `tune`; see `bench.search.sweep.SearchWorkbench`."""
         tune, seconds = self.images["tune"], dict[str, float]()
-        maps = self.clip_maps("train")
+        maps = self.fitting.clip_maps("train")
         images, _ = tune.stack(range(len(tune)), self.setting.device)
-        seeds = self.seeds("tune")
+        seeds = self.fitting.seeds("tune")
         held_out = torch.stack([seeds[place] for place in range(len(seeds))])
         images = images[list(seeds.indices)]
         network = replace(self.preset, recipe=recipe).training(config).build(self.setting)
@@ -588,29 +319,9 @@ class ImageWorkbench:
 
         with timed(seconds, "fit"):
             network.fit(self.images["train"], maps, seed=seed, report=watched)
-        counts = self._network_counts(network, "tune")
+        counts = self.scoring.network_counts(network, "tune")
         remove(network.files)
         return Tuned(miou=float(miou(counts.sum(dim=0))), seconds=seconds["fit"])
-
-    def _network_counts(self, network: Segmenter, role: str) -> Tensor:
-        """(N, K, 3) of a network alone, without tags."""
-        data = self.images[role]
-        rows: dict[int, Tensor] = {}
-        for group in data.groups(range(len(data)), BATCH):
-            masks = self._predictions(network, role, group)
-            for index, mask, truth in zip(group, masks, self.truth(role, group), strict=True):
-                rows[index] = class_counts(mask[None], truth[None], len(self.class_names))[0]
-        return torch.stack([rows[index] for index in range(len(data))])
-
-    def _predictions(self, network: Segmenter, role: str, group: Sequence[int]) -> list[Tensor]:
-        """Labels of a network alone at the sizes of the annotated masks."""
-        images, _ = self.images[role].stack(group, self.setting.device)
-        every = torch.ones(len(self.setting.class_names), dtype=torch.bool)
-        sizes = [tuple(truth.shape) for truth in self.truth(role, group)]
-        return [
-            labels_at(scores, every, (size[0], size[1]))
-            for scores, size in zip(network.probabilities(images).cpu(), sizes, strict=True)
-        ]
 
     def _key(self, config: Config, seed: int) -> str:
         """Hash of all that the counts of a run depend on."""
@@ -626,109 +337,3 @@ class ImageWorkbench:
             *self._given.values(),
             code_id(*sorted(modules), __name__),
         )  # fmt: skip
-
-    def _score_pseudo(
-        self, fitted: Fitted, plain: KeptCounts, smooth: KeptCounts, seconds: dict[str, float]
-    ) -> None:
-        """Count masks of `pseudo` before and after the CRF, image by image."""
-        missing = sorted({*plain.missing, *smooth.missing})
-        found = self.masks(fitted, "pseudo", missing, (None, self.preset.crf))
-        with timed(seconds, "score"):
-            self._count("pseudo", found, (plain, smooth))
-
-    def _score_outside(self, outside: Outside, seconds: dict[str, float]) -> Outcome:
-        """Count masks that others made of the images of `pseudo`; 255 is a missed pixel."""
-        data = self.images["pseudo"]
-        key = content_key(describe(outside), data.key, code_id(__name__))
-        kept = KeptCounts(
-            self.artifacts / "counts" / f"{key}-{TASKS[0]}.bin", len(data), len(self.class_names),
-            self._known(None),
-        )  # fmt: skip
-        masks = masks_in(outside.folder)
-        found = (
-            (index, (torch.from_numpy(mask_of(masks, data.files, index)).long(),))
-            for index in kept.missing
-        )
-        with timed(seconds, "score"):
-            self._count("pseudo", found, (kept,))
-        counted = _counted({TASKS[0]: kept})
-        return replace(counted, seconds=seconds, discard=lambda: remove((kept.path,)))
-
-    def _score_network(
-        self, network: Segmenter, kept: KeptCounts, seconds: dict[str, float]
-    ) -> None:
-        """Count the predictions of the network alone on `val`."""
-        with timed(seconds, "infer"):
-            found = (
-                (index, (mask,))
-                for group in self.images["val"].groups(kept.missing, BATCH)
-                for index, mask in zip(group, self._predictions(network, "val", group), strict=True)
-            )
-            self._count("val", found, (kept,))
-
-    def _known(self, fitted: Fitted | None) -> KnownPixels:
-        """What is known of `pseudo`; the seeds are of the method's maps by the preset's rule."""
-        files, train = self.images["pseudo"].files, self.images["train"]
-        if fitted is None:
-            return KnownPixels(files)
-        seeds = ensure_seeds(fitted.maps, train, self.preset.rule, self.setting)
-        return KnownPixels(files, seeds, self._place_in_train)
-
-    def _count(
-        self,
-        role: str,
-        found: Iterable[tuple[int, tuple[Tensor, ...]]],
-        kept: Sequence[KeptCounts],
-    ) -> None:
-        """Count masks as they come, a few of one size at a time."""
-        for group in alike(found, lambda item: tuple(item[1][0].shape), COUNTED):
-            indices = [index for index, _ in group]
-            truth = torch.stack(self.truth(role, indices))
-            for place, each in enumerate(kept):
-                each.add(indices, torch.stack([masks[place] for _, masks in group]), truth)
-
-
-class _Chosen(PerImage):
-    """Some of the maps of a split, in an order of their own."""
-
-    def __init__(self, maps: SplitMaps, places: Sequence[int]) -> None:
-        self._maps, self._places = maps, places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def at(self, position: int) -> Tensor:
-        return self._maps[self._places[position]]
-
-
-def _sizes_of(network: Segmenter | None) -> dict[str, dict[str, int]]:
-    """Parameters of a retrained network, under names of their own; none of another segmenter."""
-    if not isinstance(network, RetrainedNetwork):
-        return {}
-    return {f"retrained {name}": sizes for name, sizes in network.parameter_counts().items()}
-
-
-def _counted(kept: Mapping[str, KeptCounts]) -> Outcome:
-    """The counts of tasks, of the main ones also by what is known of the pixels."""
-    main = {task: each for task, each in kept.items() if task in MAIN_TASKS}
-    return Outcome(
-        counts={task: each.counts() for task, each in kept.items()},
-        boundary={task: each.boundary() for task, each in kept.items()},
-        confusion={task: each.confusion() for task, each in kept.items()},
-        cells={
-            task: {view: each.cells(view) for view in each.views} for task, each in main.items()
-        },
-        groups={task: each.views for task, each in main.items()},
-    )
-
-
-@contextmanager
-def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    """Add the wall-clock time of a block to a phase."""
-    start = time.perf_counter()
-    yield
-    seconds[phase] = round(seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
-
-
-def _silent(done: int, total: int) -> None:
-    """Say nothing."""

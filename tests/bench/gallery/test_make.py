@@ -67,7 +67,7 @@ def test_masks_are_those_of_the_run(workbench: ImageWorkbench) -> None:
     outcome = workbench.run(config, 0, report=lambda _step, _total: None)
     assert isinstance(config, WeakCLIPConfig)
     pred = train_masks(workbench, config, 0, report=lambda *_: None)
-    truth = torch.stack(workbench.truth("pseudo", range(len(pred))))
+    truth = torch.stack(workbench.scoring.truth("pseudo", range(len(pred))))
     counts = class_counts(torch.stack(pred), truth, len(workbench.class_names))
     assert np.array_equal(counts.numpy(), outcome.counts["train-pseudo"])
 

@@ -68,7 +68,7 @@ def test_what_the_oracle_measures_is_what_the_row_scores(outcomes: dict[str, Out
 
 
 def test_an_average_without_memory_is_the_last_state(bench: ImageWorkbench) -> None:
-    data, maps = bench.images["train"], bench.clip_maps("train")
+    data, maps = bench.images["train"], bench.fitting.clip_maps("train")
     found = []
     rules: tuple[Rule, ...] = ("last-step", "ema")
     for rule in rules:
@@ -80,7 +80,7 @@ def test_an_average_without_memory_is_the_last_state(bench: ImageWorkbench) -> N
 
 
 def test_held_out_images_are_not_learnt_from(bench: ImageWorkbench) -> None:
-    seeds = bench.seeds("train")
+    seeds = bench.fitting.seeds("train")
     learnt, held_out = parted(seeds, 0.25)
     assert len(held_out) == 2
     assert not set(learnt.indices) & set(held_out.indices)
@@ -101,7 +101,7 @@ def test_the_rules_but_the_oracle_see_no_annotation(
     rules: tuple[Rule, ...] = ("held-out-seed-loss", "crf-energy")
     for rule in rules:
         network = SelectedWeakCLIP(replace(spec(bench, rule), states=4), bench.setting)
-        network.fit(bench.images["train"], bench.clip_maps("train"), seed=0, report=quiet)
+        network.fit(bench.images["train"], bench.fitting.clip_maps("train"), seed=0, report=quiet)
         scored = [row for row in network.curve if "oracle_miou" in row]
         assert {row["oracle_miou"] for row in scored} == {0.0}
         images, _ = bench.images["train"].stack([0], torch.device("cpu"))

@@ -15,7 +15,8 @@ import torch
 
 from bench.studies.preset import VOC
 from bench.tasks.counts import KeptCounts
-from bench.tasks.task import TASKS, open_workbench
+from bench.tasks.scoring import TASKS
+from bench.tasks.task import open_workbench
 from tests.bench.tasks.test_photo import small
 from tests.bench.tasks.test_photo import voc as voc  # the fixture
 from weakclip.config import MICRO
@@ -46,7 +47,7 @@ def carry_out(root: Path, artifacts: Path, log: Path) -> None:
         patch.setattr(KeptMaps, "write", logged("maps", KeptMaps.write))
         patch.setattr("weakclip.stages.kept_seeds.write_mask", logged("seeds", write_mask))
         patch.setattr("weakclip.training.loop.Checkpoint", partial(Checkpoint, every=0.0))
-        patch.setattr("bench.tasks.task.COUNTED", 1)
+        patch.setattr("bench.tasks.scoring.COUNTED", 1)
         bench = open_workbench(small(VOC), root, torch.device("cpu"), artifacts)
         outcome = bench.run(MICRO, 0, report=lambda *_: None)
     losses = np.array([row["loss"] for row in outcome.curve])

@@ -15,7 +15,7 @@ from bench.studies.preset import VOC
 from bench.studies.slots import config_id, plain_config
 from bench.studies.study import load_study, with_rows
 from bench.tasks.outside import outside_rows
-from bench.tasks.task import open_splits
+from bench.tasks.splits import open_splits
 from tests.bench.tasks.test_photo import LISTS, opened, quiet, small
 from tests.bench.tasks.test_photo import artifacts as artifacts  # the fixtures
 from tests.bench.tasks.test_photo import voc as voc
@@ -53,7 +53,7 @@ def test_masks_from_outside_are_scored_as_they_are(voc: Path, artifacts: Path, m
     outcome = bench.run(row.config, 0, report=quiet)
     assert tuple(outcome.counts) == ("train-pseudo",)
     counts = outcome.counts["train-pseudo"]
-    truth = bench.truth("pseudo", range(3))
+    truth = bench.scoring.truth("pseudo", range(3))
     annotated = [[int((each == label).sum()) for label in range(21)] for each in truth]
     assert counts[..., 2].tolist() == annotated
     assert counts[1:, :, 0].tolist() == annotated[1:]
@@ -79,7 +79,9 @@ def test_maps_from_outside_are_a_source_of_maps(voc: Path, artifacts: Path, tmp_
     outcome = bench.run(row.config, 0, report=quiet)
     assert tuple(outcome.counts) == ("train-pseudo", "train-pseudo-crf")
     predicted = outcome.counts["train-pseudo"][..., 1]
-    upper = [int(each[: each.shape[0] // 2].numel()) for each in bench.truth("pseudo", range(3))]
+    upper = [
+        int(each[: each.shape[0] // 2].numel()) for each in bench.scoring.truth("pseudo", range(3))
+    ]
     assert predicted[:, 1:].sum(axis=1).tolist() == pytest.approx(upper, rel=0.1)  # void pixels
 
 

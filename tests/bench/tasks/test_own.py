@@ -14,7 +14,7 @@ from bench.runs.store import Store
 from bench.studies import preset as presets
 from bench.studies.preset import FOLDER, VOC
 from bench.tasks.own import OwnImages
-from bench.tasks.task import open_splits
+from bench.tasks.splits import open_splits
 from tests.bench.tasks.test_photo import small
 from weakclip.data.formats.masks import write_mask
 

@@ -24,7 +24,8 @@ from bench.studies import preset as presets
 from bench.studies.method import MethodRow
 from bench.studies.preset import COCO, SMOKE, VOC, study_for
 from bench.studies.study import load_study
-from bench.tasks.task import TASKS, ImageWorkbench, open_workbench
+from bench.tasks.scoring import TASKS
+from bench.tasks.task import ImageWorkbench, open_workbench
 from tests.bench.counts import check_alike
 from tests.elsewhere import elsewhere
 from weakclip.config import MICRO, PAPER, RELEASE, WeakCLIPConfig

@@ -19,7 +19,8 @@ from bench.studies.preset import SMOKE, VOC
 from bench.studies.slots import config_id, plain_config
 from bench.studies.study import load_study
 from bench.tasks.annotation import annotation
-from bench.tasks.task import TASKS, ImageWorkbench, open_workbench
+from bench.tasks.scoring import TASKS
+from bench.tasks.task import ImageWorkbench, open_workbench
 from weakclip.config import MICRO
 from weakclip.data.formats.masks import read_mask
 from weakclip.labels import IGNORE

@@ -14,7 +14,8 @@ from bench.runs.record import CONTENT
 from bench.studies.method import MethodRow
 from bench.studies.preset import SMOKE
 from bench.tasks.counts import KeptCounts
-from bench.tasks.task import TASKS, ImageWorkbench, open_workbench, prepare
+from bench.tasks.scoring import TASKS
+from bench.tasks.task import ImageWorkbench, open_workbench, prepare
 from tests.bench.counts import check_alike
 from tests.elsewhere import elsewhere
 from weakclip.config import MICRO, CrossEntropy, WeakCLIPConfig
@@ -122,7 +123,7 @@ def test_pseudo_masks_respect_the_tags(bench: ImageWorkbench) -> None:
 
 
 def test_only_tagged_classes_are_seeded(bench: ImageWorkbench) -> None:
-    seeds, labels = bench.seeds("train"), bench.images["train"].image_labels
+    seeds, labels = bench.fitting.seeds("train"), bench.images["train"].image_labels
     for place, index in enumerate(seeds.indices):
         used = set(seeds[place].flatten().tolist()) - {0, IGNORE}
         assert used <= {int(label) + 1 for label in labels[index].nonzero().flatten()}
@@ -174,7 +175,7 @@ def test_a_stopped_scoring_goes_on_where_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(KeptCounts, "add", stops)
-        patch.setattr("bench.tasks.task.COUNTED", 2)
+        patch.setattr("bench.tasks.scoring.COUNTED", 2)
         with pytest.raises(StoppedError):
             bench.run(MICRO, 5, report=quiet)
     (network,) = (tmp_path / "networks").glob("*.safetensors")
