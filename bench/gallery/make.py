@@ -102,9 +102,9 @@ def train_masks(
     The masks are those of the task `train-pseudo`: tags known, no dense CRF.
     """
     fitted = workbench.fitting.method(config, seed, {}, report)
-    count = len(workbench.images["pseudo"])
-    found = dict(workbench.scoring.masks(fitted, "pseudo", range(count)))
-    return [found[index][0].long() for index in range(count)]
+    rows = range(len(workbench.images["pseudo"]))
+    found = {each.image: each.masks for each in workbench.scoring.masks(fitted, "pseudo", rows)}
+    return [found[index][0].long() for index in rows]
 
 
 def image_scores(pred: Sequence[Tensor], workbench: ImageWorkbench) -> Tensor:

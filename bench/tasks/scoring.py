@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -46,6 +46,16 @@ BATCH = 50
 """Images scored together, unless memory holds fewer."""
 COUNTED = 8
 """Masks counted together: as many at most are counted again after a crash."""
+
+
+class Labelled(NamedTuple):
+    """Labels of an image with its annotation, against which they are counted."""
+
+    image: int
+    truth: Tensor
+    """The annotated mask, (H, W), int64."""
+    masks: tuple[Tensor, ...]
+    """Labels of the same shape, one for each finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +119,14 @@ class Scoring:
         missing = sorted({*plain.missing, *smooth.missing})
         found = self.masks(fitted, "pseudo", missing, (None, self.preset.crf))
         with timed(seconds, "score"):
-            self._count("pseudo", found, (plain, smooth))
+            self._count(found, (plain, smooth))
 
     def _score_network(
         self, network: Segmenter, kept: KeptCounts, seconds: dict[str, float]
     ) -> None:
         """Count the predictions of the network alone on `val`."""
         with timed(seconds, "infer"):
-            found = (
-                (index, (mask,))
-                for group in self.images["val"].groups(kept.missing, BATCH)
-                for index, mask in zip(group, self._predictions(network, "val", group), strict=True)
-            )
-            self._count("val", found, (kept,))
+            self._count(self._predictions(network, "val", kept.missing), (kept,))
 
     def score_outside(self, outside: Outside, seconds: dict[str, float]) -> Outcome:
         """Count masks that others made of the images of `pseudo`; 255 is a missed pixel."""
@@ -130,11 +135,15 @@ class Scoring:
         kept = KeptCounts(self._file(key, TASKS[0]), len(data), self.classes, self._known(None))
         masks = masks_in(outside.folder)
         found = (
-            (index, (torch.from_numpy(mask_of(masks, data.files, index)).long(),))
+            Labelled(
+                index,
+                self._truth("pseudo", index),
+                (torch.from_numpy(mask_of(masks, data.files, index)).long(),),
+            )
             for index in kept.missing
         )
         with timed(seconds, "score"):
-            self._count("pseudo", found, (kept,))
+            self._count(found, (kept,))
         counted = _counted({TASKS[0]: kept})
         return replace(counted, seconds=seconds, discard=lambda: remove((kept.path,)))
 
@@ -165,7 +174,7 @@ class Scoring:
         role: str,
         indices: Iterable[int],
         finishes: Sequence[CRFConfig | None] = (None,),
-    ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    ) -> Iterator[Labelled]:
         """Labels at the size of the annotated mask, restricted to the tags, one for each finish."""
         data, pseudo = self.images[role], role == "pseudo"
         maps = _Chosen(fitted.maps, self.places) if pseudo else fitted.maps
@@ -177,41 +186,40 @@ class Scoring:
                 raise BenchError(
                     f"{data.files.names[index]}: not enough memory; choose a smaller longest side"
                 )
-            (truth,) = self.truth(role, (index,))
-            size = (int(truth.shape[0]), int(truth.shape[1]))
-            labels = data.image_labels[index]
-            yield index, tuple(labels_at(each, labels, size) for each in scores)
+            truth, labels = self._truth(role, index), data.image_labels[index]
+            masks = tuple(labels_at(each, labels, _size(truth)) for each in scores)
+            yield Labelled(index, truth, masks)
 
-    def truth(self, role: str, indices: Sequence[int]) -> list[Tensor]:
+    def truth(self, role: str, indices: Iterable[int]) -> list[Tensor]:
         """Annotated masks, (H, W) int64 each; only scoring looks at them."""
-        found = []
-        for index in indices:
-            mask = self.images[role].files.gt_mask(index)
-            if mask is None:
-                name = self.images[role].files.names[index]
-                raise BenchError(f"{name}: expected an annotated mask, got none")
-            found.append(torch.from_numpy(mask).long())
-        return found
+        return [self._truth(role, index) for index in indices]
 
     def network_counts(self, network: Segmenter, role: str) -> Tensor:
         """(N, K, 3) of a network alone, without tags."""
         data = self.images[role]
-        rows: dict[int, Tensor] = {}
-        for group in data.groups(range(len(data)), BATCH):
-            masks = self._predictions(network, role, group)
-            for index, mask, truth in zip(group, masks, self.truth(role, group), strict=True):
-                rows[index] = class_counts(mask[None], truth[None], self.classes)[0]
+        rows = {
+            index: class_counts(mask[None], truth[None], self.classes)[0]
+            for index, truth, (mask,) in self._predictions(network, role, range(len(data)))
+        }
         return torch.stack([rows[index] for index in range(len(data))])
 
-    def _predictions(self, network: Segmenter, role: str, group: Sequence[int]) -> list[Tensor]:
+    def _predictions(
+        self, network: Segmenter, role: str, indices: Iterable[int]
+    ) -> Iterator[Labelled]:
         """Labels of a network alone at the sizes of the annotated masks."""
-        images, _ = self.images[role].stack(group, self.setting.device)
         every = torch.ones(len(self.setting.class_names), dtype=torch.bool)
-        sizes = [tuple(truth.shape) for truth in self.truth(role, group)]
-        return [
-            labels_at(scores, every, (size[0], size[1]))
-            for scores, size in zip(network.probabilities(images).cpu(), sizes, strict=True)
-        ]
+        for group in self.images[role].groups(indices, BATCH):
+            images, _ = self.images[role].stack(group, self.setting.device)
+            for index, scores in zip(group, network.probabilities(images).cpu(), strict=True):
+                truth = self._truth(role, index)
+                yield Labelled(index, truth, (labels_at(scores, every, _size(truth)),))
+
+    def _truth(self, role: str, index: int) -> Tensor:
+        files = self.images[role].files
+        mask = files.gt_mask(index)
+        if mask is None:
+            raise BenchError(f"{files.names[index]}: expected an annotated mask, got none")
+        return torch.from_numpy(mask).long()
 
     def _file(self, key: str, task: str) -> Path:
         """Where the counts of a task are kept."""
@@ -225,18 +233,13 @@ class Scoring:
         seeds = ensure_seeds(fitted.maps, train, self.preset.rule, self.setting)
         return KnownPixels(files, seeds, self.places)
 
-    def _count(
-        self,
-        role: str,
-        found: Iterable[tuple[int, tuple[Tensor, ...]]],
-        kept: Sequence[KeptCounts],
-    ) -> None:
+    def _count(self, found: Iterable[Labelled], kept: Sequence[KeptCounts]) -> None:
         """Count masks as they come, a few of one size at a time."""
-        for group in alike(found, lambda item: tuple(item[1][0].shape), COUNTED):
-            indices = [index for index, _ in group]
-            truth = torch.stack(self.truth(role, indices))
+        for group in alike(found, lambda item: tuple(item.truth.shape), COUNTED):
+            indices = [each.image for each in group]
+            truth = torch.stack([each.truth for each in group])
             for place, each in enumerate(kept):
-                each.add(indices, torch.stack([masks[place] for _, masks in group]), truth)
+                each.add(indices, torch.stack([item.masks[place] for item in group]), truth)
 
 
 class _Chosen(PerImage):
@@ -274,3 +277,7 @@ def _sizes(fitted: Fitted | None, network: Segmenter | None) -> dict[str, dict[s
     if isinstance(network, RetrainedNetwork):
         sizes |= {f"retrained {name}": each for name, each in network.parameter_counts().items()}
     return sizes
+
+
+def _size(mask: Tensor) -> tuple[int, int]:
+    return int(mask.shape[0]), int(mask.shape[1])

@@ -19,6 +19,7 @@ from bench.tasks.task import ImageWorkbench, open_workbench, prepare
 from tests.bench.counts import check_alike
 from tests.elsewhere import elsewhere
 from weakclip.config import MICRO, CrossEntropy, WeakCLIPConfig
+from weakclip.data.formats.masks import read_mask
 from weakclip.labels import IGNORE
 from weakclip.ops.cells import GROUP, PIXELS
 from weakclip.stages.images import Memory
@@ -27,6 +28,8 @@ from weakclip.training.stream import view_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from weakclip.stages.protocols import Setting
 
@@ -189,6 +192,21 @@ def test_a_stopped_scoring_goes_on_where_it_was(
     found.discard()
     left = [path for name in ("networks", "counts") for path in (tmp_path / name).iterdir()]
     assert not left
+
+
+def test_scoring_reads_an_annotated_mask_once(
+    bench: ImageWorkbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> NDArray[np.uint8]:
+        read.append(path)
+        return read_mask(path)
+
+    monkeypatch.setattr("weakclip.data.read.tagged.read_mask", counted)
+    bench.run(MICRO, 6, report=quiet)
+    scored = (bench.images[role].files.masks for role in ("pseudo", "val"))
+    assert sorted(read) == sorted(path for masks in scored for path in masks if path is not None)
 
 
 def test_every_image_is_seen_once_per_epoch_in_an_order_of_the_seed() -> None:
