@@ -22,7 +22,7 @@ CRF_MAY_IMPORT = OPS_MAY_IMPORT | {"weakclip.crf"}
 NUMBA = ("weakclip/crf/compiled/simd.py", "weakclip/crf/compiled/jit.py")
 HOMES = {
     "open_clip": ("weakclip/clip/",),
-    "timm": ("weakclip/clip/", "weakclip/retrain", "weakclip/convnet/"),
+    "timm": ("weakclip/network/encoder.py", "weakclip/convnet/backbone.py"),
     "pandas": ("bench/report/",),
     "matplotlib": ("bench/report/figures/", "weakclip/cli/eval.py"),
     "seaborn": ("bench/report/figures/",),

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Literal
 
-import timm
-from safetensors import SafetensorError
-from timm.models import FeatureListNet, load_state_dict
+from timm.models import FeatureListNet
 from torch import nn
+
+from weakclip.network.encoder import encoder_weights, timm_stages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,16 +142,7 @@ class Stages(nn.Module):
 
 def _create(config: Backbone) -> FeatureListNet:
     options = {} if config.channels is None else {"channels": config.channels}
-    try:
-        network = timm.create_model(
-            config.name, pretrained=False, features_only=True, output_stride=config.stride,
-            **options,
-        )  # fmt: skip
-    except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
-        raise ValueError(
-            f"backbone {config.name!r}: expected a timm network with stages, a chosen stride and "
-            f"chosen channels, such as 'resnet50'; timm says: {error}"
-        ) from error
+    network = timm_stages(config.name, output_stride=config.stride, **options)
     if not isinstance(network, FeatureListNet):
         raise ValueError(
             f"backbone {config.name!r}: expected stages that follow each other; "
@@ -162,31 +152,9 @@ def _create(config: Backbone) -> FeatureListNet:
 
 
 def read_weights(path: Path, name: str) -> dict[str, Tensor]:
-    """The state dict of a timm network.
-
-    Args:
-        path: A safetensors file, or what torch.save wrote of a state dict or a checkpoint of timm.
-        name: Of the network, for messages.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no such thing; a pickle with anything but tensors is refused.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"backbone {name}: {path} is missing; save the state dict of "
-            f"timm.create_model({name!r}, pretrained=True) there on a machine with a "
-            "network, name another file in `weights`, or train from scratch with weights=None"
-        )
-    try:
-        state: dict[str, Tensor] = load_state_dict(str(path), use_ema=False, weights_only=True)
-    except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise ValueError(
-            f"backbone {name}: {path} holds no weights that can be read ({first}); expected "
-            "safetensors, or a state dict by torch.save"
-        ) from error
-    return state
+    """The state dict of a backbone, and what else is in its file; see `encoder_weights`."""
+    otherwise = "name another file in `weights`, or train from scratch with weights=None"
+    return encoder_weights(path, name, otherwise)
 
 
 def _load(network: FeatureListNet, name: str, path: Path) -> None:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never, cast
 
-import timm
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from weakclip.clip.tensors import read_tensors
+from weakclip.network.encoder import encoder_weights, timm_stages
 from weakclip.suggestion import suggestion
 
 if TYPE_CHECKING:
@@ -131,11 +130,12 @@ def build_network(
     match spec:
         case SmallFPN():
             options = {} if spec.channels is None else {"channels": spec.channels}
-            encoder, widths = _stages(spec.encoder, out_indices=(1, 2, 3, 4), **options)
+            encoder = timm_stages(spec.encoder, out_indices=(1, 2, 3, 4), **options)
+            widths = encoder.feature_info.channels()
             head: nn.Module = _PyramidHead(widths, spec.width, classes)
         case DeepLabV2():
-            encoder, widths = _stages(spec.encoder, out_indices=(4,), output_stride=8)
-            head = _DilatedHead(widths[-1], spec.rates, classes)
+            encoder = timm_stages(spec.encoder, out_indices=(4,), output_stride=8)
+            head = _DilatedHead(encoder.feature_info.channels()[-1], spec.rates, classes)
         case SMP():
             encoder, head = _smp_parts(spec, classes)
         case _:
@@ -199,18 +199,6 @@ class _SMPHead(nn.Module):
         return cast("Tensor", self.last(self.decoder(levels)))
 
 
-def _stages(name: str, **options: object) -> tuple[nn.Module, list[int]]:
-    """A timm network that returns the outputs of its stages, and their widths."""
-    try:
-        network = timm.create_model(name, pretrained=False, features_only=True, **options)
-    except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
-        raise ValueError(
-            f"encoder {name!r}: expected a timm network with four stages and these options, such "
-            f"as 'resnet10t'; timm says: {error}"
-        ) from error
-    return network, network.feature_info.channels()
-
-
 def _smp() -> ModuleType:
     try:
         return importlib.import_module("segmentation_models_pytorch")
@@ -252,13 +240,9 @@ def _load(encoder: nn.Module, spec: NetworkSpec, path: Path) -> None:
         origin = f"smp.encoders.get_encoder({name!r}, weights='imagenet')"
     else:
         origin = f"timm.create_model({name.removeprefix('tu-')!r}, pretrained=True)"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"encoder {name}: {path} is missing; save the state dict of {origin} there on a "
-            "machine with a network, name another file (--encoder-weights), or start at random "
-            "(--encoder-weights none)"
-        )
-    found = {_plain(key): value for key, value in read_tensors(path).items()}
+    otherwise = "name another file (--encoder-weights), or start at random (--encoder-weights none)"
+    weights = encoder_weights(path, name, otherwise, origin)
+    found = {_plain(key): value for key, value in weights.items()}
     wanted = encoder.state_dict()
     wrong = [
         key
