@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
-from bench.cli import main
+from bench.errors import BenchError
+from bench.flags import parser
 
 if __name__ == "__main__":
+    if not {"-h", "--help", "--version"}.isdisjoint(sys.argv):
+        with suppress(BenchError):  # `main` says what is wrong
+            parser().parse_args()  # prints and leaves, before the commands and torch are imported
+    from bench.cli import main
+
     sys.exit(main())

@@ -1,8 +1,4 @@
-"""The commands of `python -m bench`; `--help` lists them.
-
-Exit codes: 0 done, 1 a run failed or a table is stale, 2 bad input. The last line of stdout is
-one JSON object.
-"""
+"""The commands of `python -m bench`; `--help` lists them."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from bench import console, flags
+from bench.choices import PRESETS, OnExisting
 from bench.cost.command import profile
 from bench.cost.estimate import estimate
 from bench.errors import BenchError
@@ -26,13 +23,13 @@ from bench.report.page.page import PAGE
 from bench.report.terminal import show_summary
 from bench.report.whole import renew, stale
 from bench.runs.console import Lines, show_plan
-from bench.runs.plan import OnExisting, Request, plan_runs
+from bench.runs.plan import Request, plan_runs
 from bench.runs.provenance import code_id, command_line
 from bench.runs.session import run_study, usable_cores
 from bench.runs.site import Session, Site
 from bench.runs.store import Store
 from bench.stats.compare import compare
-from bench.studies.preset import PRESETS, load_preset, study_for
+from bench.studies.preset import load_preset, study_for
 from bench.studies.study import known_studies, load_name, load_study, load_with, with_rows
 from bench.tasks import task
 from bench.tasks.outside import outside_rows
@@ -64,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "compare": _compare, "pack": _pack,
     }  # fmt: skip
     try:
-        options = flags.parser(__doc__).parse_args(words)
+        options = flags.parser().parse_args(words)
         _heed_interrupts()
         console.log_to_stderr(verbose=getattr(options, "verbose", False))
         return commands[options.command](options, words)

@@ -1,6 +1,7 @@
 """The flags of `python -m bench`, and what their words mean.
 
-Flags select and place; what moves a number is configuration.
+Flags select and place; what moves a number is configuration. What takes long to import is imported
+by the functions that need it, so that `--help` prints at once.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, get_args
 
-import torch
-
+from bench.choices import HEARTBEAT, PRECISIONS, PRESETS, OnExisting
 from bench.errors import BenchError, unknown
-from bench.runs.plan import OnExisting
-from bench.runs.ticket import HEARTBEAT
-from bench.studies.method import Outside
-from bench.studies.preset import PRESETS, load_preset
-from bench.tasks.own import OwnImages
-from weakclip.training.execution import Precision
+from weakclip.version import add_version_flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.studies.method import Outside
+    from bench.tasks.own import OwnImages
+
+DESCRIPTION = """Run studies, and make tables, figures and pages of their records.
+
+Exit codes: 0 done, 1 a run failed or a table is stale, 2 bad input. The last line of stdout is
+one JSON object.
+"""
 DEFAULT_PRESET = "cartoon"
 RESULTS = Path("results")
 ARTIFACTS = Path("artifacts")
@@ -40,9 +43,10 @@ class Parser(argparse.ArgumentParser):
         raise BenchError(f"{message}; `{self.prog} --help` lists what there is")
 
 
-def parser(description: str) -> Parser:
+def parser() -> Parser:
     """Return the parser of all commands."""
-    top = Parser(prog="python -m bench", description=description, allow_abbrev=False)
+    top = Parser(prog="python -m bench", description=DESCRIPTION, allow_abbrev=False)
+    add_version_flag(top)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="studies and how many of their runs are done")
     run = commands.add_parser("run", help="run studies and write their tables and figures")
@@ -62,7 +66,7 @@ def parser(description: str) -> Parser:
         _add_site_flags(command)
     for command in (run, work):
         command.add_argument(
-            "--precision", choices=get_args(Precision), default="float32",
+            "--precision", choices=PRECISIONS, default="float32",
             help="of WeakCLIP's network, part of the protocol; default: %(default)s",
         )  # fmt: skip
         command.add_argument(
@@ -209,6 +213,8 @@ def preset_of(options: argparse.Namespace) -> str:
         BenchError: If there is no such preset, or nothing of that name to change.
     """
     base = one_of("preset", options.preset, PRESETS)
+    from bench.studies.preset import load_preset
+
     name = "+".join([base, *getattr(options, "set", [])])
     load_preset(name)
     return name
@@ -220,6 +226,8 @@ def data_of(options: argparse.Namespace) -> Path | OwnImages | None:
     Raises:
         BenchError: If parts of somebody's own data set are given without the images.
     """
+    from bench.tasks.own import OwnImages
+
     own = {name: getattr(options, name) for name in ("tags", "masks", "classes", "val")}
     if not any(own.values()):
         root: Path | None = options.data_root
@@ -236,6 +244,8 @@ def outside_of(options: argparse.Namespace) -> dict[str, Outside]:
     Raises:
         BenchError: If a word is no NAME=VALUE, a name stands twice, or a citation is of no row.
     """
+    from bench.studies.method import Outside
+
     cited = dict(_pair("--cite", word) for word in options.cite)
     found: dict[str, Outside] = {}
     for what, words in (("masks", options.row_masks), ("maps", options.row_maps)):
@@ -288,6 +298,8 @@ def device_of(name: str) -> str:
     Raises:
         BenchError: If the name is unknown or there is no such device.
     """
+    import torch
+
     one_of("device", name, DEVICES)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -116,7 +116,7 @@ def _check(words: Sequence[str]) -> None:
         case ["torchrun", *rest]:
             _check(["python", "-m", *rest[rest.index("-m") + 1 :]])
         case ["python", "-m", "bench", *rest]:
-            flags.parser("").parse_args(rest)
+            flags.parser().parse_args(rest)
         case ["python", "-m", module, *rest]:
             _check_module(module, rest)
         case ["python", path, *_]:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+from PIL import Image
 
 import weakclip
+from bench.choices import PRECISIONS, PRESETS
+from bench.studies import preset
+from weakclip.training.execution import Precision
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PUBLIC = (
     "Method",
@@ -38,7 +48,7 @@ def imported_by(code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())  # what the code printed stands before
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
@@ -47,6 +57,28 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert len(modules - imported_by("")) < 40
 
 
-def test_the_help_of_the_command_imports_nothing_heavy() -> None:
-    code = "from weakclip.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+@pytest.mark.parametrize("package", ["weakclip", "bench"])
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_of_the_commands_import_nothing_heavy(package: str, flag: str) -> None:
+    code = (
+        f"import runpy, sys; sys.argv[1:] = [{flag!r}]\n"
+        f"try: runpy.run_module({package!r}, run_name='__main__')\nexcept SystemExit: pass"
+    )
     assert not imported_by(code) & set(HEAVY)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["FOLDER"]])
+def test_a_check_imports_no_clip(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "dog").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "dog" / "a.png")
+    given = [str(tmp_path) if word == "FOLDER" else word for word in words]
+    code = (
+        "from weakclip.cli.main import main\n"
+        f"try: main(['check', *{given}])\nexcept SystemExit: pass"
+    )
+    assert not imported_by(code) & {"open_clip", "torchvision", "timm", "scipy"}
+
+
+def test_what_help_says_without_looking_is_what_there_is() -> None:
+    assert sorted(preset._PRESETS) == list(PRESETS)
+    assert get_args(Precision) == PRECISIONS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.runs.provenance import commit, committed_text, unchanged_files
@@ -11,11 +11,11 @@ from bench.runs.record import RecordError
 from bench.studies.slots import config_id, plain_config
 
 if TYPE_CHECKING:
+    from bench.choices import OnExisting
     from bench.runs.record import Conditions, RunRecord
     from bench.runs.store import RunId, Store
     from bench.studies.study import Study, Variant
 
-OnExisting: TypeAlias = Literal["missing", "renew", "keep", "replace"]
 INHERITED = "came with the checkout"
 OTHER_CODE = "of commit"
 """In what is said of a done run whose code was another."""

@@ -34,11 +34,12 @@ from optuna.storages import JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
+from bench.choices import HEARTBEAT
 from bench.console import say
 from bench.errors import BenchError
 from bench.runs.journal import JournalLock, finished_runs, free_name, run_name, salvage
 from bench.runs.store import write_atomically
-from bench.runs.ticket import HEARTBEAT, Entry, Ticket, deaths_of, given_up, is_duplicate, latest_of
+from bench.runs.ticket import Entry, Ticket, deaths_of, given_up, is_duplicate, latest_of
 from weakclip.data.artifacts import FileLock
 
 if TYPE_CHECKING:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["waiting", "running", "done", "returned", "duplicate"]
 """`returned`: the worker died or gave the run back; a later entry goes on with it."""
 
-HEARTBEAT = 20
-"""Seconds between two signs of life in a database; after three times that a worker is dead."""
 MAX_DEATHS = 3
 """A run whose worker died so often is given up."""
 _HOLDS = ("waiting", "running", "done")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.cartoon.vocabulary import BACKGROUND_WORDS
 from bench.cartoon.wide.world import WideConfig
 from bench.cartoon.world import WorldConfig
+from bench.choices import PRESETS
 from bench.errors import BenchError, unknown
 from bench.selection.training import SelectedTraining
 from bench.studies.method import GroundTruth, MethodRow, OfPreset, Outside, Selection
@@ -222,7 +223,6 @@ WIDE = replace(
 _PRESETS: dict[str, Preset] = {
     each.name: each for each in (CARTOON, WIDE, SMOKE, VOC, COCO, FOLDER)
 }
-PRESETS = tuple(sorted(_PRESETS))
 
 
 def load_preset(name: str) -> Preset:

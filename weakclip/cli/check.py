@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from weakclip.cli.console import console, progress
 from weakclip.cli.findings import findings_json, findings_table
-from weakclip.clip.micro import load_micro
-from weakclip.clip.tokens import BytePairTokenizer
 from weakclip.data.check.checks import harmful, run_checks, worst_first
 from weakclip.data.check.survey import survey
 from weakclip.data.formats.from_files import FromFiles
@@ -23,10 +21,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from weakclip.data.check.finding import Finding
-    from weakclip.data.check.survey import Survey
+    from weakclip.data.check.survey import Survey, Words
     from weakclip.data.read.tagged import TaggedFiles
 
 CONTEXT = 77  # tokens of every OpenAI and open_clip text tower of this kind
+
+
+class BytePairs:
+    """Words of an OpenAI or open_clip text tower; its tokenizer is imported for long ones."""
+
+    def knows(self, text: str) -> bool:
+        """Always: byte pairs spell every text."""
+        return True
+
+    def fits(self, text: str) -> bool:
+        """Whether `text` with its start and end is no longer than the context."""
+        if text.isascii() and "&" not in text and len(text) + 2 <= CONTEXT:
+            return True  # cleaning makes such a text no longer, and a token is a byte or more
+        from weakclip.clip.tokens import BytePairTokenizer  # takes seconds
+
+        return BytePairTokenizer(CONTEXT).fits(text)
+
+
+def _words(clip: str) -> Words:
+    """What a vocabulary can say."""
+    if clip == "full":
+        return BytePairs()
+    from weakclip.clip.micro import load_micro
+
+    return load_micro()[1]
 
 
 def add_parser(
@@ -78,9 +101,8 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"weakclip check: {error}\n")
         return 2
-    words = load_micro()[1] if args.clip == "micro" else BytePairTokenizer(CONTEXT)
     with progress("images and masks") as report:
-        found = survey(files, words, report=report)
+        found = survey(files, _words(args.clip), report=report)
     try:
         findings = worst_first((*run_checks(found), *_check_maps(args, found)))
     except (OSError, ValueError) as error:

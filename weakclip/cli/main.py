@@ -7,6 +7,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from weakclip.version import add_version_flag
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -28,6 +30,7 @@ COMMANDS = {
 def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser of a command line; only the module of its command is imported."""
     top = argparse.ArgumentParser(prog="weakclip", description="Masks from image-level tags.")
+    add_version_flag(top)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, purpose in COMMANDS.items():
         if words[:1] == [name]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.choices import HEARTBEAT
 from bench.errors import BenchError
 from bench.runs.plan import Request
 from bench.runs.queue import open_queue
 from bench.runs.session import run_study
 from bench.runs.site import Session, Site
 from bench.runs.store import Store
-from bench.runs.ticket import HEARTBEAT
 from bench.runs.worker import Worker
 from tests.bench.fake import STUDY, FakeWorkbench, make_records, site
 

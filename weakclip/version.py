@@ -1,0 +1,29 @@
+"""`--version` of the command lines."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class PrintVersion(argparse.Action):
+    """Print the version of the installed package and leave; it is looked up when it is asked."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Do so."""
+        parser.exit(message=f"weakclip {metadata.version('weakclip')}\n")
+
+
+def add_version_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--version`."""
+    parser.add_argument("--version", action=PrintVersion, nargs=0, help="print the version")
