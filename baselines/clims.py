@@ -40,6 +40,7 @@ from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.random import Generator
     from torch import Tensor
@@ -148,6 +149,8 @@ class CLIMSMasker:
             )
         self.texts = encode_texts(self.clip, phrases, companions, spec.template)
         self.network = self._initialised(seed=0)
+        self.states: Path | None = None
+        """See `weakclip.stages.maps.Resumable`."""
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
         """Learn the tags, then from CLIP; see `weakclip.stages.protocols.PseudoMasker`.
@@ -176,6 +179,7 @@ class CLIMSMasker:
                 count=len(data),
                 seed=seed,
                 report=_shifted(report, sum(steps[:stage]), sum(steps)),
+                resume=self.states and self.states / ("tags.pt", "critique.pt")[stage],
             )
         self.network.eval()
 

@@ -185,6 +185,8 @@ class ClassifierMasker:
         maps: Callable[[TagNetwork, Tensor, Tensor], Tensor],
     ) -> None:
         self.config, self.maps = config, maps
+        self.states: Path | None = None
+        """See `weakclip.stages.maps.Resumable`."""
         self.names, self.device = setting.class_names, setting.device
         self.classes = len(self.names)
         trained = config.classifier.trained
@@ -214,6 +216,7 @@ class ClassifierMasker:
         descend(
             self.config.classifier.recipe, loss, body=network.stages, head=network.head,
             count=len(data) if usable is None else len(usable), seed=seed, report=report,
+            resume=self.states and self.states / "tags.pt",
         )  # fmt: skip
         network.eval()
 

@@ -228,7 +228,8 @@ class _RandomWalk:
     ) -> None:
         """Learn affinities from sure labels; see `weakclip.stages.protocols.Refinement`.
 
-        Labels and the trained network are kept in the folder of the setting.
+        Labels and the trained network are kept in the folder of the setting; a training that was
+        stopped goes on.
 
         Raises:
             ValueError: If no image has a tag.
@@ -249,12 +250,15 @@ class _RandomWalk:
             if not labels.indices:
                 raise NothingToTrainOnError("random walk: expected an image with a tag, got none")
             path = setting.place("networks") / f"random-walk-{self._key(labels, seed)}.safetensors"
+            state = setting.place("training") / f"{path.stem}.pt"
             self.files = () if self.setting.folder is None else (path,)
             self.network = self._initialised(seed)
             train_once(
                 self.network, path, setting.processes,
-                lambda: self._train(data, labels, seed, report),
+                lambda: self._train(data, labels, seed, report, state),
             )  # fmt: skip
+            if setting.processes.first:
+                state.unlink(missing_ok=True)
 
     def _key(self, labels: KeptSeeds, seed: int) -> str:
         return content_key(
@@ -267,6 +271,7 @@ class _RandomWalk:
         labels: KeptSeeds,
         seed: int,
         report: Callable[[int, int], None],
+        state: Path,
     ) -> None:
         config, network = self.config, self.network.train()
 
@@ -285,7 +290,7 @@ class _RandomWalk:
 
         descend(
             config.recipe, loss, body=network.stages, head=network.head,
-            count=len(labels), seed=seed, report=report,
+            count=len(labels), seed=seed, report=report, resume=state,
         )  # fmt: skip
         network.eval()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -77,6 +78,15 @@ class WrittenMaps(Protocol):
 
     def written(self, setting: Setting, data: WorkingImages) -> FromFiles:
         """Write the files that are missing, and say where they are."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A `PseudoMasker` whose training goes on after it was stopped."""
+
+    states: Path | None
+    """Folder of the states of its training, named by all that the training depends on; the caller
+    removes it."""
 
 
 MapSource: TypeAlias = "MaskerSpec | FromFiles | WrittenMaps"
@@ -364,6 +374,9 @@ def _make(
     missing = [index for index in mine if kept.is_damaged(index)]
     if not any(setting.processes.gather(bool(missing))):
         return  # another process made them meanwhile
+    states = setting.place("training") / kept.folder.name
+    if isinstance(masker, Resumable) and setting.processes.first:
+        masker.states = states
     masker.fit(data, seed=seed, report=report)
     done = len(mine) - len(missing)
     report(done, len(mine))
@@ -374,3 +387,4 @@ def _make(
     setting.processes.wait()
     if setting.processes.first:
         kept.note(time.perf_counter() - start, masker.parameter_counts())
+        shutil.rmtree(states, ignore_errors=True)

@@ -6,16 +6,20 @@ References:
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from weakclip.training.interrupt import held_interrupts
+from weakclip.training.resume import Checkpoint
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.random import Generator
     from torch import Tensor, nn
@@ -92,6 +96,7 @@ def descend(
     count: int,
     seed: int,
     report: Callable[[int, int], None],
+    resume: Path | None = None,
 ) -> None:
     """Train `body` and `head` in place.
 
@@ -103,10 +108,13 @@ def descend(
         count: Images of the training split.
         seed: Of the order of the images and of the generator.
         report: Called with (steps done, steps in all) after every step.
+        resume: File of the training's state. It is written now and then, at the end and on Ctrl-C,
+            and if it is there, the training goes on from it and ends with the same bits, provided
+            that `loss` has no state of its own; the caller removes it.
 
     Raises:
         FloatingPointError: If the loss is not finite.
-        ValueError: If there are no images.
+        ValueError: If there are no images, or `resume` is the state of another training.
     """
     if count < 1:
         raise ValueError("descent: expected at least one image to train on, got none")
@@ -117,19 +125,29 @@ def descend(
     ]
     steps = step_count(recipe, count)
     optimiser, schedule = _optimiser(recipe, [group for group in groups if group["params"]], steps)
-    generator = np.random.default_rng(seed)
-    batches = islice(_batches(recipe, count, generator), steps)
-    for step, rows in enumerate(batches, start=1):
-        value = loss(rows, generator)
-        if not torch.isfinite(value):
-            raise FloatingPointError(
-                f"loss is {float(value)} at step {step} of {steps}; lower the learning rate"
-            )
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        report(step, steps)
+    batches = _Batches(recipe, count, seed)
+    checkpoint = Checkpoint(
+        resume, _Parts({"body": body, "head": head}), optimiser, _Whole(recipe, steps)
+    )
+    done = checkpoint.restore()
+    schedule.last_epoch = done.step
+    batches.restore(done.drawn)
+    with held_interrupts() as stopped:
+        for step in range(done.step + 1, steps + 1):
+            value = loss(batches.rows(step - 1), batches.generator)
+            if not torch.isfinite(value):
+                raise FloatingPointError(
+                    f"loss is {float(value)} at step {step} of {steps}; lower the learning rate"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            done.step, done.drawn = step, batches.drawn
+            checkpoint.save_if_due(done, now=stopped())
+            if stopped():
+                raise KeyboardInterrupt
+            report(step, steps)
 
 
 def step_count(recipe: Descent | WarmDescent, count: int) -> int:
@@ -159,14 +177,46 @@ def _optimiser(
             return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, recipe.factor)
 
 
-def _batches(
-    recipe: Descent | WarmDescent, count: int, generator: Generator
-) -> Iterator[list[int]]:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is trained; a `weakclip.training.resume.Trained`."""
+
+    components: dict[str, nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """How a training is done; a `weakclip.training.resume.Schedule`."""
+
+    recipe: Descent | WarmDescent
+    iterations: int
+
+
+class _Batches:
     """Every image once per epoch, in random order, epoch after epoch."""
-    size, used = recipe.batch_size, count
-    if isinstance(recipe, WarmDescent):
-        used = max(min(count, size), count - count % size)
-    while True:
-        order = generator.permutation(count)
-        for start in range(0, used, size):
-            yield order[start : start + size].tolist()
+
+    def __init__(self, recipe: Descent | WarmDescent, count: int, seed: int) -> None:
+        self.generator = np.random.default_rng(seed)
+        """Of the orders, and between them of what the loss draws."""
+        self._size, used = recipe.batch_size, count
+        if isinstance(recipe, WarmDescent):
+            used = max(min(count, self._size), count - count % self._size)
+        self._count, self._an_epoch = count, math.ceil(used / self._size)
+        self._order: list[int] = []
+
+    def rows(self, step: int) -> list[int]:
+        """Images of a step, 0-based; steps are asked for one after the other."""
+        place = step % self._an_epoch * self._size
+        if place == 0:
+            self._order = self.generator.permutation(self._count).tolist()
+        return self._order[place : place + self._size]
+
+    @property
+    def drawn(self) -> str:
+        """What has to be restored to go on."""
+        return json.dumps([self.generator.bit_generator.state, self._order])
+
+    def restore(self, drawn: str) -> None:
+        """Go on where `drawn` was; from the start if it is empty."""
+        if drawn:
+            self.generator.bit_generator.state, self._order = json.loads(drawn)

@@ -64,6 +64,8 @@ class Progress:
     """Losses summed since the last logged step."""
     since: int = 0
     """Steps in `sums`."""
+    drawn: str = ""
+    """JSON of numpy's generator and of the order of the images, if the training draws them so."""
 
 
 class Checkpoint:

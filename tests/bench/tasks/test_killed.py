@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.studies.preset import VOC
+from ablations.comparison import CAMS, REFINEMENTS
+from bench.studies.method import MethodRow
+from bench.studies.preset import SMOKE, VOC
 from bench.tasks.counts import KeptCounts
 from bench.tasks.scoring import TASKS
 from bench.tasks.task import open_workbench
@@ -22,6 +24,7 @@ from tests.bench.tasks.test_photo import voc as voc  # the fixture
 from weakclip.config import MICRO
 from weakclip.data.formats.masks import write_mask
 from weakclip.stages.maps import KeptMaps
+from weakclip.training import descent
 from weakclip.training.resume import Checkpoint
 
 if TYPE_CHECKING:
@@ -54,6 +57,10 @@ def carry_out(root: Path, artifacts: Path, log: Path) -> None:
     arrays: dict[str, Any] = {**outcome.counts, "curve": losses}
     np.savez(artifacts / "part.npz", **arrays)
     (artifacts / "part.npz").replace(artifacts / "result.npz")
+
+
+def quiet(step: int, total: int) -> None:
+    """Report nothing."""
 
 
 def start(root: Path, artifacts: Path, log: Path) -> int:
@@ -94,3 +101,59 @@ def test_killed_at_many_moments_it_repeats_nothing_and_ends_the_same(
     assert len(lines) == len(set(lines)) > 0
     files = [KeptCounts(path, 3, 21) for path in (parts / "counts").iterdir()]
     assert all(not each.missing for each in files)
+
+
+class StoppedError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        MethodRow(cam=CAMS["cam"], refinement=REFINEMENTS["random-walk"]),
+        MethodRow(cam=CAMS["clims"], refinement=REFINEMENTS["pamr"]),
+    ],
+    ids=["cam-random-walk", "clims"],
+)
+def test_a_rival_that_is_stopped_in_its_training_goes_on_there(
+    row: MethodRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weakclip.training.descent.Checkpoint", partial(Checkpoint, every=0.0))
+    rows, write, steps = descent._Batches.rows, KeptMaps.write, [0]
+
+    def counted(self: descent._Batches, step: int) -> list[int]:
+        steps[0] += 1
+        return rows(self, step)
+
+    monkeypatch.setattr(descent._Batches, "rows", counted)
+    whole = open_workbench(SMOKE, None, torch.device("cpu"), tmp_path / "whole")
+    expected, needed = whole.run(row, 0, report=quiet), steps[0]
+
+    def stopping(self: descent._Batches, step: int) -> list[int]:
+        if steps[0] in {2, needed - 1} - seen:  # in the first training, and in the last one
+            seen.add(steps[0])
+            raise StoppedError
+        return counted(self, step)
+
+    def stopping_write(self: KeptMaps, index: int, *maps: torch.Tensor) -> None:
+        if index == 2 and "maps" not in seen:
+            seen.add("maps")
+            raise StoppedError
+        write(self, index, *maps)
+
+    seen: set[object] = set()
+    monkeypatch.setattr(descent._Batches, "rows", stopping)
+    monkeypatch.setattr(KeptMaps, "write", stopping_write)
+    steps[0] = 0
+    while True:
+        parts = open_workbench(SMOKE, None, torch.device("cpu"), tmp_path / "parts")
+        try:
+            found = parts.run(row, 0, report=quiet)
+        except StoppedError:
+            continue
+        break
+    assert seen == {2, needed - 1, "maps"}
+    assert steps[0] == needed  # no step was done twice
+    for task, counts in expected.counts.items():
+        assert np.array_equal(found.counts[task], counts)
+    assert not list((tmp_path / "parts" / "training").iterdir())

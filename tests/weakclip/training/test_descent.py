@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
+from functools import partial
 from itertools import chain, count, pairwise
 from typing import TYPE_CHECKING
 
@@ -8,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from weakclip.training.descent import Descent, WarmDescent, descend
+from weakclip.training.resume import Checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.random import Generator
 
@@ -126,3 +132,79 @@ def test_no_images_are_refused() -> None:
             WarmDescent(), lambda _rows, _generator: torch.tensor(0.0), body=nn.Sequential(),
             head=Scalar(), count=0, seed=0, report=lambda _done, _total: None,
         )  # fmt: skip
+
+
+RECIPES: list[Descent | WarmDescent] = [
+    Descent(epochs=3, batch_size=3, learning_rate=0.05),  # 9 steps
+    WarmDescent(steps=9, batch_size=3, learning_rate=0.05, warmup=3),
+]
+
+
+class StoppedError(Exception):
+    """Stands for the end of the process."""
+
+
+def trained(
+    recipe: Descent | WarmDescent, state: Path | None, act: Callable[[int], None] | None = None
+) -> tuple[dict[str, Tensor], list[int]]:
+    """Weights and statistics of a small network, and the steps that were done here."""
+    torch.manual_seed(0)
+    images = torch.randn(8, 3)
+    parts = nn.ModuleList([nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), nn.Linear(4, 1)])
+    steps: list[int] = []
+
+    def loss(rows: Sequence[int], generator: Generator) -> Tensor:
+        view = images[list(rows)] * float(generator.random()) + torch.randn(len(rows), 3)
+        value: Tensor = parts[1](parts[0](view)).square().mean()
+        return value
+
+    def report(step: int, _total: int) -> None:
+        steps.append(step)
+        if act is not None:
+            act(step)
+
+    with suppress(StoppedError, KeyboardInterrupt):
+        descend(
+            recipe, loss, body=parts[0], head=parts[1], count=8, seed=0, report=report,
+            resume=state,
+        )  # fmt: skip
+    return parts.state_dict(), steps
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=["sgd", "adamw"])
+def test_a_training_killed_at_any_step_ends_with_the_same_bits(
+    recipe: Descent | WarmDescent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weakclip.training.descent.Checkpoint", partial(Checkpoint, every=0.0))
+    whole, steps = trained(recipe, None)
+    assert steps == list(range(1, 10))
+    done: list[int] = []
+
+    def stop(step: int) -> None:
+        if step in {1, 4, 5, 9}:
+            raise StoppedError
+
+    for _ in range(5):
+        found, steps = trained(recipe, tmp_path / "state.pt", stop)
+        done += steps
+    assert done == list(range(1, 10))  # nothing twice; the last call found it at its end
+    assert all(torch.equal(found[name], value) for name, value in whole.items())
+
+
+def test_ctrl_c_saves_the_state_after_the_step(tmp_path: Path) -> None:
+    whole, _ = trained(RECIPES[0], None)
+
+    def press(step: int) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    _, first = trained(RECIPES[0], tmp_path / "state.pt", press)
+    found, second = trained(RECIPES[0], tmp_path / "state.pt")
+    assert (first, second) == ([1, 2, 3, 4], [6, 7, 8, 9])
+    assert all(torch.equal(found[name], value) for name, value in whole.items())
+
+
+def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
+    trained(RECIPES[0], tmp_path / "state.pt")
+    with pytest.raises(ValueError, match="expected recipe"):
+        trained(RECIPES[1], tmp_path / "state.pt")
