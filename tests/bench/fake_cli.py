@@ -19,7 +19,10 @@ from unittest.mock import patch
 
 from bench import cli
 from bench.report import build as report
-from bench.runs import provenance
+from bench.runs import (
+    provenance,
+    queue,  # noqa: F401 (imported once, not by every process with a queue)
+)
 from bench.tasks import task
 from tests.bench import fake
 
@@ -40,7 +43,11 @@ def draw(drawing: Drawing, _: str) -> bytes:
 
 
 def pretend(pause: float) -> None:
-    """Put the fakes in place; a run takes three pauses, in seconds, and a line in `log`."""
+    """Put the fakes in place; a run takes three pauses, in seconds, and a line in `log`.
+
+    Nothing waits for the disk: what a killed process has written is there without.
+    """
+    patch.object(os, "fsync", lambda _: None).start()
     prepare = partial(fake.prepare, log=Path("log"), pause=pause)
     patch.object(task, "prepare", prepare).start()
     patch.object(cli, "load_study", fake.load).start()
