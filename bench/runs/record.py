@@ -40,6 +40,8 @@ class Provenance:
 
 
 CONTENT = "content_sha256"
+ANNOTATION = "annotation_sha256"
+"""Of the masks that a row learnt from; other rows of the study have none."""
 """Under `data`: split -> hash of the bytes of its images, tags and masks; not in older records."""
 
 
@@ -57,7 +59,7 @@ class Conditions:
         cls, protocol: dict[str, object], data: dict[str, object], weights: dict[str, object]
     ) -> Conditions:
         """The conditions of a record or a workbench."""
-        named = {name: value for name, value in data.items() if name != CONTENT}
+        named = {name: value for name, value in data.items() if name not in (CONTENT, ANNOTATION)}
         content = data.get(CONTENT)
         return cls(
             config_id({"protocol": protocol, "data": named, "weights": weights}),

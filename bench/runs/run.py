@@ -138,8 +138,11 @@ def _succeeded(job: Job, run: PlannedRun, started: str, outcome: Outcome) -> Run
     }
     metrics = {task: means for task, (means, _) in scored.items()}
     _add_extras(metrics, outcome.extras)
+    base = _base(job, run, started, status="ok", error=None)
+    learnt_from = {**base.provenance.data, **outcome.data}
     return replace(
-        _base(job, run, started, status="ok", error=None),
+        base,
+        provenance=replace(base.provenance, data=learnt_from),
         metrics=metrics,
         per_class={task: classes for task, (_, classes) in scored.items()},
         parameters=outcome.parameters,

@@ -42,6 +42,8 @@ class Outcome:
     """Phase -> wall-clock seconds."""
     curve: list[dict[str, float]] = field(default_factory=list)
     """Logged training steps, e.g. {"step": 50, "loss": 0.7}."""
+    data: dict[str, object] = field(default_factory=dict)
+    """What was learnt from besides the data of the workbench, for the record: JSON values only."""
     extras: dict[str, float] = field(default_factory=dict)
     """"<task>/<metric>" -> fraction, e.g. "pseudo-mask-train/oracle_miou"."""
     peak_memory_mib: float | None = None

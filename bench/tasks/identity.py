@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from weakclip.data.atomic import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from weakclip.data.read.tagged import TaggedFiles
@@ -85,6 +85,17 @@ def content_sha256(files: TaggedFiles, digests: Digests) -> str:
             found.update(line.encode(errors="surrogatepass") + b"\n")
     except (OSError, ValueError) as error:
         raise BenchError(f"{error}; the data set is not whole, see `weakclip check`") from error
+    digests.save()
+    return found.hexdigest()
+
+
+def masks_sha256(files: TaggedFiles, indices: Iterable[int], digests: Digests) -> str:
+    """Hash of the annotated masks of some images of a split, each of which has one."""
+    found = hashlib.sha256()
+    for index in indices:
+        mask = files.masks[index]
+        line = json.dumps([files.names[index], mask and digests.of(mask)])
+        found.update(line.encode(errors="surrogatepass") + b"\n")
     digests.save()
     return found.hexdigest()
 

@@ -27,14 +27,15 @@ import torch
 from bench.cartoon.wide.world import WideConfig
 from bench.cartoon.world import WorldConfig
 from bench.errors import BenchError
-from bench.runs.record import CONTENT
+from bench.runs.record import ANNOTATION, CONTENT
 from bench.studies.method import MethodRow, outside_of
 from bench.studies.preset import load_preset
 from bench.studies.tags import shares_wrong
 from bench.studies.workbench import Outcome, Tuned
+from bench.tasks.annotation import annotation
 from bench.tasks.counts import remove
 from bench.tasks.fitting import Fitting, timed
-from bench.tasks.identity import Digests, content_sha256
+from bench.tasks.identity import Digests, content_sha256, masks_sha256
 from bench.tasks.scoring import MAIN_TASKS, TASKS, Scoring
 from bench.tasks.splits import drawn_folder, given_maps, open_splits, places_in_train
 from weakclip.clip.load import load_clip
@@ -235,6 +236,14 @@ class ImageWorkbench:
         return {CONTENT: {role: content_sha256(each, digests) for role, each in files.items()}}
 
     @property
+    def _annotation(self) -> dict[str, object]:
+        """Hash of the masks that a row of the ground truth learns from; none of drawn scenes."""
+        train = self.images["train"]
+        if not self._content:
+            return {}
+        return {ANNOTATION: masks_sha256(train.files, train.tagged, Digests(self.artifacts))}
+
+    @property
     def data(self) -> dict[str, object]:
         """Data set, image counts and hashes of the image lists."""
         drawn = self.preset.generated
@@ -267,7 +276,8 @@ class ImageWorkbench:
         key = self._key(config, seed)
         if isinstance(config, MethodRow) and config.is_supervised:
             network = self.fitting.supervised(config, seed, seconds, report)
-            return self.scoring.score(None, network, key, seconds)
+            outcome = self.scoring.score(None, network, key, seconds)
+            return replace(outcome, data=self._annotation)
         fitted = self.fitting.method(config, seed, seconds, report)
         outcome = self.scoring.score(fitted, fitted.segmenter, key, seconds)
         return replace(outcome, write_masks=partial(self.scoring.write_masks, fitted))
@@ -327,7 +337,8 @@ class ImageWorkbench:
         """Hash of all that the counts of a run depend on."""
         images = [self.images[role].key for role in ("train", "pseudo", "val")]
         if isinstance(config, MethodRow) and config.is_supervised:
-            described, modules = describe(config), {"bench.tasks.annotation"}
+            masks = annotation(self.images["train"]).key
+            described, modules = [describe(config), masks], {"bench.tasks.annotation"}
         else:
             method = self.preset.method(config)
             modules = {type(part).__module__ for part in (method.maps, method.refinement)}

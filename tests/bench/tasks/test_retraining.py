@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ablations.comparison import CAMS, REFINEMENTS
 from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import write_voc
 from bench.errors import BenchError
+from bench.runs.record import ANNOTATION, Conditions
 from bench.runs.store import Store
 from bench.studies.method import GroundTruth, MethodRow, OfPreset
 from bench.studies.preset import SMOKE, VOC
@@ -22,7 +24,7 @@ from bench.tasks.annotation import annotation
 from bench.tasks.scoring import TASKS
 from bench.tasks.task import ImageWorkbench, open_workbench
 from weakclip.config import MICRO
-from weakclip.data.formats.masks import read_mask
+from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.labels import IGNORE
 from weakclip.retraining.network import SmallFPN
 from weakclip.stages.refine import Keep, SeedLabels
@@ -124,6 +126,25 @@ def test_full_supervision_has_the_score_on_val_alone(voc: Path, tmp_path: Path) 
     truth = annotation(bench.images["train"])
     assert truth[0].shape == (96, 96)  # the working size of 128 pixels
     assert IGNORE in truth[0]
+
+
+def test_full_supervision_names_the_masks_that_it_learnt_from(voc: Path, tmp_path: Path) -> None:
+    shutil.copytree(voc, tmp_path / "voc")
+    names = []
+    for index in (None, 0):
+        bench = opened(tmp_path / "voc", tmp_path / "artifacts")
+        conditions = Conditions.of(bench.protocol, bench.data, bench.weights)
+        mask = bench.images["train"].files.masks[-1]
+        assert mask is not None
+        if index is not None:
+            write_mask(mask, np.zeros_like(read_mask(mask)))
+        data = bench.run(BOUND, 0, report=quiet).data
+        assert Conditions.of(bench.protocol, {**bench.data, **data}, bench.weights) == conditions
+        names.append(data[ANNOTATION])
+    assert names[0] != names[1]
+    drawn = open_workbench(SMOKE, None, torch.device("cpu"), tmp_path)
+    assert drawn.run(BOUND, 0, report=quiet).data == {}
+    assert bench.run(MASKS, 0, report=quiet).data == {}
 
 
 def test_full_supervision_needs_all_masks(voc: Path, tmp_path: Path) -> None:
