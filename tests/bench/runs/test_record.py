@@ -7,10 +7,18 @@ from dataclasses import replace
 import pytest
 
 from bench.runs.plan import PlannedRun
-from bench.runs.record import CONTENT, Conditions, RecordError, RunRecord, from_json, to_json
-from bench.runs.run import failed
+from bench.runs.record import (
+    ANNOTATION,
+    CONTENT,
+    Conditions,
+    RecordError,
+    RunRecord,
+    from_json,
+    to_json,
+)
+from bench.runs.run import carry_out, failed
 from bench.studies.slots import config_id
-from tests.bench.fake import STUDY, job
+from tests.bench.fake import STUDY, FakeWorkbench, job
 from tests.bench.records import PROVENANCE, RECORD
 
 
@@ -36,6 +44,24 @@ def test_conditions_are_those_of_protocol_data_and_weights() -> None:
     other = replace(RECORD, protocol={**RECORD.protocol, "flip": True})
     assert not other.conditions.fit(RECORD.conditions)
     assert replace(RECORD, seed=5).conditions == RECORD.conditions
+
+
+def test_what_a_row_learnt_from_is_in_its_record_and_no_condition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = PlannedRun(variant=STUDY.reference, seed=0, reason="")
+
+    def carried_out() -> RunRecord:
+        return from_json(carry_out(job(), run, lambda _step, _total: None)[0].record, where="here")
+
+    plain, real = carried_out(), FakeWorkbench.run
+    monkeypatch.setattr(
+        FakeWorkbench, "run",
+        lambda *given, **named: replace(real(*given, **named), data={ANNOTATION: "ab"}),
+    )  # fmt: skip
+    record = carried_out()
+    assert record.provenance.data == {**plain.provenance.data, ANNOTATION: "ab"}
+    assert record.conditions == plain.conditions
 
 
 def test_conditions_of_two_contents_fit_only_where_one_is_not_known() -> None:
