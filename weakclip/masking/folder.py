@@ -76,10 +76,6 @@ class ResultFolder:
         """Folder of what a stopped run goes on from."""
         return self.root / "work"
 
-    def training_states(self) -> tuple[Path, ...]:
-        """States of interrupted trainings that are there."""
-        return tuple(sorted(self.root.glob("training-*.state")))
-
     def mask(self, index: int) -> Path:
         """The mask of an image."""
         return self.root / "masks" / f"{self._stems[index]}.png"
