@@ -97,6 +97,8 @@ class Preset:
     """Larger images are worked on at this size; masks are scored at the size of the file."""
     generated: Generated | None = None
     """Of a data set that is drawn where there is no folder of it."""
+    scoring: Literal["full", "components"] = "full"
+    """`components`: no dense CRF after training and no diagnosis, but the score map by itself."""
 
     @property
     def own_maps(self) -> MapSource:

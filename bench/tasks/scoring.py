@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from bench.tasks.counts import KeptCounts, remove
 from bench.tasks.fitting import timed
 from bench.tasks.known import KnownPixels
 from bench.tasks.outside import mask_of, masks_in
+from bench.tasks.score_map import AFTER, BEFORE, score_map_miou
 from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.read.names import output_stems
 from weakclip.description import describe
@@ -21,6 +23,7 @@ from weakclip.ops.confusion import class_counts
 from weakclip.stages.images import PerImage
 from weakclip.stages.kept_seeds import ensure_seeds
 from weakclip.stages.method import class_scores
+from weakclip.stages.network import TrainedWeakCLIP
 from weakclip.stages.retrain import RetrainedNetwork
 from weakclip.stages.size import labels_at
 from weakclip.training.memory import BatchSize, alike
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
     from weakclip.stages.method import Fitted
     from weakclip.stages.protocols import Segmenter, Setting
 
-TASKS = ("train-pseudo", "train-pseudo-crf", "val-network")
+ROLES = {"train-pseudo": "pseudo", "train-pseudo-crf": "pseudo", "val-network": "val"}
+"""Task -> role of the split that it is scored on."""
+TASKS = tuple(ROLES)
 MAIN_TASKS = ("train-pseudo", "val-network")
 """Those whose differences are tested, and that are diagnosed."""
 BATCH = 50
@@ -74,6 +79,11 @@ class Scoring:
         """K, background included."""
         return 1 + len(self.setting.class_names)
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks, or the main ones."""
+        return TASKS if self.preset.scoring == "full" else MAIN_TASKS
+
     def score(
         self, fitted: Fitted | None, network: Segmenter | None, key: str, seconds: dict[str, float]
     ) -> Outcome:
@@ -85,19 +95,20 @@ class Scoring:
             key: Of all that the counts depend on; a scoring that was stopped goes on under it.
             seconds: What fitting took, by phase.
         """
-        roles = dict(zip(TASKS, ("pseudo", "pseudo", "val"), strict=True))
+        diagnosed = self.preset.scoring == "full"
+        known = self._known(fitted) if diagnosed and fitted is not None else None
         kept = {
             task: KeptCounts(
                 self._file(key, task),
-                len(self.images[role]),
+                len(self.images[ROLES[task]]),
                 self.classes,
-                self._known(fitted) if task == "train-pseudo" and fitted else None,
+                known if task == "train-pseudo" else None,
             )
-            for task, role in roles.items()
-            if (fitted if role == "pseudo" else network) is not None
+            for task in self.tasks
+            if (fitted if ROLES[task] == "pseudo" else network) is not None
         }
         if fitted is not None:
-            self._score_pseudo(fitted, kept["train-pseudo"], kept["train-pseudo-crf"], seconds)
+            self._score_pseudo(fitted, kept, seconds)
         if network is not None:
             self._score_network(network, kept["val-network"], seconds)
         parts = [part for part in (fitted and fitted.refinement, network) if part is not None]
@@ -105,7 +116,7 @@ class Scoring:
         counted = [each.path for each in kept.values()]
         leftovers = [path for part in parts for path in getattr(part, "files", ())] + counted
         return replace(
-            _counted(kept),
+            _counted(kept, diagnosed=diagnosed),
             parameters=_sizes(fitted, network),
             seconds=seconds,
             curve=[row for part in parts for row in getattr(part, "curve", ())],
@@ -113,13 +124,15 @@ class Scoring:
         )
 
     def _score_pseudo(
-        self, fitted: Fitted, plain: KeptCounts, smooth: KeptCounts, seconds: dict[str, float]
+        self, fitted: Fitted, kept: Mapping[str, KeptCounts], seconds: dict[str, float]
     ) -> None:
-        """Count masks of `pseudo` before and after the CRF, image by image."""
-        missing = sorted({*plain.missing, *smooth.missing})
-        found = self.masks(fitted, "pseudo", missing, (None, self.preset.crf))
+        """Count masks of `pseudo` before and, if that is a task, after the CRF, image by image."""
+        finishes = {"train-pseudo": None, "train-pseudo-crf": self.preset.crf}
+        scored = {finishes[task]: each for task, each in kept.items() if task in finishes}
+        missing = sorted({index for each in scored.values() for index in each.missing})
+        found = self.masks(fitted, "pseudo", missing, tuple(scored))
         with timed(seconds, "score"):
-            self._count(found, (plain, smooth))
+            self._count(found, tuple(scored.values()))
 
     def _score_network(
         self, network: Segmenter, kept: KeptCounts, seconds: dict[str, float]
@@ -127,6 +140,22 @@ class Scoring:
         """Count the predictions of the network alone on `val`."""
         with timed(seconds, "infer"):
             self._count(self._predictions(network, "val", kept.missing), (kept,))
+
+    def score_maps(self, fitted: Fitted, seed: int, seconds: dict[str, float]) -> dict[str, float]:
+        """Figures of the score map of WeakCLIP's network, if the preset asks for them."""
+        network = fitted.refinement
+        if self.preset.scoring == "full" or not isinstance(network, TrainedWeakCLIP):
+            return {}
+        with timed(seconds, "score map"):
+            states = {BEFORE: network.untrained(seed), AFTER: network}
+            return {
+                f"{task}/{name}": score_map_miou(
+                    state, self.images[ROLES[task]], partial(self.truth, ROLES[task]),
+                    tags_used=ROLES[task] == "pseudo",
+                )
+                for task in self.tasks
+                for name, state in states.items()
+            }  # fmt: skip
 
     def score_outside(self, outside: Outside, seconds: dict[str, float]) -> Outcome:
         """Count masks that others made of the images of `pseudo`; 255 is a missed pixel."""
@@ -144,7 +173,7 @@ class Scoring:
         )
         with timed(seconds, "score"):
             self._count(found, (kept,))
-        counted = _counted({TASKS[0]: kept})
+        counted = _counted({TASKS[0]: kept}, diagnosed=self.preset.scoring == "full")
         return replace(counted, seconds=seconds, discard=lambda: remove((kept.path,)))
 
     def write_masks(self, fitted: Fitted, folder: Path) -> None:
@@ -255,12 +284,17 @@ class _Chosen(PerImage):
         return self._maps[self._places[position]]
 
 
-def _counted(kept: Mapping[str, KeptCounts]) -> Outcome:
-    """The counts of tasks, of the main ones also by what is known of the pixels."""
+def _counted(kept: Mapping[str, KeptCounts], *, diagnosed: bool) -> Outcome:
+    """The counts of tasks; for a diagnosis the main ones also by what is known of the pixels."""
     main = {task: each for task, each in kept.items() if task in MAIN_TASKS}
-    return Outcome(
+    outcome = Outcome(
         counts={task: each.counts() for task, each in kept.items()},
         boundary={task: each.boundary() for task, each in kept.items()},
+    )
+    if not diagnosed:
+        return outcome
+    return replace(
+        outcome,
         confusion={task: each.confusion() for task, each in kept.items()},
         cells={
             task: {view: each.cells(view) for view in each.views} for task, each in main.items()

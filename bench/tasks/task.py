@@ -4,9 +4,11 @@ Up to three tasks a run, all from one training: `train-pseudo` scores the masks 
 restricted to their tags (allowed: the tags are the supervision), `train-pseudo-crf` the same after
 the dense CRF, `val-network` what labels images without tags, alone and without CRF: the network
 that the row retrains on its masks, else a refinement that needs no tags. A row with neither has the
-first two, a row of the ground truth the last one alone. Within a run nothing is chosen on a pixel
-annotation: fixed schedule, last step, thresholds by rule. What the settings it starts from were
-chosen on is said in `docs/statistics.md`.
+first two, a row of the ground truth the last one alone. A preset for studies of components leaves
+out the CRF and the diagnosis, and scores the score map of each network by itself.
+
+Within a run nothing is chosen on a pixel annotation: fixed schedule, last step, thresholds by rule.
+What the settings it starts from were chosen on is said in `docs/statistics.md`.
 
 Every preset runs by this one file, with `splits.py` (opens the data), `fitting.py` (fits) and
 `scoring.py` (scores) beside it; what is done is `weakclip/stages/method.py`. Of photographs
@@ -36,7 +38,7 @@ from bench.tasks.annotation import annotation
 from bench.tasks.counts import remove
 from bench.tasks.fitting import Fitting, timed
 from bench.tasks.identity import Digests, content_sha256, masks_sha256
-from bench.tasks.scoring import MAIN_TASKS, TASKS, Scoring
+from bench.tasks.scoring import MAIN_TASKS, ROLES, TASKS, Scoring
 from bench.tasks.splits import drawn_folder, given_maps, open_splits, places_in_train
 from weakclip.clip.load import load_clip
 from weakclip.data.artifacts import code_id, content_key
@@ -116,8 +118,6 @@ def open_workbench(
 class ImageWorkbench:
     """A preset's images, frozen CLIP and protocol, and how a run uses them."""
 
-    tasks = TASKS
-
     def __init__(
         self,
         preset: Preset,
@@ -167,15 +167,20 @@ class ImageWorkbench:
         self.scoring = Scoring(preset, self.images, self.setting, places)
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks, or the main ones."""
+        return self.scoring.tasks
+
+    @property
     def protocol(self) -> dict[str, object]:
         """How the numbers are made."""
         preset = self.preset
-        scored = tuple(preset.splits[role] for role in ("pseudo", "pseudo", "val"))
+        with_tags = {task: ROLES[task] == "pseudo" for task in self.tasks}
         found: dict[str, object] = {
-            "splits": dict(zip(TASKS, scored, strict=True)),
+            "splits": {task: preset.splits[ROLES[task]] for task in self.tasks},
             "trained_on": preset.splits["train"],
             "main_tasks": list(MAIN_TASKS),
-            "tags_used": {"train-pseudo": True, "train-pseudo-crf": True, "val-network": False},
+            "tags_used": with_tags,
             "scales": list(preset.scales),
             "flip": preset.flip,
             "window": preset.framing.size,
@@ -185,11 +190,13 @@ class ImageWorkbench:
             "thresholds_chosen_by": "rule without ground truth",
             "checkpoint_chosen_by": "last step",
             "recipe": asdict(preset.recipe),
-            "crf": {"train-pseudo-crf": repr(preset.crf)},
+            "crf": {"train-pseudo-crf": repr(preset.crf)} if preset.scoring == "full" else {},
             "views": {"per_image": preset.views, **asdict(preset.framing)},
             "tap_scale": describe(preset.config.tap_scale),
             **self.execution.arithmetic,
         }
+        if preset.scoring == "components":
+            found["score_map"] = "before and after training; tags as of the task beside it"
         if preset.generated is not None:
             side = preset.generated.world.size
             found["boundary_width_px"] = boundary_width(side, side)
@@ -280,7 +287,9 @@ class ImageWorkbench:
             return replace(outcome, data=self._annotation)
         fitted = self.fitting.method(config, seed, seconds, report)
         outcome = self.scoring.score(fitted, fitted.segmenter, key, seconds)
-        return replace(outcome, write_masks=partial(self.scoring.write_masks, fitted))
+        extras = self.scoring.score_maps(fitted, seed, seconds)
+        write_masks = partial(self.scoring.write_masks, fitted)
+        return replace(outcome, write_masks=write_masks, extras=extras)
 
     def _run_tagged(
         self, wrong: WrongTags, row: MethodRow, seed: int, report: Callable[[int, int], None]

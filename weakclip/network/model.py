@@ -99,6 +99,11 @@ class WeakCLIP(nn.Module):
         embeddings: Tensor = self.prompt(self.text_tower)
         return embeddings
 
+    def match(self, features: Features, text: Tensor) -> tuple[Matched, Tensor]:
+        """Embeddings after matching and their score map, (B, K, h, w); nothing is decoded."""
+        matched = self.matching(text, features.global_embedding, features.dense_embedding)
+        return matched, text_to_pixel_scores(matched.dense, matched.text)
+
     def forward(self, features: Features, *, text: Tensor | None = None) -> Output:
         """Score map and logits of a batch of features.
 
@@ -112,8 +117,7 @@ class WeakCLIP(nn.Module):
         """
         text = self.text() if text is None else text
         pyramid = self.adapter(features.taps)
-        matched = self.matching(text, features.global_embedding, features.dense_embedding)
-        score_map = text_to_pixel_scores(matched.dense, matched.text)
+        matched, score_map = self.match(features, text)
         return Output(
             score_map=at_least_single(score_map),
             logits=at_least_single(self.decoder(pyramid, score_map)),

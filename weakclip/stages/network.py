@@ -223,6 +223,29 @@ class TrainedWeakCLIP:
         )
 
     @torch.no_grad()
+    def score_maps(self, images: Tensor) -> Tensor:
+        """Text-to-pixel cosine of whole images, which the decoder does not see.
+
+        Args:
+            images: (B, 3, H, W), uint8, of one size.
+
+        Returns:
+            (B, K, h, w) on the grid of the patches, in [-1, 1].
+        """
+        clip = self._setting.clip
+        assert self._text is not None
+        features = self._encode(normalise_images(images, clip.mean, clip.std))
+        with self._setting.execution.autocast(images.device):
+            _, score_map = self.model.match(features, self._text)
+        return score_map.float()
+
+    def untrained(self, seed: int) -> TrainedWeakCLIP:
+        """The network as its training with a seed begins, but for the scale of its taps."""
+        found = TrainedWeakCLIP(self.spec, self._setting)
+        found._take(found._build(seed=seed))
+        return found
+
+    @torch.no_grad()
     def held_out_loss(self, images: Tensor, seeds: Tensor) -> float:
         """Seeding loss on seeds that it does not learn from; also while it is trained.
 
