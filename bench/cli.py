@@ -23,6 +23,7 @@ from bench.report.page.page import PAGE
 from bench.report.terminal import show_summary
 from bench.report.whole import renew, stale
 from bench.runs.console import Lines, show_plan
+from bench.runs.dials import dial_requests
 from bench.runs.plan import Request, plan_runs
 from bench.runs.provenance import code_id, command_line
 from bench.runs.session import run_study, usable_cores
@@ -33,7 +34,7 @@ from bench.studies.preset import load_preset, study_for
 from bench.studies.study import known_studies, load_name, load_study, load_with, with_rows
 from bench.tasks import task
 from bench.tasks.outside import outside_rows
-from bench.tasks.splits import open_splits
+from bench.tasks.splits import forget_redrawn, open_splits
 from weakclip.config import MICRO
 from weakclip.printable import one_line
 
@@ -110,10 +111,11 @@ def _listed(store: Store, *, every: bool) -> list[str]:
 def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     preset = flags.preset_of(options)
     rows = _outside(options, preset)
-    studies = [study_for(with_rows(each, rows), preset) for each in _studies(options.studies)]
+    asked = [_asked(each, rows, options) for each in _studies(options.studies)]
+    studies = [whole.study for whole, _ in asked]
     device = flags.device_of(options.device)
-    store = Store(options.out or _default_out(preset))
-    requests = [_request(study, options, preset) for study in studies]
+    own = any(study.dials is not None for study in studies) and not (options.preset or options.set)
+    store = Store(options.out or (RESULTS if own else _default_out(preset)))
     cores = usable_cores() if device == "cpu" else 1
     workers = flags.workers_of(options.workers, default=cores, storage=options.storage)
     storage = flags.storage_of(options)
@@ -127,15 +129,18 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
         heartbeat=options.heartbeat,
     )
     if options.dry_run:
-        return _dry_run(requests, store)
+        return _dry_run([request for _, requests in asked for request in requests], store)
     runs, failed = 0, 0
     reports: list[Report] = []
     tables: list[Path] = []
-    for request in requests:
-        _, results = run_study(session, request)
-        runs += len(results)
-        failed += sum(result.status == "failed" for result in results)
-        reports.append(render(request.study, store))
+    for whole, requests in asked:
+        for request in requests:
+            _, results = run_study(session, request)
+            runs += len(results)
+            failed += sum(result.status == "failed" for result in results)
+            for seed in request.seeds:
+                forget_redrawn(request.preset, seed, options.artifacts)
+        reports.append(render(whole.study, store))
         tables += write(reports[-1], store)
         show_summary(reports[-1].summary, reports[-1].notes)
     if (store.root / PAGE).exists():  # what is about all studies follows the records
@@ -148,15 +153,28 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
 
 def _dry_run(requests: Sequence[Request], store: Store) -> int:
     todo, done, hours = 0, 0, 0.0
+    positions: dict[tuple[str, ...], tuple[int, int]] = {}
     for request in requests:
         plan = plan_runs(request, store)
-        show_plan(plan, request.study.name, request.preset)
+        if request.study.dials is None:
+            show_plan(plan, request.study.name, request.preset)
+        else:
+            centre = next(each.preset for each in requests if each.study.dials is not None)
+            changes = request.preset.removeprefix(centre)[1:]
+            where = (changes[:60] or "none", request.variants[0].name, request.study.name)
+            before = positions.get(where, (0, 0))
+            positions[where] = before[0] + len(plan.todo), before[1] + len(plan.done)
         found = estimate(load_preset(request.preset), [run.variant.config for run in plan.todo])
         if found.runs:
-            console.say(found.line)
             hours += found.hours
+            if request.study.dials is None:
+                console.say(found.line)
         todo, done = todo + len(plan.todo), done + len(plan.done)
-    studies = [request.study for request in requests]
+    if positions:
+        headers = ("changes of the preset", "first row", "records", "to run", "done")
+        rows = [(*where, str(a), str(b)) for where, (a, b) in positions.items()]
+        console.show_rows("Positions of the dials, in this order", headers, rows)
+    studies = list({request.study.name: request.study for request in requests}.values())
     console.result(
         _result(studies, 0, 0, [], dry_run=True, to_run=todo, done=done, gpu_hours=round(hours, 3))
     )
@@ -344,6 +362,26 @@ def _request(study: Study, options: argparse.Namespace, preset: str) -> Request:
     )
 
 
+def _asked(
+    study: Study, rows: Sequence[Variant], options: argparse.Namespace
+) -> tuple[Request, list[Request]]:
+    """A study as it is reported, and what is to be run of it."""
+    own = DEFAULT_PRESET if study.dials is None else study.dials.preset
+    preset = flags.preset_of(options, own)
+    whole = _request(study_for(with_rows(study, rows), preset), options, preset)
+    if whole.study.dials is None:
+        if options.only_dials:
+            raise BenchError(f"--only-dials: study {study.name!r} has no dials")
+        return whole, [whole]
+    requests, left_out = dial_requests(whole, options.only_dials, options.clip_stages)
+    if left_out:
+        console.say(
+            f"{study.name}: {left_out} runs are left out, because --clip-stages does not have the "
+            "weights of their CLIP"
+        )
+    return whole, requests
+
+
 def _outside(options: argparse.Namespace, preset: str) -> tuple[Variant, ...]:
     """The rows from outside; every file of theirs is read once, before anything else."""
     given = flags.outside_of(options)
@@ -368,6 +406,7 @@ def _site(
         device=device,
         artifacts=options.artifacts,
         weights=options.weights,
+        stages=options.clip_stages,
         precision=precision,
     )
     load = partial(load_with, tuple(rows)) if rows else load_study

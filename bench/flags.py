@@ -119,7 +119,10 @@ def _add_profile_flags(profile: argparse.ArgumentParser) -> None:
 def _add_run_flags(run: argparse.ArgumentParser) -> None:
     add = run.add_argument
     add("studies", nargs="+", metavar="STUDY", help="names as `list` shows them, or `all`")
-    add("--preset", default=DEFAULT_PRESET, help=f"one of: {', '.join(PRESETS)}")
+    add("--preset", help=f"one of: {', '.join(PRESETS)}; default: the study's own, else "
+        f"{DEFAULT_PRESET}")  # fmt: skip
+    add("--only-dials", nargs="+", default=[], metavar="NAME",
+        help="of a study with dials: the centre and these; default: all")  # fmt: skip
     add("--set", nargs="+", default=[], metavar="PATH=VALUE",
         help="change the preset, e.g. recipe.iterations=500 scales=[1.0] splits.val=train; the "
         "runs make a study of their own, <study>-set-<hash>")  # fmt: skip
@@ -181,6 +184,8 @@ def _add_site_flags(command: argparse.ArgumentParser) -> None:
     )
     for flag, what in own:
         add(flag, type=Path, metavar="PATH", help=f"--preset folder: {what}")
+    add("--clip-stages", type=Path, metavar="DIR",
+        help="folder with other micro-CLIPs, for presets with clip_stage=NAME")  # fmt: skip
     add("--weights", type=Path, help="weights of the CLIP of photographs; default: looked for in "
         "the local caches")  # fmt: skip
     add("--device", default="auto", help=f"one of: {', '.join(DEVICES)}")
@@ -206,13 +211,13 @@ def storage_of(options: argparse.Namespace) -> str:
     return str(options.storage or (options.artifacts / JOURNAL).as_posix())
 
 
-def preset_of(options: argparse.Namespace) -> str:
-    """Return the name of the preset with what `--set` changes of it.
+def preset_of(options: argparse.Namespace, own: str = DEFAULT_PRESET) -> str:
+    """Return the name of the preset with what `--set` changes of it; `own` if none is asked for.
 
     Raises:
         BenchError: If there is no such preset, or nothing of that name to change.
     """
-    base = one_of("preset", options.preset, PRESETS)
+    base = one_of("preset", options.preset or own, PRESETS)
     from bench.studies.preset import load_preset
 
     name = "+".join([base, *getattr(options, "set", [])])

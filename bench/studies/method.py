@@ -69,6 +69,17 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spoiled:
+    """WeakCLIP trained on the annotation with errors and gaps of a chosen amount: an oracle."""
+
+    config: WeakCLIPConfig
+    precision: float
+    """Share of right labels among the decided pixels."""
+    coverage: float
+    """Share of decided pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRow:
     """Whose class activation maps, and what is made of them: a row of a grid."""
 
@@ -76,7 +87,7 @@ class MethodRow:
     """Records called it so before the library had a value of that name."""
 
     cam: MapSource | Outside | GroundTruth | OfPreset
-    refinement: RefinementSpec | WeakCLIPConfig | Selection | GroundTruth
+    refinement: RefinementSpec | WeakCLIPConfig | Selection | Spoiled | GroundTruth
     retraining: Retraining | OfPreset | None = field(default=None, metadata={IMPLIED: None})
     """What is trained on the masks and scored on `val`; absent: the refinement itself, if it can
     label images without tags."""

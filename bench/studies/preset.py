@@ -17,8 +17,9 @@ from bench.cartoon.wide.world import WideConfig
 from bench.cartoon.world import WorldConfig
 from bench.choices import PRESETS
 from bench.errors import BenchError, unknown
+from bench.oracle.spoiled import SpoiledAnnotation
 from bench.selection.training import SelectedTraining
-from bench.studies.method import GroundTruth, MethodRow, OfPreset, Outside, Selection
+from bench.studies.method import GroundTruth, MethodRow, OfPreset, Outside, Selection, Spoiled
 from bench.studies.study import SET, load_name
 from bench.studies.transfer import study_at
 from weakclip.config import MICRO, PAPER, WeakCLIPConfig
@@ -60,6 +61,15 @@ class Generated:
     images: Mapping[str, int]
     world: WorldConfig = WorldConfig(size=128)
     seed: int = 2012
+    redrawn: bool = False
+    """Whether each seed of a run draws its own training images; the others stay."""
+
+    def of_seed(self, seed: int) -> Generated:
+        """The world whose training images are those of a seed; of seed 0 it is this one."""
+        return replace(self, seed=self.seed + _APART * seed, redrawn=False)
+
+
+_APART = 1_000_000  # between the worlds of two seeds: no pretraining has such a number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +107,8 @@ class Preset:
     """Larger images are worked on at this size; masks are scored at the size of the file."""
     generated: Generated | None = None
     """Of a data set that is drawn where there is no folder of it."""
+    clip_stage: str = ""
+    """Folder, below that of `--clip-stages`, of the files of another micro-CLIP."""
     scoring: Literal["full", "components"] = "full"
     """`components`: no dense CRF after training and no diagnosis, but the score map by itself."""
 
@@ -124,6 +136,12 @@ class Preset:
                     training = self.training(refinement.config)
                     refinement = SelectedTraining(
                         training=training, rule=refinement.rule, crf=self.crf
+                    )
+                elif isinstance(refinement, Spoiled):
+                    refinement = SpoiledAnnotation(
+                        training=self.training(refinement.config),
+                        precision=refinement.precision,
+                        coverage=refinement.coverage,
                     )
                 maps = config.cam
                 if isinstance(maps, Outside):
@@ -222,8 +240,13 @@ WIDE = replace(
     generated=Generated(images={"train": 600, "val": 1500, "tune": 400}, world=WideConfig()),
 )
 """CartoonVOC 2. Its CLIP is not shipped yet: `--weights` names the folder of a pretraining."""
+assert WIDE.generated is not None
+CONDITIONS = replace(
+    WIDE, name="conditions", scoring="components", generated=replace(WIDE.generated, redrawn=True)
+)
+"""The centre of the dials of study `conditions`."""
 _PRESETS: dict[str, Preset] = {
-    each.name: each for each in (CARTOON, WIDE, SMOKE, VOC, COCO, FOLDER)
+    each.name: each for each in (CARTOON, WIDE, CONDITIONS, SMOKE, VOC, COCO, FOLDER)
 }
 
 

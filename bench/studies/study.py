@@ -19,6 +19,7 @@ from bench.studies.slots import OFF_KINDS, differing_slots, slot_names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.studies.dial import Dials
     from bench.studies.workbench import Config
 
 STUDIES_PACKAGE = "ablations"
@@ -116,6 +117,8 @@ class Study:
     """What is tested, with one correction for all pairs; other differences are then estimates.
     Without any, every variant is tested against the reference, or, in a factorial study, the terms
     are tested."""
+    dials: Dials | None = None
+    """What moves beside the rows, each position with records of its own."""
     notes: tuple[str, ...] = ()
     """Sentences for the caption of its tables: what a reader has to know besides the protocol."""
     bound: str = ""
@@ -143,6 +146,11 @@ class Study:
             raise ValueError(
                 f"study {self.name!r}: expected its bound to be a row, got {self.bound!r}"
             )
+        for name in () if self.dials is None else self.dials.names:
+            if name not in by_name:
+                raise ValueError(
+                    f"study {self.name!r}: its dials have a row {name!r} that it lacks"
+                )
         pairs = [pair for each in self.comparisons for pair in each.pairs]
         for pair in pairs:
             if pairs.count(pair) > 1 or pair[0] == pair[1] or not by_name.keys() >= set(pair):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from bench.cartoon.write import ensure_voc
 from bench.errors import BenchError
+from bench.studies.preset import load_preset
+from bench.tasks.counts import remove
 from bench.tasks.own import OwnImages, part_of
 from weakclip.data.artifacts import content_key
 from weakclip.data.build.coco import MASKS
@@ -70,6 +72,19 @@ def drawn_folder(drawn: Generated, artifacts: Path) -> Path:
     """Where a preset's own scenes are."""
     key = content_key(asdict(drawn.world), drawn.seed, dict(drawn.images))
     return artifacts / f"cartoonvoc-{key}"
+
+
+def redrawn_folder(drawn: Generated, seed: int, artifacts: Path) -> Path:
+    """Where everything is that is made from the training images of a seed."""
+    key = content_key(asdict(drawn.world), drawn.of_seed(seed).seed, dict(drawn.images))
+    return artifacts / f"redrawn-{key}"
+
+
+def forget_redrawn(preset: str, seed: int, artifacts: Path) -> None:
+    """Remove what was made from the training images of a seed: the images, views, seeds."""
+    drawn = load_preset(preset).generated
+    if drawn is not None and drawn.redrawn:
+        remove([redrawn_folder(drawn, seed, artifacts)])
 
 
 def places_in_train(preset: Preset, splits: Mapping[str, TaggedFiles]) -> list[int]:

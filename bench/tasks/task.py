@@ -39,7 +39,13 @@ from bench.tasks.counts import remove
 from bench.tasks.fitting import Fitting, timed
 from bench.tasks.identity import Digests, content_sha256, masks_sha256
 from bench.tasks.scoring import MAIN_TASKS, ROLES, TASKS, Scoring
-from bench.tasks.splits import drawn_folder, given_maps, open_splits, places_in_train
+from bench.tasks.splits import (
+    drawn_folder,
+    given_maps,
+    open_splits,
+    places_in_train,
+    redrawn_folder,
+)
 from weakclip.clip.load import load_clip
 from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.formats.from_files import FromFiles
@@ -65,7 +71,7 @@ if TYPE_CHECKING:
 
 def prepare(
     preset: str, *, data_root: Path | OwnImages | None, device: str, artifacts: Path,
-    weights: Path | None = None, precision: Precision = "float32",
+    weights: Path | None = None, stages: Path | None = None, precision: Precision = "float32",
 ) -> ImageWorkbench:  # fmt: skip
     """The workbench of a preset; what it needs on disk is made on the first call.
 
@@ -78,6 +84,7 @@ def prepare(
         device: `cpu` or `cuda`.
         artifacts: Folder for everything that can be made again.
         weights: File of the CLIP of photographs, for a preset that has one.
+        stages: Folder with those of other micro-CLIPs, for a preset that names one.
         precision: Of training and inference of WeakCLIP's network; the rest is in float32.
 
     Raises:
@@ -87,7 +94,14 @@ def prepare(
     keep_heap()
     place, found = torch.device(device), load_preset(preset)
     drawn = found.generated
-    if drawn is not None and isinstance(drawn.world, WideConfig) and weights is None:
+    if found.clip_stage:
+        if stages is None:
+            raise BenchError(
+                f"preset {preset!r}: expected --clip-stages, the folder that has {found.clip_stage}"
+            )
+        weights = stages / found.clip_stage
+    wide = drawn is not None and isinstance(drawn.world, WideConfig)
+    if wide and found.clip == "micro" and weights is None:
         raise BenchError(
             f"preset {preset!r}: expected --weights, the folder of a micro-CLIP pretrained on the "
             "wide pool (python -m bench.cartoon.wide.pretrain); none is shipped yet"
@@ -254,9 +268,13 @@ class ImageWorkbench:
     def data(self) -> dict[str, object]:
         """Data set, image counts and hashes of the image lists."""
         drawn = self.preset.generated
-        world = {} if drawn is None else {"world_seed": drawn.seed, "size_px": drawn.world.size}
+        world: dict[str, object] = (
+            {} if drawn is None else {"world_seed": drawn.seed, "size_px": drawn.world.size}
+        )
         if drawn is not None and drawn.world != WorldConfig(size=drawn.world.size):
             world["world"] = describe(drawn.world)
+        if drawn is not None and drawn.redrawn:
+            world["train"] = "redrawn for each seed"
         files = {role: self.images[role].files for role in ("train", "pseudo", "val")}
         return {
             "name": "CartoonVOC" if self.preset.data == "cartoon" else self.preset.data,
@@ -274,6 +292,9 @@ class ImageWorkbench:
 
     def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
         """Fit the method of a row on the tags, and score its masks and its own predictions."""
+        if self.preset.generated is not None and self.preset.generated.redrawn:
+            outcome = self.redrawn(seed).run(config, seed, report=report)
+            return replace(outcome, data={})  # world and seed identify the drawn masks
         if isinstance(config, MethodRow) and config.tags is not None:
             return self._run_tagged(config.tags, replace(config, tags=None), seed, report)
         seconds: dict[str, float] = {}
@@ -290,6 +311,21 @@ class ImageWorkbench:
         extras = self.scoring.score_maps(fitted, seed, seconds)
         write_masks = partial(self.scoring.write_masks, fitted)
         return replace(outcome, write_masks=write_masks, extras=extras)
+
+    def redrawn(self, seed: int) -> ImageWorkbench:
+        """The same with the training images of a seed; `forget_redrawn` removes what it makes."""
+        assert self.preset.generated is not None
+        folder = redrawn_folder(self.preset.generated, seed, self.artifacts)
+        drawn = self.preset.generated.of_seed(seed)
+        train = self.preset.splits["train"]
+        roles = {role: name for role, name in self.preset.splits.items() if name == train}
+        alone = replace(drawn, images={train: drawn.images[train]})
+        fresh = open_splits(replace(self.preset, splits=roles, generated=alone), None, folder)
+        files = {role: images.files for role, images in self.images.items()}
+        return ImageWorkbench(
+            replace(self.preset, generated=drawn), {**files, **fresh}, self.clip, folder,
+            execution=self.execution, memory=self.setting.memory,
+        )  # fmt: skip
 
     def _run_tagged(
         self, wrong: WrongTags, row: MethodRow, seed: int, report: Callable[[int, int], None]

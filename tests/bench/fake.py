@@ -157,6 +157,7 @@ def prepare(
     device: str,
     artifacts: Path,
     weights: Path | None = None,
+    stages: Path | None = None,
     precision: str = "float32",
     fail: str = "",
     log: Path | None = None,
