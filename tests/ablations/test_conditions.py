@@ -1,25 +1,24 @@
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from ablations.conditions import BESIDE, COMPARED, DIALS, ROWS, STUDY
+from ablations.conditions import BESIDE, COMPARED, DIALS, RATES, ROWS, STUDY
 from bench.cartoon.wide.caption import web_tokenizer
 from bench.cartoon.wide.pool import CONTEXT
 from bench.cli import main
 from bench.runs.store import Store
+from bench.search.rates import FACTORS
 from bench.studies.dial import Dial, Position
 from bench.studies.method import MethodRow, OfPreset, Spoiled
 from bench.studies.preset import CONDITIONS, WIDE, load_preset
 from bench.studies.slots import differing_slots
-from weakclip.config import WeakCLIPConfig
+from weakclip.config import LearningRates, WeakCLIPConfig
 from weakclip.data.read.voc import VOC_CLASSES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TINY = (
     "clip=random-micro", "recipe.iterations=2", "recipe.batch_size=4", "recipe.warmup=1",
@@ -129,3 +128,13 @@ def test_one_command_makes_the_records_and_goes_on_where_it_was(
     assert len(Store(out).studies()) == 3
     assert len(Store(out).read_all(centre, ["full", "plain-fpn", "no-prompts"])) == 3
     assert not [path for path in artifacts.iterdir() if path.name.startswith("redrawn")]
+
+
+def test_the_rates_are_those_of_the_search() -> None:
+    table = Path(__file__).parents[2] / "results" / "tables" / "rates.csv"
+    rows = list(csv.DictReader(table.open())) if table.is_file() else []
+    assert {
+        row["row"]: LearningRates(**{part: float(row[part]) for part in FACTORS})
+        for row in rows
+        if row["chosen"] == "yes"
+    } == RATES

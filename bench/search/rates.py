@@ -1,0 +1,219 @@
+"""How fast each component learns: one small search per row of the study of conditions, on `tune`.
+
+By `docs/preregistration.md`: for every component that a row trains the factor on the recipe's
+learning rate is one of a few, chosen by the mIoU of the network on `tune`, mean over two seeds, one
+component at a time, twice round at most. The choice uses the pixel annotation of `tune`, which no
+other table reports. What is chosen is typed into the study, and a test compares.
+
+Run: `python -m bench.search.rates [ROW ...] [--workers 2]`. Scores are kept in the folder of
+artifacts by configuration and code, so an interrupted search goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from bench.console import result, say
+from bench.errors import unknown
+from bench.flags import ARTIFACTS, RESULTS
+from bench.report.markup import Cell, Summary, markdown
+from bench.report.table import rows_csv
+from bench.runs.provenance import code_id
+from bench.runs.store import write_atomically
+from bench.studies.preset import CONDITIONS
+from bench.studies.slots import plain_config
+from bench.tasks.splits import forget_redrawn
+from bench.tasks.task import ImageWorkbench, prepare
+from weakclip.config import (
+    CoAttention,
+    LearnableContext,
+    LearningRates,
+    PlainDecoder,
+    PyramidAdapter,
+    TextGuidedDecoder,
+    WeakCLIPConfig,
+)
+from weakclip.data.artifacts import content_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+STUDY_MODULE = "ablations.conditions"
+SEEDS = (100, 101)
+FACTORS: Mapping[str, tuple[float, ...]] = {
+    "decoder": (1.0, 0.1, 0.02),
+    "adapter": (1.0, 0.1, 0.02),
+    "matching": (1.0, 0.1, 0.02),
+    "prompt": (1.0, 0.1, 0.02, 10.0),
+}
+"""Component -> factors on its learning rate, in the order in which they are searched."""
+TRAINED = (TextGuidedDecoder, PlainDecoder, PyramidAdapter, CoAttention, LearnableContext)
+"""Kinds with weights."""
+ROUNDS = 2
+RULE = (
+    "Criterion: mIoU on `tune` of the network alone, which uses the pixel annotation of `tune`, "
+    f"mean over the seeds {', '.join(map(str, SEEDS))}. One component at a time, in the order "
+    f"{', '.join(FACTORS)}, {ROUNDS} rounds at most, the same factors for all rows that train a "
+    "component. What was chosen holds at all positions of all dials."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One setting of a row and what it scored."""
+
+    rates: LearningRates
+    scores: tuple[float, ...]
+    """mIoU on `tune` with each seed."""
+
+    @property
+    def miou(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(self.scores))
+
+
+def search_rates(
+    config: WeakCLIPConfig,
+    score: Callable[[Sequence[WeakCLIPConfig]], list[tuple[float, ...]]],
+) -> list[Tried]:
+    """Return the settings tried for a configuration, each once; the chosen one is the last.
+
+    Args:
+        config: One rate for all parts.
+        score: mIoU of some configurations with each seed.
+    """
+    parts = {
+        part: factors
+        for part, factors in FACTORS.items()
+        if isinstance(getattr(config, part), TRAINED)
+    }
+    tried: dict[LearningRates, Tried] = {}
+    best = LearningRates()
+    for _ in range(ROUNDS):
+        before = best
+        for part, factors in parts.items():
+            settings = [replace(best, **{part: factor}) for factor in factors]
+            new = [each for each in settings if each not in tried]
+            found = score([replace(config, rates=each) for each in new])
+            for rates, scores in zip(new, found, strict=True):
+                tried[rates] = Tried(rates=rates, scores=scores)
+            best = max(settings, key=lambda each: tried[each].miou)
+        if best == before:
+            break
+    return [*(each for rates, each in tried.items() if rates != best), tried[best]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Search, and write `tables/rates.md` and `tables/rates.csv` below the results folder."""
+    parser = argparse.ArgumentParser(prog="python -m bench.search.rates", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
+    parser.add_argument("--preset", default=CONDITIONS.name, help="with changes after '+'")
+    parser.add_argument("--weights", type=Path, help="folder of another micro-CLIP")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="default: 1")
+    parser.add_argument("--artifacts", type=Path, default=ARTIFACTS)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(argv)
+    module = importlib.import_module(STUDY_MODULE)
+    configs: dict[str, WeakCLIPConfig] = module.UNSEARCHED
+    for name in options.rows:
+        if name not in configs:
+            raise unknown("row", name, configs)
+    names = options.rows or list(configs)
+    where = (options.preset, options.artifacts, options.weights)
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+
+        def score(asked: Sequence[WeakCLIPConfig]) -> list[tuple[float, ...]]:
+            jobs = [(config, seed, *where) for config, seed in product(asked, SEEDS)]
+            found = iter(pool.map(_score, jobs))
+            return [tuple(next(found) for _ in SEEDS) for _ in asked]
+
+        tried = {name: search_rates(configs[name], score) for name in names}
+    for seed in SEEDS:
+        forget_redrawn(options.preset, seed, options.artifacts)
+    missing = [name for name in configs if name not in names]
+    files = write_rates(tried, missing, options.preset, options.out)
+    chosen = {name: asdict(rows[-1].rates) for name, rows in tried.items()}
+    result({"searched": chosen, "files": [path.as_posix() for path in files]})
+    return 0
+
+
+def write_rates(
+    tried: Mapping[str, Sequence[Tried]], missing: Sequence[str], preset: str, out: Path
+) -> list[Path]:
+    """Write what was tried, and return the paths."""
+    rows = [
+        {
+            "row": name,
+            "preset": preset,
+            "split": "tune",
+            **asdict(each.rates),
+            "miou": each.miou,
+            **{f"miou_seed{seed}": one for seed, one in zip(SEEDS, each.scores, strict=True)},
+            "chosen": "yes" if each is settings[-1] else "no",
+        }
+        for name, settings in tried.items()
+        for each in settings
+    ]
+    table = Summary(
+        title="Factors on the learning rate of each component, chosen on `tune`",
+        headers=("row", *FACTORS, "mIoU %", "one rate %", "settings"),
+        rows=tuple(
+            (
+                Cell(name),
+                *(Cell(f"{getattr(settings[-1].rates, part):g}") for part in FACTORS),
+                Cell(f"{100 * settings[-1].miou:.1f}"),
+                Cell(f"{100 * _plain(settings).miou:.1f}"),
+                Cell(str(len(settings))),
+            )
+            for name, settings in tried.items()
+        ),
+    )
+    notes = [RULE, f"Preset: {preset}. A factor of 1 stands also for a part that is not trained."]
+    if missing:
+        notes.append(f"**Not searched yet: {', '.join(missing)}; one rate for all their parts.**")
+    page = markdown([table], notes, rebuilt_by="python -m bench.search.rates")
+    files = {out / "tables" / "rates.md": page, out / "tables" / "rates.csv": rows_csv(rows)}
+    for path, text in files.items():
+        write_atomically(path, text.encode())
+    return list(files)
+
+
+def _plain(settings: Sequence[Tried]) -> Tried:
+    """The setting with one rate for all parts."""
+    return next(each for each in settings if each.rates == LearningRates())
+
+
+def _score(job: tuple[WeakCLIPConfig, int, str, Path, Path | None]) -> float:
+    """Score on `tune` after a training with a seed; one that is kept is read."""
+    config, seed, preset, artifacts, weights = job
+    bench = _workbench(preset, artifacts, weights)
+    key = content_key(plain_config(config), seed, bench.protocol, bench.data, bench.weights)
+    path = artifacts / "rates" / f"{key}-{code_id()}.json"
+    if not path.exists():
+        own = bench.redrawn(seed)
+        tuned = own.run_on_tune(config, bench.preset.recipe, seed, report=lambda *_: None)
+        write_atomically(path, json.dumps(asdict(tuned)).encode())
+        say(json.dumps({"seed": seed, **asdict(config.rates), **asdict(tuned)}))
+    return float(json.loads(path.read_text(encoding="utf-8"))["miou"])
+
+
+@cache
+def _workbench(preset: str, artifacts: Path, weights: Path | None) -> ImageWorkbench:
+    torch.set_num_threads(1)
+    return prepare(preset, data_root=None, device="cpu", artifacts=artifacts, weights=weights)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
