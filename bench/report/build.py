@@ -13,6 +13,8 @@ from bench.report.confusion import confusion_rows, confusions, in_words
 from bench.report.diagnosis.tables import COLUMNS as DIAGNOSIS_COLUMNS
 from bench.report.diagnosis.tables import NOTE as DIAGNOSIS_NOTE
 from bench.report.diagnosis.tables import RATE_COLUMNS, cost_rows, diagnosis_tables, rate_rows
+from bench.report.dials import COLUMNS as DIAL_COLUMNS
+from bench.report.dials import SLOPE_COLUMNS, dial_report
 from bench.report.drilldown import image_tables
 from bench.report.factorial_summary import NOTE, factorial_tables
 from bench.report.figures.figure import FORMATS
@@ -62,6 +64,8 @@ class Report:
     confusions: tuple[str, ...]
     """Per main task, the largest confusions of the reference in words."""
     notes: tuple[str, ...]
+    said: tuple[str, ...]
+    """What came out, of a study that does not say it by its effects."""
     files: dict[str, bytes]
     figures: dict[str, str]
     """What each figure shows, by name without suffix."""
@@ -83,6 +87,7 @@ def render(study: Study, store: Store) -> Report:
     confused = confusions(study, records, counts)
     diagnosed = diagnoses(study, records, counts)
     answers = response_rows(study, records, counts)
+    dials = dial_report(study, records, _places(study, records, store), store)
     sources = Sources(
         scores=csv_text(tidy(records)),
         effects=csv_text(effects_frame(study, records, found)),
@@ -92,6 +97,8 @@ def render(study: Study, store: Store) -> Report:
         diagnosis=_csv(cost_rows(study, records, diagnosed), DIAGNOSIS_COLUMNS),
         rates=_csv(rate_rows(study, records, diagnosed), RATE_COLUMNS),
         response=_csv(answers, RESPONSE_COLUMNS),
+        dials=_csv(dials.rows, DIAL_COLUMNS),
+        slopes=_csv(dials.slopes, SLOPE_COLUMNS),
     )
     summary, notes = summarise(study, records, found), caption(study, records)
     contours = summarise_contours(study, records, found)
@@ -102,7 +109,7 @@ def render(study: Study, store: Store) -> Report:
     read = [RESPONSE_NOTE, *readings(answers), *notes]
     texts = {
         **_csv_files(study, sources),
-        **_table_files(study.name, study.name, scores, notes),
+        **_table_files(study.name, study.name, [*dials.tables, *scores], [*dials.notes, *notes]),
         **_table_files(f"{study.name}_factorial", study.name, factorial, [NOTE, *notes]),
         **_table_files(f"{study.name}_comparisons", study.name, pairs, [PAIRS_NOTE, *notes]),
         **_table_files(f"{study.name}_diagnosis", study.name, costs, [DIAGNOSIS_NOTE, *notes]),
@@ -121,11 +128,12 @@ def render(study: Study, store: Store) -> Report:
         records=tuple(records),
         found=tuple(found),
         summary=summary,
-        more=(*scores[1:], *responses, *pairs, *factorial),
+        more=(*dials.tables, *scores[1:], *responses, *pairs, *factorial),
         images=image_tables(study, records, counts),
         diagnoses=tuple(diagnosed),
         confusions=in_words(records, confused),
-        notes=notes,
+        notes=(*dials.notes, *notes),
+        said=dials.said,
         files=files,
         figures={figure.name: figure.shows for figure in figures},
         marks=marks,
@@ -191,6 +199,28 @@ def outdated(files: Mapping[str, bytes], marks: Mapping[str, str], store: Store)
     return stale
 
 
+def _places(
+    study: Study, records: Sequence[RunRecord], store: Store
+) -> dict[str, Sequence[RunRecord]]:
+    """The records of every position of the dials of a study by preset.
+
+    Raises:
+        BenchError: If a record is broken, or those of a position do not belong together.
+    """
+    found: dict[str, Sequence[RunRecord]] = {}
+    if study.dials is None or not records:
+        return found
+    for place in study.dials.places(records[0].preset):
+        at = study_for(study, place.preset)
+        mine = records
+        if at.name != study.name:
+            mine = store.read_all(at.name, [row.name for row in study.rows])
+        if mine:
+            _check_fair(at, mine)
+            found[place.preset] = mine
+    return found
+
+
 def _csv(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> str:
     return rows_csv(rows, columns) if rows else ""
 
@@ -206,6 +236,8 @@ def _csv_files(study: Study, sources: Sources) -> dict[str, str]:
         "_diagnosis": sources.diagnosis,
         "_rates": sources.rates,
         "_response": sources.response,
+        "_dials": sources.dials,
+        "_slopes": sources.slopes,
     }
     return {f"tables/{study.name}{suffix}.csv": text for suffix, text in texts.items() if text}
 

@@ -12,6 +12,8 @@ from bench.report.figures.curves import SHOWS as CURVES_SHOW
 from bench.report.figures.curves import draw_curves
 from bench.report.figures.diagnosis import SHOWS as DIAGNOSIS_SHOWS
 from bench.report.figures.diagnosis import draw_diagnosis
+from bench.report.figures.dials import SHOWS as DIALS_SHOW
+from bench.report.figures.dials import draw_dials
 from bench.report.figures.figure import SHOWS as EFFECTS_SHOW
 from bench.report.figures.figure import draw as draw_effects
 from bench.report.figures.figure import fingerprint
@@ -57,6 +59,10 @@ class Sources:
     """`<study>_rates.csv`."""
     response: str = ""
     """`<study>_response.csv`."""
+    dials: str = ""
+    """`<study>_dials.csv`."""
+    slopes: str = ""
+    """`<study>_slopes.csv`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,8 @@ def drawings(study: Study, records: Sequence[RunRecord], sources: Sources) -> li
             add("_interactions", sources.effects, INTERACTIONS_SHOW, paint)
     if _has_rows(sources.series):
         add("_series", sources.series, SERIES_SHOW, draw_series)
+    if _has_rows(sources.dials):
+        add("_dials", sources.dials, DIALS_SHOW, draw_dials)
     if _has_rows(sources.response):
         add("_response", sources.response, RESPONSE_SHOWS, draw_response)
     shared = [task for task in tasks if task in reference_tasks]

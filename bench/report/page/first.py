@@ -126,7 +126,7 @@ def _findings(reports: Sequence[Report]) -> Html:
         tag(
             "div",
             tag("h3", tag("a", report.study.question, href=f"#study-{report.study.name}")),
-            bullets(findings(report.records, report.found)),
+            bullets(report.said or findings(report.records, report.found)),
         )
         for report in reports
     ]

@@ -55,7 +55,7 @@ def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
         "section",
         tag("h2", f"Study {study.name}"),
         tag("p", study.question),
-        bullets(findings(report.records, report.found)),
+        bullets(report.said or findings(report.records, report.found)),
         *(_table(table, table.title) for table in tables),
         tag("div", *(_figure(name, *part) for name, part in plain.items()), class_="figures"),
         *_costs(report, figures.get(costs)),

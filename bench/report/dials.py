@@ -1,0 +1,275 @@
+"""Tables of a study with dials: what each component is worth where, and what became of predictions.
+
+A component's effect is the whole method minus the row without it. The rules are those of
+`docs/preregistration.md`; what was not run is counted and said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.summary import NONE
+from bench.stats.dials import Measured, moved, slopes
+from bench.stats.effects import counts_by_row
+from bench.stats.statistics import spread
+from bench.tasks.score_map import AFTER, BEFORE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.runs.record import RunRecord
+    from bench.runs.store import Store
+    from bench.stats.dials import Moved, Slope
+    from bench.studies.dial import Dial
+    from bench.studies.study import Study
+
+COLUMNS = (
+    *("study", "dial", "order", "position", "variant", "task", "metric", "score", "difference"),
+    *("low", "high", "p_value", "p_holm", "predicted", "seeds", "images"),
+)
+"""Columns of `results/tables/<study>_dials.csv`; scores and differences are fractions."""
+SLOPE_COLUMNS = (
+    *("study", "dial", "variant", "towards", "task", "slope", "low", "high", "p_value", "p_holm"),
+    *("verdict", "seeds"),
+)
+"""Columns of `results/tables/<study>_slopes.csv`; slopes are fractions per position."""
+NOTE = (
+    "Positions: Δ is the whole method minus the row of the column, in points, paired by seed and "
+    "image, with a 95 % interval over both; at each position the noise of the seeds is pooled over "
+    "its rows. Tested are, at each position, the control and the row that the prediction names (in "
+    "bold): * p < 0.05 after Holm's correction over the tested differences of a dial, task and "
+    "metric. All else is an estimate. With training images redrawn for each seed the variance of "
+    "the images of `train` is in the seeds' as well, which widens an interval."
+)
+SLOPE_NOTE = (
+    "Slope: change of the named effect in points from one position to the next in the predicted "
+    "direction, by least squares. Confirmed or contradicted: p < 0.05 after Holm's correction over "
+    "all dials of a task; undecided otherwise, and open with fewer seeds than planned. The verdict "
+    "on a prediction is that of the dial's first task."
+)
+CHAIN_NOTE = (
+    "The chain at the centre: mIoU of the score map alone, before and after training, and of what "
+    "the network makes of it, in percent, mean ± standard deviation over seeds."
+)
+_NAMES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialReport:
+    """What the records of a study with dials say."""
+
+    tables: tuple[Summary, ...] = ()
+    rows: tuple[dict[str, object], ...] = ()
+    """Of `COLUMNS`."""
+    slopes: tuple[dict[str, object], ...] = ()
+    """Of `SLOPE_COLUMNS`."""
+    notes: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    """A sentence per dial."""
+
+
+def dial_report(
+    study: Study, centre: Sequence[RunRecord], places: Mapping[str, Sequence[RunRecord]],
+    store: Store,
+) -> DialReport:  # fmt: skip
+    """Return what is made of the records of all positions; empty for a study without dials.
+
+    Args:
+        study: Names its dials.
+        centre: Records of the study itself.
+        places: Preset to the records of a position.
+        store: Has their counts.
+    """
+    if study.dials is None:
+        return DialReport()
+    counts = {preset: counts_by_row(records, store) for preset, records in places.items()}
+    measured = Measured(study.dials, centre[0].preset, counts)
+    found, lines = moved(measured), slopes(measured, len(study.seeds))
+    places_of = [(each.task, each.metric) for each in found]
+    tables = [_table(study, found, *place) for place in dict.fromkeys(places_of)]
+    chain = _chain(study, centre)
+    missing = _missing(study, measured)
+    return DialReport(
+        tables=(*tables, *_slope_table(study, lines), *chain),
+        rows=tuple(_row(study, each) for each in found),
+        slopes=tuple(_slope_row(study, each) for each in lines),
+        notes=(NOTE, SLOPE_NOTE, *([CHAIN_NOTE] if chain else []), *missing),
+        said=(*(_sentence(each) for each in lines if each.task == each.dial.tasks[0]), *missing),
+    )
+
+
+def _table(study: Study, found: Sequence[Moved], task: str, metric: str) -> Summary:
+    """A line per position, a column per row that the whole method is compared with."""
+    assert study.dials is not None
+    mine = [each for each in found if (each.task, each.metric) == (task, metric)]
+    others = study.dials.rows[1:]
+    lines: dict[tuple[str, str], dict[str, Moved]] = {}
+    for each in mine:
+        lines.setdefault((each.dial.name, each.position.label), {})[each.row] = each
+    return Summary(
+        title=f"Study {study.name}: effects on {task}, points of {_NAMES[metric]}",
+        headers=("dial, position", f"{study.dials.rows[0]} %", *(f"Δ {row}" for row in others),
+                 "n"),
+        rows=tuple(
+            (
+                Cell(f"{_plain(dial)}: {label}"),
+                Cell(f"{100 * next(iter(line.values())).score:.1f}"),
+                *(_cell(line.get(row)) for row in others),
+                Cell(str(next(iter(line.values())).difference.seeds)),
+            )
+            for (dial, label), line in lines.items()
+        ),
+    )  # fmt: skip
+
+
+def _cell(each: Moved | None) -> Cell:
+    if each is None:
+        return Cell(NONE)
+    value = each.difference
+    text = signed_interval(value.estimate, value.low, value.high, digits=1)
+    return Cell(text + "*" * (each.p_holm < 0.05), best=each.row == each.dial.gains)
+
+
+def _slope_table(study: Study, lines: Sequence[Slope]) -> list[Summary]:
+    if not lines:
+        return []
+    return [
+        Summary(
+            title=f"Study {study.name}: do the effects rise as predicted?",
+            headers=("dial", "effect of", "rises towards", "task", "slope [95 %]", "p, Holm",
+                     "verdict", "n"),
+            rows=tuple(
+                tuple(
+                    Cell(text)
+                    for text in (
+                        _plain(each.dial.name),
+                        each.dial.gains,
+                        _end(each.dial),
+                        each.task,
+                        _points(each),
+                        f"{each.p_holm:.3g}",
+                        each.verdict,
+                        str(each.difference.seeds),
+                    )
+                )
+                for each in lines
+            ),
+        )
+    ]  # fmt: skip
+
+
+def _chain(study: Study, records: Sequence[RunRecord]) -> list[Summary]:
+    """From the score map to the masks, at the centre; nothing if no score map was scored."""
+    assert study.dials is not None
+    done = [record for record in records if record.status == "ok"]
+    tasks = list(dict.fromkeys(task for record in done for task in record.metrics))
+    columns = {
+        f"{task}\n{name}": (task, metric)
+        for task in tasks
+        for name, metric in (
+            ("score map before", BEFORE), ("score map after", AFTER), ("network", "miou"),
+        )
+        if any(metric in record.metrics.get(task, {}) for record in done)
+    }  # fmt: skip
+    if not any(metric == AFTER for _, metric in columns.values()):
+        return []
+    rows = []
+    for name in (*study.dials.rows, *study.dials.beside):
+        mine = [record.metrics for record in done if record.variant == name]
+        cells = [
+            _mean([m[task][metric] for m in mine if metric in m.get(task, {})])
+            for task, metric in columns.values()
+        ]
+        if mine:
+            rows.append((Cell(name), *cells, Cell(str(len(mine)))))
+    title = f"Study {study.name}: from the score map to the masks, at the centre"
+    return [Summary(title=title, headers=("variant", *columns, "n"), rows=tuple(rows))]
+
+
+def _mean(values: Sequence[float]) -> Cell:
+    if not values:
+        return Cell(NONE)
+    found = spread([100 * value for value in values])
+    return Cell(f"{found.mean:.1f}" + (f" ± {found.sd:.1f}" if len(values) > 1 else ""))
+
+
+def _missing(study: Study, measured: Measured) -> list[str]:
+    """How many runs of each dial there are not, in one sentence; nothing if all are there."""
+    assert study.dials is not None
+    parts = []
+    for dial in study.dials.dials:
+        planned = {
+            (each.preset(measured.centre), row, seed)
+            for each in dial.positions
+            for row in study.dials.rows_at(each)
+            for seed in study.seeds
+        }
+        lacking = [
+            run for run in planned if run[2] not in measured.counts.get(run[0], {}).get(run[1], {})
+        ]
+        if lacking:
+            parts.append(f"{_plain(dial.name)} {len(lacking)} of {len(planned)}")
+    return [f"Runs that are missing: {', '.join(parts)}."] if parts else []
+
+
+def _sentence(each: Slope) -> str:
+    return (
+        f"{_plain(each.dial.name)}: the effect of what {each.dial.gains} lacks was predicted to "
+        f"rise towards {_end(each.dial)}; slope {_points(each)} points per position on "
+        f"{each.task}: {each.verdict}."
+    )
+
+
+def _end(dial: Dial) -> str:
+    return dial.positions[0 if dial.towards == "first" else -1].label
+
+
+def _points(each: Slope) -> str:
+    value = each.difference
+    return signed_interval(value.estimate, value.low, value.high, digits=2)
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", " ")
+
+
+def _row(study: Study, each: Moved) -> dict[str, object]:
+    value = each.difference
+    return {
+        "study": study.name,
+        "dial": each.dial.name,
+        "order": each.dial.positions.index(each.position) + 1,
+        "position": each.position.label,
+        "variant": each.row,
+        "task": each.task,
+        "metric": each.metric,
+        "score": each.score,
+        "difference": value.estimate,
+        "low": value.low,
+        "high": value.high,
+        "p_value": value.p_value,
+        "p_holm": each.p_holm,
+        "predicted": "yes" if each.row == each.dial.gains else "no",
+        "seeds": value.seeds,
+        "images": value.images,
+    }
+
+
+def _slope_row(study: Study, each: Slope) -> dict[str, object]:
+    value = each.difference
+    return {
+        "study": study.name,
+        "dial": each.dial.name,
+        "variant": each.dial.gains,
+        "towards": each.dial.towards,
+        "task": each.task,
+        "slope": value.estimate,
+        "low": value.low,
+        "high": value.high,
+        "p_value": value.p_value,
+        "p_holm": each.p_holm,
+        "verdict": each.verdict,
+        "seeds": value.seeds,
+    }

@@ -1,0 +1,233 @@
+"""What each component does at every position of the dials of a study, and whether its effect rises.
+
+The rows of a position are one network with different parts, so the noise of the seeds is pooled
+over them. Tested are the two differences that `docs/preregistration.md` names at each position, and
+one slope per dial; all else is an estimate. What was not run counts as a test without a result, so
+that no verdict of a part of the study is milder than that of the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.runs.store import BOUNDARY_SUFFIX
+from bench.stats.statistics import Resampled, SeedNoise, contrast, holm, resample, seed_noise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.stats.effects import RowCounts
+    from bench.stats.statistics import Difference
+    from bench.studies.dial import Dial, Dials, Position
+
+METRICS = ("miou", "boundary_miou")
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """The whole method minus another row at one position."""
+
+    dial: Dial
+    position: Position
+    row: str
+    """Name without the position's prefix."""
+    task: str
+    metric: str
+    score: float
+    """Of the whole method there, mean over seeds."""
+    difference: Difference
+    p_holm: float = math.nan
+    """Corrected over what is tested on the same dial, task and metric; NaN: an estimate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slope:
+    """How the effect of the component that a dial names changes per step in its direction."""
+
+    dial: Dial
+    task: str
+    difference: Difference
+    p_holm: float
+    """Corrected over all dials that are compared on the task."""
+    wanted: int
+    """Seeds of the study."""
+
+    @property
+    def verdict(self) -> str:
+        """`confirmed`, `contradicted` or `undecided`; `open` with fewer seeds than the study's."""
+        if self.difference.seeds < self.wanted:
+            return "open"
+        if not self.p_holm < LEVEL:
+            return "undecided"
+        return "confirmed" if self.difference.estimate > 0 else "contradicted"
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Some rows of a position on the seeds that all have."""
+
+    rows: tuple[str, ...]
+    seeds: tuple[int, ...]
+    scores: Resampled
+
+    @property
+    def noise(self) -> SeedNoise | None:
+        return seed_noise(self.scores.by_seed)
+
+    def on(self, seeds: Sequence[int]) -> _Scored:
+        """The same on fewer seeds."""
+        places = [self.seeds.index(seed) for seed in seeds]
+        scores = replace(
+            self.scores,
+            by_seed=self.scores.by_seed[:, places],
+            bootstrap=self.scores.bootstrap[:, places],
+        )
+        return _Scored(self.rows, tuple(seeds), scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Counts of the runs of a study with dials; scores are resampled once and kept."""
+
+    dials: Dials
+    centre: str
+    """Preset of the centre."""
+    counts: Mapping[str, RowCounts]
+    """Preset -> row -> seed -> array name -> counts."""
+    _kept: dict[tuple[object, ...], _Scored | None] = field(default_factory=dict)
+
+    def left_centre(self, dial: Dial) -> bool:
+        """Whether the whole method was run at a position of a dial that is not the centre."""
+        return any(
+            self.dials.rows_at(each)[0] in self.counts.get(each.preset(self.centre), {})
+            for each in dial.positions
+            if each.changes or each.prefix
+        )
+
+    def at(self, position: Position, task: str, metric: str) -> _Scored | None:
+        """The rows of a position; none if not even the whole method was run."""
+        array = task + BOUNDARY_SUFFIX if metric == "boundary_miou" else task
+        preset = position.preset(self.centre)
+        key = (preset, position.prefix, position.classes, array)
+        if key not in self._kept:
+            self._kept[key] = self._scored(self.counts.get(preset, {}), position, array)
+        return self._kept[key]
+
+    def _scored(self, by_row: RowCounts, position: Position, array: str) -> _Scored | None:
+        runs = {
+            name: {seed: run[array] for seed, run in by_row.get(row, {}).items() if array in run}
+            for name, row in zip(self.dials.rows, self.dials.rows_at(position), strict=True)
+        }
+        rows = tuple(name for name, found in runs.items() if found)
+        seeds = sorted(set.intersection(*(set(runs[name]) for name in rows))) if rows else []
+        if not seeds or rows[0] != self.dials.rows[0]:
+            return None
+        classes = [each + 1 for each in position.classes] or slice(None)
+        stacked = [np.stack([runs[name][seed][:, classes] for seed in seeds]) for name in rows]
+        return _Scored(rows, tuple(seeds), resample(stacked))
+
+
+def moved(measured: Measured) -> list[Moved]:
+    """Return every component's effect at every position that was run, dial by dial.
+
+    A dial of which the centre alone was run is left out; if there is no other, the first is not.
+    """
+    found: list[Moved] = []
+    dials = measured.dials.dials
+    for dial in [each for each in dials if measured.left_centre(each)] or dials[:1]:
+        for task in dial.tasks:
+            for metric in METRICS:
+                found += _corrected(_of_dial(measured, dial, task, metric), measured.dials)
+    return found
+
+
+def slopes(measured: Measured, wanted: int) -> list[Slope]:
+    """Return the slope of the named effect of every dial that was run at all its positions.
+
+    Args:
+        measured: The runs.
+        wanted: Seeds of the study; with fewer there is no verdict.
+    """
+    dials = measured.dials.dials
+    found: list[Slope] = []
+    for task in dict.fromkeys(task for dial in dials for task in dial.tasks):
+        asked = [dial for dial in dials if task in dial.tasks]
+        values = [_slope(measured, dial, task) for dial in asked]
+        p_values = holm([1.0 if value is None else value.p_value for value in values])
+        found += [
+            Slope(dial=dial, task=task, difference=value, p_holm=p_holm, wanted=wanted)
+            for dial, value, p_holm in zip(asked, values, p_values, strict=True)
+            if value is not None
+        ]
+    return sorted(found, key=lambda slope: dials.index(slope.dial))
+
+
+def _of_dial(measured: Measured, dial: Dial, task: str, metric: str) -> list[Moved]:
+    found = []
+    for position in dial.positions:
+        scored = measured.at(position, task, metric)
+        for place, row in enumerate(scored.rows[1:] if scored is not None else (), start=1):
+            assert scored is not None
+            weights = np.zeros(len(scored.rows))
+            weights[[0, place]] = 1, -1
+            found.append(
+                Moved(
+                    dial=dial,
+                    position=position,
+                    row=row,
+                    task=task,
+                    metric=metric,
+                    score=float(scored.scores.by_seed[0].mean()),
+                    difference=contrast(scored.scores, weights.tolist(), noise=scored.noise),
+                )
+            )
+    return found
+
+
+def _corrected(found: Sequence[Moved], dials: Dials) -> list[Moved]:
+    """Fill in Holm's p-values of one dial, task and metric."""
+    if not found:
+        return []
+    dial = found[0].dial
+    pairs = dict.fromkeys((dials.rows[1], dial.gains))
+    tested = [each for each in found if each.row in pairs]
+    missing = len(pairs) * len(dial.positions) - len(tested)
+    p_values = holm([*(each.difference.p_value for each in tested), *[1.0] * missing])
+    by_id = {id(each): value for each, value in zip(tested, p_values, strict=False)}
+    return [replace(each, p_holm=by_id.get(id(each), math.nan)) for each in found]
+
+
+def _slope(measured: Measured, dial: Dial, task: str) -> Difference | None:
+    """The least-squares slope over 1, 2, 3, ... in the predicted direction."""
+    scored = [measured.at(position, task, "miou") for position in dial.positions]
+    found = [each for each in scored if each is not None and dial.gains in each.rows]
+    if len(found) < len(dial.positions):
+        return None
+    seeds = sorted(set.intersection(*(set(each.seeds) for each in found)))
+    if not seeds:
+        return None
+    steps = np.arange(len(found)) - (len(found) - 1) / 2
+    steps *= (1 if dial.towards == "last" else -1) / (steps**2).sum()
+    parts = [each.on(seeds) for each in found]
+    places = [[0, each.rows.index(dial.gains)] for each in parts]
+    scores = Resampled(
+        np.concatenate([p.scores.by_seed[at] for p, at in zip(parts, places, strict=True)]),
+        np.concatenate([p.scores.bootstrap[at] for p, at in zip(parts, places, strict=True)]),
+        min(each.scores.images for each in parts),
+    )
+    weights = [sign * step for step in steps.tolist() for sign in (1, -1)]
+    return contrast(scores, weights, noise=_pooled([each.noise for each in parts]))
+
+
+def _pooled(noises: Sequence[SeedNoise | None]) -> SeedNoise | None:
+    """The noise of seeds over all positions, each apart from what a seed does to it as a whole."""
+    known = [noise for noise in noises if noise is not None]
+    if len(known) < len(noises):
+        return None
+    df = sum(noise.df for noise in known)
+    return SeedNoise(variance=sum(noise.variance * noise.df for noise in known) / df, df=df)
