@@ -37,6 +37,7 @@ from baselines.plain_fpn import plain_fpn
 from baselines.weclip import method as weclip
 from bench.studies.method import MethodRow
 from bench.studies.study import Comparisons, Study, Variant
+from bench.studies.validity import Counterpart, Validity
 from weakclip.config import PAPER
 from weakclip.convnet import random_walk
 from weakclip.convnet.classifier import CAM
@@ -74,6 +75,7 @@ PAPER_REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {
     "weakclip": PAPER,
     "weclip": replace(weclip.VOC, initial="given"),
 }
+MASKS = "train-pseudo"
 CELLS = tuple(names for names in product(MAPS, REFINEMENTS) if names not in CONTAINED)
 BESIDE = (
     *((name, "alone") for name in DENSE),
@@ -135,6 +137,79 @@ STUDY = Study(
                 for cam, each in CELLS
                 if each not in ("alone", "plain-fpn", "weakclip")
             ),
+        ),
+    ),
+    validity=Validity(
+        methods=(
+            Counterpart(
+                name="CAM",
+                row="cam-alone",
+                task=MASKS,
+                system="AffinityNet CAM",
+                stage="cam_seed",
+                backbone="ResNet-38 (repository",
+            ),
+            Counterpart(
+                name="CAM, random walk",
+                row="cam-random-walk",
+                task=MASKS,
+                system="AffinityNet random walk",
+                stage="pseudo_mask",
+                backbone="ResNet-38 alpha 4/16/32",
+            ),
+            Counterpart(
+                name="CLIMS",
+                row="clims-alone",
+                task=MASKS,
+                system="CLIMS camera-ready",
+                stage="cam_seed",
+            ),
+            Counterpart(
+                name="CLIMS, random walk",
+                row="clims-random-walk",
+                task=MASKS,
+                system="CLIMS camera-ready + random walk",
+                stage="pseudo_mask",
+            ),
+            Counterpart(
+                name="CLIP-ES",
+                row="clip-es-alone",
+                task=MASKS,
+                system="CLIP-ES + CAA",
+                stage="cam_refined",
+            ),
+            Counterpart(
+                name="CLIP-ES, CRF",
+                row="clip-es-alone",
+                task=f"{MASKS}-crf",
+                system="CLIP-ES + CAA + CRF",
+                stage="pseudo_mask",
+            ),
+            Counterpart(
+                name="WeakCLIP",
+                row=_name(*REFERENCE),
+                task=MASKS,
+                system="WeakCLIP (network output at iter 8000; before CRF)",
+                stage="cam_refined",
+                split="not stated",
+            ),
+            Counterpart(
+                name="WeakCLIP, CRF",
+                row=_name(*REFERENCE),
+                task=f"{MASKS}-crf",
+                system="WeakCLIP",
+                stage="pseudo_mask",
+            ),
+        ),
+        order=("CAM", "CLIMS", "CLIP-ES", "WeakCLIP"),
+        gains=(
+            ("CAM, random walk", "CAM"),
+            ("CLIMS, random walk", "CLIMS"),
+            ("CLIP-ES, CRF", "CLIP-ES"),
+            ("WeakCLIP, CRF", "WeakCLIP"),
+            ("CLIMS", "CAM"),
+            ("CLIP-ES", "CAM"),
+            ("WeakCLIP", "CAM"),
         ),
     ),
     notes=(

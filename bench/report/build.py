@@ -29,6 +29,9 @@ from bench.report.series import COLUMNS as SERIES_COLUMNS
 from bench.report.series import series_rows
 from bench.report.summary import summarise, summarise_contours
 from bench.report.table import csv_text, curves_frame, effects_frame, rows_csv, tidy
+from bench.report.validity import COLUMNS as VALIDITY_COLUMNS
+from bench.report.validity import NAME as VALIDITY
+from bench.report.validity import validity_report
 from bench.runs.store import Store, write_atomically
 from bench.stats.diagnosis import diagnoses
 from bench.stats.effects import counts_by_row, effects
@@ -100,6 +103,7 @@ def render(study: Study, store: Store) -> Report:
         dials=_csv(dials.rows, DIAL_COLUMNS),
         slopes=_csv(dials.slopes, SLOPE_COLUMNS),
     )
+    valid = validity_report(study, records, counts, store.root)
     summary, notes = summarise(study, records, found), caption(study, records)
     contours = summarise_contours(study, records, found)
     scores = [summary] if contours is None else [summary, contours]
@@ -110,6 +114,10 @@ def render(study: Study, store: Store) -> Report:
     texts = {
         **_csv_files(study, sources),
         **_table_files(study.name, study.name, [*dials.tables, *scores], [*dials.notes, *notes]),
+        **_table_files(VALIDITY, study.name, valid.tables, [*valid.notes, *notes]),
+        **(
+            {f"tables/{VALIDITY}.csv": rows_csv(valid.rows, VALIDITY_COLUMNS)} if valid.rows else {}
+        ),
         **_table_files(f"{study.name}_factorial", study.name, factorial, [NOTE, *notes]),
         **_table_files(f"{study.name}_comparisons", study.name, pairs, [PAIRS_NOTE, *notes]),
         **_table_files(f"{study.name}_diagnosis", study.name, costs, [DIAGNOSIS_NOTE, *notes]),
@@ -128,11 +136,11 @@ def render(study: Study, store: Store) -> Report:
         records=tuple(records),
         found=tuple(found),
         summary=summary,
-        more=(*dials.tables, *scores[1:], *responses, *pairs, *factorial),
+        more=(*dials.tables, *valid.tables, *scores[1:], *responses, *pairs, *factorial),
         images=image_tables(study, records, counts),
         diagnoses=tuple(diagnosed),
         confusions=in_words(records, confused),
-        notes=(*dials.notes, *notes),
+        notes=(*dials.notes, *valid.notes, *notes),
         said=dials.said,
         files=files,
         figures={figure.name: figure.shows for figure in figures},

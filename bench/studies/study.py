@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.studies.dial import Dials
+    from bench.studies.validity import Validity
     from bench.studies.workbench import Config
 
 STUDIES_PACKAGE = "ablations"
@@ -119,6 +120,8 @@ class Study:
     are tested."""
     dials: Dials | None = None
     """What moves beside the rows, each position with records of its own."""
+    validity: Validity | None = None
+    """Rows with a published counterpart, and what is tested about them."""
     notes: tuple[str, ...] = ()
     """Sentences for the caption of its tables: what a reader has to know besides the protocol."""
     bound: str = ""

@@ -1,0 +1,237 @@
+"""Does the world order methods as photographs do? Published figures beside those of a study.
+
+Three tests that choose nothing (`docs/preregistration.md`): the published order, the signs of
+published gains, and the rank correlation. Only of CartoonVOC 2, which was made for them to hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from bench.cartoon.wide.world import WideConfig
+from bench.errors import BenchError
+from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.reference import FILE, read_reference
+from bench.stats.effects import difference_of
+from bench.stats.statistics import pooled_miou, resample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bench.runs.record import RunRecord
+    from bench.stats.effects import Counts, RowCounts
+    from bench.stats.statistics import Difference
+    from bench.studies.study import Study
+    from bench.studies.validity import Counterpart
+
+NAME = "validity"
+COLUMNS = ("test", "first", "second", "published", "here", "low", "high", "agrees", "methods")
+"""Columns of `results/tables/validity.csv`; figures are fractions, differences of them, or a rank
+correlation."""
+DRAWS = 2000
+FEW = 10
+"""With fewer methods the interval of a rank correlation is wide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidityReport:
+    """Tables, lines of a CSV file and notes; nothing where nothing is tested."""
+
+    tables: tuple[Summary, ...] = ()
+    rows: tuple[dict[str, object], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def validity_report(
+    study: Study, records: Sequence[RunRecord], counts: RowCounts, root: Path
+) -> ValidityReport:
+    """Return the tests of a study that names counterparts, as far as its rows were run.
+
+    Args:
+        study: Names what has a counterpart.
+        records: Of its runs.
+        counts: What `counts_by_row` returned for them.
+        root: The results folder with the published figures.
+
+    Raises:
+        BenchError: If a counterpart is not one line of the published figures.
+    """
+    world = records[0].provenance.data.get("world")
+    wide = isinstance(world, dict) and world.get("kind") == WideConfig.__name__
+    if study.validity is None or not wide:
+        return ValidityReport()
+    published = {each.name: published_value(each, root) for each in study.validity.methods}
+    runs = {each.name: _runs(each, counts) for each in study.validity.methods}
+    runs = {name: found for name, found in runs.items() if found}
+    rows: list[dict[str, object]] = [
+        {"test": "method", "first": name, "published": published[name], "here": _score(found)}
+        for name, found in runs.items()
+    ]
+    asked = [("order", better, worse) for worse, better in combinations(study.validity.order, 2)]
+    asked += [("gain", *pair) for pair in study.validity.gains]
+    for test, first, second in asked:
+        value = difference_of(runs.get(first, {}), runs.get(second, {}), "")
+        if value is not None:
+            rows.append(_compared(test, (first, second), published, value))
+    correlation = rank_correlation({name: published[name] for name in runs}, runs)
+    if correlation is not None:
+        here, low, high = correlation
+        rows.append({
+            "test": "rank correlation", "here": here, "low": low, "high": high,
+            "methods": len(runs),
+        })  # fmt: skip
+    missing = [each.name for each in study.validity.methods if each.name not in runs]
+    return ValidityReport(
+        tables=tuple(_tables(study, rows)),
+        rows=tuple({**dict.fromkeys(COLUMNS), **row} for row in rows),
+        notes=tuple(_notes(rows, missing)),
+    )
+
+
+def published_value(counterpart: Counterpart, root: Path) -> float:
+    """The published mIoU of masks of VOC 2012's `train`, a fraction.
+
+    Raises:
+        BenchError: If it is not one line.
+    """
+    wanted = {
+        "system": counterpart.system, "dataset": "VOC2012", "split": counterpart.split,
+        "metric": "mIoU", "stage": counterpart.stage,
+    }  # fmt: skip
+    found = [
+        row["value"]
+        for row in read_reference(root)
+        if all(row[name] == value for name, value in wanted.items())
+        and row["backbone"].startswith(counterpart.backbone)
+    ]
+    if len(found) != 1:
+        raise BenchError(
+            f"{FILE}: expected one line of {counterpart.system!r}, {counterpart.stage}, "
+            f"{counterpart.backbone or 'any backbone'}; got {len(found)}"
+        )
+    return float(found[0]) / 100
+
+
+def rank_correlation(
+    published: Mapping[str, float], runs: Mapping[str, Mapping[int, Mapping[str, Counts]]]
+) -> tuple[float, float, float] | None:
+    """Spearman's correlation with a 95 % interval from drawing images and seeds again.
+
+    Args:
+        published: Figure of each method.
+        runs: Method -> seed -> counts, (N, K, 3), under the name "".
+
+    Returns:
+        Correlation, low, high; none with fewer than three methods or without a seed that all have.
+    """
+    names = list(published)
+    seeds = sorted(set.intersection(*(set(runs[name]) for name in names))) if names else []
+    if len(names) < 3 or not seeds:
+        return None
+    cells = [np.stack([runs[name][seed][""] for seed in seeds]) for name in names]
+    scores = resample(cells, resamples=DRAWS)
+    drawn = np.random.default_rng(0).integers(len(seeds), size=(len(seeds), DRAWS))
+    again = scores.bootstrap[:, drawn, np.arange(DRAWS)].mean(axis=1)  # (V, S, R) -> (V, R)
+    values = [published[name] for name in names]
+    here = _spearman(values, scores.by_seed.mean(axis=1))
+    many = [_spearman(values, draw) for draw in again.T]
+    low, high = np.nanquantile(many, (0.025, 0.975))
+    return here, float(low), float(high)
+
+
+def _spearman(first: Sequence[float], second: NDArray[np.float64]) -> float:
+    return float(stats.spearmanr(first, second).statistic)
+
+
+def _runs(each: Counterpart, counts: RowCounts) -> dict[int, dict[str, Counts]]:
+    """Seed -> counts of a method on its task."""
+    found = counts.get(each.row, {})
+    return {seed: {"": run[each.task]} for seed, run in found.items() if each.task in run}
+
+
+def _score(runs: Mapping[int, Mapping[str, Counts]]) -> float:
+    return float(np.mean([pooled_miou(run[""]) for run in runs.values()]))
+
+
+def _compared(
+    test: str, pair: tuple[str, str], published: Mapping[str, float], value: Difference
+) -> dict[str, object]:
+    gain = published[pair[0]] - published[pair[1]]
+    return {
+        "test": test,
+        "first": pair[0],
+        "second": pair[1],
+        "published": gain,
+        "here": value.estimate,
+        "low": value.low,
+        "high": value.high,
+        "agrees": "yes" if gain * value.estimate > 0 else "no",
+    }
+
+
+def _tables(study: Study, rows: Sequence[Mapping[str, object]]) -> list[Summary]:
+    methods = Summary(
+        title=f"Study {study.name}: methods with a published figure",
+        headers=("method", "published, VOC 2012 train, mIoU %", "here, mIoU %"),
+        rows=tuple(
+            (Cell(str(row["first"])), *(Cell(f"{100 * _number(row[key]):.1f}")
+                                        for key in ("published", "here")))
+            for row in rows
+            if row["test"] == "method"
+        ),
+    )  # fmt: skip
+    titles = {"order": "the published order", "gain": "the signs of published gains"}
+    found = [
+        Summary(
+            title=f"Study {study.name}: {title}",
+            headers=("difference", "published, points", "here [95 %]", "same sign"),
+            rows=tuple(
+                (
+                    Cell(f"{row['first']} minus {row['second']}"),
+                    Cell(f"{100 * _number(row['published']):+.1f}".replace("-", "−")),
+                    Cell(signed_interval(*map(_number, (row["here"], row["low"], row["high"])),
+                                         digits=1)),
+                    Cell(str(row["agrees"])),
+                )
+                for row in rows
+                if row["test"] == test
+            ),
+        )
+        for test, title in titles.items()
+    ]  # fmt: skip
+    return [table for table in (methods, *found) if table.rows]
+
+
+def _notes(rows: Sequence[Mapping[str, object]], missing: Sequence[str]) -> list[str]:
+    notes = []
+    for row in rows:
+        if row["test"] == "rank correlation":
+            here, low, high = (_number(row[name]) for name in ("here", "low", "high"))
+            count = int(_number(row["methods"]))
+            notes.append(
+                f"Spearman's rank correlation with the published figures over {count} methods: "
+                f"{here:.2f} [{low:.2f}, {high:.2f}], a 95 % interval from {DRAWS} draws of images "
+                "and seeds"
+                + (f"; with fewer than {FEW} methods it says little." if count < FEW else ".")
+            )
+    for test, name in (("order", "the published order"), ("gain", "published gains")):
+        agree = [row["agrees"] == "yes" for row in rows if row["test"] == test]
+        if agree:
+            notes.append(f"Signs of {name}: {sum(agree)} of {len(agree)} are the same here.")
+    notes.append(
+        f"Published: `{FILE}`, other images and networks. Nothing is chosen by these tests, and "
+        "they stand here whatever comes out (`docs/preregistration.md`)."
+    )
+    return [*notes, *([f"Not run yet: {', '.join(missing)}."] if missing else [])]
+
+
+def _number(value: object) -> float:
+    return float(str(value))
