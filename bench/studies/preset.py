@@ -109,6 +109,8 @@ class Preset:
     """Of a data set that is drawn where there is no folder of it."""
     clip_stage: str = ""
     """Folder, below that of `--clip-stages`, of the files of another micro-CLIP."""
+    registered: str = ""
+    """Commit of the page that said beforehand what is predicted and tested."""
     scoring: Literal["full", "components"] = "full"
     """`components`: no dense CRF after training and no diagnosis, but the score map by itself."""
 
@@ -242,7 +244,11 @@ WIDE = replace(
 """CartoonVOC 2. Its CLIP is not shipped yet: `--weights` names the folder of a pretraining."""
 assert WIDE.generated is not None
 CONDITIONS = replace(
-    WIDE, name="conditions", scoring="components", generated=replace(WIDE.generated, redrawn=True)
+    WIDE,
+    name="conditions",
+    scoring="components",
+    generated=replace(WIDE.generated, redrawn=True),
+    registered="f9f85012bed76be5a1db23a12cd8970648fca0c4",
 )
 """The centre of the dials of study `conditions`."""
 _PRESETS: dict[str, Preset] = {

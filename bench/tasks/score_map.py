@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.ops.confusion import class_counts, miou
-from weakclip.stages.size import labels_at
+from weakclip.stages.refine import known_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -23,30 +24,36 @@ _BATCH = 50
 
 
 def score_map_miou(
-    network: TrainedWeakCLIP,
+    networks: Mapping[str, TrainedWeakCLIP],
     data: WorkingImages,
     truth: Callable[[Sequence[int]], list[Tensor]],
     *,
     tags_used: bool,
-) -> float:
-    """Pooled mIoU of the largest text-to-pixel cosine of each pixel, a fraction.
+) -> dict[str, float]:
+    """Pooled mIoU of the largest text-to-pixel cosine of each pixel, a fraction, by name.
 
     It is resized as the matching loss does, so background is the class that the method learns.
 
     Args:
-        network: Whose score map.
+        networks: Whose score maps, by name; of the same classes.
         data: Images of a split.
         truth: Annotated masks of some of its images, (H, W) each.
         tags_used: Whether only the background and the tagged classes of an image compete.
     """
-    total: Tensor | None = None
+    totals: dict[str, Tensor] = {}
     for group in data.groups(range(len(data)), _BATCH):
-        images, tags = data.stack(group, network.device)
-        known = tags.cpu() if tags_used else torch.ones(tags.shape, dtype=torch.bool)
-        maps = network.score_maps(images)
-        for score_map, labels, mask in zip(maps, known, truth(group), strict=True):
-            found = labels_at(score_map, labels, (mask.shape[0], mask.shape[1])).long()
-            counts = class_counts(found[None], mask[None], len(score_map))[0]
-            total = counts if total is None else total + counts
-    assert total is not None
-    return float(miou(total))
+        gt_masks, device = truth(group), next(iter(networks.values())).device
+        images, tags = data.stack(group, device)
+        for name, network in networks.items():
+            maps = network.score_maps(images)
+            if tags_used:
+                maps = maps.masked_fill(~known_labels(tags)[:, :, None, None], -2.0)
+            for size in dict.fromkeys(mask.shape for mask in gt_masks):
+                places = [place for place, mask in enumerate(gt_masks) if mask.shape == size]
+                wanted = (int(size[0]), int(size[1]))
+                large = F.interpolate(maps[places], wanted, mode="bilinear", align_corners=False)
+                found = large.max(dim=1).indices.cpu()
+                gt_mask = torch.stack([gt_masks[place] for place in places])
+                counts = class_counts(found, gt_mask, large.shape[1]).sum(dim=0)
+                totals[name] = totals[name] + counts if name in totals else counts
+    return {name: float(miou(total)) for name, total in totals.items()}

@@ -148,14 +148,14 @@ class Scoring:
             return {}
         with timed(seconds, "score map"):
             states = {BEFORE: network.untrained(seed), AFTER: network}
-            return {
-                f"{task}/{name}": score_map_miou(
-                    state, self.images[ROLES[task]], partial(self.truth, ROLES[task]),
+            scores = {
+                task: score_map_miou(
+                    states, self.images[ROLES[task]], partial(self.truth, ROLES[task]),
                     tags_used=ROLES[task] == "pseudo",
                 )
                 for task in self.tasks
-                for name, state in states.items()
             }  # fmt: skip
+        return {f"{task}/{name}": each for task in scores for name, each in scores[task].items()}
 
     def score_outside(self, outside: Outside, seconds: dict[str, float]) -> Outcome:
         """Count masks that others made of the images of `pseudo`; 255 is a missed pixel."""

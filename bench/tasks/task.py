@@ -209,6 +209,8 @@ class ImageWorkbench:
             "tap_scale": describe(preset.config.tap_scale),
             **self.execution.arithmetic,
         }
+        if preset.registered:
+            found["registered"] = f"docs/preregistration.md of commit {preset.registered}"
         if preset.scoring == "components":
             found["score_map"] = "before and after training; tags as of the task beside it"
         if preset.generated is not None:

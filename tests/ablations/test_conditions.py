@@ -94,6 +94,11 @@ def test_validation_is_as_large_as_registered() -> None:
     assert WIDE.generated.images == {"train": 600, "val": 1500, "tune": 400}
 
 
+def test_the_preset_names_the_commit_of_the_registration() -> None:
+    page = Path(__file__).parents[2] / "docs" / "preregistration.md"
+    assert CONDITIONS.registered[:8] in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("labels", "towards"),
     [(("a", "b"), "last"), (("a", "b", "b"), "last"), (("a", "b", "c"), "up")],

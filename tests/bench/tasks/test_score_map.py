@@ -89,8 +89,8 @@ def test_the_largest_cosine_wins_among_the_tags(bench: ImageWorkbench) -> None:
         if tags_used:
             large[:, 1:].masked_fill_(~tags[:, :, None, None], -2)
         counts = class_counts(large.argmax(dim=1), torch.stack(truth), large.shape[1])
-        found = score_map_miou(
-            network,  # type: ignore[arg-type]
+        (found,) = score_map_miou(
+            {"it": network},  # type: ignore[dict-item]
             data, lambda group: bench.scoring.truth("val", group), tags_used=tags_used,
-        )  # fmt: skip
+        ).values()  # fmt: skip
         assert found == pytest.approx(float(miou(counts.sum(dim=0))))
