@@ -156,20 +156,19 @@ def _dry_run(requests: Sequence[Request], store: Store) -> int:
     positions: dict[tuple[str, ...], tuple[int, int]] = {}
     for request in requests:
         plan = plan_runs(request, store)
+        todo, done = todo + len(plan.todo), done + len(plan.done)
         if request.study.dials is None:
             show_plan(plan, request.study.name, request.preset)
+            found = estimate(load_preset(request.preset), [run.variant.config for run in plan.todo])
+            if found.runs:
+                console.say(found.line)
+                hours += found.hours
         else:
             centre = next(each.preset for each in requests if each.study.dials is not None)
             changes = request.preset.removeprefix(centre)[1:]
             where = (changes[:60] or "none", request.variants[0].name, request.study.name)
             before = positions.get(where, (0, 0))
             positions[where] = before[0] + len(plan.todo), before[1] + len(plan.done)
-        found = estimate(load_preset(request.preset), [run.variant.config for run in plan.todo])
-        if found.runs:
-            hours += found.hours
-            if request.study.dials is None:
-                console.say(found.line)
-        todo, done = todo + len(plan.todo), done + len(plan.done)
     if positions:
         headers = ("changes of the preset", "first row", "records", "to run", "done")
         rows = [(*where, str(a), str(b)) for where, (a, b) in positions.items()]

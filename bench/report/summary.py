@@ -130,12 +130,15 @@ def _score_and_difference(
     task: str,
     metric: str,
 ) -> list[Column]:
-    """A score on a task, and the difference that the table shows."""
+    """A score on a task, and the difference that the table shows, if it shows any."""
     rows = [by_row[variant.name] for variant in study.rows]
+    score = _score_column(f"{task}\n{SCORES[metric]}", rows, task, metric)
+    if study.dials is not None:  # its differences stand in tables of their own
+        return [score]
     to = f" to {study.comparisons[0].short}" if _is_grid(study) else ""
     differences = [_delta(study, row, found, task, metric) for row in study.rows]
     return [
-        _score_column(f"{task}\n{SCORES[metric]}", rows, task, metric),
+        score,
         _column(f"{task}\nΔ{to} [95 %]", differences),
     ]
 

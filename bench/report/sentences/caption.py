@@ -34,9 +34,7 @@ def caption(study: Study, records: Sequence[RunRecord]) -> tuple[str, ...]:
         "Scores are pooled over the images and averaged over classes, in percent: mean ± standard "
         "deviation over n seeds. Bold: best mean of the column; underlined: second. Trainable: "
         "parameters.",
-        "Δ: difference in points, paired by seed and image, with a 95 % interval "
-        f"that has seeds ({_noise(records)}) and images (bootstrap, {RESAMPLES} resamples) as "
-        f"random factors. {_tested(study)}",
+        *_differences(study, records),
         *study.notes,
         *_outside(study),
         *_one_seed(records),
@@ -47,6 +45,17 @@ def caption(study: Study, records: Sequence[RunRecord]) -> tuple[str, ...]:
         *_failures(records),
     ]
     return tuple(notes)
+
+
+def _differences(study: Study, records: Sequence[RunRecord]) -> list[str]:
+    """How differences are made; those along dials have notes of their own."""
+    if study.dials is not None:
+        return []
+    return [
+        "Δ: difference in points, paired by seed and image, with a 95 % interval "
+        f"that has seeds ({_noise(records)}) and images (bootstrap, {RESAMPLES} resamples) as "
+        f"random factors. {_tested(study)}"
+    ]
 
 
 def _tested(study: Study) -> str:

@@ -84,6 +84,7 @@ def test_every_position_has_its_effects_and_missing_runs_are_counted(store: Stor
     assert {line.split(",")[1] for line in lines[1:]} == {"training-steps"}
     page = report.files["tables/fake.md"].decode()
     assert "| training steps: 4x |" in page
+    assert "correction over the rows" not in page  # of a study without dials
     assert "Runs that are missing: size 16 of 24." in page
     assert "Runs that are missing: size 16 of 24." in report.said
     assert "\\caption" in report.files["tables/fake.tex"].decode()
