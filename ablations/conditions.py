@@ -7,7 +7,8 @@ alone and the score map by itself, not the dense CRF and no diagnosis.
 Source: Zhu et al., WeakCLIP, IJCV 2025: what the paper says each component is for.
 Run: `nox -s ablate -- conditions --workers 2`, or `python -m bench run conditions`; with
 `--only-dials style-distance` a part of it, and with `--clip-stages FOLDER` the dial of CLIP too.
-Cost: 34 positions of 11 dials, the centre shared, x 6 rows x 5 seeds; not measured yet.
+Cost: 785 runs, 6 rows x 5 seeds at each of 26 positions of 11 dials; about eight hours on two CPU
+cores, an estimate from one run.
 Expect: `results/tables/conditions.md`, `results/figures/conditions_dials.svg`,
 `docs/when-it-matters.md`.
 """
