@@ -187,8 +187,8 @@ DIALS: tuple[Dial, ...] = (
     Dial(
         name="crowding",
         positions=(
-            _world("none", unnamed_objects=0.0, scene_mismatch_rate=0.0),
             Position(label="centre"),
+            _world("some", unnamed_objects=0.4),
             _world("crowded", unnamed_objects=2.0, scene_mismatch_rate=0.6),
         ),
         gains="no-matching", towards="last",

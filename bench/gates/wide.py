@@ -33,6 +33,7 @@ from bench.tasks.task import open_workbench
 from weakclip.convnet import random_walk
 from weakclip.convnet.backbone import PRETRAINED_MICRO
 from weakclip.convnet.classifier import CAM, Classifier
+from weakclip.dense_attention import methods
 from weakclip.ops.confusion import miou
 from weakclip.stages.maps import CLIPMaps
 from weakclip.stages.refine import OTSU, Keep
@@ -144,6 +145,7 @@ def maps(bench: ImageWorkbench) -> Gate:
     scores = {
         name: best_threshold(bench, CLIPMaps(source=source)) for name, source in SOURCES.items()
     }
+    scores |= {name: best_threshold(bench, dense) for name, dense in methods.MICRO.items()}
     return Gate(
         name="best training-free maps (oracle threshold)",
         rule="45 to 60 mIoU",
