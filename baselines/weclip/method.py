@@ -19,7 +19,6 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -47,6 +46,7 @@ from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.random import Generator
     from torch import Tensor
@@ -148,6 +148,13 @@ class FittedWeCLIP:
         self.maps = LearntMaps(spec.maps.build(setting), spec.selection)
         self.clip = self.maps.clip
         self.decoder = self._initialised(seed=0)
+        self.states: Path | None = None
+        """See `weakclip.stages.maps.Resumable`."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The training on disk; it may be removed when nobody needs it any more."""
+        return () if self.states is None else (self.states,)
 
     def fit(
         self,
@@ -158,6 +165,8 @@ class FittedWeCLIP:
         report: Callable[[int, int], None],
     ) -> None:
         """Learn from tags, and from the maps of the training split if they are to be refined.
+
+        A training that was stopped goes on, if `states` says where its state is.
 
         Args:
             data: The training split.
@@ -173,7 +182,8 @@ class FittedWeCLIP:
         self._check(data, cams)
         spec, given = self.spec, cams if self.spec.initial == "given" else None
         self.decoder = decoder = self._initialised(seed).train()
-        steps = count()
+        body = nn.Module()  # holds the steps done, which are saved and restored with it
+        body.register_buffer("steps", done := torch.zeros((), dtype=torch.int64))
 
         def loss(rows: Sequence[int], generator: Generator) -> Tensor:
             views, maps = self._views(data, given, rows, generator)
@@ -181,7 +191,8 @@ class FittedWeCLIP:
             trace = self.maps.trace(self.normalised(views))
             field = decoder.field(self.fused(trace), trace.grid)
             affinity = field_affinity(field)
-            learnt = next(steps) >= spec.selection_start * spec.recipe.steps
+            learnt = int(done) >= spec.selection_start * spec.recipe.steps
+            done.add_(1)
             known = affinity.detach() if learnt else None
             refined = self.maps.refined(trace, tags, known, start=maps)
             labels = pseudo_scores(views, tags, refined, spec.labels).max(dim=1).indices
@@ -193,8 +204,9 @@ class FittedWeCLIP:
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # of the dropped channels
             descend(
-                spec.recipe, loss, body=nn.Sequential(), head=decoder,
+                spec.recipe, loss, body=body, head=decoder,
                 count=len(data), seed=seed, report=report,
+                resume=self.states and self.states / "decoder.pt",
             )  # fmt: skip
         decoder.eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,12 @@ from weakclip.cli.device import device_of
 from weakclip.cli.masks import MICRO_WARNING, SHOWN, add_input_flags, opened, say
 from weakclip.clip.load import load_clip
 from weakclip.convnet.classifier import CAM, MICRO_CAM, ClassifierMasker, save_classifier
+from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.formats.write_maps import write_irn_maps, write_maps
 from weakclip.data.read.names import output_stems
 from weakclip.dense_attention.methods import METHODS, micro
 from weakclip.dense_attention.source import DenseAttention
+from weakclip.description import describe
 from weakclip.masking.plan import PHOTOGRAPHS, plan_for
 from weakclip.printable import one_line
 from weakclip.stages.images import ONCE, Memory, WorkingImages
@@ -84,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         if clip.name.endswith("micro-clip") and (args.source != CLASSIFIER or args.clip):
             sys.stderr.write(f"{MICRO_WARNING}\n")
         setting = setting_for(clip, files.classes, plan.words)
-        masker = _source(args, plan, clip).build(setting)
+        spec = _source(args, plan, clip)
+        masker = spec.build(setting)
         batch = BatchSize(args.batch)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"weakclip maps: {error}\n")
@@ -99,6 +103,12 @@ def run(args: argparse.Namespace) -> int:
     todo = [index for index in data.tagged if not paths[index].is_file()]
     written, empty = 0, 0
     args.out.mkdir(parents=True, exist_ok=True)
+    key = content_key(
+        describe(spec), args.seed, data.key, setting.key, code_id(type(spec).__module__)
+    )
+    states = args.out / f"training-{key}"
+    if isinstance(masker, ClassifierMasker):
+        masker.states = states
     with phases() as report:
         if todo:
             masker.fit(
@@ -106,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
             )
         if isinstance(masker, ClassifierMasker) and todo and trains:
             save_classifier(args.out / TRAINED, masker.network, files.classes)
+            shutil.rmtree(states, ignore_errors=True)
         for index, maps in made_maps(masker, data, todo, setting.device, batch):
             paths[index].parent.mkdir(parents=True, exist_ok=True)
             write(paths[index], maps, files.image_labels[index], data.sizes[index])

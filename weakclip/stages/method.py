@@ -22,7 +22,7 @@ from weakclip.description import IMPLIED, describe
 from weakclip.labels import IGNORE
 from weakclip.stages.images import bytes_key
 from weakclip.stages.kept_seeds import KeptSeeds
-from weakclip.stages.maps import MapSource, SplitMaps, ensure_maps
+from weakclip.stages.maps import MapSource, Resumable, SplitMaps, ensure_maps
 from weakclip.stages.protocols import Segmenter
 from weakclip.stages.refine import known_labels
 from weakclip.stages.size import labels_at
@@ -100,6 +100,13 @@ def fit_method(
         report=lambda done, total: report("maps", done, total), indices=indices,
     )  # fmt: skip
     refinement = method.refinement.build(setting)
+    if isinstance(refinement, Resumable) and setting.folder and setting.processes.first:
+        key = content_key(
+            describe(method.refinement), seed, data.key, setting.key,
+            maps.origin, [maps.item_key(index) for index in data.tagged],
+            code_id(type(method.refinement).__module__),
+        )  # fmt: skip
+        refinement.states = setting.place("training") / f"refinement-{key}"
     refinement.fit(
         data, maps, seed=seed, report=lambda done, total: report("training", done, total)
     )

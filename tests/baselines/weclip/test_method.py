@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,8 @@ from weakclip.stages.protocols import ImageStack, Setting
 from weakclip.training.descent import WarmDescent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from weakclip.clip.tower import TokenTrace
 
 torch.set_num_threads(1)
@@ -111,6 +116,23 @@ def test_the_learnt_affinity_takes_part_from_its_step_on(monkeypatch: pytest.Mon
     monkeypatch.setattr(LearntMaps, "attention", watched)
     fitted(replace(SHORT, selection_start=0.75))
     assert seen == [False, False, False, True]
+
+
+def test_a_training_that_is_stopped_ends_with_the_same_bits(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    def press(step: int, _steps: int) -> None:
+        done.append(step)
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for _ in range(3):  # Ctrl-C in step 2, to the end, and once more
+        method = SHORT.build(SETTING)
+        method.states = tmp_path
+        with suppress(KeyboardInterrupt):
+            method.fit(DATA, seed=0, report=press)
+    assert done == [1, 3, 4]  # nothing twice; step 2 was saved and not reported
+    assert torch.equal(state(method), state(fitted(SHORT)))
 
 
 def test_given_maps_are_learnt_from_and_own_ones_do_not_look_at_them() -> None:

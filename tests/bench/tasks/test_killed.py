@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from ablations.comparison import CAMS, REFINEMENTS
+from ablations.comparison import CAMS, REFINEMENTS, WECLIP_GIVEN
 from bench.studies.method import MethodRow
 from bench.studies.preset import SMOKE, VOC
 from bench.tasks.counts import KeptCounts
@@ -25,6 +26,7 @@ from weakclip.config import MICRO
 from weakclip.data.formats.masks import write_mask
 from weakclip.stages.maps import KeptMaps
 from weakclip.training import descent
+from weakclip.training.descent import WarmDescent
 from weakclip.training.resume import Checkpoint
 
 if TYPE_CHECKING:
@@ -112,8 +114,12 @@ class StoppedError(Exception):
     [
         MethodRow(cam=CAMS["cam"], refinement=REFINEMENTS["random-walk"]),
         MethodRow(cam=CAMS["clims"], refinement=REFINEMENTS["pamr"]),
+        MethodRow(
+            cam=CAMS["clip-es"],
+            refinement=replace(WECLIP_GIVEN, recipe=WarmDescent(steps=6, batch_size=4, warmup=1)),
+        ),
     ],
-    ids=["cam-random-walk", "clims"],
+    ids=["cam-random-walk", "clims", "weclip"],
 )
 def test_a_rival_that_is_stopped_in_its_training_goes_on_there(
     row: MethodRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -156,4 +162,6 @@ def test_a_rival_that_is_stopped_in_its_training_goes_on_there(
     assert steps[0] == needed  # no step was done twice
     for task, counts in expected.counts.items():
         assert np.array_equal(found.counts[task], counts)
+    assert found.discard is not None
+    found.discard()
     assert not list((tmp_path / "parts" / "training").iterdir())

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +11,10 @@ import timm
 import torch
 from PIL import Image
 
-from weakclip.cli.main import main
+from weakclip.cli.main import INTERRUPTED, main
 from weakclip.cli.maps import SOURCES
 from weakclip.data.formats.masks import write_mask
+from weakclip.training import descent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +65,37 @@ def test_a_classifier_is_trained_once_and_can_be_used_elsewhere(
     (photos / "labels.csv").write_text("file,labels\na.jpg,owl\nsub/b.png,cat;owl\n")
     assert main([*words, "--out", str(tmp_path / "other"), *classifier]) == 2
     assert "is a classifier of cat, dog; expected cat, owl" in capsys.readouterr().err
+
+
+def test_a_training_that_is_stopped_goes_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--backbone-weights", "random", "--epochs", "4")  # a step each
+    words = ["maps", "--images", str(photos), *NETWORK, *flags, "--out"]
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    rows, steps, stops = descent._Batches.rows, list[int](), [1]
+
+    def pressing(self: descent._Batches, step: int) -> list[int]:
+        steps.append(step)
+        if step in stops:
+            stops.remove(step)
+            os.kill(os.getpid(), signal.SIGINT)
+        return rows(self, step)
+
+    def failing(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(descent._Batches, "rows", pressing)
+    out = tmp_path / "parts"
+    assert main([*words, str(out)]) == INTERRUPTED
+    with monkeypatch.context() as patch:  # stopped between the last step and the classifier
+        patch.setattr("weakclip.cli.maps.save_classifier", failing)
+        assert main([*words, str(out)]) == INTERRUPTED
+    assert main([*words, str(out)]) == 0
+    assert steps == [0, 1, 2, 3]
+    for name in ("classifier.safetensors", "a.npz", "sub/b.npz"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not list(out.glob("training-*"))
 
 
 def test_a_classifier_of_timm_gives_its_maps(
