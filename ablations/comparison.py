@@ -5,7 +5,8 @@ before and after the dense CRF, so the CRF is a column and not a method. CLIP-ES
 attention affinity (CAA) already. `plain-fpn` is the control: the training of WeakCLIP without its
 four components. Methods without randomness give the same figures for all seeds. Of the
 training-free dense CLIPs MaskCLIP is in the grid; the others differ from it by what
-`weakclip/dense_attention/methods.py` says and stand alone, SCLIP with WeakCLIP as well. `weclip`
+`weakclip/dense_attention/methods.py` says and stand alone, SCLIP with WeakCLIP and its
+control as well. `weclip`
 makes its own maps, CLIP-ES's before CAA, on every training view, as published, and is not shown the
 maps of its first slot.
 
@@ -18,7 +19,7 @@ Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al
 CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025; Zhang et al., WeCLIP, CVPR 2024; dense CLIPs:
 `weakclip/dense_attention/source.py`.
 Run: `nox -s ablate -- comparison`, or `python -m bench run comparison`.
-Cost: 31 cells x 3 seeds; about 50 minutes on two CPU cores with preset `cartoon`.
+Cost: 32 cells x 3 seeds; about 50 minutes on two CPU cores with preset `cartoon`.
 Expect: `results/tables/comparison.md`, and what to make of it in `docs/baselines.md`. Published
 figures of the same methods on photographs stand in `results/reference.csv` and are another world.
 """
@@ -76,9 +77,10 @@ MASKS = "train-pseudo"
 CELLS = tuple(names for names in product(MAPS, REFINEMENTS) if names not in CONTAINED)
 BESIDE = (
     *((name, "alone") for name in DENSE),
+    ("sclip", "plain-fpn"),
     ("sclip", "weakclip"),
 )
-"""Rows outside of the grid, which no comparison tests."""
+"""Rows outside of the grid; of them WeakCLIP is compared with its control alone."""
 
 
 def _name(cam: str, refinement: str) -> str:
@@ -122,7 +124,9 @@ STUDY = Study(
         Comparisons(
             name="WeakCLIP against a plain FPN with its losses",
             short="plain-fpn",
-            pairs=tuple((_name(cam, "weakclip"), _name(cam, "plain-fpn")) for cam in MAPS),
+            pairs=tuple(
+                (_name(cam, "weakclip"), _name(cam, "plain-fpn")) for cam in (*MAPS, "sclip")
+            ),
         ),
         Comparisons(
             name="WeakCLIP against every other refinement",

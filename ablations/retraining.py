@@ -1,6 +1,6 @@
 """What is a pseudo mask worth to the network that is trained on it?
 
-Every method of the grid of `comparison` makes the masks of the training images (after the dense
+Every method of `comparison` makes the masks of the training images (after the dense
 CRF), an ordinary segmentation network is trained on them, and is scored on `val` without tags. The
 retraining is the same for all rows: that of the preset. Three rows frame the others.
 `full-supervision` trains on the annotated masks: the upper bound, of which the table gives each
@@ -10,7 +10,7 @@ components.
 
 Source: protocols of the last stage: `weakclip/stages/retrain_presets.py`, `docs/retraining.md`.
 Run: `nox -s ablate -- retraining`, or `python -m bench run retraining`.
-Cost: 25 rows x 3 seeds; two minutes a run on two CPU cores more than in `comparison`.
+Cost: 34 rows x 3 seeds; two minutes a run on two CPU cores more than in `comparison`.
 Expect: `results/tables/retraining.md`, once it was run; nothing is claimed before.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 OURS = OfPreset()
 SEEDS, BOUND = "seeds-only", "full-supervision"
 METHODS = {row.name: row for row in comparison.STUDY.rows}
-NAMES = tuple("-".join(cell) for cell in comparison.CELLS)
+NAMES = tuple(row.name for row in comparison.STUDY.rows)
 
 
 def _retrained(row: Variant) -> Variant:
