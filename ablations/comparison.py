@@ -5,14 +5,14 @@ before and after the dense CRF, so the CRF is a column and not a method. CLIP-ES
 attention affinity (CAA) already. `plain-fpn` is the control: the training of WeakCLIP without its
 four components. Methods without randomness give the same figures for all seeds. Of the
 training-free dense CLIPs MaskCLIP is in the grid; the others differ from it by what
-`weakclip/dense_attention/methods.py` says and stand alone, SCLIP with WeakCLIP and its
-control as well. `weclip`
-makes its own maps, CLIP-ES's before CAA, on every training view, as published, and is not shown the
-maps of its first slot.
+`weakclip/dense_attention/methods.py` says and stand alone, SCLIP with WeakCLIP and the control as
+well. `weclip` makes its own maps, CLIP-ES's before CAA, on every training view, as published, and
+is not shown the maps of its first slot.
 
 What is compared with what was decided before the run (`docs/statistics.md`): on each map of the
 grid every refinement with the map alone, WeakCLIP with the control, and WeakCLIP with every other
-refinement. Settings are those of `ablations/_settings.py`.
+refinement. The control on SCLIP's maps was added when WeakCLIP's row there was known. Settings are
+those of `ablations/_settings.py`.
 
 Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al., MaskCLIP, ECCV
 2022; Zhou et al., CAM, CVPR 2016; Ahn and Kwak, AffinityNet, CVPR 2018; Araslanov and Roth, PAMR,
