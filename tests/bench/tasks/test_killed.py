@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from ablations.comparison import CAMS, REFINEMENTS, WECLIP_GIVEN
+from ablations.comparison import CAMS, REFINEMENTS
+from baselines.weclip import method as weclip
 from bench.studies.method import MethodRow
 from bench.studies.preset import SMOKE, VOC
 from bench.tasks.counts import KeptCounts
@@ -116,7 +117,11 @@ class StoppedError(Exception):
         MethodRow(cam=CAMS["clims"], refinement=REFINEMENTS["pamr"]),
         MethodRow(
             cam=CAMS["clip-es"],
-            refinement=replace(WECLIP_GIVEN, recipe=WarmDescent(steps=6, batch_size=4, warmup=1)),
+            refinement=replace(
+                weclip.MICRO,
+                initial="given",
+                recipe=WarmDescent(steps=6, batch_size=4, warmup=1),
+            ),
         ),
     ],
     ids=["cam-random-walk", "clims", "weclip"],
