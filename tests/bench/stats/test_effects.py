@@ -45,7 +45,7 @@ def test_a_grid_of_methods_has_no_steps() -> None:
     found = contrasts(load_study("comparison"))
     assert {c.kind for c in found} == {"named"}
     pairs = {(c.variant, c.baseline) for c in found}
-    assert len(pairs) == len(found) == 34
+    assert len(pairs) == len(found) == 35
     assert ("clip-es-weakclip", "clip-es-plain-fpn") in pairs
     assert ("maskclip-pamr", "maskclip-alone") in pairs
     assert ("maskclip-weakclip", "maskclip-caa") in pairs
