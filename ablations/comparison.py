@@ -105,6 +105,17 @@ WECLIP = Variant(
     ),
 )
 
+AGAINST_ALONE = Comparisons(
+    name="refinement against the map alone",
+    short="map alone",
+    pairs=tuple((_name(cam, each), _name(cam, "alone")) for cam, each in CELLS if each != "alone"),
+)
+AGAINST_CONTROL = Comparisons(
+    name="WeakCLIP against a plain FPN with its losses",
+    short="plain-fpn",
+    pairs=tuple((_name(cam, "weakclip"), _name(cam, "plain-fpn")) for cam in (*MAPS, "sclip")),
+)
+
 STUDY = Study(
     name="comparison",
     question="Which class activation maps, and which refinement of them?",
@@ -114,20 +125,8 @@ STUDY = Study(
         WECLIP,
     ),
     comparisons=(
-        Comparisons(
-            name="refinement against the map alone",
-            short="map alone",
-            pairs=tuple(
-                (_name(cam, each), _name(cam, "alone")) for cam, each in CELLS if each != "alone"
-            ),
-        ),
-        Comparisons(
-            name="WeakCLIP against a plain FPN with its losses",
-            short="plain-fpn",
-            pairs=tuple(
-                (_name(cam, "weakclip"), _name(cam, "plain-fpn")) for cam in (*MAPS, "sclip")
-            ),
-        ),
+        AGAINST_ALONE,
+        AGAINST_CONTROL,
         Comparisons(
             name="WeakCLIP against every other refinement",
             short="other refinement",

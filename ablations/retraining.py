@@ -1,7 +1,7 @@
 """What is a pseudo mask worth to the network that is trained on it?
 
-Every method of `comparison` makes the masks of the training images (after the dense
-CRF), an ordinary segmentation network is trained on them, and is scored on `val` without tags. The
+Every method of `comparison` makes the masks of the training images (after the dense CRF), an
+ordinary segmentation network is trained on them, and is scored on `val` without tags. The
 retraining is the same for all rows: that of the preset. Three rows frame the others.
 `full-supervision` trains on the annotated masks: the upper bound, of which the table gives each
 row's share. `seeds-only` trains on the seeds of the reference's maps, whose undecided pixels are
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 OURS = OfPreset()
 SEEDS, BOUND = "seeds-only", "full-supervision"
 METHODS = {row.name: row for row in comparison.STUDY.rows}
-NAMES = tuple(row.name for row in comparison.STUDY.rows)
 
 
 def _retrained(row: Variant) -> Variant:
@@ -64,24 +63,12 @@ STUDY = Study(
     variants=(
         Variant(name=BOUND, config=SUPERVISED, paper=SUPERVISED),
         _seeds(),
-        *(_retrained(METHODS[name]) for name in NAMES if name != "-".join(REFERENCE)),
+        *(_retrained(row) for name, row in METHODS.items() if name != "-".join(REFERENCE)),
     ),
     bound=BOUND,
     comparisons=(
-        Comparisons(
-            name="refinement against the map alone",
-            short="map alone",
-            pairs=tuple(
-                (f"{cam}-{each}", f"{cam}-alone")
-                for cam, each in comparison.CELLS
-                if each != "alone"
-            ),
-        ),
-        Comparisons(
-            name="WeakCLIP against a plain FPN with its losses",
-            short="plain-fpn",
-            pairs=tuple((f"{cam}-weakclip", f"{cam}-plain-fpn") for cam in comparison.MAPS),
-        ),
+        comparison.AGAINST_ALONE,
+        comparison.AGAINST_CONTROL,
         Comparisons(
             name="masks against the seeds alone",
             short="seeds alone",

@@ -27,6 +27,7 @@ from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.world import WorldConfig
 from bench.studies.preset import CARTOON
 from bench.tasks.annotation import annotation
+from bench.tasks.fitting import silent
 from bench.tasks.task import open_workbench
 from weakclip.config import MICRO, CrossEntropy
 from weakclip.data.artifacts import content_key
@@ -167,7 +168,7 @@ def ceiling_scores(bench: ImageWorkbench) -> dict[str, float]:
     network = training.build(bench.setting)
     train = bench.images["train"]
     seeds = annotation(train)
-    network.fit_on_seeds(train, seeds, seed=0, report=_quiet)
+    network.fit_on_seeds(train, seeds, seed=0, report=silent)
     fitted = Fitted(bench.fitting.clip_maps("train"), network)
     key = content_key("ceiling", seeds.key, bench.clip.sha256)
     return _scores(bench.scoring.score(fitted, network, key, {}).counts)
@@ -187,7 +188,7 @@ def refinement(bench: ImageWorkbench, oracle: float) -> Gate:
     decided = labels != IGNORE
     judged = decided & (annotated != IGNORE)
     sure, truth = labels[judged], annotated[judged]
-    scores = _scores(bench.run(MICRO, 0, report=_quiet).counts)
+    scores = _scores(bench.run(MICRO, 0, report=silent).counts)
     gain = scores["train-pseudo"] - max(seeds, oracle)
     return Gate(
         name="G4 WeakCLIP trained on its seeds",
@@ -215,7 +216,7 @@ def baseline(cams: dict[str, float]) -> Gate:
 def best_threshold(bench: ImageWorkbench, source: MapSource) -> float:
     """MIoU on `train` of maps at their best threshold: an oracle, it looks at the ground truth."""
     train = bench.images["train"]
-    maps = ensure_maps(source, bench.setting, train, seed=0, report=_quiet)
+    maps = ensure_maps(source, bench.setting, train, seed=0, report=silent)
     strongest = [
         F.interpolate(cam[None], train.image(i).shape[1:], mode="bilinear")[0].max(dim=0)
         for i, cam in enumerate(maps)
@@ -245,10 +246,6 @@ def _counts(masks: dict[int, Tensor], bench: ImageWorkbench) -> Tensor:
 
 def _scores(counts: dict[str, Counts]) -> dict[str, float]:
     return {task: float(miou(torch.from_numpy(c).sum(dim=0))) for task, c in counts.items()}
-
-
-def _quiet(step: int, total: int) -> None:
-    """Report nothing."""
 
 
 if __name__ == "__main__":

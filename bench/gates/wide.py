@@ -29,6 +29,7 @@ from bench.gates.gates import CEILING, SOURCES, Gate, best_threshold, ceiling_sc
 from bench.runs.store import write_atomically
 from bench.studies.method import MethodRow
 from bench.studies.preset import load_preset
+from bench.tasks.fitting import silent
 from bench.tasks.task import open_workbench
 from weakclip.convnet import random_walk
 from weakclip.convnet.backbone import PRETRAINED_MICRO
@@ -195,17 +196,13 @@ def lifts(bench: ImageWorkbench, cam: CAM, weights: str) -> Gate:
 
 
 def _pseudo(bench: ImageWorkbench, cam: CAM, refinement: RefinementSpec) -> dict[str, float]:
-    counts = bench.run(MethodRow(cam=cam, refinement=refinement), 0, report=_quiet).counts
+    counts = bench.run(MethodRow(cam=cam, refinement=refinement), 0, report=silent).counts
     return {task: float(miou(torch.from_numpy(c).sum(dim=0))) for task, c in counts.items()}
 
 
 def _log(gate: Gate) -> None:
     figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in gate.figures.items())
     logger.info("%s %s (%s): %s", "pass" if gate.passed else "FAIL", gate.name, gate.rule, figures)
-
-
-def _quiet(step: int, total: int) -> None:
-    """Report nothing."""
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.markup import Cell, Summary, signed_interval
 from bench.report.summary import NONE
-from bench.stats.dials import Measured, moved, slopes
+from bench.stats.dials import LEVEL, Measured, moved, slopes
 from bench.stats.effects import counts_by_row
 from bench.stats.statistics import spread
 from bench.tasks.score_map import AFTER, BEFORE
@@ -129,7 +129,7 @@ def _cell(each: Moved | None) -> Cell:
         return Cell(NONE)
     value = each.difference
     text = signed_interval(value.estimate, value.low, value.high, digits=1)
-    return Cell(text + "*" * (each.p_holm < 0.05), best=each.row == each.dial.gains)
+    return Cell(text + "*" * (each.p_holm < LEVEL), best=each.row == each.dial.gains)
 
 
 def _slope_table(study: Study, lines: Sequence[Slope]) -> list[Summary]:

@@ -28,9 +28,8 @@ from bench.errors import unknown
 from bench.flags import ARTIFACTS, RESULTS
 from bench.report.markup import Cell, Summary, markdown, signed_interval
 from bench.report.summary import NONE
-from bench.report.table import rows_csv
 from bench.runs.provenance import code_id
-from bench.runs.store import write_atomically
+from bench.search.tables import write_table
 from bench.stats.statistics import Difference, paired_difference, pooled_miou
 from bench.studies.preset import CARTOON
 from bench.studies.slots import config_id, plain_config
@@ -221,10 +220,7 @@ def _write(tried: Sequence[Tried], missing: Sequence[str], out: Path) -> list[Pa
     if missing:
         notes.append(f"**Not searched yet: {', '.join(missing)}; these keep their first setting.**")
     page = markdown([table], notes, rebuilt_by="python -m bench.search.methods")
-    files = {out / "tables" / "tuning.md": page, out / "tables" / "tuning.csv": rows_csv(rows)}
-    for path, text in files.items():
-        write_atomically(path, text.encode())
-    return list(files)
+    return write_table(out, "tuning", page, rows)
 
 
 def _points(value: Difference | None) -> str:

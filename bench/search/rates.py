@@ -29,9 +29,9 @@ from bench.console import result, say
 from bench.errors import unknown
 from bench.flags import ARTIFACTS, RESULTS
 from bench.report.markup import Cell, Summary, markdown
-from bench.report.table import rows_csv
 from bench.runs.provenance import code_id
 from bench.runs.store import write_atomically
+from bench.search.tables import write_table
 from bench.studies.preset import CONDITIONS
 from bench.studies.slots import plain_config
 from bench.tasks.splits import forget_redrawn
@@ -184,10 +184,7 @@ def write_rates(
     if missing:
         notes.append(f"**Not searched yet: {', '.join(missing)}; one rate for all their parts.**")
     page = markdown([table], notes, rebuilt_by="python -m bench.search.rates")
-    files = {out / "tables" / "rates.md": page, out / "tables" / "rates.csv": rows_csv(rows)}
-    for path, text in files.items():
-        write_atomically(path, text.encode())
-    return list(files)
+    return write_table(out, "rates", page, rows)
 
 
 def _plain(settings: Sequence[Tried]) -> Tried:

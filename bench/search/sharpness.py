@@ -22,9 +22,8 @@ import torch
 from bench.console import result, say
 from bench.flags import ARTIFACTS, RESULTS
 from bench.report.markup import Cell, Summary, markdown
-from bench.report.table import rows_csv
-from bench.runs.store import write_atomically
 from bench.search.methods import SEED, tune_workbench
+from bench.search.tables import write_table
 from bench.studies.study import load_study
 from bench.tasks.scoring import BATCH
 from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts, miou
@@ -189,13 +188,7 @@ def _write(rows: Sequence[Sharpened], out: Path) -> list[Path]:
         for row in rows
     ]  # fmt: skip
     page = markdown([table], [NOTE], rebuilt_by="python -m bench.search.sharpness")
-    files = {
-        out / "tables" / "sharpness.md": page,
-        out / "tables" / "sharpness.csv": rows_csv(values),
-    }
-    for path, text in files.items():
-        write_atomically(path, text.encode())
-    return list(files)
+    return write_table(out, "sharpness", page, values)
 
 
 if __name__ == "__main__":

@@ -86,13 +86,13 @@ def contrasts(study: Study) -> list[Contrast]:
     Different methods have no common reference: there the named comparisons are all, but for rows
     from outside.
     """
+    if study.dials is not None:  # what these compare, and where, `bench.stats.dials` says
+        return []
     found = [
         Contrast(kind="named", component=each.name, variant=variant, baseline=baseline)
         for each in study.comparisons
         for variant, baseline in each.pairs
     ]
-    if study.dials is not None:  # what these compare, and where, `bench.stats.dials` says
-        return []
     if found and not isinstance(study.reference.config, WeakCLIPConfig):
         outside = [row for row in study.variants if outside_of(row.config) is not None]
         return [*found, *(_against_reference(study, row) for row in outside)]

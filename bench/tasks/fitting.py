@@ -80,7 +80,7 @@ class Fitting:
     def clip_maps(self, role: str) -> SplitMaps:
         """The maps of the frozen CLIP that WeakCLIP's seeds are made from."""
         maps = self.preset.method(self.preset.config).maps
-        return ensure_maps(maps, self.setting, self.images[role], seed=0, report=_silent)
+        return ensure_maps(maps, self.setting, self.images[role], seed=0, report=silent)
 
     def seeds(self, role: str) -> KeptSeeds:
         """The seeds of the tagged images of a split."""
@@ -95,5 +95,5 @@ def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
     seconds[phase] = round(seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
 
 
-def _silent(done: int, total: int) -> None:
-    """Say nothing."""
+def silent(done: int, total: int) -> None:
+    """Report nothing of a training."""

@@ -79,23 +79,28 @@ def content_sha256(files: TaggedFiles, digests: Digests) -> str:
     Raises:
         BenchError: If a file cannot be read.
     """
-    found = hashlib.sha256()
-    try:
-        for line in _lines(files, digests):
-            found.update(line.encode(errors="surrogatepass") + b"\n")
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{error}; the data set is not whole, see `weakclip check`") from error
-    digests.save()
-    return found.hexdigest()
+    return _hashed(_lines(files, digests), digests)
 
 
 def masks_sha256(files: TaggedFiles, indices: Iterable[int], digests: Digests) -> str:
-    """Hash of the annotated masks of some images of a split, each of which has one."""
+    """Hash of the annotated masks of some images of a split, each of which has one.
+
+    Raises:
+        BenchError: If a file cannot be read.
+    """
+    pairs = ((files.names[index], files.masks[index]) for index in indices)
+    lines = (json.dumps([name, mask and digests.of(mask)]) for name, mask in pairs)
+    return _hashed(lines, digests)
+
+
+def _hashed(lines: Iterable[str], digests: Digests) -> str:
+    """Hash of lines that digests are asked for while they are read; the digests are then kept."""
     found = hashlib.sha256()
-    for index in indices:
-        mask = files.masks[index]
-        line = json.dumps([files.names[index], mask and digests.of(mask)])
-        found.update(line.encode(errors="surrogatepass") + b"\n")
+    try:
+        for line in lines:
+            found.update(line.encode(errors="surrogatepass") + b"\n")
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{error}; the data set is not whole, see `weakclip check`") from error
     digests.save()
     return found.hexdigest()
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 BEFORE, AFTER = "score_map_before", "score_map_after"
 """Metrics of a task: the score map before the first step of a training, and after the last."""
-_BATCH = 50
 
 
 def score_map_miou(
@@ -28,6 +27,7 @@ def score_map_miou(
     data: WorkingImages,
     truth: Callable[[Sequence[int]], list[Tensor]],
     *,
+    batch: int,
     tags_used: bool,
 ) -> dict[str, float]:
     """Pooled mIoU of the largest text-to-pixel cosine of each pixel, a fraction, by name.
@@ -38,10 +38,11 @@ def score_map_miou(
         networks: Whose score maps, by name; of the same classes.
         data: Images of a split.
         truth: Annotated masks of some of its images, (H, W) each.
+        batch: Images at a time.
         tags_used: Whether only the background and the tagged classes of an image compete.
     """
     totals: dict[str, Tensor] = {}
-    for group in data.groups(range(len(data)), _BATCH):
+    for group in data.groups(range(len(data)), batch):
         gt_masks, device = truth(group), next(iter(networks.values())).device
         images, tags = data.stack(group, device)
         for name, network in networks.items():

@@ -151,7 +151,7 @@ class Scoring:
             scores = {
                 task: score_map_miou(
                     states, self.images[ROLES[task]], partial(self.truth, ROLES[task]),
-                    tags_used=ROLES[task] == "pseudo",
+                    batch=BATCH, tags_used=ROLES[task] == "pseudo",
                 )
                 for task in self.tasks
             }  # fmt: skip

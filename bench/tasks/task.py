@@ -69,8 +69,8 @@ if TYPE_CHECKING:
     from weakclip.training.recipe import Recipe
 
 KEPT = 2 << 30
-"""Bytes of features and lattices that a process keeps: what CartoonVOC needs is 1.5 GiB, and what
-is gone through in turn is of no use if the oldest of it has to be forgotten."""
+"""Bytes of features and lattices that a process keeps: CartoonVOC 2 needs 1.5 GiB, and what is gone
+through in turn is of no use if the oldest of it has to be forgotten."""
 
 
 def prepare(
@@ -256,7 +256,7 @@ class ImageWorkbench:
         drawn = self.preset.generated
         if drawn is not None:
             folder = drawn_folder(drawn, self.artifacts)
-            if files["val"].root.is_relative_to(folder):  # its JPEGImages
+            if files["train"].root.is_relative_to(folder):  # its JPEGImages
                 return {}
         files["train"] = replace(files["train"], masks=(None,) * len(files["train"]))
         digests = Digests(self.artifacts)
@@ -299,8 +299,7 @@ class ImageWorkbench:
     def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
         """Fit the method of a row on the tags, and score its masks and its own predictions."""
         if self.preset.generated is not None and self.preset.generated.redrawn:
-            outcome = self.redrawn(seed).run(config, seed, report=report)
-            return replace(outcome, data={})  # world and seed identify the drawn masks
+            return self.redrawn(seed).run(config, seed, report=report)
         if isinstance(config, MethodRow) and config.tags is not None:
             return self._run_tagged(config.tags, replace(config, tags=None), seed, report)
         seconds: dict[str, float] = {}
@@ -329,7 +328,7 @@ class ImageWorkbench:
         fresh = open_splits(replace(self.preset, splits=roles, generated=alone), None, folder)
         files = {role: images.files for role, images in self.images.items()}
         return ImageWorkbench(
-            replace(self.preset, generated=drawn), {**files, **fresh}, self.clip, folder,
+            replace(self.preset, generated=alone), {**files, **fresh}, self.clip, folder,
             execution=self.execution, memory=self.setting.memory,
         )  # fmt: skip
 

@@ -184,3 +184,7 @@ def _counts(quality: float, seed: int, task: int) -> Counts:
     right = np.round(100 * np.clip(quality + images + seeds, 0, 1)).astype(np.int64)
     annotated = np.full_like(right, 100)
     return np.stack([right, annotated, annotated], axis=-1)
+
+
+def quiet(done: int, total: int) -> None:
+    """Report nothing of a training."""

@@ -14,6 +14,7 @@ from bench.oracle.truth import OracleTruth
 from bench.studies.method import MethodRow
 from bench.studies.preset import SMOKE
 from bench.tasks.task import ImageWorkbench, open_workbench
+from tests.bench.fake import quiet
 from weakclip.data.formats.masks import read_mask
 from weakclip.stages.kept_seeds import ensure_seeds
 from weakclip.stages.maps import FileMaps, ensure_maps
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOISY = OracleTruth(corruption="missing", strength=0.5)
-
-
-def quiet(done: int, total: int) -> None:
-    """Report nothing."""
 
 
 @pytest.fixture(scope="module")

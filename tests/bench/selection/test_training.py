@@ -14,16 +14,13 @@ from bench.selection.training import SIGNALS, Part, SelectedTraining, SelectedWe
 from bench.stats.statistics import pooled_miou
 from bench.studies.preset import SMOKE
 from bench.tasks.task import ImageWorkbench, open_workbench
+from tests.bench.fake import quiet
 
 if TYPE_CHECKING:
     from bench.selection.rules import Rule
     from bench.studies.workbench import Outcome
 
 ROWS = {row.name: row.config for row in STUDY.rows}
-
-
-def quiet(done: int, total: int) -> None:
-    """Report nothing."""
 
 
 @pytest.fixture(scope="module")

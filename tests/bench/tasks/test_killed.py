@@ -21,6 +21,7 @@ from bench.studies.preset import SMOKE, VOC
 from bench.tasks.counts import KeptCounts
 from bench.tasks.scoring import TASKS
 from bench.tasks.task import open_workbench
+from tests.bench.fake import quiet
 from tests.bench.tasks.test_photo import small
 from tests.bench.tasks.test_photo import voc as voc  # the fixture
 from weakclip.config import MICRO
@@ -60,10 +61,6 @@ def carry_out(root: Path, artifacts: Path, log: Path) -> None:
     arrays: dict[str, Any] = {**outcome.counts, "curve": losses}
     np.savez(artifacts / "part.npz", **arrays)
     (artifacts / "part.npz").replace(artifacts / "result.npz")
-
-
-def quiet(step: int, total: int) -> None:
-    """Report nothing."""
 
 
 def start(root: Path, artifacts: Path, log: Path) -> int:

@@ -16,7 +16,8 @@ from bench.studies.slots import config_id, plain_config
 from bench.studies.study import load_study, with_rows
 from bench.tasks.outside import outside_rows
 from bench.tasks.splits import open_splits
-from tests.bench.tasks.test_photo import LISTS, opened, quiet, small
+from tests.bench.fake import quiet
+from tests.bench.tasks.test_photo import LISTS, opened, small
 from tests.bench.tasks.test_photo import artifacts as artifacts  # the fixtures
 from tests.bench.tasks.test_photo import voc as voc
 from weakclip.data.formats.masks import read_mask, write_mask

@@ -27,6 +27,7 @@ from bench.studies.study import load_study
 from bench.tasks.scoring import TASKS
 from bench.tasks.task import ImageWorkbench, open_workbench
 from tests.bench.counts import check_alike
+from tests.bench.fake import quiet
 from tests.elsewhere import elsewhere
 from weakclip.config import MICRO, PAPER, RELEASE, WeakCLIPConfig
 from weakclip.data.formats.from_files import FromFiles
@@ -78,10 +79,6 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(root: Path | None, artifacts: Path, execution: Execution = REFERENCE) -> ImageWorkbench:
     device = torch.device("cpu")
     return open_workbench(small(VOC), root, device, artifacts, execution=execution)
-
-
-def quiet(step: int, total: int) -> None:
-    """Report nothing."""
 
 
 def test_a_run_scores_images_of_any_size_at_the_size_of_the_file(

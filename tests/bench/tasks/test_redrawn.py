@@ -11,6 +11,7 @@ from bench.studies.method import GroundTruth, MethodRow, OfPreset
 from bench.studies.preset import CONDITIONS, SMOKE, WIDE, Generated
 from bench.tasks.splits import forget_redrawn
 from bench.tasks.task import ImageWorkbench, open_workbench
+from tests.bench.fake import quiet
 from weakclip.config import MICRO
 
 if TYPE_CHECKING:
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
 
 assert SMOKE.generated is not None
 PRESET = replace(SMOKE, scoring="components", generated=replace(SMOKE.generated, redrawn=True))
-
-
-def quiet(step: int, total: int) -> None:
-    """Report nothing."""
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    return tmp_path_factory.mktemp("artifacts")
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from bench.studies.study import load_study
 from bench.tasks.annotation import annotation
 from bench.tasks.scoring import TASKS
 from bench.tasks.task import ImageWorkbench, open_workbench
+from tests.bench.fake import quiet
 from weakclip.config import MICRO
 from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.labels import IGNORE
@@ -41,10 +42,6 @@ SMALL = replace(
     network=SmallFPN(channels=(8, 8, 8, 8), width=8),
     recipe=replace(SMOKE.retraining.recipe, batch_size=2),
 )
-
-
-def quiet(step: int, total: int) -> None:
-    """Report nothing."""
 
 
 @pytest.fixture(scope="module")

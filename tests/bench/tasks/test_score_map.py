@@ -10,6 +10,7 @@ from baselines.plain_fpn import PLAIN_FPN_MICRO
 from bench.studies.preset import SMOKE
 from bench.tasks.score_map import AFTER, BEFORE, score_map_miou
 from bench.tasks.task import ImageWorkbench, open_workbench
+from tests.bench.fake import quiet
 from weakclip.config import MICRO, ScoreMapDecoder
 from weakclip.ops.confusion import class_counts, miou
 
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from weakclip.config import WeakCLIPConfig
 
 PRESET = replace(SMOKE, scoring="components", recipe=replace(SMOKE.recipe, learning_rate=0.1))
-
-
-def quiet(step: int, total: int) -> None:
-    """Report nothing."""
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    return tmp_path_factory.mktemp("artifacts")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +82,7 @@ def test_the_largest_cosine_wins_among_the_tags(bench: ImageWorkbench) -> None:
         counts = class_counts(large.argmax(dim=1), torch.stack(truth), large.shape[1])
         (found,) = score_map_miou(
             {"it": network},  # type: ignore[dict-item]
-            data, lambda group: bench.scoring.truth("val", group), tags_used=tags_used,
+            data, lambda group: bench.scoring.truth("val", group), batch=50,
+            tags_used=tags_used,
         ).values()  # fmt: skip
         assert found == pytest.approx(float(miou(counts.sum(dim=0))))

@@ -12,15 +12,12 @@ from ablations.tags import STUDY
 from bench.studies.method import MethodRow
 from bench.studies.preset import SMOKE
 from bench.tasks.task import ImageWorkbench, open_workbench
+from tests.bench.fake import quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS = {row.name: row for row in STUDY.rows}
-
-
-def quiet(done: int, total: int) -> None:
-    """Report nothing."""
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from bench.tasks.counts import KeptCounts
 from bench.tasks.scoring import TASKS
 from bench.tasks.task import ImageWorkbench, open_workbench, prepare
 from tests.bench.counts import check_alike
+from tests.bench.fake import quiet
 from tests.elsewhere import elsewhere
 from weakclip.config import MICRO, CrossEntropy, WeakCLIPConfig
 from weakclip.data.formats.masks import read_mask
@@ -32,16 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from weakclip.stages.protocols import Setting
-
-
-def quiet(step: int, total: int) -> None:
-    """Report nothing."""
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    return tmp_path_factory.mktemp("artifacts")
 
 
 @pytest.fixture(scope="module")
