@@ -46,18 +46,18 @@ class KnownScenes:
         """Whether a folder holds what `KnownScenes` reads."""
         return (root / "CartoonVOC" / "world.json").is_file()
 
-    def groups(self, name: str) -> dict[str, NDArray[np.int64]]:
+    def groups(self, name: str) -> dict[str, NDArray[np.uint8]]:
         """View -> group of each pixel of an image, (H, W).
 
         Args:
             name: Of its files, without suffix.
         """
         side = self._root / "CartoonVOC"
-        stuff = read_mask(side / "StuffMap" / f"{name}.png").astype(np.int64)
-        parts = read_mask(side / "PartMap" / f"{name}.png").astype(np.int64)
+        stuff = read_mask(side / "StuffMap" / f"{name}.png")
+        parts = read_mask(side / "PartMap" / f"{name}.png")
         objects = read_mask(self._root / "SegmentationObject" / f"{name}.png")
         occluded = self._occluded[name]
-        states = np.zeros(256, dtype=np.int64)  # 255, void between objects, is none
+        states = np.zeros(256, dtype=np.uint8)  # 255, void between objects, is none
         states[1 : 1 + len(occluded)] = [1 + hidden for hidden in occluded]
         number = min(len(occluded), len(_NUMBERS) - 1)
         known = (

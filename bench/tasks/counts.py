@@ -15,20 +15,17 @@ import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from weakclip.evaluation.causes import CONTOUR, WIDTHS, contour_groups
-from weakclip.ops.cells import IMAGE, PIXELS, PREDICTED, TRUTH, contour_bands, count_cells
+from weakclip.evaluation.causes import CONTOUR, contour_groups
+from weakclip.ops.cells import IMAGE, PIXELS, PREDICTED, TRUTH, count_cells
 from weakclip.ops.confusion import boundary_counts, boundary_width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
-
-    from bench.tasks.known import KnownPixels
 
 _HEAD = struct.Struct("<III")  # image, number of rows of cells, checksum of what follows
 
@@ -37,7 +34,11 @@ class KeptCounts:
     """Counts of a task by image."""
 
     def __init__(
-        self, path: Path, images: int, classes: int, known: KnownPixels | None = None
+        self,
+        path: Path,
+        images: int,
+        classes: int,
+        views: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         """Open a file, or start it.
 
@@ -45,11 +46,11 @@ class KeptCounts:
             path: Named by all that the counts depend on.
             images: Number of images of the task.
             classes: K, background included.
-            known: What is known of the pixels, apart from their distance to a contour.
+            views: Name -> names of the groups of pixels that are counted apart; by default those
+                of the distance to a contour, which every task has.
         """
         self.path, self._images, self._classes = path, images, classes
-        self._known = known
-        self.views = {CONTOUR: contour_groups(), **({} if known is None else known.views)}
+        self.views = {CONTOUR: contour_groups()} if views is None else dict(views)
         """Name -> names of the groups."""
         # of each image: rows of view and cell, (n, 6), and counts near contours, (K, 3)
         self._rows: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}
@@ -61,16 +62,26 @@ class KeptCounts:
         """Images without counts."""
         return [index for index in range(self._images) if index not in self._rows]
 
-    def add(self, indices: Sequence[int], pred_mask: Tensor, gt_mask: Tensor) -> None:
-        """Count predicted against annotated masks, (B, H, W) each, of some images."""
+    def add(
+        self,
+        indices: Sequence[int],
+        pred_mask: Tensor,
+        gt_mask: Tensor,
+        groups: Mapping[str, Tensor],
+    ) -> None:
+        """Count predicted against annotated masks, (B, H, W) each, of some images.
+
+        Args:
+            indices: The images.
+            pred_mask: Predicted labels.
+            gt_mask: Annotated labels.
+            groups: View -> group of each pixel; others than `views` may be there.
+        """
         height, width = (int(side) for side in gt_mask.shape[1:])
         near = boundary_width(height, width)
         boundary = boundary_counts(pred_mask, gt_mask, self._classes, width=near).int().numpy()
-        places = {CONTOUR: contour_bands(gt_mask.to(torch.uint8), WIDTHS)}
-        if self._known is not None:
-            places |= self._known.groups(indices, gt_mask)
         tables = [
-            count_cells(pred_mask, gt_mask, places[name], self._classes) for name in self.views
+            count_cells(pred_mask, gt_mask, groups[name], self._classes) for name in self.views
         ]
         cells = np.concatenate(
             [np.insert(table, 0, view, axis=1) for view, table in enumerate(tables)]

@@ -1,4 +1,4 @@
-"""What is known of the pixels of scored images, apart from their class: for a diagnosis."""
+"""What is known of the pixels of scored images: their class, and for a diagnosis more."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from bench.cartoon.known import KnownScenes
+from bench.errors import BenchError
+from weakclip.evaluation.causes import CONTOUR, WIDTHS, contour_groups
 from weakclip.labels import IGNORE
+from weakclip.ops.cells import contour_bands
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
     from weakclip.data.read.tagged import TaggedFiles
+    from weakclip.stages.images import Memory
     from weakclip.stages.kept_seeds import Seeds
 
 SEED = "seed"
@@ -24,49 +28,82 @@ SEED_GROUPS = ("seed is right", "seed is wrong", "seed is undecided")
 
 
 class KnownPixels:
-    """Views of the images of a split: what a CartoonVOC knows, and the seeds of a method."""
+    """Annotated masks of a split, and the groups of their pixels.
 
-    def __init__(
-        self, files: TaggedFiles, seeds: Seeds | None = None, places: Sequence[int] = ()
-    ) -> None:
-        """Say what is known.
+    All runs of a process score the same images, so its memory keeps what the first one reads.
+    """
 
-        Args:
-            files: Images of a split; of a CartoonVOC everything is known.
-            seeds: Seeds of some images of a split, if the method has any; an image without them
-                is undecided.
-            places: Where in the split of the seeds each image of `files` is.
-        """
-        self._files, self._seeds = files, seeds
-        indices = () if seeds is None else seeds.indices
-        position = {image: place for place, image in enumerate(indices)}
-        self._positions = {
-            index: position[image] for index, image in enumerate(places) if image in position
-        }
+    def __init__(self, files: TaggedFiles, memory: Memory) -> None:
+        """Nothing is read yet; of the images of a CartoonVOC everything is known."""
+        self._files, self._memory = files, memory
         root = next((mask.parent.parent for mask in files.masks if mask is not None), files.root)
         self._scenes = KnownScenes(root) if KnownScenes.found(root) else None
-        self.views: dict[str, tuple[str, ...]] = {
+        self.views = {
+            CONTOUR: contour_groups(),
             **({} if self._scenes is None else self._scenes.views),
-            **({} if seeds is None else {SEED: SEED_GROUPS}),
         }
         """Name -> names of the groups."""
 
-    def groups(self, indices: Sequence[int], truth: Tensor) -> dict[str, Tensor]:
-        """View -> group of each pixel, (B, H, W), of images with these annotated masks."""
-        found: dict[str, Tensor] = {}
-        if self._scenes is not None:
-            names = [PurePosixPath(self._files.names[index]).stem for index in indices]
-            each = [self._scenes.groups(name) for name in names]
-            for view in self._scenes.views:
-                found[view] = torch.stack([torch.from_numpy(groups[view]) for groups in each])
-        if self._seeds is not None:
-            labels = torch.stack([self._labels(self._seeds, index, truth) for index in indices])
-            found[SEED] = torch.where(labels == IGNORE, 2, (labels != truth).long())
-        return found
+    def mask(self, index: int) -> Tensor:
+        """Annotated labels of an image, (H, W) uint8.
 
-    def _labels(self, seeds: Seeds, index: int, truth: Tensor) -> Tensor:
-        """Seeds of an image at the size of its annotated mask."""
+        Raises:
+            BenchError: If it has none.
+        """
+        return self._kept("mask", index, lambda: {"mask": self._read(index)})["mask"]
+
+    def groups(self, index: int, view: str, gt_mask: Tensor) -> Tensor:
+        """Group of each pixel of an image with this annotated mask, (H, W) uint8."""
+        if view == CONTOUR:
+            return self._kept(CONTOUR, index, lambda: {CONTOUR: _bands(gt_mask)})[CONTOUR]
+        return self._kept("scene", index, lambda: self._scene(index))[view]
+
+    def _kept(
+        self, what: str, index: int, make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        key = ("known pixels", what, self._files.masks[index])
+        return self._memory.get(
+            key, make, lambda found: sum(each.nbytes for each in found.values())
+        )
+
+    def _read(self, index: int) -> Tensor:
+        mask = self._files.gt_mask(index)
+        if mask is None:
+            raise BenchError(f"{self._files.names[index]}: expected an annotated mask, got none")
+        return torch.from_numpy(mask)
+
+    def _scene(self, index: int) -> dict[str, Tensor]:
+        assert self._scenes is not None
+        groups = self._scenes.groups(PurePosixPath(self._files.names[index]).stem)
+        return {view: torch.from_numpy(each) for view, each in groups.items()}
+
+
+def _bands(gt_mask: Tensor) -> Tensor:
+    return contour_bands(gt_mask[None], WIDTHS)[0].to(torch.uint8)
+
+
+class SeedView:
+    """Pixels by what the seeds of a method say of them."""
+
+    views: Mapping[str, tuple[str, ...]] = {SEED: SEED_GROUPS}
+
+    def __init__(self, seeds: Seeds, places: Sequence[int]) -> None:
+        """Say whose seeds they are.
+
+        Args:
+            seeds: Of some images of a split; one without them is undecided.
+            places: Where in that split each scored image is.
+        """
+        self._seeds = seeds
+        position = {image: place for place, image in enumerate(seeds.indices)}
+        self._positions = {
+            index: position[image] for index, image in enumerate(places) if image in position
+        }
+
+    def groups(self, index: int, gt_mask: Tensor) -> Tensor:
+        """Group of each pixel of an image, in the shape of its annotated mask, (H, W)."""
         if index not in self._positions:
-            return torch.full(truth.shape[1:], IGNORE)
-        labels = seeds[self._positions[index]][None, None].float()
-        return F.interpolate(labels, truth.shape[1:], mode="nearest-exact")[0, 0].long()
+            return torch.full(gt_mask.shape, 2, dtype=torch.uint8)
+        seeds = self._seeds[self._positions[index]][None, None].float()
+        labels = F.interpolate(seeds, gt_mask.shape, mode="nearest-exact")[0, 0].to(torch.uint8)
+        return torch.where(labels == IGNORE, 2, (labels != gt_mask).to(torch.uint8))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.studies.workbench import Outcome
 from bench.tasks.counts import KeptCounts, remove
 from bench.tasks.fitting import timed
-from bench.tasks.known import KnownPixels
+from bench.tasks.known import SEED, KnownPixels, SeedView
 from bench.tasks.outside import mask_of, masks_in
 from bench.tasks.score_map import AFTER, BEFORE, score_map_miou
 from weakclip.data.artifacts import code_id, content_key
@@ -20,7 +20,7 @@ from weakclip.data.read.names import output_stems
 from weakclip.description import describe
 from weakclip.masking.folder import write_labels
 from weakclip.ops.confusion import class_counts
-from weakclip.stages.images import PerImage
+from weakclip.stages.images import Memory, PerImage
 from weakclip.stages.kept_seeds import ensure_seeds
 from weakclip.stages.method import class_scores
 from weakclip.stages.network import TrainedWeakCLIP
@@ -58,12 +58,12 @@ class Labelled(NamedTuple):
 
     image: int
     truth: Tensor
-    """The annotated mask, (H, W), int64."""
+    """The annotated mask, (H, W), uint8."""
     masks: tuple[Tensor, ...]
     """Labels of the same shape, one for each finish."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scoring:
     """Counts masks and predictions of a preset's images."""
 
@@ -84,6 +84,12 @@ class Scoring:
         """All tasks, or the main ones."""
         return TASKS if self.preset.scoring == "full" else MAIN_TASKS
 
+    @cached_property
+    def known(self) -> Mapping[str, KnownPixels]:
+        """Role of a split to what is known of its pixels."""
+        memory = Memory(0) if self.setting.memory is None else self.setting.memory
+        return {role: KnownPixels(images.files, memory) for role, images in self.images.items()}
+
     def score(
         self, fitted: Fitted | None, network: Segmenter | None, key: str, seconds: dict[str, float]
     ) -> Outcome:
@@ -96,19 +102,19 @@ class Scoring:
             seconds: What fitting took, by phase.
         """
         diagnosed = self.preset.scoring == "full"
-        known = self._known(fitted) if diagnosed and fitted is not None else None
+        seeds = self._seeds(fitted) if diagnosed and fitted is not None else None
         kept = {
             task: KeptCounts(
                 self._file(key, task),
                 len(self.images[ROLES[task]]),
                 self.classes,
-                known if task == "train-pseudo" else None,
+                self._views(seeds) if diagnosed and task == TASKS[0] else None,
             )
             for task in self.tasks
             if (fitted if ROLES[task] == "pseudo" else network) is not None
         }
         if fitted is not None:
-            self._score_pseudo(fitted, kept, seconds)
+            self._score_pseudo(fitted, kept, seeds, seconds)
         if network is not None:
             self._score_network(network, kept["val-network"], seconds)
         parts = [part for part in (fitted and fitted.refinement, network) if part is not None]
@@ -124,7 +130,11 @@ class Scoring:
         )
 
     def _score_pseudo(
-        self, fitted: Fitted, kept: Mapping[str, KeptCounts], seconds: dict[str, float]
+        self,
+        fitted: Fitted,
+        kept: Mapping[str, KeptCounts],
+        seeds: SeedView | None,
+        seconds: dict[str, float],
     ) -> None:
         """Count masks of `pseudo` before and, if that is a task, after the CRF, image by image."""
         finishes = {"train-pseudo": None, "train-pseudo-crf": self.preset.crf}
@@ -132,14 +142,14 @@ class Scoring:
         missing = sorted({index for each in scored.values() for index in each.missing})
         found = self.masks(fitted, "pseudo", missing, tuple(scored))
         with timed(seconds, "score"):
-            self._count(found, tuple(scored.values()))
+            self._count("pseudo", found, tuple(scored.values()), seeds)
 
     def _score_network(
         self, network: Segmenter, kept: KeptCounts, seconds: dict[str, float]
     ) -> None:
         """Count the predictions of the network alone on `val`."""
         with timed(seconds, "infer"):
-            self._count(self._predictions(network, "val", kept.missing), (kept,))
+            self._count("val", self._predictions(network, "val", kept.missing), (kept,))
 
     def score_maps(self, fitted: Fitted, seed: int, seconds: dict[str, float]) -> dict[str, float]:
         """Figures of the score map of WeakCLIP's network, if the preset asks for them."""
@@ -161,19 +171,21 @@ class Scoring:
         """Count masks that others made of the images of `pseudo`; 255 is a missed pixel."""
         data = self.images["pseudo"]
         key = content_key(describe(outside), data.key, code_id(__name__))
-        kept = KeptCounts(self._file(key, TASKS[0]), len(data), self.classes, self._known(None))
+        diagnosed = self.preset.scoring == "full"
+        views = self._views(None) if diagnosed else None
+        kept = KeptCounts(self._file(key, TASKS[0]), len(data), self.classes, views)
         masks = masks_in(outside.folder)
         found = (
             Labelled(
                 index,
-                self._truth("pseudo", index),
+                self.known["pseudo"].mask(index),
                 (torch.from_numpy(mask_of(masks, data.files, index)).long(),),
             )
             for index in kept.missing
         )
         with timed(seconds, "score"):
-            self._count(found, (kept,))
-        counted = _counted({TASKS[0]: kept}, diagnosed=self.preset.scoring == "full")
+            self._count("pseudo", found, (kept,))
+        counted = _counted({TASKS[0]: kept}, diagnosed=diagnosed)
         return replace(counted, seconds=seconds, discard=lambda: remove((kept.path,)))
 
     def write_masks(self, fitted: Fitted, folder: Path) -> None:
@@ -215,13 +227,13 @@ class Scoring:
                 raise BenchError(
                     f"{data.files.names[index]}: not enough memory; choose a smaller longest side"
                 )
-            truth, labels = self._truth(role, index), data.image_labels[index]
+            truth, labels = self.known[role].mask(index), data.image_labels[index]
             masks = tuple(labels_at(each, labels, _size(truth)) for each in scores)
             yield Labelled(index, truth, masks)
 
     def truth(self, role: str, indices: Iterable[int]) -> list[Tensor]:
         """Annotated masks, (H, W) int64 each; only scoring looks at them."""
-        return [self._truth(role, index) for index in indices]
+        return [self.known[role].mask(index).long() for index in indices]
 
     def network_counts(self, network: Segmenter, role: str) -> Tensor:
         """(N, K, 3) of a network alone, without tags."""
@@ -240,35 +252,45 @@ class Scoring:
         for group in self.images[role].groups(indices, BATCH):
             images, _ = self.images[role].stack(group, self.setting.device)
             for index, scores in zip(group, network.probabilities(images).cpu(), strict=True):
-                truth = self._truth(role, index)
+                truth = self.known[role].mask(index)
                 yield Labelled(index, truth, (labels_at(scores, every, _size(truth)),))
-
-    def _truth(self, role: str, index: int) -> Tensor:
-        files = self.images[role].files
-        mask = files.gt_mask(index)
-        if mask is None:
-            raise BenchError(f"{files.names[index]}: expected an annotated mask, got none")
-        return torch.from_numpy(mask).long()
 
     def _file(self, key: str, task: str) -> Path:
         """Where the counts of a task are kept."""
         return self.setting.place("counts") / f"{key}-{task}.bin"
 
-    def _known(self, fitted: Fitted | None) -> KnownPixels:
-        """What is known of `pseudo`; the seeds are of the method's maps by the preset's rule."""
-        files, train = self.images["pseudo"].files, self.images["train"]
-        if fitted is None:
-            return KnownPixels(files)
+    def _seeds(self, fitted: Fitted) -> SeedView:
+        """What the seeds of a method's maps by the preset's rule say of the images of `pseudo`."""
+        train = self.images["train"]
         seeds = ensure_seeds(fitted.maps, train, self.preset.rule, self.setting)
-        return KnownPixels(files, seeds, self.places)
+        return SeedView(seeds, self.places)
 
-    def _count(self, found: Iterable[Labelled], kept: Sequence[KeptCounts]) -> None:
+    def _views(self, seeds: SeedView | None) -> dict[str, tuple[str, ...]]:
+        """Names and groups of all that is known of the pixels of `pseudo`."""
+        return {**self.known["pseudo"].views, **({} if seeds is None else seeds.views)}
+
+    def _count(
+        self,
+        role: str,
+        found: Iterable[Labelled],
+        kept: Sequence[KeptCounts],
+        seeds: SeedView | None = None,
+    ) -> None:
         """Count masks as they come, a few of one size at a time."""
+        known = self.known[role]
+        views = {view for each in kept for view in each.views}
         for group in alike(found, lambda item: tuple(item.truth.shape), COUNTED):
             indices = [each.image for each in group]
             truth = torch.stack([each.truth for each in group])
+            pairs = list(zip(indices, truth, strict=True))
+            groups = {
+                view: torch.stack([known.groups(index, view, mask) for index, mask in pairs])
+                for view in views & set(known.views)
+            }
+            if seeds is not None:
+                groups[SEED] = torch.stack([seeds.groups(index, mask) for index, mask in pairs])
             for place, each in enumerate(kept):
-                each.add(indices, torch.stack([item.masks[place] for item in group]), truth)
+                each.add(indices, torch.stack([item.masks[place] for item in group]), truth, groups)
 
 
 class _Chosen(PerImage):

@@ -60,14 +60,17 @@ def count_cells(
             f"groups: expected numbers from 0 in the shape of gt_mask {tuple(gt.shape)}, "
             f"got {tuple(groups.shape)} from {int(groups.min())}"
         )
-    images = torch.arange(len(gt), device=gt.device).view(-1, 1, 1)
-    sizes = (len(gt), int(groups.max()) + 1, num_classes, num_classes + 1)
-    place = (images * sizes[1] + groups) * num_classes + gt
-    place = place * sizes[3] + pred.clamp(max=num_classes)
-    pixels = torch.bincount(place[gt != IGNORE], minlength=int(np.prod(sizes))).cpu().numpy()
-    filled = pixels.nonzero()[0]
-    rows = [*np.unravel_index(filled, sizes), pixels[filled]]
-    return np.stack(rows, axis=1).astype(np.int32)
+    side = num_classes + 1  # a void or undecided pixel is of the last class
+    sizes = (len(gt), int(groups.max()) + 1, side, side)
+    cells = int(np.prod(sizes))
+    kind = torch.int32 if cells < 2**31 else torch.int64  # half of the bytes, half of the time
+    images = torch.arange(len(gt), dtype=kind, device=gt.device).view(-1, 1, 1)
+    place = images * sizes[1] + groups.to(kind)
+    place.mul_(side).add_(gt.clamp(max=num_classes))
+    place.mul_(side).add_(pred.clamp(max=num_classes))
+    pixels = torch.bincount(place.flatten(), minlength=cells).cpu().numpy().reshape(sizes)
+    filled = pixels[:, :, :num_classes].nonzero()
+    return np.stack([*filled, pixels[filled]], axis=1).astype(np.int32)
 
 
 def contour_bands(gt_mask: Tensor, widths: Sequence[int]) -> Tensor:

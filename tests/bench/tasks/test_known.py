@@ -15,12 +15,14 @@ from bench.cartoon.vocabulary import PARTS, STUFF
 from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import SPLIT_STARTS, write_voc
 from bench.tasks.counts import KeptCounts
-from bench.tasks.known import SEED_GROUPS, KnownPixels
+from bench.tasks.known import SEED_GROUPS, KnownPixels, SeedView
 from weakclip.data.read.voc import list_voc
 from weakclip.ops.cells import contour_bands
 from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts, confusion_matrix
+from weakclip.stages.images import Memory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -62,15 +64,22 @@ def truth(files: TaggedFiles, index: int) -> Tensor:
     return torch.from_numpy(mask).long()
 
 
-def known(files: TaggedFiles) -> KnownPixels:
-    return KnownPixels(files, HalfSizeSeeds(files), range(IMAGES))
+def grouped(files: TaggedFiles, indices: Sequence[int]) -> dict[str, Tensor]:
+    """Every view of some images, (B, H, W) each."""
+    pixels, seeds = KnownPixels(files, Memory()), SeedView(HalfSizeSeeds(files), range(IMAGES))
+    found = {
+        view: torch.stack([pixels.groups(index, view, pixels.mask(index)) for index in indices])
+        for view in pixels.views
+    }
+    each = [seeds.groups(index, pixels.mask(index)) for index in indices]
+    return {**found, "seed": torch.stack(each)}
 
 
 def test_pixels_are_grouped_by_what_was_drawn(files: TaggedFiles) -> None:
-    pixels = known(files)
+    pixels = KnownPixels(files, Memory())
     gt = torch.stack([truth(files, index) for index in range(IMAGES)])
-    groups = {name: each.numpy() for name, each in pixels.groups(range(IMAGES), gt).items()}
-    assert list(groups) == list(pixels.views)
+    groups = {name: each.numpy() for name, each in grouped(files, range(IMAGES)).items()}
+    assert [*pixels.views, "seed"] == list(groups)
     for index in range(IMAGES):
         scene = sample_scene(CONFIG, 6, SPLIT_STARTS["train"] + index)
         objects = annotated_objects(scene)
@@ -95,17 +104,21 @@ def test_pixels_are_grouped_by_what_was_drawn(files: TaggedFiles) -> None:
 
 def test_seeds_are_right_wrong_or_undecided(files: TaggedFiles) -> None:
     gt = torch.stack([truth(files, index) for index in range(2)])
-    found = known(files).groups((0, 1), gt)["seed"]
+    found = grouped(files, (0, 1))["seed"]
     seeds = HalfSizeSeeds(files)[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
     expected = torch.where(seeds == 255, 2, (seeds != gt[0]).long())
     assert (found[0] == expected).all()
     assert {SEED_GROUPS[group] for group in found[1].flatten().tolist()} == {"seed is undecided"}
 
 
-def test_masks_of_others_have_no_seeds(files: TaggedFiles) -> None:
-    pixels = KnownPixels(files)
-    assert list(pixels.views) == ["shows", OBJECTS]
-    assert list(pixels.groups((0,), truth(files, 0)[None])) == ["shows", OBJECTS]
+def test_what_is_known_is_read_once(files: TaggedFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    first = KnownPixels(files, memory)
+    expected = {view: first.groups(0, view, first.mask(0)) for view in first.views}
+    monkeypatch.setattr("weakclip.data.read.tagged.TaggedFiles.gt_mask", None)
+    monkeypatch.setattr("bench.cartoon.known.read_mask", None)
+    again = KnownPixels(files, memory)
+    assert all(again.groups(0, view, again.mask(0)) is each for view, each in expected.items())
 
 
 def predicted(gt: Tensor, seed: int) -> Tensor:
@@ -116,26 +129,27 @@ def predicted(gt: Tensor, seed: int) -> Tensor:
 
 
 def test_counts_are_kept_by_image_and_view(files: TaggedFiles, tmp_path: Path) -> None:
-    path, pixels = tmp_path / "counts.bin", known(files)
+    path, groups = tmp_path / "counts.bin", grouped(files, range(IMAGES))
+    views = {**KnownPixels(files, Memory()).views, "seed": SEED_GROUPS}
     gt = torch.stack([truth(files, index) for index in range(IMAGES)])
     pred = torch.stack([predicted(gt[index], index) for index in range(IMAGES)])
-    first = KeptCounts(path, IMAGES, K, pixels)
+    first = KeptCounts(path, IMAGES, K, views)
     for indices in ((4, 1), (0,)):
-        first.add(indices, pred[list(indices)], gt[list(indices)])
+        chosen = list(indices)
+        some = {view: each[chosen] for view, each in groups.items()}
+        first.add(indices, pred[chosen], gt[chosen], some)
     with path.open("ab") as file:
         file.write(b"a row that was cut")
-    kept = KeptCounts(path, IMAGES, K, pixels)
+    kept = KeptCounts(path, IMAGES, K, views)
     assert kept.missing == [2, 3, 5]
-    kept.add(kept.missing, pred[kept.missing], gt[kept.missing])
-    kept = KeptCounts(path, IMAGES, K, pixels)
+    rest = kept.missing
+    kept.add(rest, pred[rest], gt[rest], {view: each[rest] for view, each in groups.items()})
+    kept = KeptCounts(path, IMAGES, K, views)
     assert (kept.counts() == class_counts(pred, gt, K).numpy()).all()
     assert (kept.confusion() == confusion_matrix(pred, gt, K).numpy()).all()
     near = boundary_counts(pred, gt, K, width=boundary_width(SIDE, SIDE))
     assert (kept.boundary() == near.numpy()).all()
-    groups = {
-        "contour": contour_bands(gt.to(torch.uint8), (3, 5, 9)),
-        **pixels.groups(range(6), gt),
-    }
+    assert (groups["contour"] == contour_bands(gt.to(torch.uint8), (3, 5, 9))).all()
     assert list(kept.views) == list(groups)
     for view, places in groups.items():
         expected: Counter[tuple[int, ...]] = Counter()

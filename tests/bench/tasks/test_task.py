@@ -161,7 +161,7 @@ def test_a_stopped_scoring_goes_on_where_it_was(
     real = KeptCounts.add
     done: list[object] = []
 
-    def stops(self: KeptCounts, indices: object, *masks: torch.Tensor) -> None:
+    def stops(self: KeptCounts, indices: object, *masks: object) -> None:
         if len(done) == 3:
             raise StoppedError
         done.append(indices)
@@ -185,9 +185,13 @@ def test_a_stopped_scoring_goes_on_where_it_was(
     assert not left
 
 
+@pytest.mark.parametrize(("memory", "times"), [(None, 1), (Memory(0), 2)])
 def test_scoring_reads_an_annotated_mask_once(
-    bench: ImageWorkbench, monkeypatch: pytest.MonkeyPatch
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, memory: Memory | None, times: int
 ) -> None:
+    drawn = open_workbench(SMOKE, None, torch.device("cpu"), artifacts)
+    files = {role: images.files for role, images in drawn.images.items()}
+    bench = ImageWorkbench(SMOKE, files, drawn.clip, artifacts, memory=memory)
     read: list[Path] = []
 
     def counted(path: Path) -> NDArray[np.uint8]:
@@ -195,9 +199,13 @@ def test_scoring_reads_an_annotated_mask_once(
         return read_mask(path)
 
     monkeypatch.setattr("weakclip.data.read.tagged.read_mask", counted)
-    bench.run(MICRO, 6, report=quiet)
+    for seed in (6, 7):
+        outcome = bench.run(MICRO, seed, report=quiet)
+        assert outcome.discard is not None
+        outcome.discard()
     scored = (bench.images[role].files.masks for role in ("pseudo", "val"))
-    assert sorted(read) == sorted(path for masks in scored for path in masks if path is not None)
+    paths = [path for masks in scored for path in masks if path is not None]
+    assert sorted(read) == sorted(times * paths)
 
 
 def test_every_image_is_seen_once_per_epoch_in_an_order_of_the_seed() -> None:

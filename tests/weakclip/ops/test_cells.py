@@ -34,6 +34,10 @@ def test_cells_are_those_of_a_loop_over_pixels() -> None:
             expected[(image, int(groups[place]), int(gt[place]), predicted)] += 1
     assert {tuple(cell[:PIXELS]): cell[PIXELS] for cell in cells.tolist()} == expected
     assert cells.tolist() == sorted(cells.tolist())
+    for kind in (torch.uint8, torch.int32):
+        given = groups.to(kind)
+        assert (count_cells(pred, gt, given, CLASSES) == cells).all()
+        assert (given == groups).all()
 
 
 def test_cells_summed_over_groups_are_the_confusion_matrix_of_each_image() -> None:
