@@ -1,8 +1,9 @@
 """What stages leave on disk: named by all they depend on, made once, shared between processes.
 
-A product is named by a hash of its inputs and of the source code of the stage that makes it. The
-code of a stage is its modules and all modules of this project that they import, so a change in a
-table renderer leaves maps, seeds and half-finished trainings as they are.
+A product is named by a hash of its inputs and of the code of the stage that makes it. The code of a
+stage is that of its modules and of all modules of this project that they import, without comments
+and docstrings. So a change in a table renderer, or in a sentence, leaves maps, seeds and
+half-finished trainings as they are.
 """
 
 from __future__ import annotations
@@ -37,32 +38,39 @@ def content_key(*parts: object) -> str:
 
 @cache
 def code_id(*modules: str) -> str:
-    """First 12 hex digits of the SHA-256 of the source of modules and of what they import.
+    """First 12 hex digits of the SHA-256 of the code of modules and of what they import.
 
     Imports for types alone do not count, nor do packages of others.
 
     Args:
         modules: Full names, e.g. `weakclip.stages.seeds`.
     """
-    digest = hashlib.sha256()
-    for name, source in sorted(_closure(modules).items()):
-        digest.update(name.encode() + b"\0" + source + b"\0")
-    return digest.hexdigest()[:12]
-
-
-def _closure(modules: tuple[str, ...]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found:
-            continue
-        path = _source(name)
-        if path is None:
-            continue
-        found[name] = path.read_bytes()
-        waiting += _imports(ast.parse(found[name]))
-    return found
+        if name not in found and (path := _source(name)) is not None:
+            found[name], imports = _code(path)
+            waiting += imports
+    digest = hashlib.sha256()
+    for name, code in sorted(found.items()):
+        digest.update(name.encode() + b"\0" + code + b"\0")
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _code(path: Path) -> tuple[bytes, tuple[str, ...]]:
+    """What a module does, without the strings that only say it, and what it imports."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [each for each in node.body if not _is_string(each)]
+    return ast.unparse(tree).encode(errors="surrogatepass"), tuple(_imports(tree))
+
+
+def _is_string(node: ast.AST) -> bool:
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 @cache
