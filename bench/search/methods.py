@@ -28,7 +28,6 @@ from bench.errors import unknown
 from bench.flags import ARTIFACTS, RESULTS
 from bench.report.markup import Cell, Summary, markdown, signed_interval
 from bench.report.summary import NONE
-from bench.runs.provenance import code_id
 from bench.search.tables import write_table
 from bench.stats.statistics import Difference, paired_difference, pooled_miou
 from bench.studies.preset import CARTOON
@@ -229,22 +228,19 @@ def _points(value: Difference | None) -> str:
     return signed_interval(value.estimate, value.low, value.high, digits=1)
 
 
-def _id(job: tuple[MethodRow, object]) -> str:
-    return config_id(plain_config(job[0]))
-
-
 def _counts(job: tuple[MethodRow, Path]) -> NDArray[np.integer]:
     """Counts of a method on `tune`, (N, K, 3); those that are kept are read."""
     method, artifacts = job
-    path = artifacts / "tuning" / f"{_id(job)}-{code_id()}.npy"
+    workbench = _workbench(artifacts)
+    path = artifacts / "tuning" / f"{workbench.key_of(method, SEED)}.npy"
     if not path.exists():
-        outcome = _workbench(artifacts).run(method, SEED, report=lambda *_: None)
+        outcome = workbench.run(method, SEED, report=lambda *_: None)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npy")
         np.save(part, outcome.counts[TASK])
         part.replace(path)
         miou = 100 * float(pooled_miou(outcome.counts[TASK]))
-        say(json.dumps({"id": _id(job), "miou": round(miou, 2), **outcome.seconds}))
+        say(json.dumps({"id": config_id(plain_config(method)), "miou": round(miou, 2), **outcome.seconds}))
     counts: NDArray[np.integer] = np.load(path, allow_pickle=False)
     return counts
 

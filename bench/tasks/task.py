@@ -306,7 +306,7 @@ class ImageWorkbench:
         outside = outside_of(config)
         if outside is not None and outside.what == "masks":
             return self.scoring.score_outside(outside, seconds)
-        key = self._key(config, seed)
+        key = self.key_of(config, seed)
         if isinstance(config, MethodRow) and config.is_supervised:
             network = self.fitting.supervised(config, seed, seconds, report)
             outcome = self.scoring.score(None, network, key, seconds)
@@ -383,7 +383,7 @@ class ImageWorkbench:
         remove(network.files)
         return Tuned(miou=float(miou(counts.sum(dim=0))), seconds=seconds["fit"])
 
-    def _key(self, config: Config, seed: int) -> str:
+    def key_of(self, config: Config, seed: int) -> str:
         """Hash of all that the counts of a run depend on."""
         images = [self.images[role].key for role in ("train", "pseudo", "val")]
         if isinstance(config, MethodRow) and config.is_supervised:
