@@ -240,7 +240,8 @@ def _counts(job: tuple[MethodRow, Path]) -> NDArray[np.integer]:
         np.save(part, outcome.counts[TASK])
         part.replace(path)
         miou = 100 * float(pooled_miou(outcome.counts[TASK]))
-        say(json.dumps({"id": config_id(plain_config(method)), "miou": round(miou, 2), **outcome.seconds}))
+        name = config_id(plain_config(method))
+        say(json.dumps({"id": name, "miou": round(miou, 2), **outcome.seconds}))
     counts: NDArray[np.integer] = np.load(path, allow_pickle=False)
     return counts
 
