@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from torch import Tensor
 
-    from weakclip.retraining.recipe import Crops, RetrainingRecipe
+    from weakclip.retraining.recipe import Crops, Distortion, RetrainingRecipe
 
 MEAN = (123.675, 116.28, 103.53)
 """Channel means of ImageNet, RGB, in 0-255 units."""
@@ -92,11 +92,38 @@ def draw_crop(
     (rows, to_rows), (columns, to_columns) = (
         _placed(first, side, crops.size) for first, side in ((top, height), (left, width))
     )
-    canvas[:, to_rows, to_columns] = pixels[:, rows, columns]
+    crop = pixels[:, rows, columns]
+    if crops.distortion is not None:
+        crop = distort(crop.to(torch.uint8), crops.distortion, generator).float()
+    canvas[:, to_rows, to_columns] = crop
     target[to_rows, to_columns] = labels[rows, columns].to(torch.uint8)
     if generator.random() < crops.mirror:
         canvas, target = canvas.flip(2), target.flip(1)
     return canvas.to(torch.uint8), target
+
+
+def distort(image: Tensor, distortion: Distortion, generator: Generator) -> Tensor:
+    """An image, (3, H, W) uint8, with other colours: each change is made or not, by a coin.
+
+    Contrast changes before or after saturation and hue, by a coin as well.
+    """
+    from torchvision.transforms.v2 import functional as colours  # slow to import
+
+    changes = [
+        (change, float(generator.uniform(*limits)))
+        for change, limits in (
+            (colours.adjust_brightness, distortion.brightness),
+            (colours.adjust_saturation, distortion.saturation),
+            (colours.adjust_hue, distortion.hue),
+        )
+        if generator.random() < 0.5
+    ]
+    if generator.random() < 0.5:
+        contrast = (colours.adjust_contrast, float(generator.uniform(*distortion.contrast)))
+        changes.insert(len(changes) if generator.random() < 0.5 else 0, contrast)
+    for change, factor in changes:
+        image = change(image, factor)
+    return image
 
 
 def _placed(first: int, side: int, size: int) -> tuple[slice, slice]:

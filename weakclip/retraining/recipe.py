@@ -56,6 +56,21 @@ class Poly:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Distortion:
+    """Photometric distortion: each factor is drawn uniformly, and applied to half of the crops.
+
+    References:
+        Liu et al., SSD, ECCV 2016.
+    """
+
+    brightness: tuple[float, float] = (0.875, 1.125)
+    contrast: tuple[float, float] = (0.5, 1.5)
+    saturation: tuple[float, float] = (0.5, 1.5)
+    hue: tuple[float, float] = (-0.05, 0.05)
+    """Shift, as a share of the colour circle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Crops:
     """Training crops: an image and its mask, resized by one random factor, cropped, mirrored."""
 
@@ -68,6 +83,7 @@ class Crops:
     """What is scaled: the image as it is, or the image with its short side at `size`."""
     mirror: float = 0.5
     """Probability of a horizontal flip."""
+    distortion: Distortion | None = None
 
     def __post_init__(self) -> None:
         if self.size < 32:

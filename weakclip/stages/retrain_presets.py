@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from weakclip.crf.dense import DEEPLAB, Bilateral, CRFConfig, Gaussian
 from weakclip.retraining.network import SMP, DeepLabV2, SmallFPN
-from weakclip.retraining.recipe import SGD, AdamW, Crops, Poly, RetrainingRecipe
+from weakclip.retraining.recipe import SGD, AdamW, Crops, Distortion, Poly, RetrainingRecipe
 from weakclip.stages.retrain import Retraining
 
 MICRO = Retraining(
@@ -38,7 +38,7 @@ DEEPLAB_V3PLUS = Retraining(
         batch_size=16,
         optimiser=SGD(learning_rate=1e-2, momentum=0.9, weight_decay=5e-4),
         schedule=Poly(power=0.9, final=1e-4),
-        crops=Crops(size=512, scales=(0.5, 2.0), of="short-side"),
+        crops=Crops(size=512, scales=(0.5, 2.0), of="short-side", distortion=Distortion()),
     ),
     scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),
     flip=True,
@@ -111,7 +111,7 @@ SEGFORMER = Retraining(
         optimiser=AdamW(learning_rate=6e-5, weight_decay=1e-2),
         head_factor=10,
         schedule=Poly(power=1.0, warmup=1500),
-        crops=Crops(size=512, scales=(0.5, 2.0), of="short-side"),
+        crops=Crops(size=512, scales=(0.5, 2.0), of="short-side", distortion=Distortion()),
     ),
     scales=DEEPLAB_V3PLUS.scales,
     flip=True,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from weakclip.labels import IGNORE
-from weakclip.retraining.crops import MEAN, CropStream, draw_crop
-from weakclip.retraining.recipe import Crops, RetrainingRecipe
+from weakclip.retraining.crops import MEAN, CropStream, distort, draw_crop
+from weakclip.retraining.recipe import Crops, Distortion, RetrainingRecipe
 
 IMAGE = torch.arange(48 * 40, dtype=torch.int64).reshape(1, 48, 40).expand(3, 48, 40)
 IMAGE = (IMAGE % 251).to(torch.uint8)
@@ -82,3 +84,30 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
     for step in range(4):
         streams[0](step)
     assert sorted(read) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_distortion_changes_colours_and_nothing_else() -> None:
+    plain = Crops(size=64, scales=(1.0, 1.0), mirror=0)
+    crops = replace(plain, distortion=Distortion())
+    colours = torch.randint(0, 256, (3, 48, 40), generator=torch.Generator().manual_seed(0))
+    image = colours.to(torch.uint8)
+    changed = 0
+    for seed in range(20):
+        found, mask = draw_crop(image, MASK, crops, np.random.default_rng(seed))
+        other, labels = draw_crop(image, MASK, plain, np.random.default_rng(seed))
+        assert torch.equal(mask, labels)
+        outside = mask == IGNORE
+        assert torch.equal(found[:, outside], other[:, outside])
+        changed += not torch.equal(found, other)
+    assert changed > 10
+
+
+def test_distortion_stays_within_its_limits() -> None:
+    grey = torch.full((3, 8, 8), 100, dtype=torch.uint8)
+    one = (1.0, 1.0)
+    limits = Distortion(brightness=(0.8, 1.2), contrast=one, saturation=one, hue=(0.0, 0.0))
+    found = [distort(grey, limits, np.random.default_rng(seed)) for seed in range(60)]
+    assert all((each == each[0, 0, 0]).all() for each in found)
+    drawn = {int(each[0, 0, 0]) for each in found}
+    assert 100 in drawn
+    assert 80 <= min(drawn) < 90 < 110 < max(drawn) <= 120
