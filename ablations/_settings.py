@@ -1,8 +1,7 @@
 """What the comparison compares: map sources and refinements, and the settings that were tried.
 
 Every map source and every refinement, WeakCLIP and its control included, gets the same small search
-on the split `tune` (`python -m bench.search.methods`; `results/tables/tuning.md` says which have
-had it). Not a study: the name starts with an underscore.
+on the split `tune` (`python -m bench.search.methods`, `results/tables/tuning.md`). Not a study: the name starts with an underscore.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ MAPS: tuple[Searched[MaskerSpec], ...] = (
                 clims.MICRO, critique=replace(clims.MICRO.critique, learning_rate=0.02)
             ),
         },
-        chosen="MICRO: scales 0.5, 1, critic's learning rate 0.01",
+        chosen="critic's learning rate 0.02",
     ),
     Searched(
         name="maskclip",
