@@ -1,7 +1,8 @@
 """What the comparison compares: map sources and refinements, and the settings that were tried.
 
 Every map source and every refinement, WeakCLIP and its control included, gets the same small search
-on the split `tune` (`python -m bench.search.methods`, `results/tables/tuning.md`). Not a study: the name starts with an underscore.
+on the split `tune` (`python -m bench.search.methods`, `results/tables/tuning.md`). Not a study: the
+name starts with an underscore.
 """
 
 from __future__ import annotations
