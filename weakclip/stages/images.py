@@ -69,6 +69,10 @@ class Memory:
         self._budget, self._used = budget, 0
         self._kept: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
 
+    def __bool__(self) -> bool:
+        """Whether anything is kept."""
+        return self._budget > 0
+
     def get(self, key: Hashable, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
         """The value of a key, made if it is not there.
 
@@ -88,6 +92,16 @@ class Memory:
                 _, (_, freed) = self._kept.popitem(last=False)
                 self._used -= freed
         return value
+
+
+def file_key(path: Path) -> tuple[Path, int, int]:
+    """A file as it is now: its path, the time of its last change, and its size in bytes.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+    """
+    stat = path.stat()
+    return path, stat.st_mtime_ns, stat.st_size
 
 
 def bytes_key(tensor: Tensor) -> bytes:

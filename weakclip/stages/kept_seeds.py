@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from weakclip.data.artifacts import code_id, content_key
-from weakclip.data.formats.masks import exists, is_whole, read_mask, write_mask
+from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.description import describe
-from weakclip.stages.images import Memory, PerImage, bytes_key
+from weakclip.stages.images import Memory, PerImage, bytes_key, file_key
 from weakclip.stages.maps import FileMaps, KeptMaps
 from weakclip.stages.seeds import SeedRule, seeds_from
 from weakclip.training.parallel import together
@@ -52,19 +52,26 @@ class Seeds(Protocol):
 class KeptSeeds(PerImage):
     """Labels of the tagged images of a split, read from disk when they are used."""
 
-    def __init__(self, folder: Path, indices: Sequence[int], keys: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        indices: Sequence[int],
+        keys: Sequence[str],
+        memory: Memory | None = None,
+    ) -> None:
         """Open a folder; images may still lack their seeds.
 
         Args:
             folder: Named by what all seeds depend on.
             indices: Images of a split.
             keys: Of what the seeds of each depend on, in the same order.
+            memory: Where seeds that were read are kept; by default a gibibyte of its own.
         """
         self.folder = folder
         self.indices = tuple(indices)
         """Image of each position."""
         self._keys = dict(zip(indices, keys, strict=True))
-        self._memory = Memory()
+        self._memory = memory or Memory()
 
     @property
     def key(self) -> str:
@@ -77,9 +84,7 @@ class KeptSeeds(PerImage):
 
     def at(self, position: int) -> Tensor:
         """Seeds at a position, (H, W), int64, 255 = undecided."""
-        index = self.indices[position]
-        seeds = self._memory.get(index, lambda: self._read(index), lambda labels: labels.nbytes)
-        return seeds.long()
+        return self._labels(self.indices[position]).long()
 
     def path(self, index: int) -> Path:
         """The file of an image."""
@@ -87,14 +92,21 @@ class KeptSeeds(PerImage):
 
     def lacks(self, index: int) -> bool:
         """Whether an image has no readable seeds."""
-        if is_whole(self.path(index)):
-            return False
-        if exists(self.path(index)):
+        try:
+            self._labels(index)
+        except FileNotFoundError:
+            return True
+        except ValueError:
             logger.warning("%s: cannot be read and is made again", self.path(index).name)
-        return True
+            return True
+        return False
 
-    def _read(self, index: int) -> Tensor:
-        return torch.from_numpy(read_mask(self.path(index)))
+    def _labels(self, index: int) -> Tensor:
+        """Seeds of an image, (H, W), uint8."""
+        path = self.path(index)
+        return self._memory.get(
+            file_key(path), lambda: torch.from_numpy(read_mask(path)), lambda labels: labels.nbytes
+        )
 
 
 def ensure_seeds(
@@ -139,7 +151,9 @@ def ensure_labels(
         origin, keys = maps.origin, [maps.item_key(index) for index in tagged]
     else:
         origin, keys = "maps", [bytes_key(maps[index]).hex() for index in tagged]
-    kept = KeptSeeds(setting.place(f"seeds-{content_key(origin, *key)}"), tagged, keys)
+    kept = KeptSeeds(
+        setting.place(f"seeds-{content_key(origin, *key)}"), tagged, keys, setting.memory
+    )
     if any(setting.processes.gather(any(kept.lacks(index) for index in tagged))):
         with together(kept.folder, setting.processes):
             kept.folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.read.tagged import BadImage
 from weakclip.description import describe
 from weakclip.ops.parameters import count_parameters
-from weakclip.stages.images import Memory, PerImage
+from weakclip.stages.images import Memory, PerImage, file_key
 from weakclip.stages.seeds import (
     CAMSource,
     PatchSoftmax,
@@ -205,11 +205,17 @@ class FileMaps(PerImage):
 class KeptMaps(PerImage):
     """The maps of the images of a split, read from disk when they are used."""
 
-    def __init__(self, folder: Path, data: WorkingImages) -> None:
-        """Open a folder; images may still lack their maps."""
+    def __init__(self, folder: Path, data: WorkingImages, memory: Memory | None = None) -> None:
+        """Open a folder; images may still lack their maps.
+
+        Args:
+            folder: Where they are.
+            data: The images of the split.
+            memory: Where maps that were read are kept; by default a gibibyte of its own.
+        """
         self.folder, self._keys = folder, data.keys
         self._classes = data.image_labels.shape[1]
-        self._memory = Memory()
+        self._memory = memory or Memory()
 
     @property
     def origin(self) -> str:
@@ -237,7 +243,8 @@ class KeptMaps(PerImage):
 
     def at(self, position: int) -> Tensor:
         """Maps of an image, (F, h, w), float32, on the CPU."""
-        return self._memory.get(position, lambda: self._read(position), lambda maps: maps.nbytes)
+        key = file_key(self.path(position))
+        return self._memory.get(key, lambda: self._read(position), lambda maps: maps.nbytes)
 
     def path(self, index: int) -> Path:
         """The file of an image."""
@@ -318,7 +325,7 @@ def ensure_maps(
         describe(spec), [seed, data.key] if learns else None, setting.key,
         code_id(type(spec).__module__, __name__),
     )  # fmt: skip
-    kept = KeptMaps(setting.place(f"maps-{key}"), data)
+    kept = KeptMaps(setting.place(f"maps-{key}"), data, setting.memory)
     wanted = range(len(data)) if indices is None else indices
     if any(setting.processes.gather(any(kept.is_damaged(index) for index in wanted))):
         with together(kept.folder, setting.processes):

@@ -12,6 +12,7 @@ import logging
 import shutil
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,7 +139,7 @@ def _write(folder: Path, views: Iterable[Encoded]) -> None:
     }
     for name, tensor in arrays.items():
         np.save(folder / f"{name}.npy", tensor.numpy())
-    write_text(folder / SUMS, json.dumps({name: _checksum(folder, name) for name in ARRAYS}))
+    write_text(folder / SUMS, json.dumps(_checksums(folder)))
 
 
 def _is_whole(folder: Path) -> bool:
@@ -146,7 +147,7 @@ def _is_whole(folder: Path) -> bool:
         return False
     try:
         sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-        whole = bool(sums == {name: _checksum(folder, name) for name in ARRAYS})
+        whole = bool(sums == _checksums(folder))
     except (OSError, ValueError):
         whole = False
     if not whole:
@@ -154,10 +155,20 @@ def _is_whole(folder: Path) -> bool:
     return whole
 
 
-def _checksum(folder: Path, name: str) -> int:
-    """CRC-32 of a file."""
+def _checksums(folder: Path) -> dict[str, int]:
+    """CRC-32 of each array."""
+    paths = {name: folder / f"{name}.npy" for name in ARRAYS}
+    stats = {name: path.stat() for name, path in paths.items()}
+    return {
+        name: _checksum(paths[name], stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()
+    }
+
+
+@lru_cache(maxsize=64)
+def _checksum(path: Path, _changed: int, _size: int) -> int:
+    """CRC-32 of a file; read again only once it was changed."""
     found = 0
-    with (folder / f"{name}.npy").open("rb") as file:
+    with path.open("rb") as file:
         while piece := file.read(_PIECE):
             found = zlib.crc32(piece, found)
     return found
