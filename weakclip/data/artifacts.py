@@ -1,9 +1,9 @@
 """What stages leave on disk: named by all they depend on, made once, shared between processes.
 
 A product is named by a hash of its inputs and of the code of the stage that makes it. The code of a
-stage is that of its modules and of all modules of this project that they import, without comments
-and docstrings. So a change in a table renderer, or in a sentence, leaves maps, seeds and
-half-finished trainings as they are.
+stage is that of its modules and of all modules of this project that they import, without
+docstrings. So a change in a table renderer, or in a sentence, leaves maps, seeds and half-finished
+trainings as they are.
 """
 
 from __future__ import annotations
@@ -60,17 +60,34 @@ def code_id(*modules: str) -> str:
 
 @cache
 def _code(path: Path) -> tuple[bytes, tuple[str, ...]]:
-    """What a module does, without the strings that only say it, and what it imports."""
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [each for each in node.body if not _is_string(each)]
-    return ast.unparse(tree).encode(errors="surrogatepass"), tuple(_imports(tree))
+    """The lines of a module that are neither empty nor of a docstring, and what it imports."""
+    source = path.read_bytes()
+    lines, imports = source.splitlines(), list[str]()
+    for node in _statements(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif _is_docstring(node) and not lines[node.lineno - 1][: node.col_offset].strip():
+            for line in range(node.lineno - 1, node.end_lineno or node.lineno):
+                lines[line] = b""
+    return b"\n".join(line for line in lines if line.strip()), tuple(imports)
 
 
-def _is_string(node: ast.AST) -> bool:
+def _is_docstring(node: ast.stmt) -> bool:
     value = node.value if isinstance(node, ast.Expr) else None
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """All statements inside, but those that only type checkers see."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, name, ()):
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.stmt):
+                yield child
+            yield from _statements(child)
 
 
 @cache
@@ -83,18 +100,6 @@ def _source(module: str) -> Path | None:
     except ModuleNotFoundError:  # a class or function of a module
         return None
     return Path(spec.origin) if spec is not None and spec.origin is not None else None
-
-
-def _imports(node: ast.AST) -> Iterator[str]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            continue
-        if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module:
-            yield child.module
-            yield from (f"{child.module}.{alias.name}" for alias in child.names)
-        yield from _imports(child)
 
 
 class FileLock:

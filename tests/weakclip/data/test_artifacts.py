@@ -52,7 +52,7 @@ def code() -> str:
     [
         ("stage", '"""Scales."""', '"""Multiplies by a factor."""', False),
         ("stage", '    """How much."""\n', "", False),
-        ("stage", "# four times", "# 2 * 2", False),
+        ("stage", '"""A stage."""\n', '"""A stage.\n\nOf two lines.\n"""\n\n', False),
         ("page", "A = 1", "A = 2", False),  # imported for types alone
         ("stage", "factor: int = 2", "factor: int = 3", True),
         ("helper", "2 * x", "x + x", True),
