@@ -1,8 +1,8 @@
-"""WeakCLIP: image-level labels to pixel masks with a frozen CLIP.
+"""WeakCLIP: pixel masks from image-level labels with a frozen CLIP.
 
-`pseudo_mask` makes the mask of one image, `make_masks` those of a folder, `retrain` trains a
-network on masks, `load` opens the network that a run trained. Names are imported when they are
-used, so `import weakclip` takes no time.
+`pseudo_mask` makes the mask of one image, `make_masks` those of a folder. `retrain` trains a
+segmentation network on masks, `load` opens the network that a run has trained. Each name is
+imported at its first use, so that `import weakclip` is fast.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:
-    """A public name, imported when it is first used."""
+    """Import a public name at its first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'weakclip' has no attribute {name!r}; it has {__all__}")
     value: object = getattr(import_module(_HOMES[name]), name)

@@ -1,12 +1,12 @@
-"""What can be chosen about WeakCLIP: one slot per component, one frozen dataclass per kind.
+"""WeakCLIP's configuration: one slot per component, one frozen dataclass per kind.
 
-Every choice the paper ablates is a *slot* of `WeakCLIPConfig`; what may sit in a slot is a small
-dataclass, and "off" is another dataclass that keeps strides, channels and budget (see
-`docs/method.md`). Kinds are looked at in one place, `weakclip/network/build.py`.
+Every choice the paper ablates is a *slot* of `WeakCLIPConfig`. A slot holds a small dataclass;
+"off" is another dataclass that keeps strides, channels and budget (see `docs/method.md`). Only
+`weakclip/network/build.py` distinguishes the kinds.
 
 References:
     Zhu et al., "WeakCLIP: Adapting CLIP for Weakly-Supervised Semantic Segmentation", IJCV 2025.
-    "Release" below is hustvl/WeakCLIP, whose behaviour differs from the paper's idea in places.
+    "Release" below is the code of hustvl/WeakCLIP, which differs from the paper in places.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LearnableContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedTemplate:
-    """Off: a hand-written sentence per class, encoded by the frozen text tower; no weights."""
+    """Off: one hand-written sentence per class, encoded by the frozen text tower; no weights."""
 
     template: str = "a photo of a {}."
 
@@ -67,17 +67,17 @@ class PyramidAdapter:
     """Learned (de)convolutions that bring the four taps to strides 4, 8, 16 and 32."""
 
     training: Literal["trained", "frozen"] = "trained"
-    """`frozen` leaves the random initialisation, which is what the release's optimiser does."""
+    """`frozen` keeps the random initialisation, as the release's optimiser settings do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resample:
-    """Off: the same taps resized bilinearly or max-pooled to the same strides; no weights."""
+    """Off: the taps resized bilinearly or max-pooled to the same strides; no weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SingleScale:
-    """All four taps left at the stride of the patches: no pyramid at all; no weights."""
+    """No pyramid: all four taps stay at the stride of the patches; no weights."""
 
 
 # --- slot `matching` -----------------------------------------------------------------------------
@@ -85,10 +85,10 @@ class SingleScale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoAttention:
-    """Two cross-attention stacks: text looks at the image and the image looks at the text."""
+    """Two cross-attention stacks: text attends to the image, and the image attends to text."""
 
     stacking: Literal["sequential", "last"] = "sequential"
-    """`last`: every layer is fed the original input, so only the last one counts (release)."""
+    """`last`: every layer gets the original input, so only the last one counts (release)."""
     sides: Literal["both", "text", "image"] = "both"
     """Which side is updated; `text` alone is DenseCLIP's context decoder."""
     depth: int = 3
@@ -96,7 +96,7 @@ class CoAttention:
     heads: int = 4
     dropout: float = 0.1
     initial_scale: float = 0.1
-    """Start of the learned per-channel scales gamma (text) and beta (image)."""
+    """Initial value of the learned per-channel scales gamma (text) and beta (image)."""
 
     def __post_init__(self) -> None:
         if self.depth < 1:
@@ -117,17 +117,17 @@ class Cosine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextGuidedDecoder:
-    """FPN and semantic-FPN head fed with the score map at the pyramid levels named."""
+    """FPN and semantic-FPN head that get the score map at some pyramid levels."""
 
     levels: tuple[int, ...] = (0, 1, 2, 3)
-    """Levels (0 = stride 4 ... 3 = stride 32) that get the score map; DenseCLIP: one."""
+    """Levels (0 = stride 4 ... 3 = stride 32) that get the score map; DenseCLIP uses one."""
     score_scale: float = 1.0
-    """Factor of the score map before it joins the features: a cosine varies by a few tenths
-    where the features vary by ones, which a short schedule does not make up for."""
+    """Factor on the score map before it is concatenated with the features. A cosine varies by a
+    few tenths, the features by ones; a short schedule does not learn to compensate for that."""
     channels: int = 256
     dropout: float = 0.1
     classifier_std: float = 0.01
-    """Standard deviation of the classifier's initial weights."""
+    """Standard deviation of the classifier's weight initialisation."""
 
     def __post_init__(self) -> None:
         if not self.levels or not set(self.levels) <= {0, 1, 2, 3}:
@@ -148,7 +148,7 @@ class PlainDecoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreMapDecoder:
-    """No decoder: the score map over the temperature is the prediction; no weights."""
+    """No decoder: the prediction is the score map divided by the temperature; no weights."""
 
 
 # --- slot `supervision` --------------------------------------------------------------------------
@@ -156,17 +156,18 @@ class ScoreMapDecoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedAndBoundary:
-    """DSRG's balanced seeding and boundary losses plus the matching loss on the score map."""
+    """DSRG's balanced seeding and boundary losses, plus the matching loss on the score map."""
 
     grid: int = 64
-    """Side in pixels to which logits, seeds and image are resized for seeding and boundary."""
+    """Side, in pixels, of the grid to which the seeding and the boundary loss resize logits,
+    seeds and image."""
     crf: CRFConfig = WEAKCLIP_TRAIN
     seeding_weight: float = 1.0
     boundary_weight: float = 1.0
     matching_weight: float = 0.4
     matching_size: Literal["image", "grid"] = "image"
-    """Where the matching loss compares score map and seeds: at the size of the seeds, or on the
-    loss grid like the other two losses, which costs a fraction at small sizes."""
+    """Size at which the matching loss compares score map and seeds: that of the seeds, or the loss
+    grid of the other two losses, which is cheaper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,15 +182,16 @@ class CrossEntropy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawTaps:
-    """The frozen features reach the adapter as the tower gives them, as in the paper."""
+    """The adapter gets the features of the frozen tower unchanged, as in the paper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandardTaps:
-    """Every channel of the frozen features at mean 0 and deviation 1 over the training images.
+    """Each channel of the frozen features standardised to mean 0 and standard deviation 1.
 
-    A small tower has channels whose mean is several times their deviation; a decoder without norms
-    hardly trains on them (`docs/log.md`). The statistics need no labels.
+    The statistics come from the training images and need no labels. In a small tower the mean of
+    some channels is several times their standard deviation, and a decoder without normalisation
+    layers hardly trains on them (`docs/log.md`).
     """
 
 
@@ -221,7 +223,7 @@ class LearningRates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeakCLIPConfig:
-    """WeakCLIP's network and losses. The defaults are the paper's."""
+    """WeakCLIP's network and losses; the defaults are the paper's."""
 
     prompt: PromptSlot = LearnableContext()
     adapter: AdapterSlot = PyramidAdapter()
@@ -233,14 +235,14 @@ class WeakCLIPConfig:
     taps: tuple[int, int, int, int] = (3, 5, 7, 11)
     """0-based blocks of the image tower whose outputs feed the pyramid, finest level first."""
     class_token: Literal["clip", "release"] = "clip"
-    """`release` adds the class embedding twice at the class-token position, as its code does."""
+    """`release` adds the class embedding twice at the class token's position."""
     tap_scale: TapScaleSlot = field(default=RawTaps(), metadata={IMPLIED: StandardTaps()})
-    """What is done to the frozen features before the adapter. Descriptions that do not name the
-    slot are older than it; what they describe was trained on standardised taps."""
+    """Scaling of the frozen features before the adapter. Descriptions written before this slot
+    existed do not contain it; they describe networks trained on standardised taps."""
     drop_path: float = 0.0
-    """Largest stochastic-depth rate in the frozen image tower while training (release: 0.1)."""
+    """Largest stochastic-depth rate in the frozen image tower during training (release: 0.1)."""
     rates: LearningRates = field(default=LearningRates(), metadata={IMPLIED: LearningRates()})
-    """How fast each component learns. Descriptions that do not name it are those of one rate."""
+    """Learning-rate factor of each component. Descriptions without it used one common rate."""
 
     def __post_init__(self) -> None:
         if self.tau <= 0:
@@ -255,7 +257,7 @@ def _check_template(template: str) -> None:
 
 
 PAPER = WeakCLIPConfig()
-"""What the paper describes: sequential co-attention, trained adapter, untouched frozen tower."""
+"""What the paper describes: sequential co-attention, trained adapter, unchanged frozen tower."""
 
 RELEASE = replace(
     PAPER,
@@ -264,7 +266,8 @@ RELEASE = replace(
     class_token="release",
     drop_path=0.1,
 )
-"""What hustvl/WeakCLIP computes; the six differences are listed in `docs/method.md`."""
+"""hustvl/WeakCLIP's code, as far as values express its differences from the paper; all are listed
+in `docs/method.md`."""
 
 MICRO = WeakCLIPConfig(
     matching=CoAttention(width=64, depth=2),
@@ -275,5 +278,5 @@ MICRO = WeakCLIPConfig(
 )
 """The paper's structure at the size of the embedded micro-CLIP (6 blocks, 128 px).
 
-The classifier starts wider, the score map enters scaled and the decoder drops nothing, because a
-run has hundreds of steps, not 20,000 (`docs/log.md`)."""
+A run has hundreds of steps instead of 20,000. So the classifier's initial weights are larger, the
+score map is scaled up and the decoder has no dropout (`docs/log.md`)."""

@@ -1,4 +1,4 @@
-"""Configurations as JSON: what records hold, and what ids are made from."""
+"""Configurations as JSON, for records and for the ids derived from them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 IMPLIED = "implied"
-"""Key of a field's metadata: the value that descriptions older than the field stand for. It is left
-out of a description, so the ids of what was described before stay."""
+"""Key in a field's metadata: the value assumed when a description lacks the field. A field that has
+this value is left out of the description, so ids from before the field was added stay valid."""
 
 
 def describe(value: object) -> Any:  # noqa: ANN401 (a JSON value)
@@ -50,7 +50,7 @@ def describe(value: object) -> Any:  # noqa: ANN401 (a JSON value)
 
 
 def value_of(description: object, kinds: Mapping[str, type]) -> Any:  # noqa: ANN401 (any kind)
-    """The value that `describe` described; lists come back as tuples.
+    """Rebuild the value from what `describe` returned; lists become tuples.
 
     Args:
         description: JSON types.
@@ -79,7 +79,7 @@ def value_of(description: object, kinds: Mapping[str, type]) -> Any:  # noqa: AN
 
 
 def dataclasses_of(*modules: ModuleType) -> dict[str, type]:
-    """The dataclasses of some modules by name, for `value_of`."""
+    """The dataclasses defined or imported in some modules, by name, for `value_of`."""
     return {
         name: kind
         for module in modules

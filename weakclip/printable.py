@@ -1,10 +1,10 @@
-"""Names of unknown origin, made fit for terminals and logs."""
+"""Text of unknown origin, made safe for terminals and logs."""
 
 from __future__ import annotations
 
 
 def one_line(text: str) -> str:
-    r"""Text of unknown origin, such as a file name, with its control characters written out.
+    r"""Text of unknown origin, such as a file name, with control characters escaped.
 
     Example:
         >>> print(one_line("a\x1b[31m.png: cannot\nbe read"))

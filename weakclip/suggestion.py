@@ -1,4 +1,4 @@
-"""What to say of a name that does not exist: the one that was probably meant, and all there are."""
+"""Help for an unknown name: the closest known name, and all known names."""
 
 from __future__ import annotations
 

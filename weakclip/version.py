@@ -1,4 +1,4 @@
-"""`--version` of the command lines."""
+"""The `--version` flag of the command lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class PrintVersion(argparse.Action):
-    """Print the version of the installed package and leave; it is looked up when it is asked."""
+    """Print the version of the installed package and exit; the version is read only then."""
 
     def __call__(
         self,
@@ -20,7 +20,7 @@ class PrintVersion(argparse.Action):
         values: str | Sequence[object] | None,
         option_string: str | None = None,
     ) -> None:
-        """Do so."""
+        """Print the version and exit."""
         parser.exit(message=f"weakclip {metadata.version('weakclip')}\n")
 
 
