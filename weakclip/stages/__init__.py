@@ -1,1 +1,1 @@
-"""The stages from images and tags to masks: maps, seeds, refinement, masks on disk."""
+"""The stages from images and tags to masks: maps, seeds, refinement, retraining."""

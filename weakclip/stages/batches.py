@@ -1,6 +1,6 @@
-"""Image batches for baselines: checked, resized as the usual image library does, normalised.
+"""Image batches for baselines: checks, resizing and whole patches.
 
-Kept in one file because every baseline starts with these steps, and the resampling moves numbers.
+Every baseline starts with these steps, and the resampling changes results; so they are here once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_batch(images: Tensor, image_labels: Tensor, *, classes: int) -> tuple[int, int]:
-    """Height and width of a batch that a method may get.
+    """Check a batch of images and tags; its height and width.
 
     Args:
         images: (B, 3, H, W), uint8.
@@ -27,7 +27,7 @@ def check_batch(images: Tensor, image_labels: Tensor, *, classes: int) -> tuple[
 
     Raises:
         TypeError: If a dtype is wrong.
-        ValueError: If a shape is wrong or the two do not belong together.
+        ValueError: If a shape is wrong or images and tags differ in number.
     """
     batch, channels, height, width = dims(images, "B 3 H W", name="images")
     if images.dtype != torch.uint8 or image_labels.dtype != torch.bool:
@@ -46,16 +46,16 @@ def check_batch(images: Tensor, image_labels: Tensor, *, classes: int) -> tuple[
 
 
 def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bicubic resampling with antialiasing, as Pillow's within one grey level.
+    """Bicubic resampling with antialiasing; equals Pillow's within one grey level.
 
-    Columns come first, and are rounded to 8 bits before the rows, as Pillow does.
+    As in Pillow, columns are resampled first and rounded to 8 bits before the rows.
 
     Args:
         images: (B, 3, H, W), uint8.
         size: Height and width.
 
     Returns:
-        (B, 3, *size), uint8; the same tensor if the size is right already.
+        (B, 3, *size), uint8; the same tensor if it already has that size.
     """
     height, width = size
     for step in ((images.shape[-2], width), (height, width)):
@@ -68,7 +68,7 @@ def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def whole_patches(size: tuple[int, int], patch: int, *, scale: float = 1.0) -> tuple[int, int]:
-    """The size, times `scale`, rounded up to whole patches; never empty.
+    """The size times `scale`, rounded up to whole patches; at least one patch per side.
 
     Example:
         >>> whole_patches((375, 500), 16)

@@ -1,4 +1,4 @@
-"""CLIP-ES's class-aware attention affinity (CAA) as a refinement of anybody's CAMs.
+"""CLIP-ES's class-aware attention affinity (CAA) as a refinement of any method's CAMs.
 
 References:
     Lin et al., "CLIP is Also an Efficient Segmenter" (CLIP-ES), CVPR 2023, CAA.
@@ -42,17 +42,17 @@ class CAA:
 
     affinity: Affinity = RELEASED_AFFINITY
     background: BackgroundRule = RELEASED_BACKGROUND
-    """How the background scores; the release: 1 - (strongest map)."""
+    """Rule for the background score; the release uses 1 - (strongest map)."""
     positions: Positions = "half"
-    """`half`: the release's rounding of resized position embeddings."""
+    """`half`: resized position embeddings are rounded as in the release."""
 
     def build(self, setting: Setting) -> CAARefinement:
-        """A refinement that is ready; it needs no fitting."""
+        """The refinement; it needs no fitting."""
         return CAARefinement(self, setting)
 
 
 class CAARefinement:
-    """The Refinement of `CAA`; frozen."""
+    """The `Refinement` of `CAA`; nothing is trained."""
 
     def __init__(self, spec: CAA, setting: Setting) -> None:
         """Hold the frozen image tower."""
@@ -92,7 +92,7 @@ class CAARefinement:
 
     @torch.no_grad()
     def refine(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """Refined maps, (B, F, h, w), in [0, 1], on the patch grid; arguments as of `scores`."""
+        """Refined maps, (B, F, h, w), in [0, 1], on the patch grid; same arguments as `scores`."""
         images, labels = images.to(self.device), image_labels.to(self.device)
         height, width = images.shape[-2:]
         whole = whole_patches((height, width), self.clip.patch_size)
@@ -113,5 +113,5 @@ class CAARefinement:
         return refined
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """The frozen image tower."""
+        """Parameters of the frozen image tower."""
         return count_parameters({"image tower": self.clip.image})

@@ -1,8 +1,7 @@
-"""The images of a split at the size they are worked on, and what memory keeps of them.
+"""The images of a split at working size, and a cache for what is computed per image.
 
-A `WorkingImages` is what every method is given: images and tags, no pixel annotation. Whether an
-image is decoded once or each time it is used is decided by the size of the split, and changes
-no pixel.
+Every method gets a `WorkingImages`: images and tags, no pixel annotation. Whether a decoded image
+stays in memory or is decoded again depends on the size of the split and changes no pixel.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 MEMORY = 1 << 30
-"""Bytes that one process keeps of what it would otherwise read or compute again."""
+"""Bytes of results that one process caches."""
 ONCE = 1 << 26
-"""Bytes that it keeps of images that are gone through once: those of the groups that fill up."""
+"""Bytes to cache when the images are visited only once; enough for groups that are being filled."""
 
 
 class PerImage(Sequence["Tensor"]):
-    """A tensor for each image, made or read when it is used."""
+    """A sequence with one tensor per image, computed or read on access."""
 
     @abstractmethod
     def at(self, position: int) -> Tensor:
@@ -53,7 +52,7 @@ class PerImage(Sequence["Tensor"]):
     @overload
     def __getitem__(self, position: slice) -> Sequence[Tensor]: ...
     def __getitem__(self, position: int | slice) -> Tensor | Sequence[Tensor]:
-        """The tensor at a position; of a slice, a list of them."""
+        """The tensor at a position; for a slice, a list of tensors."""
         if isinstance(position, slice):
             return [self[each] for each in range(*position.indices(len(self)))]
         if not 0 <= position < len(self):
@@ -62,10 +61,10 @@ class PerImage(Sequence["Tensor"]):
 
 
 class Memory:
-    """Values by key, the oldest forgotten first, up to a number of bytes."""
+    """A cache with a limit in bytes; the least recently used values are dropped first."""
 
     def __init__(self, budget: int = MEMORY) -> None:
-        """Keep up to `budget` bytes; 0 keeps nothing."""
+        """Cache up to `budget` bytes; 0 caches nothing."""
         self._budget, self._used = budget, 0
         self._kept: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
 
@@ -74,12 +73,12 @@ class Memory:
         return self._budget > 0
 
     def get(self, key: Hashable, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
-        """The value of a key, made if it is not there.
+        """The cached value of a key; made if it is not cached.
 
         Args:
-            key: Of all that the value depends on.
+            key: Identifies everything that the value depends on.
             make: Makes the value.
-            size: Its bytes.
+            size: Returns the bytes of a value.
         """
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -105,7 +104,7 @@ def file_key(path: Path) -> tuple[Path, int, int]:
 
 
 def bytes_key(tensor: Tensor) -> bytes:
-    """A hash of shape, type and values of a tensor: a key for what follows from it."""
+    """A hash of a tensor's shape, dtype and values, as a cache key for results computed from it."""
     array = tensor.detach().cpu().contiguous().numpy()
     digest = hashlib.blake2b(repr((array.shape, array.dtype.str)).encode(), digest_size=16)
     digest.update(array.tobytes())
@@ -113,26 +112,26 @@ def bytes_key(tensor: Tensor) -> bytes:
 
 
 class WorkingImages:
-    """Tagged images of a split; a `weakclip.stages.protocols.TaggedImages`."""
+    """Tagged images of a split at working size; a `weakclip.stages.protocols.TaggedImages`."""
 
     def __init__(
         self, files: TaggedFiles, *, max_side: int, patch: int, memory: Memory | None = None
     ) -> None:
-        """Nothing is read yet.
+        """Hold the files; nothing is read yet.
 
         Args:
             files: Images and tags.
-            max_side: Longest side to work at, pixels; smaller images are not enlarged.
-            patch: Side of CLIP's patches; sizes are whole patches.
-            memory: Where decoded images are kept; by default a gibibyte of them.
+            max_side: Longest working side in pixels; smaller images are not enlarged.
+            patch: Side of CLIP's patches in pixels; working sizes are multiples of it.
+            memory: Cache of decoded images; by default one of 1 GiB.
         """
         self.files = files
         self._max_side, self._patch = max_side, patch
         self._memory = Memory() if memory is None else memory
         self.sizes: dict[int, tuple[int, int]] = {}
-        """Height and width of the files that were read."""
+        """Height and width of the files that have been read."""
         self.bad: dict[int, BadImage] = {}
-        """Images that could not be read or written; nothing more is made of them."""
+        """Images that could not be read or written; later stages skip them."""
 
     @property
     def image_labels(self) -> Tensor:
@@ -141,15 +140,15 @@ class WorkingImages:
 
     @property
     def tagged(self) -> list[int]:
-        """Images that have a tag."""
+        """Indices of the images with at least one tag."""
         rows: list[int] = self.image_labels.any(dim=1).nonzero()[:, 0].tolist()
         return rows
 
     @cached_property
     def keys(self) -> list[str]:
-        """For each image a file name: its own, and a hash of all that tells it from others.
+        """A file name per image: its stem and a hash that distinguishes it from other images.
 
-        They are path, size in bytes, time, tags and working size.
+        The hash covers path, size in bytes, modification time, tags and working size.
         """
         keys = []
         for name, labels in zip(self.files.names, self.image_labels, strict=True):
@@ -161,7 +160,7 @@ class WorkingImages:
 
     @cached_property
     def key(self) -> str:
-        """Hash of all images and of the names of the classes."""
+        """Hash of all images and of the class names."""
         return content_key(self.keys, list(self.files.classes))
 
     def __len__(self) -> int:
@@ -169,7 +168,7 @@ class WorkingImages:
         return len(self.files)
 
     def file_size(self, index: int) -> tuple[int, int] | None:
-        """Height and width of an image, upright; none if it cannot be read, as `bad` then says."""
+        """Upright height and width of an image; None, with an entry in `bad`, if unreadable."""
         if index not in self.sizes and index not in self.bad:
             try:
                 _, self.sizes[index] = seen_size(self.files.path(index))
@@ -186,7 +185,7 @@ class WorkingImages:
         return self._memory.get(index, lambda: self._read(index), lambda image: image.nbytes)
 
     def load(self, index: int) -> Tensor | BadImage:
-        """`image`, or why there is none."""
+        """The result of `image`, or the reason why it cannot be read."""
         try:
             return self.image(index)
         except ValueError as error:
@@ -197,12 +196,12 @@ class WorkingImages:
             return BadImage(self.files.names[index], "not enough memory; make the image smaller")
 
     def stack(self, indices: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images of one size, (B, 3, h, w) uint8, and their tags (B, F), on a device."""
+        """Images of one size, (B, 3, h, w), uint8, and their tags (B, F), bool, on a device."""
         images = torch.stack([self.image(index) for index in indices])
         return images.to(device), self.image_labels[list(indices)].to(device)
 
     def usable(self, indices: Iterable[int]) -> Iterator[int]:
-        """The images that can be read; the others are entered in `bad`."""
+        """The indices of readable images; the others are added to `bad`."""
         for index in indices:
             if index in self.bad:
                 continue
@@ -213,9 +212,9 @@ class WorkingImages:
                 yield index
 
     def groups(self, indices: Iterable[int], size: int) -> Iterator[list[int]]:
-        """Images that can be worked on together: up to `size` of one working size.
+        """Batches of indices with the same working size, at most `size` each.
 
-        Images that cannot be read are left out and entered in `bad`.
+        Unreadable images are left out and added to `bad`.
         """
         return alike(self.usable(indices), lambda index: tuple(self.image(index).shape), size)
 
@@ -223,7 +222,7 @@ class WorkingImages:
         """Raise if an image could not be read.
 
         Raises:
-            ValueError: Names the first and says how many there are.
+            ValueError: Names the first such image and gives their number.
         """
         if self.bad:
             first = next(iter(self.bad.values()))
@@ -237,7 +236,7 @@ class WorkingImages:
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
-    """Bytes and nanoseconds of a file; zeros of none, what is wrong with it is found on reading."""
+    """Bytes and modification time (ns) of a file; zeros if there is none: reading reports that."""
     try:
         stat = path.stat()
     except OSError:
@@ -246,5 +245,5 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 
 
 def _plain(name: str) -> str:
-    """The stem of a path in letters that every file system takes."""
+    """The stem of a path, in characters that every file system accepts; at most 40."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", PurePosixPath(name).stem)[:40]

@@ -1,7 +1,7 @@
-"""From a trained network to class probabilities of whole images.
+"""Class probabilities of whole images from a trained network.
 
-Large images are seen through overlapping windows of the training size, and several scales and
-the mirror image are averaged as probabilities.
+Large images are processed in overlapping windows of the training size. Probabilities are averaged
+over several scales and the mirror image.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from weakclip.training.execution import Execution
 
 WINDOW_BYTES = 1 << 30
-"""Most bytes of logits of windows that are computed together; one window may take more."""
+"""Most bytes of window logits that are computed together; a single window may take more."""
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-"""The release's test scales, each also mirrored."""
+"""The release's test scales; each is also used mirrored."""
 
 
 def windows(length: int, crop: int, stride: int) -> tuple[int, ...]:
-    """First pixel of each window along one side; the last window ends at the border.
+    """First pixel of each window along one side; the last window ends at the image border.
 
     Args:
         length: Pixels of the side.
@@ -70,12 +70,11 @@ def slide_logits(
         images: Normalised images of one size, (B, 3, H, W).
         crop: Side of the windows in pixels (the release: 512).
         stride: Pixels between windows (the release: 341).
-        rescale_to: Height and width of the result, bilinear; those of the images if absent.
-        text: What `model.text()` returned; computed once if absent.
-        batch: Windows per forward pass, fewer where there are so many classes and pixels that
-            their logits would pass `WINDOW_BYTES`.
-        encode: What is called for the features of normalised windows instead of `model.encode`.
-        execution: Its precision is that of the network.
+        rescale_to: Height and width of the result (bilinear); the images' own size if None.
+        text: Result of `model.text()`; computed here if None.
+        batch: Windows per forward pass; reduced so that their logits fit in `WINDOW_BYTES`.
+        encode: Called instead of `model.encode` for the features of normalised windows.
+        execution: Precision of the forward pass.
 
     Returns:
         Logits, (B, K, height, width).
@@ -132,9 +131,9 @@ def multi_scale_probabilities(
         stride: Pixels between windows.
         scales: Factors of the image size, bilinear.
         flip: Also average over the mirrored images.
-        text: What `model.text()` returned; computed once if absent.
-        encode: What is called for the features of normalised windows instead of `model.encode`.
-        execution: Its precision is that of the network; probabilities are made in float32.
+        text: Result of `model.text()`; computed here if None.
+        encode: Called instead of `model.encode` for the features of normalised windows.
+        execution: Precision of the forward pass; the softmax is in float32.
 
     Returns:
         Probabilities, (B, K, H, W), summing to 1 over K.
@@ -149,7 +148,7 @@ def multi_scale_probabilities(
     _, _, height, width = dims(images, "B 3 H W", name="images")
     text = model.text() if text is None else text
     views = len(scales) * (2 if flip else 1)
-    total: Tensor | None = None  # a running sum: not all views at a time in memory
+    total: Tensor | None = None  # a running sum, so that only one view is in memory
     for scale in scales:
         scaled = _resize(images, (round(height * scale), round(width * scale)))
         for mirrored in (False, True) if flip else (False,):

@@ -1,6 +1,6 @@
-"""Labels of a split on disk, a palette PNG an image: seeds, and the masks that are retrained on.
+"""Labels of a split on disk, one palette PNG per image: seeds, or masks for retraining.
 
-Seeds are made from maps by a rule that looks at no pixel annotation. A file that cannot be read is
+Seeds are made from maps by a rule that uses no pixel annotation. A file that cannot be read is
 made again.
 """
 
@@ -36,11 +36,11 @@ class Seeds(Protocol):
 
     @property
     def key(self) -> str:
-        """Of all that the seeds depend on."""
+        """Hash of everything that the seeds depend on."""
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """Image of each position."""
+        """Image index at each position."""
 
     def __len__(self) -> int:
         """Number of positions."""
@@ -59,23 +59,23 @@ class KeptSeeds(PerImage):
         keys: Sequence[str],
         memory: Memory | None = None,
     ) -> None:
-        """Open a folder; images may still lack their seeds.
+        """Refer to a folder; the files of some images may still be missing.
 
         Args:
-            folder: Named by what all seeds depend on.
+            folder: Its name is a hash of what all seeds depend on.
             indices: Images of a split.
-            keys: Of what the seeds of each depend on, in the same order.
-            memory: Where seeds that were read are kept; by default a gibibyte of its own.
+            keys: For each of these images, a hash of what its seeds depend on.
+            memory: Cache of the seeds read; by default its own, of one gibibyte.
         """
         self.folder = folder
         self.indices = tuple(indices)
-        """Image of each position."""
+        """Image index at each position."""
         self._keys = dict(zip(indices, keys, strict=True))
         self._memory = memory or Memory()
 
     @property
     def key(self) -> str:
-        """Of all that the seeds depend on."""
+        """Hash of everything that the seeds depend on."""
         return content_key(self.folder.name, list(self._keys.values()))
 
     def __len__(self) -> int:
@@ -87,7 +87,7 @@ class KeptSeeds(PerImage):
         return self._labels(self.indices[position]).long()
 
     def path(self, index: int) -> Path:
-        """The file of an image."""
+        """The label file of an image."""
         return self.folder / f"{self._keys[index]}.png"
 
     def lacks(self, index: int) -> bool:
@@ -112,13 +112,13 @@ class KeptSeeds(PerImage):
 def ensure_seeds(
     maps: Sequence[Tensor], data: TaggedImages, rule: SeedRule, setting: Setting
 ) -> KeptSeeds:
-    """Make the seeds of the tagged images of a split that have maps, as far as they are missing.
+    """Make the missing seeds of the tagged images of a split that have maps.
 
     Args:
-        maps: One (F, h, w) an image.
+        maps: One (F, h, w) per image.
         data: The images, for their sizes and tags.
-        rule: Where a map is sure enough.
-        setting: Where seeds are kept.
+        rule: Thresholds of the seeds.
+        setting: Its folder keeps the seeds.
     """
 
     def make(index: int) -> Tensor:
@@ -136,14 +136,14 @@ def ensure_labels(
     key: Sequence[object],
     make: Callable[[int], Tensor],
 ) -> KeptSeeds:
-    """Make labels from maps, of the tagged images of a split that have maps, as far as they lack.
+    """Make the missing labels of the tagged images of a split that have maps.
 
     Args:
-        maps: One (F, h, w) an image.
+        maps: One (F, h, w) per image.
         data: Images and tags.
-        setting: Where labels are kept.
-        key: Of all but maps and images that the labels depend on.
-        make: From an image to its labels, (H, W), 0 to 255.
+        setting: Its folder keeps the labels.
+        key: Everything that the labels depend on, apart from maps and images.
+        make: Returns the labels of an image index, (H, W), 0 to 255.
     """
     tagged: list[int] = data.image_labels.any(dim=1).nonzero()[:, 0].tolist()
     if isinstance(maps, (KeptMaps, FileMaps)):

@@ -1,9 +1,9 @@
-"""The first stage: class activation maps of a split, one file an image.
+"""The first stage: class activation maps of a split, one file per image.
 
-A source of maps is fitted on images and tags (unless it learns nothing) and applied image by image.
-Its maps are kept below `artifacts`, so a run that was killed goes on where it was, and every row
-of a study that starts from the same maps shares them. Only the maps of tagged classes are written:
-the others are zero by definition.
+A source of maps is fitted on images and tags (unless it has nothing to learn) and applied image by
+image. The maps are kept in the setting's folder: an interrupted run resumes there, and all rows of
+a study that start from the same maps share them. Only the maps of tagged classes are written; all
+others are zero by definition.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from weakclip.stages.protocols import MaskerSpec, PseudoMasker, Setting, TaggedImages
 
 BATCH = 50
-"""Images worked on together, unless memory holds fewer."""
+"""Images processed together; fewer if memory runs out."""
 Sizes = dict[str, dict[str, int]]
-"""Component -> {"total", "trainable"} parameters."""
+"""{component: {"total": n, "trainable": n}}, numbers of parameters."""
 NOTES = "maps.json"
 
 logger = logging.getLogger(__name__)
@@ -64,40 +64,40 @@ class CLIPMaps:
     source: CAMSource = PatchSoftmax()
 
     def build(self, setting: Setting) -> FrozenCLIPMasker:
-        """The source of maps, ready.
+        """The masker; it needs no fitting.
 
         Raises:
-            ValueError: If CLIP's tokeniser does not know a word.
+            ValueError: If a word is not in the vocabulary of CLIP's tokeniser.
         """
         return FrozenCLIPMasker(self, setting)
 
 
 @runtime_checkable
 class WrittenMaps(Protocol):
-    """Maps that are written as files, all of a split, before anything reads them."""
+    """A source that writes the map files of the whole split before they are read."""
 
     def written(self, setting: Setting, data: WorkingImages) -> FromFiles:
-        """Write the files that are missing, and say where they are."""
+        """Write the missing files; where all files are."""
 
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A `PseudoMasker` whose training goes on after it was stopped."""
+    """A `PseudoMasker` whose training can be resumed."""
 
     states: Path | None
-    """Folder of the states of its training, named by all that the training depends on; the caller
+    """Folder for the training states, named by a hash of what the training depends on; the caller
     removes it."""
 
 
 MapSource: TypeAlias = "MaskerSpec | FromFiles | WrittenMaps"
-"""What makes maps, or has them."""
+"""What makes maps, or where existing ones are read from."""
 
 
 class FrozenCLIPMasker:
-    """The `PseudoMasker` of `CLIPMaps`; it learns nothing."""
+    """The `PseudoMasker` of `CLIPMaps`; nothing is trained."""
 
     def __init__(self, spec: CLIPMaps, setting: Setting) -> None:
-        """Encode the texts, once; several phrases of a class count as their mean."""
+        """Encode the texts once; several phrases of a class are averaged."""
         self._source, self._clip, self._device = spec.source, setting.clip, setting.device
         self._texts = texts_of(setting)
 
@@ -112,12 +112,12 @@ class FrozenCLIPMasker:
         )
 
     def parameter_counts(self) -> Sizes:
-        """The two frozen towers."""
+        """Parameters of the two frozen towers."""
         return count_parameters({"image tower": self._clip.image, "text tower": self._clip.text})
 
 
 def texts_of(setting: Setting) -> TextBank:
-    """Text embeddings of the classes of a setting and of its background words."""
+    """Text embeddings of a setting's classes and background words."""
     template = setting.template
     names, phrases = setting.class_names, setting.phrases
     if all(len(each) == 1 for each in phrases):
@@ -132,14 +132,14 @@ def texts_of(setting: Setting) -> TextBank:
 
 
 class FileMaps(PerImage):
-    """Maps that others made, brought to the working size of their images."""
+    """Maps made by another program, resized to the working size of their images."""
 
     def __init__(self, source: FromFiles, data: WorkingImages) -> None:
-        """Check all files, each of them once.
+        """Check every file once.
 
         Raises:
             FileNotFoundError: If there is no such folder.
-            ValueError: If maps are missing or are not what they should be: lists what and where.
+            ValueError: If maps are missing or invalid; the message lists the problems.
         """
         self._source, self._data = source, data
         names = data.files.names
@@ -161,12 +161,12 @@ class FileMaps(PerImage):
 
     @property
     def seconds(self) -> float:
-        """Others spent the time."""
+        """0: the maps were made elsewhere."""
         return 0.0
 
     @property
     def parameters(self) -> Sizes:
-        """Nothing is known."""
+        """Empty: the parameters are unknown."""
         return {}
 
     @property
@@ -175,14 +175,14 @@ class FileMaps(PerImage):
         return content_key(describe(self._source), code_id(type(self._source).__module__))
 
     def item_key(self, index: int) -> str:
-        """Of an image and of the file of its maps."""
+        """Key of an image and of its map file."""
         path = self._source.files().find(self._data.files.names[index])
         stat = None if path is None else path.stat()
         file = None if stat is None else [stat.st_size, stat.st_mtime_ns]
         return f"{self._data.keys[index]}-{content_key(file)}"
 
     def lacks(self, index: int) -> bool:
-        """Whether a tagged image has no file, or an image cannot be read."""
+        """Whether a tagged image has no file, or the image cannot be read."""
         name = self._data.files.names[index]
         if self._data.image_labels[index].any() and self._source.files().find(name) is None:
             return True
@@ -203,15 +203,15 @@ class FileMaps(PerImage):
 
 
 class KeptMaps(PerImage):
-    """The maps of the images of a split, read from disk when they are used."""
+    """The maps of the images of a split, read from disk on access."""
 
     def __init__(self, folder: Path, data: WorkingImages, memory: Memory | None = None) -> None:
-        """Open a folder; images may still lack their maps.
+        """Refer to a folder; the maps of some images may still be missing.
 
         Args:
-            folder: Where they are.
+            folder: Of the map files.
             data: The images of the split.
-            memory: Where maps that were read are kept; by default a gibibyte of its own.
+            memory: Cache of the maps read; by default its own, of one gibibyte.
         """
         self.folder, self._keys = folder, data.keys
         self._classes = data.image_labels.shape[1]
@@ -219,21 +219,21 @@ class KeptMaps(PerImage):
 
     @property
     def origin(self) -> str:
-        """Of all that the maps of every image depend on."""
+        """Hash of everything that the maps of all images depend on."""
         return self.folder.name
 
     def item_key(self, index: int) -> str:
-        """Of an image."""
+        """Key of an image."""
         return self._keys[index]
 
     @property
     def seconds(self) -> float:
-        """What making them took."""
+        """Time spent on making the maps."""
         return float(str(self._notes.get("seconds", 0.0)))
 
     @property
     def parameters(self) -> Sizes:
-        """Of the source of the maps."""
+        """Parameters of the source of the maps."""
         found: Sizes = self._notes.get("parameters", {})
         return found
 
@@ -247,11 +247,11 @@ class KeptMaps(PerImage):
         return self._memory.get(key, lambda: self._read(position), lambda maps: maps.nbytes)
 
     def path(self, index: int) -> Path:
-        """The file of an image."""
+        """The map file of an image."""
         return self.folder / f"{self._keys[index]}.npz"
 
     def write(self, index: int, maps: Tensor, image_labels: Tensor) -> None:
-        """Write the maps of an image, (F, h, w); of its tagged classes (F,) only."""
+        """Write an image's maps (F, h, w) of its tagged classes (F,)."""
         classes = image_labels.nonzero()[:, 0]
         with replacing(self.path(index), durable=False) as temporary, temporary.open("wb") as file:
             shape = np.array(maps.shape[1:], dtype=np.int32)
@@ -265,11 +265,11 @@ class KeptMaps(PerImage):
         return maps
 
     def lacks(self, index: int) -> bool:
-        """Whether an image has no file of maps."""
+        """Whether an image has no map file."""
         return not self.path(index).is_file()
 
     def is_damaged(self, index: int) -> bool:
-        """Whether an image has no readable maps; a damaged file is as good as none."""
+        """Whether an image has no readable maps: its file is missing or damaged."""
         try:
             self[index]
         except FileNotFoundError:
@@ -286,13 +286,13 @@ class KeptMaps(PerImage):
         return found
 
     def note(self, seconds: float, parameters: Sizes) -> None:
-        """Add the time that more maps took, and write what parameters their source has."""
+        """Add the time that further maps took, and record the parameters of their source."""
         content = {"seconds": round(self.seconds + seconds, 3), "parameters": parameters}
         write_text(self.folder / NOTES, json.dumps(content) + "\n")
 
 
 SplitMaps: TypeAlias = KeptMaps | FileMaps
-"""The maps of the images of a split: ours or those that others made."""
+"""The maps of the images of a split: made by this package, or by another program."""
 
 
 def ensure_maps(
@@ -304,16 +304,16 @@ def ensure_maps(
     report: Callable[[int, int], None],
     indices: Sequence[int] | None = None,
 ) -> SplitMaps:
-    """Fit a source of maps on a split and make the maps of its images, as far as they are missing.
+    """Fit a source of maps on a split and make the missing maps of its images.
 
     Args:
         spec: The source.
-        setting: What it may know, and where products are kept.
-        data: Images and tags; what cannot be read is entered in its `bad`.
-        seed: Of its training; a source that learns nothing has the same maps for all seeds, and
-            those of an image do not depend on which others there are.
-        report: Called with (images or steps done, in all).
-        indices: The images that need maps; all by default.
+        setting: CLIP and words; its folder keeps the maps.
+        data: Images and tags; unreadable images are added to its `bad`.
+        seed: Seed of the training. A source that learns nothing makes the same maps for all seeds,
+            and an image's maps do not depend on the other images of the split.
+        report: Called with (images or steps done, total).
+        indices: Images that need maps; all by default.
     """
     if isinstance(spec, WrittenMaps):
         spec = spec.written(setting, data)
@@ -340,18 +340,18 @@ def made_maps(
     device: torch.device,
     batch: BatchSize,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Maps of images, images of one size together.
+    """Maps of images; images of one size are processed together.
 
     Args:
-        masker: Fitted.
-        data: Images and tags; what cannot be read, or is too large for the memory, is entered in
+        masker: A fitted masker.
+        data: Images and tags; images that are unreadable or too large for the memory are added to
             its `bad`.
-        indices: Which images.
-        device: Where they are computed.
-        batch: How many at a time; smaller when memory runs out.
+        indices: Images to process.
+        device: Where the maps are computed.
+        batch: Images per batch; reduced when memory runs out.
 
     Yields:
-        Image and its maps, (F, h, w), on the CPU. Groups may change the order.
+        Image index and its maps, (F, h, w), on the CPU. The order may change.
     """
 
     def ask(group: Sequence[int]) -> Sequence[Tensor]:
@@ -380,7 +380,7 @@ def _make(
     mine = setting.processes.share(wanted)
     missing = [index for index in mine if kept.is_damaged(index)]
     if not any(setting.processes.gather(bool(missing))):
-        return  # another process made them meanwhile
+        return  # another process has made them in the meantime
     states = setting.place("training") / kept.folder.name
     if isinstance(masker, Resumable) and setting.processes.first:
         masker.states = states

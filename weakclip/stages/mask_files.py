@@ -1,4 +1,4 @@
-"""Masks that are files already, in the place of seeds: anybody's, or the annotation."""
+"""Mask files used as seeds: masks of another program, or the annotation."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 
 class MaskFiles(PerImage):
-    """A `weakclip.stages.kept_seeds.Seeds` read from the masks of the images, at working size."""
+    """A `weakclip.stages.kept_seeds.Seeds` read from mask files, at working size."""
 
     def __init__(self, images: WorkingImages, indices: Sequence[int]) -> None:
-        """Nothing is read yet.
+        """Hold the images; nothing is read yet.
 
         Args:
-            images: Their files have the masks.
-            indices: Images that have one.
+            images: Images of a split; their files list the masks.
+            indices: Images that have a mask.
         """
         self._images = images
         self.indices = tuple(indices)
-        """Image of each position."""
+        """Image index at each position."""
         self._memory = Memory()
 
     @cached_property
     def key(self) -> str:
-        """Of images and masks: names, sizes in bytes and times."""
+        """Hash of the images and of names, sizes in bytes and modification times of the masks."""
         masks = [self._images.files.masks[index] for index in self.indices]
         stats = [(mask.name, mask.stat()) for mask in masks if mask is not None]
         files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
@@ -47,7 +47,7 @@ class MaskFiles(PerImage):
         return len(self.indices)
 
     def at(self, position: int) -> Tensor:
-        """Mask at a position, (H, W), int64, 255 = undecided, of the size of its image.
+        """Mask at a position, (H, W), int64, 255 = undecided, at the image's working size.
 
         Raises:
             ValueError: If the file is damaged.

@@ -1,11 +1,11 @@
-"""One way from images and tags to class scores: a method is a value, and this is what runs it.
+"""A method from images and tags to class scores: its configuration, and the code that runs it.
 
 ```
 images + tags -> maps -> (seeds) -> refinement -> class scores -> finish -> masks -> (retraining)
 ```
 
-Every driver walks this way: studies on any data set, searches, galleries, `weakclip masks`. None
-has a branch about a method; WeakCLIP is one of the refinements.
+Studies, searches, galleries and `weakclip masks` all use this code. None of them branches on the
+method; WeakCLIP is one of the refinements.
 """
 
 from __future__ import annotations
@@ -40,33 +40,33 @@ if TYPE_CHECKING:
 
 
 _BATCH = 8
-"""Images whose masks are made together, unless memory holds fewer."""
+"""Images whose masks are made together; fewer if memory runs out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """Whose class activation maps, what is made of them, and how scores are finished."""
+    """Source of the class activation maps, their refinement, and the steps after it."""
 
     maps: MapSource
     refinement: RefinementSpec
     crf: CRFConfig | None = None
-    """Dense CRF on the scores of the tagged classes; absent: the scores as they are."""
+    """Dense CRF on the scores of the tagged classes; None: no CRF."""
     retraining: Retraining | None = field(default=None, metadata={IMPLIED: None})
-    """A segmentation network trained on the masks of the training images; absent: none."""
+    """Segmentation network trained on the masks of the training images; None: no retraining."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted method, ready for images."""
+    """A fitted method, ready to be applied to images."""
 
     maps: SplitMaps
     refinement: Refinement
     network: RetrainedNetwork | None = None
-    """What was trained on the masks, if the method says so."""
+    """The network trained on the masks, if the method has a retraining."""
 
     @property
     def segmenter(self) -> Segmenter | None:
-        """What labels images without tags: the retrained network, else the refinement if it can."""
+        """Labels images without tags: the retrained network, else the refinement if it can."""
         if self.network is not None:
             return self.network
         return self.refinement if isinstance(self.refinement, Segmenter) else None
@@ -81,15 +81,15 @@ def fit_method(
     report: Callable[[str, int, int], None],
     indices: Sequence[int] | None = None,
 ) -> Fitted:
-    """Make the maps of a training split, fit the refinement on them, and retrain on its masks.
+    """Make the maps of a training split, fit the refinement on them, retrain if configured.
 
     Args:
         method: What to fit.
-        setting: What it may know, and where products are kept.
+        setting: CLIP and words; its folder keeps the products.
         data: Images and tags.
-        seed: Of everything random.
-        report: Called with (`maps`, `training`, `masks` or `retraining`, done, in all).
-        indices: The images that need maps; all by default. Those that are retrained on must have
+        seed: Seed of everything random.
+        report: Called with (`maps`, `training`, `masks` or `retraining`, done, total).
+        indices: Images that need maps; all by default. Images used for retraining must be among
             them.
 
     Raises:
@@ -127,16 +127,16 @@ def with_network(
 ) -> Fitted:
     """Train the network of a method on the masks of its tagged training images.
 
-    The masks are palette PNGs in the setting's folder, one of the `files` of the network. Pixels to
-    which no class gives a score are 255.
+    The masks are palette PNGs in the setting's folder, which is one of the network's `files`.
+    Pixels for which no class has a positive score are 255.
 
     Args:
-        method: With a retraining.
+        method: A method with a retraining.
         fitted: Its maps and refinement, fitted on `data`.
-        setting: As it was fitted with; it has a folder.
+        setting: The one used for fitting; it must have a folder.
         data: Images and tags of the training split.
-        seed: Of everything random.
-        report: Called with (`masks` or `retraining`, done, in all).
+        seed: Seed of everything random.
+        report: Called with (`masks` or `retraining`, done, total).
 
     Raises:
         ValueError: If there is nothing to train on.
@@ -162,7 +162,7 @@ def _masks(
     seed: int,
     report: Callable[[str, int, int], None],
 ) -> KeptSeeds:
-    """The masks of the tagged images on disk, as far as they are missing made now."""
+    """The masks of the tagged images on disk; missing ones are made."""
     modules = {type(part).__module__ for part in (method.maps, method.refinement)}
     key = content_key(
         describe(replace(method, retraining=None)), seed, setting.key,
@@ -198,20 +198,20 @@ def class_scores(
     batch: BatchSize,
     maps: Sequence[Tensor] | SplitMaps | None = None,
 ) -> Iterator[tuple[int, tuple[Tensor, ...] | None]]:
-    """Class scores of images, images of one size together.
+    """Class scores of images; images of one size are processed together.
 
     Args:
         fitted: The method.
-        setting: As it was fitted with.
-        data: Images and tags; of the training split or of another one with its own maps.
-        indices: Which images.
-        finishes: A result for each: the scores as they are, or after a dense CRF.
-        batch: How many at a time; smaller when memory runs out.
-        maps: Of the images of `data`, one (F, h, w) each; those it was fitted on if absent.
+        setting: The one used for fitting.
+        data: Images and tags of the training split, or of another split with its own maps.
+        indices: Images to score.
+        finishes: One result per entry: the scores after this dense CRF, or unchanged for None.
+        batch: Images per batch; reduced when memory runs out.
+        maps: One (F, h, w) per image of `data`; by default those the method was fitted on.
 
     Yields:
-        Image and its scores, (1 + F, h, w) on the CPU for each finish, 0 for classes that are not
-        tagged; none if there is not even memory for that image alone. Groups may change the order.
+        Image index and, per finish, its scores (1 + F, h, w) on the CPU, 0 for classes that are not
+        tagged; None if memory does not suffice for that image alone. The order may change.
     """
     maps = fitted.maps if maps is None else maps
 
@@ -233,14 +233,14 @@ def finished(
     crf: CRFConfig | None,
     memory: Memory | None = None,
 ) -> Tensor:
-    """Scores after the dense CRF on the tagged classes; as they are without one.
+    """Scores after a dense CRF over the tagged classes; unchanged without a CRF.
 
     Args:
         images: (B, 3, H, W), uint8.
-        scores: (B, 1 + F, H, W), 0 or more.
+        scores: (B, 1 + F, H, W), not negative.
         image_labels: Tags, (B, F), bool.
         crf: Terms and iterations.
-        memory: Where the lattices of images are kept, if anywhere.
+        memory: Cache for the lattices of the images.
     """
     if crf is None:
         return scores

@@ -1,4 +1,4 @@
-"""WeakCLIP as a refinement: trained on seeds from anybody's maps, then applied to any image."""
+"""WeakCLIP as a refinement: trained on seeds of any method's maps, then applied to any image."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BANK_BYTES = 4 << 30
-"""Views of a whole training set go to disk, for all rows of a study, if they take no more."""
-_OTHER_GRID = 32  # side of the views' small images where no loss looks at them
+"""If the views of a training set take at most this, they are kept on disk for all rows of a
+study."""
+_OTHER_GRID = 32  # side of the views' small images if no loss uses them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +65,14 @@ class SeededTraining:
     rule: SeedRule = OtsuBand()
     framing: Framing = Framing()
     views: int = 4
-    """Views per image: the whole, its mirror image, the rest framed at random."""
+    """Views per image: the whole image, its mirror image, the others framed at random."""
     view_seed: int = 0
-    """Of the random framings."""
+    """Seed of the random framings."""
     scales: tuple[float, ...] = SCALES
     flip: bool = True
     """Whether the mirror image is used as well."""
     tile: int = 512
-    """Side of the windows a large image is seen through, pixels of the working size."""
+    """Side of the windows into which a large image is divided, in pixels of the working size."""
 
     def __post_init__(self) -> None:
         if self.tile < 32:
@@ -80,11 +81,11 @@ class SeededTraining:
             raise ValueError(f"scales: expected one positive number or more, got {self.scales}")
 
     def build(self, setting: Setting) -> TrainedWeakCLIP:
-        """The refinement, not fitted.
+        """The refinement, before fitting.
 
         Raises:
-            ValueError: If the windows are too small for the CLIP, or the processes cannot share a
-                batch.
+            ValueError: If the windows are too small for the CLIP, or the batch cannot be divided
+                among the processes.
         """
         whole_tile(self.tile, setting.clip.patch_size)
         setting.processes.check_batch(self.recipe.batch_size)
@@ -92,11 +93,11 @@ class SeededTraining:
 
 
 class NothingToTrainOnError(ValueError):
-    """No image has a tag, or none of those can be read."""
+    """No image has a tag, or no tagged image can be read."""
 
 
 def whole_tile(tile: int, patch: int) -> int:
-    """Side of the windows in whole patches.
+    """Side of the windows, rounded down to whole patches.
 
     Raises:
         ValueError: If it is too small for the coarsest level of the pyramid.
@@ -110,27 +111,27 @@ def whole_tile(tile: int, patch: int) -> int:
 
 
 class TrainedWeakCLIP:
-    """A `Refinement` that does not look at the maps once it is fitted, and a `Segmenter`."""
+    """A `Refinement` that ignores the maps once it is fitted; also a `Segmenter`."""
 
     def __init__(self, spec: SeededTraining, setting: Setting) -> None:
-        """Hold what is known before training."""
+        """Store the configuration."""
         self.spec, self._setting = spec, setting
         self._model: WeakCLIP | None = None
         self._text: Tensor | None = None
         self.curve: list[dict[str, float]] = []
-        """Losses of the training."""
+        """Losses during training."""
         self.batch_size = spec.recipe.batch_size
-        """Of the training; smaller than the recipe's if memory ran out."""
+        """Batch size of the training; smaller than the recipe's if memory ran out."""
         self.trained_on = 0
-        """Images with seeds."""
+        """Number of images with seeds."""
         self.reopens = True
-        """Whether a network that was trained with the same before is taken instead of a new one."""
+        """Whether `fit` loads a network already trained with the same inputs, if there is one."""
         self.files: tuple[Path, ...] = ()
-        """The network on disk; it may be removed when nobody needs it any more."""
+        """Files of the network; a caller that no longer needs it may remove them."""
 
     @property
     def card(self) -> ModelCard:
-        """What has to agree for a saved network to be used."""
+        """What a saved network must agree with to be loaded."""
         setting = self._setting
         names = ("background", *setting.class_names)
         return ModelCard.of(self.spec.config, names, setting.clip)
@@ -148,11 +149,11 @@ class TrainedWeakCLIP:
 
     @property
     def device(self) -> torch.device:
-        """Where it is computed."""
+        """Where the network is computed."""
         return self._setting.device
 
     def load(self, path: Path) -> None:
-        """Take a network that was saved.
+        """Load a saved network.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -163,7 +164,7 @@ class TrainedWeakCLIP:
         self._take(model)
 
     def save(self, path: Path) -> None:
-        """Write the network, atomically."""
+        """Write the network to a file, atomically."""
         save_components(path, self.model, self.card)
 
     def fit(
@@ -174,7 +175,7 @@ class TrainedWeakCLIP:
         seed: int,
         report: Callable[[int, int], None],
     ) -> None:
-        """Train on the seeds of maps; an interrupted training goes on where it was.
+        """Train on the seeds of the maps; an interrupted training is resumed.
 
         Raises:
             ValueError: If no image has a tag.
@@ -191,17 +192,17 @@ class TrainedWeakCLIP:
         seed: int,
         report: Callable[[int, int], None],
     ) -> None:
-        """Train on seeds that are there already: somebody's masks, or the annotation.
+        """Train on existing seeds: the masks of another program, or the annotation.
 
         Raises:
-            ValueError: If there are none.
+            ValueError: If there are no seeds.
         """
         with self._setting.placed() as setting:
             self._fit(setting, data, seeds, seed, report)
 
     @torch.no_grad()
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """Class probabilities restricted to the tags; see `Refinement`. The maps are not used."""
+        """Class probabilities, 0 for untagged classes; see `Refinement`. The maps are unused."""
         known = known_labels(image_labels)[:, :, None, None]
         return self.probabilities(images) * known.to(images.device)
 
@@ -224,13 +225,13 @@ class TrainedWeakCLIP:
 
     @torch.no_grad()
     def score_maps(self, images: Tensor) -> Tensor:
-        """Text-to-pixel cosine of whole images, which the decoder does not see.
+        """Score maps (text-to-pixel cosine) of whole images; the decoder is not used.
 
         Args:
             images: (B, 3, H, W), uint8, of one size.
 
         Returns:
-            (B, K, h, w) on the grid of the patches, in [-1, 1].
+            (B, K, h, w), in [-1, 1], on the patch grid.
         """
         clip = self._setting.clip
         assert self._text is not None
@@ -240,14 +241,14 @@ class TrainedWeakCLIP:
         return score_map.float()
 
     def untrained(self, seed: int) -> TrainedWeakCLIP:
-        """The network as its training with a seed begins, but for the scale of its taps."""
+        """The network as at the start of its training with a seed, without the tap statistics."""
         found = TrainedWeakCLIP(self.spec, self._setting)
         found._take(found._build(seed=seed))
         return found
 
     @torch.no_grad()
     def held_out_loss(self, images: Tensor, seeds: Tensor) -> float:
-        """Seeding loss on seeds that it does not learn from; also while it is trained.
+        """Seeding loss on held-out seeds; may be called during training.
 
         Args:
             images: (B, 3, H, W), uint8, of one size.
@@ -265,7 +266,7 @@ class TrainedWeakCLIP:
         return float(loss)
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """Of each component and of the frozen towers."""
+        """Parameters of each component and of the frozen towers."""
         return network_sizes(self.model)
 
     def _take(self, model: WeakCLIP) -> None:
@@ -274,7 +275,7 @@ class TrainedWeakCLIP:
             self._text = model.text()
 
     def _encode(self, images: Tensor) -> Features:
-        """Frozen features of normalised images, remembered if the setting has a memory for them."""
+        """Frozen features of normalised images, cached if the setting has a memory."""
         memory, model = self._setting.memory, self.model
         if memory is None:
             return model.encode(images)
@@ -329,7 +330,7 @@ class TrainedWeakCLIP:
         setting.processes.wait()
 
     def _reopened(self, network: Path, notes: Path) -> bool:
-        """Take a network that was trained before; whether it could be read."""
+        """Load a network trained before; whether it could be read."""
         try:
             self.load(network)
             content = json.loads(notes.read_text(encoding="utf-8"))
@@ -339,7 +340,7 @@ class TrainedWeakCLIP:
         return True
 
     def _key(self, seeds: Seeds, seed: int) -> str:
-        """Hash of all that the trained network depends on."""
+        """Hash of everything that the trained network depends on."""
         spec = self.spec
         parts = [
             describe(spec.config), asdict(spec.recipe), asdict(spec.framing), spec.views,
@@ -405,7 +406,7 @@ class TrainedWeakCLIP:
             torch.manual_seed(seed)
             model = self._build(seed=seed)
             set_statistics(model.adapter, stream.plain_features())
-            self._model = model  # what is reported may look at it
+            self._model = model  # `report` may use it
             curve = fit(
                 model,
                 build_supervision(self.spec.config.supervision, self.spec.config.tau),

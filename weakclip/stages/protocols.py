@@ -1,10 +1,10 @@
-"""What every method is to a harness: images and tags in, class activation maps or scores out.
+"""The interface of every method: images and tags in, class activation maps or class scores out.
 
-A method is two parts that know nothing of each other: a `PseudoMasker` makes class activation maps
-(CAMs) from images and tags, a `Refinement` makes class scores with a background from images, tags
-and anybody's CAMs. So `seed x refinement` is a grid and not a list of programs. What can be
-configured about a part is a frozen dataclass with a `build` method; the part it builds is fitted
-(unless it learns nothing) and then applied.
+A method has two independent parts. A `PseudoMasker` makes class activation maps (CAMs) from images
+and tags. A `Refinement` makes class scores including background from images, tags and the CAMs of
+any masker. So every masker can be combined with every refinement. The configuration of a part is
+a frozen dataclass with a `build` method; the part it builds is fitted (unless it has nothing to
+learn) and then applied.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a method may know in addition to images and tags."""
+    """What a method gets in addition to images and tags."""
 
     clip: CLIPBundle
     """The frozen CLIP, on `device`."""
     class_names: tuple[str, ...]
-    """What to call each of the F foreground classes when speaking to CLIP."""
+    """Phrase for each of the F foreground classes, as input of CLIP's text tower."""
     background_words: tuple[str, ...]
-    """Words for what is not a class."""
+    """Words for the background."""
     device: torch.device
     phrases: tuple[tuple[str, ...], ...] = ()
-    """All phrases for each class, where a class has several; absent: its name."""
+    """All phrases of each class; if empty, each class has only its name."""
     template: str = "a photo of a {}."
-    """Sentence for CLIP with one `{}`, where a method has none of its own."""
+    """Sentence for CLIP with one `{}`, for methods that have no template of their own."""
     folder: Path | None = None
-    """Where products of stages are kept: maps, seeds, states of training, networks."""
+    """Folder for the products of stages: maps, seeds, training states, networks."""
     execution: Execution = REFERENCE
     """How a network is trained and applied."""
     processes: Processes = ALONE
-    """Who shares the batches of a training."""
+    """The processes that share the batches of a training."""
     memory: Memory | None = None
-    """What a process keeps instead of computing it again; absent: nothing."""
+    """Cache of this process for intermediate results; None: no cache."""
 
     @property
     def key(self) -> str:
-        """Hash of the frozen CLIP, the words and the kind of device: what a product depends on."""
+        """Hash of the frozen CLIP, the words and the device type, on which products depend."""
         words = [list(self.class_names), list(self.background_words), list(self.phrases)]
         return content_key(self.clip.sha256, words, self.template, self.device.type)
 
@@ -65,7 +65,7 @@ class Setting:
         """A path in the folder of products.
 
         Raises:
-            ValueError: If the setting has none.
+            ValueError: If the setting has no folder.
         """
         if self.folder is None:
             raise ValueError(f"setting: expected a folder to keep {name} in, got none")
@@ -73,7 +73,7 @@ class Setting:
 
     @contextmanager
     def placed(self) -> Iterator[Setting]:
-        """The setting with a folder, which is a temporary one if it has none."""
+        """This setting with a folder; a temporary one if it has none."""
         if self.folder is not None:
             yield self
             return
@@ -82,7 +82,7 @@ class Setting:
 
 
 class TaggedImages(Protocol):
-    """A training split as a method may see it: no pixel annotation."""
+    """A training split as a method sees it, without pixel annotation."""
 
     @property
     def image_labels(self) -> Tensor:
@@ -114,15 +114,15 @@ class ImageStack:
 
 
 class PseudoMasker(Protocol):
-    """Images and tags to class activation maps."""
+    """Makes class activation maps from images and tags."""
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
-        """Learn what has to be learnt; nothing for a training-free method.
+        """Train; a training-free method does nothing.
 
         Args:
             data: The training split.
-            seed: Of everything random, so that one seed gives one result on a CPU.
-            report: Called with (steps done, steps in all) as it goes.
+            seed: Seed of everything random; on a CPU one seed gives one result.
+            report: Called with (steps done, total steps).
         """
 
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
@@ -133,17 +133,17 @@ class PseudoMasker(Protocol):
             image_labels: Image-level tags, (B, F), bool.
 
         Returns:
-            (B, F, h, w), float32, in [0, 1] after a per-class maximum, on the method's own grid;
-            0 for classes that are not tagged and for those without positive evidence. An image's
-            maps do not depend on the other images of the batch.
+            (B, F, h, w), float32, in [0, 1] after division by the per-class maximum, on the
+            method's own grid; 0 for classes that are not tagged or have no positive evidence. The
+            maps of an image do not depend on the other images of the batch.
         """
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """Component -> {"total", "trainable"}; components are disjoint."""
+        """{component: {"total": n, "trainable": n}}; components are disjoint."""
 
 
 class Refinement(Protocol):
-    """Anybody's class activation maps to class scores with a background."""
+    """Makes class scores including background from the class activation maps of any masker."""
 
     def fit(
         self,
@@ -169,12 +169,12 @@ class Refinement(Protocol):
         """
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """Component -> {"total", "trainable"}; components are disjoint."""
+        """{component: {"total": n, "trainable": n}}; components are disjoint."""
 
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """What can label images without tags: a fitted WeakCLIP, a retrained network."""
+    """Labels images without tags: a fitted WeakCLIP or a retrained network."""
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Class probabilities; no gradients.
@@ -188,14 +188,14 @@ class Segmenter(Protocol):
 
 
 class MaskerSpec(Protocol):
-    """A configuration of a `PseudoMasker`: a frozen dataclass."""
+    """Configuration of a `PseudoMasker`: a frozen dataclass."""
 
     def build(self, setting: Setting) -> PseudoMasker:
-        """A method that is ready to be fitted."""
+        """A masker that is ready to be fitted."""
 
 
 class RefinementSpec(Protocol):
-    """A configuration of a `Refinement`: a frozen dataclass."""
+    """Configuration of a `Refinement`: a frozen dataclass."""
 
     def build(self, setting: Setting) -> Refinement:
         """A refinement that is ready to be fitted."""

@@ -1,7 +1,7 @@
-"""Refinements that learn nothing: none at all, a dense CRF, pixel-adaptive averaging.
+"""Refinements without training: none, a dense CRF, or pixel-adaptive averaging.
 
-They share their first step with every other refinement: class activation maps have no background,
-so one is added by a rule. No rule looks at a pixel annotation, and none is swept on one.
+Class activation maps have no background, so every refinement first adds one by a rule. No rule
+uses a pixel annotation, and no rule's parameter is tuned on one.
 
 References:
     Krähenbühl and Koltun 2011 (dense CRF); Araslanov and Roth, CVPR 2020 (PAMR).
@@ -37,7 +37,7 @@ class Power:
     """Background score (1 - strongest map)^alpha of each pixel, as in AffinityNet and IRN."""
 
     alpha: float = 4.0
-    """Large values leave more to the classes."""
+    """Larger values give less background."""
 
     def __post_init__(self) -> None:
         if self.alpha <= 0:
@@ -49,8 +49,8 @@ class Otsu:
     """One background score per image, from Otsu's threshold of its strongest map."""
 
     edge: Literal["weak", "middle", "strong"] = "middle"
-    """The threshold, or the mean of the values below it (`weak`: little is background) or above
-    it (`strong`: much is)."""
+    """`middle`: the threshold itself. `weak`: the mean of the values below it (less background).
+    `strong`: the mean of the values above it (more background)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +72,15 @@ _BAND = OtsuBand()
 
 @torch.no_grad()
 def with_background(cams: Tensor, size: tuple[int, int], rule: BackgroundRule) -> Tensor:
-    """Class activation maps at image size, with a background in front.
+    """Resize class activation maps to image size and prepend a background score.
 
     Args:
         cams: (B, F, h, w), in [0, 1]; 0 for classes that are not tagged.
         size: Height and width of the result; maps are resized bilinearly (align_corners false).
-        rule: How the background scores.
+        rule: Rule for the background score.
 
     Returns:
-        (B, 1 + F, H, W), in [0, 1]; the labels of a pixel do not sum to 1. An image without
+        (B, 1 + F, H, W), in [0, 1]; the scores of a pixel need not sum to 1. An image without
         evidence for any class is background: its arg-max is 0.
 
     Example:
@@ -105,17 +105,18 @@ def with_background(cams: Tensor, size: tuple[int, int], rule: BackgroundRule) -
 
 
 def known_labels(image_labels: Tensor) -> Tensor:
-    """Labels an image may have, (B, 1 + F), bool: the background and its tags (B, F)."""
+    """Labels an image may have, (B, 1 + F), bool: background and its tags (B, F)."""
     return F.pad(image_labels, (1, 0), value=True)
 
 
 def on_known_labels(spread: Callable[[Tensor], Tensor], scores: Tensor, known: Tensor) -> Tensor:
-    """Treat only as many maps of each image as the image with most labels has; others are 0.
+    """Apply `spread` to the known labels of each image only; all other maps are 0.
 
-    Images have few tags, so this saves most of the work of a step that works on every map.
+    Images have few tags, so this saves most of the cost of a step that treats each map separately.
 
     Args:
-        spread: Scores (B, L', h, w) to scores of the same shape, each map by itself.
+        spread: Maps scores (B, L', h, w) to the same shape, treating each map independently.
+            L' is the largest number of known labels of an image.
         scores: (B, L, h, w), 0 for unknown labels.
         known: (B, L), bool.
 
@@ -135,7 +136,7 @@ def on_known_labels(spread: Callable[[Tensor], Tensor], scores: Tensor, known: T
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """No refinement: the maps and a background."""
+    """No refinement: the maps with a background score."""
 
     background: BackgroundRule = OTSU
 
@@ -146,7 +147,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedLabels:
-    """No refinement: the seeds of the maps, with no score where they are undecided."""
+    """No refinement: the seeds of the maps as scores; undecided pixels score 0 everywhere."""
 
     rule: SeedRule = _BAND
 
@@ -157,7 +158,7 @@ class SeedLabels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CRF:
-    """The dense CRF, started from the maps and a background."""
+    """A dense CRF, initialised with the maps and a background score."""
 
     background: BackgroundRule = OTSU
     crf: CRFConfig = WEAKCLIP_VOC
@@ -172,7 +173,7 @@ class CRF:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PAMR:
-    """Pixel-adaptive averaging of the maps and a background, at image size."""
+    """Pixel-adaptive refinement (PAMR) of the maps and a background score, at image size."""
 
     background: BackgroundRule = OTSU
     iterations: int = 10
@@ -191,14 +192,14 @@ class PAMR:
 MICRO_CRF = CRF(
     crf=CRFConfig(terms=(Gaussian(sxy=1, weight=3), Bilateral(sxy=21, srgb=5, weight=3)))
 )
-"""WeakCLIP's parameters for VOC, the distances scaled from 500 to 128 pixels."""
+"""WeakCLIP's parameters for VOC, with distances scaled from 500 to 128 pixels."""
 
 MICRO_PAMR = PAMR(dilations=(1, 2, 3, 6))
-"""The release's dilations scaled from 500 to 128 pixels, equal ones left out."""
+"""The release's dilations scaled from 500 to 128 pixels, without duplicates."""
 
 
 class Weightless:
-    """What refinements without weights have in common."""
+    """Base of refinements without weights."""
 
     def fit(
         self,
@@ -211,17 +212,17 @@ class Weightless:
         """Nothing to learn."""
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """No parameters."""
+        """Empty: there are no parameters."""
         return {}
 
 
 class Fixed(Weightless):
-    """A background rule, and a function of images and scores."""
+    """A refinement made of a background rule and a function of images and scores."""
 
     def __init__(
         self, background: BackgroundRule, refine: Callable[[Tensor, Tensor, Tensor], Tensor]
     ) -> None:
-        """Hold the rule and `refine(images, scores, known labels) -> scores`."""
+        """Store the rule and `refine(images, scores, known labels) -> scores`."""
         self.background, self.refine = background, refine
 
     @torch.no_grad()
@@ -229,7 +230,7 @@ class Fixed(Weightless):
         """See `weakclip.stages.protocols.Refinement`.
 
         Raises:
-            ValueError: If images, tags and maps are not of equally many images and classes.
+            ValueError: If the numbers of images or of classes differ.
         """
         check_refinement_input(images, image_labels, cams)
         known = known_labels(image_labels)
@@ -242,15 +243,15 @@ class LabelledSeeds(Weightless):
     """The refinement of `SeedLabels`."""
 
     def __init__(self, rule: SeedRule) -> None:
-        """Hold the rule."""
+        """Store the rule."""
         self.rule = rule
 
     @torch.no_grad()
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """1 for the label of a seed, 0 for all others and where there is no seed.
+        """1 for the label of a seed, 0 for all other labels and at undecided pixels.
 
         Raises:
-            ValueError: If images, tags and maps are not of equally many images and classes.
+            ValueError: If the numbers of images or of classes differ.
         """
         check_refinement_input(images, image_labels, cams)
         seeds = seeds_from(cams, (images.shape[2], images.shape[3]), self.rule)
@@ -259,10 +260,10 @@ class LabelledSeeds(Weightless):
 
 
 def check_refinement_input(images: Tensor, image_labels: Tensor, cams: Tensor) -> None:
-    """Raise unless images, tags and maps belong together.
+    """Check that images, tags and maps match.
 
     Raises:
-        ValueError: If they are not of equally many images and classes.
+        ValueError: If the numbers of images or of classes differ.
     """
     batch, _, _, _ = dims(images, "B 3 H W", name="images")
     tagged, classes = dims(image_labels, "B F", name="image_labels")

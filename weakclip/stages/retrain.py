@@ -1,7 +1,7 @@
-"""The last stage: an ordinary segmentation network trained on pseudo masks.
+"""The last stage: a standard segmentation network trained on pseudo masks.
 
-It never sees a tag, so what it says of `val` is what a user of the masks would get. Every method
-of a study goes through the same retraining.
+It uses no tags, so its result on `val` is what a user of the masks would get. All methods of a
+study use the same retraining.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMAT = "weakclip-retrained-1"
-_PIXELS = 8 * 512 * 512  # of images that are looked at together
+_PIXELS = 8 * 512 * 512  # of images that are predicted together
 _VALUES = 1 << 28  # of their class scores
 _SMALL, _RECIPE = SmallFPN(), RetrainingRecipe()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retraining:
-    """Which network, how it is trained, and how it is used."""
+    """A segmentation network, its training and its inference."""
 
     network: NetworkSpec = _SMALL
     recipe: RetrainingRecipe = _RECIPE
     scales: tuple[float, ...] = (1.0,)
-    """Image sizes whose probabilities are averaged."""
+    """Factors of the image size; the probabilities are averaged."""
     flip: bool = False
-    """Whether the mirror image is looked at as well."""
+    """Whether the probabilities of the mirror image are averaged as well."""
     crf: CRFConfig | None = None
-    """Dense CRF on the probabilities; absent: none."""
+    """Dense CRF on the probabilities; None: no CRF."""
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
@@ -82,13 +82,13 @@ class Retraining:
         folder: Path | None = None,
         execution: Execution = REFERENCE,
     ) -> RetrainedNetwork:
-        """The network, not fitted.
+        """The network, before fitting.
 
         Args:
             classes: K, background included.
             device: Where to compute.
-            folder: Where trainings that were stopped and networks are kept; absent: nowhere.
-            execution: How to compute.
+            folder: Keeps trained networks and the states of interrupted trainings; None: nothing.
+            execution: Precision and compilation.
         """
         return RetrainedNetwork(self, classes, device, folder, execution)
 
@@ -104,14 +104,14 @@ class RetrainedNetwork:
         folder: Path | None,
         execution: Execution,
     ) -> None:
-        """Hold what is known before training; see `Retraining.build`."""
+        """Store the configuration; see `Retraining.build`."""
         self.spec, self.classes, self.device = spec, classes, device
         self._folder, self._execution = folder, execution
         self._model: SegmentationNetwork | None = None
         self.curve: list[dict[str, float]] = []
-        """Losses of the training."""
+        """Losses during training."""
         self.files: tuple[Path, ...] = ()
-        """The network on disk; a caller that no longer needs it may remove it."""
+        """Files of the network; a caller that no longer needs it may remove them."""
 
     @property
     def model(self) -> SegmentationNetwork:
@@ -132,18 +132,18 @@ class RetrainedNetwork:
         seed: int,
         report: Callable[[int, int], None],
     ) -> None:
-        """Train on masks; a training that was stopped goes on where it was.
+        """Train on masks; an interrupted training is resumed.
 
         Args:
-            data: Images; their tags are not looked at.
-            masks: Labels of some of them, 255 = undecided.
-            seed: Of weights, order and crops, so that one seed gives one result on a CPU.
-            report: Called with (steps done, steps in all).
+            data: Images; their tags are not used.
+            masks: Labels of some of the images, 255 = undecided.
+            seed: Seed of weights, order and crops; on a CPU one seed gives one result.
+            report: Called with (steps done, total steps).
 
         Raises:
             ImportError: If the network needs a package that is not installed.
-            FileNotFoundError: If the encoder's weights are not there.
-            ValueError: If there is no mask, a label is no class, or memory ran out.
+            FileNotFoundError: If the file of the encoder's weights is missing.
+            ValueError: If there is no mask, a label is not a class, or memory ran out.
         """
         if not masks.indices:
             raise ValueError("retraining: expected an image with a mask to train on, got none")
@@ -166,7 +166,7 @@ class RetrainedNetwork:
             state.unlink(missing_ok=True)
 
     def key(self, masks: Seeds, seed: int) -> str:
-        """Hash of all that the trained network depends on."""
+        """Hash of everything that the trained network depends on."""
         spec = self.spec
         return content_key(
             describe(spec.network), describe(spec.recipe), _file_sha256(spec.network.weights),
@@ -183,22 +183,22 @@ class RetrainedNetwork:
         return torch.cat([self._probabilities(part) for part in parts])
 
     def save(self, path: Path) -> None:
-        """Write the network, atomically."""
+        """Write the network to a file, atomically."""
         save_whole(path, self.model.state_dict(), FORMAT)
 
     def load(self, path: Path) -> None:
-        """Take a network that was saved.
+        """Load a saved network.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is damaged, or of another network.
+            ValueError: If it is damaged, or belongs to another network.
         """
         model = self._build(with_weights=False)
         model.load_state_dict(load_whole(path, model.state_dict(), FORMAT))
         self._model = model.eval()
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """Weights of encoder and head."""
+        """Numbers of weights of encoder and head."""
         return count_parameters(self.model.components)
 
     def _train(
@@ -235,7 +235,7 @@ class RetrainedNetwork:
         return network.to(self.device).to(memory_format=torch.channels_last)
 
     def _reopened(self, network: Path, notes: Path) -> bool:
-        """Take a network that was trained before; whether it could be read."""
+        """Load a network trained before; whether it could be read."""
         try:
             self.load(network)
             self.curve = json.loads(notes.read_text(encoding="utf-8"))["curve"]
@@ -244,7 +244,7 @@ class RetrainedNetwork:
         return True
 
     def _probabilities(self, images: Tensor) -> Tensor:
-        """Mean over scales and mirror images, then the CRF."""
+        """Mean over scales and mirror images, followed by the CRF."""
         normal = normalise_images(images.to(self.device), MEAN, STD)
         size = (images.shape[2], images.shape[3])
         views = [(scale, False) for scale in self.spec.scales]
@@ -265,7 +265,7 @@ class RetrainedNetwork:
 
 @contextmanager
 def _placed(folder: Path | None) -> Iterator[Path]:
-    """A folder, which is a temporary one if there is none."""
+    """The folder; a temporary one if it is None."""
     if folder is not None:
         yield folder
         return
@@ -274,7 +274,7 @@ def _placed(folder: Path | None) -> Iterator[Path]:
 
 
 def _file_sha256(path: str | None) -> str | None:
-    """Hash of a file of weights; none without one, or if it is not there."""
+    """Hash of a weight file; None if there is no path or no such file."""
     if path is None or not Path(path).is_file():
         return None
     with Path(path).open("rb") as file:

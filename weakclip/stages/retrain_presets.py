@@ -1,6 +1,6 @@
-"""Retrainings as values: the small one of CartoonVOC, a modern one, and published protocols.
+"""Retraining presets: a small one for CartoonVOC, modern ones, and published protocols.
 
-`docs/retraining.md` says in what they depart from what was published.
+`docs/retraining.md` lists where they differ from the publications.
 
 References:
     deeplab-pytorch (kazuto1011), the DeepLabV2 that CLIP-ES, ReCAM and CLIMS retrain.
@@ -29,7 +29,7 @@ MICRO = Retraining(
         crops=Crops(size=128, scales=(0.75, 1.5)),
     ),
 )
-"""For CartoonVOC: 0.6 million weights from scratch, about two minutes on two cores."""
+"""For CartoonVOC: 0.6 million weights, trained from scratch in about two minutes on two cores."""
 
 DEEPLAB_V3PLUS = Retraining(
     network=SMP(architecture="DeepLabV3Plus", encoder="tu-resnet101", output_stride=16),
@@ -43,7 +43,7 @@ DEEPLAB_V3PLUS = Retraining(
     scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),
     flip=True,
 )
-"""The modern one: mmsegmentation's recipe for VOC's trainaug."""
+"""The modern default: mmsegmentation's recipe for VOC's trainaug."""
 
 DEEPLAB_V3PLUS_COCO = replace(
     DEEPLAB_V3PLUS, recipe=replace(DEEPLAB_V3PLUS.recipe, iterations=40_000)
@@ -63,7 +63,7 @@ DEEPLAB_V2 = Retraining(
     scales=(0.5, 0.75, 1.0),
     crf=DEEPLAB,
 )
-"""deeplab-pytorch, as CLIP-ES and ReCAM train it."""
+"""deeplab-pytorch's recipe, as used by CLIP-ES and ReCAM."""
 
 CLIMS_V2 = replace(
     DEEPLAB_V2,
@@ -75,7 +75,7 @@ CLIMS_V2 = replace(
         crops=Crops(size=321, scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0), drawn="among"),
     ),
 )
-"""CLIMS's `main_v2`: the same network with the balanced loss."""
+"""CLIMS's `main_v2`: the same network with the balanced loss and a longer schedule."""
 
 WEAKCLIP_R38 = Retraining(
     network=SMP(
@@ -96,7 +96,7 @@ WEAKCLIP_R38 = Retraining(
     flip=True,
     crf=CRFConfig(terms=(Gaussian(sxy=1, weight=3), Bilateral(sxy=112, srgb=2, weight=3))),
 )
-"""The schedule of WeakCLIP's retraining for VOC, on another wide residual network."""
+"""The schedule of WeakCLIP's retraining on VOC, with another wide residual network."""
 
 SEGFORMER = Retraining(
     network=SMP(
@@ -116,7 +116,7 @@ SEGFORMER = Retraining(
     scales=DEEPLAB_V3PLUS.scales,
     flip=True,
 )
-"""A transformer by its own recipe."""
+"""SegFormer-B2, a transformer, with the optimiser of its paper."""
 
 UPERNET = replace(
     SEGFORMER,
@@ -128,7 +128,7 @@ UPERNET = replace(
     ),
     recipe=replace(SEGFORMER.recipe, optimiser=AdamW(learning_rate=1e-4, weight_decay=5e-2)),
 )
-"""ConvNeXt with its usual head."""
+"""UPerNet on ConvNeXt-T, with ConvNeXt's learning rate and weight decay."""
 
 PRESETS: dict[str, Retraining] = {
     "micro": MICRO,
@@ -139,4 +139,4 @@ PRESETS: dict[str, Retraining] = {
     "segformer": SEGFORMER,
     "upernet": UPERNET,
 }
-"""By name, as `weakclip retrain --preset` takes them."""
+"""Presets by their name in `weakclip retrain --preset`."""

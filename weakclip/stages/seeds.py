@@ -1,7 +1,7 @@
-"""Image and tags to seed labels with the frozen CLIP alone: nothing is trained.
+"""Seed labels from image and tags with the frozen CLIP, without training.
 
-A *source* says how the class activation map (CAM) is made, a *rule* where it is sure enough. No
-rule looks at a pixel annotation; where a benchmark row does, it is marked "oracle".
+A *source* defines how a class activation map (CAM) is made, a *rule* where it is certain enough to
+be a seed. No rule uses a pixel annotation; a benchmark row that does is marked "oracle".
 
 References:
     Lin et al., CLIP-ES, CVPR 2023 (softmax over present classes and background texts, CAA).
@@ -36,22 +36,23 @@ class PatchSoftmax:
     """Softmax of each patch embedding over present classes and background texts."""
 
     path: Literal["output", "value"] = "output"
-    """`value`: MaskCLIP's value path through the last block instead of its attention."""
+    """`value`: MaskCLIP's value path through the last block, instead of its attention."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affinity:
-    """CLIP-ES's class-aware attention affinity, run on a Grad-CAM."""
+    """CLIP-ES's class-aware attention affinity, applied to a Grad-CAM."""
 
     blocks: float = 2 / 3
-    """Share of the last blocks whose attention is averaged (8 of 12 in CLIP-ES)."""
+    """Fraction of the blocks, counted from the last, whose attention is averaged (CLIP-ES: 8 of
+    12)."""
     box_threshold: float = 0.4
     boxes: Literal["whole", "release"] = "whole"
-    """`release` never includes the last row and column, as its code does."""
+    """`release` never includes the last row and column, as the release's code does."""
     power: int = 2
 
     def last_blocks(self, depth: int) -> int:
-        """How many blocks are averaged of a tower that has `depth`; at least one.
+        """Number of blocks to average in a tower of `depth` blocks; at least one.
 
         Example:
             >>> Affinity().last_blocks(12)
@@ -63,18 +64,18 @@ class Affinity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftmaxGradCAM:
-    """Gradient of a class's softmax probability with respect to tokens of the last block."""
+    """Gradient of a class's softmax probability with respect to the tokens of the last block."""
 
     layer: Literal["block-input", "ln_1"] = "block-input"
-    """`ln_1` is CLIP-ES's hook: it sees only what passes through the last block's attention.
-    `block-input` also sees the residual path, where a shallow tower with average pooling keeps
-    its local evidence."""
+    """`ln_1` is where CLIP-ES places its hook; the gradient then passes only through the last
+    block's attention. `block-input` includes the residual path, which holds the local evidence of
+    a shallow tower with average pooling."""
     pooling: Literal["tower", "patches"] = "tower"
-    """Where the probability is read: at the tower's own pooling, or at the mean of the patch
-    tokens whatever the tower was trained with (CLIP-ES, on a class-token CLIP)."""
+    """Which embedding gives the probability: the tower's own pooling, or the mean of the patch
+    tokens however the tower was trained (CLIP-ES, with a class-token CLIP)."""
     stretch: Literal["once", "twice"] = "once"
-    """How often a map is brought to [0, 1]. Twice (CLIP-ES) matters where the gradients are so
-    small that the constant of 1e-7 keeps a map's maximum from 1."""
+    """How often a map is normalised to [0, 1]. Twice (CLIP-ES) matters for gradients so small that
+    the constant of 1e-7 in the denominator keeps a map's maximum below 1."""
     affinity: Affinity | None = None
 
 
@@ -88,10 +89,10 @@ class FixedBand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtsuBand:
-    """A band around each image's own Otsu threshold."""
+    """An undecided band around each image's own Otsu threshold."""
 
     width: float = 1.0
-    """1: from the mean of the weak values to the mean of the strong ones."""
+    """1: from the mean of the values below the threshold to the mean of those above it."""
 
 
 CAMSource: TypeAlias = PatchSoftmax | SoftmaxGradCAM
@@ -118,8 +119,8 @@ def encode_texts(
 
     Args:
         clip: The frozen CLIP.
-        names: What to call each foreground class.
-        background: Words for what is not a class; may be none.
+        names: Phrase for each foreground class.
+        background: Words for the background; may be empty.
         template: Sentence with one `{}`.
 
     Raises:
@@ -139,18 +140,18 @@ def encode_texts(
 def class_activation_maps(
     clip: CLIPBundle, images: Tensor, image_labels: Tensor, texts: TextBank, source: CAMSource
 ) -> Tensor:
-    """CAMs of the tagged classes.
+    """Class activation maps of the tagged classes.
 
     Args:
         clip: The frozen CLIP.
         images: Normalised images, (B, 3, H, W).
         image_labels: Image-level tags, (B, F), bool.
         texts: Embeddings of the F classes and of the background.
-        source: How to make the maps.
+        source: Which maps to make.
 
     Returns:
-        (B, F, h, w) on the patch grid, each map in [0, 1]; 0 for classes that are not tagged and
-        for those without positive evidence.
+        (B, F, h, w) on the patch grid, each map in [0, 1]; 0 for classes that are not tagged or
+        have no positive evidence.
     """
     match source:
         case PatchSoftmax():
@@ -206,17 +207,17 @@ def grad_cams(
     texts: TextBank,
     source: SoftmaxGradCAM,
 ) -> Tensor:
-    """Grad-CAMs before any affinity.
+    """Grad-CAMs, before any affinity.
 
     Args:
         clip: The frozen CLIP.
-        trace: Its pass over B images.
+        trace: Result of its forward pass over B images.
         image_labels: Image-level tags, (B, F), bool.
         texts: Embeddings of the F classes and of the background.
-        source: How to make the maps.
+        source: Which maps to make.
 
     Returns:
-        (P, h, w), in [0, 1], of the P tags in the order of `image_labels.nonzero()`.
+        (P, h, w), in [0, 1], for the P tags in the order of `image_labels.nonzero()`.
     """
     tokens, pairs = trace.tokens[-2], image_labels.nonzero()
 
@@ -242,7 +243,7 @@ def image_logits(
     *,
     pooling: Literal["tower", "patches"] = "tower",
 ) -> Tensor:
-    """CLIP's logits of an image for all texts; differentiable.
+    """CLIP's logits of an image for all texts; gradients flow to `tokens`.
 
     Args:
         clip: The frozen CLIP.
@@ -262,15 +263,15 @@ def image_logits(
 
 
 def affinity_refined(maps: Tensor, attention: Tensor, pairs: Tensor, spec: Affinity) -> Tensor:
-    """CAA: maps inside their boxes, spread along CLIP's attention and stretched to [0, 1].
+    """CAA: maps restricted to their boxes, propagated along CLIP's attention, scaled to [0, 1].
 
-    One image at a time: its affinity, (hw)^2 values, is all that is held besides the attention.
+    Images are treated one by one, so only one affinity of (hw)^2 values is held at a time.
 
     Args:
         maps: (P, h, w), in [0, 1].
-        attention: Of the patches on each other for the B images on the same grid, (B, hw, hw),
-            positive: the mean of the last blocks without the class token.
-        pairs: Image of each map in the first column, (P, 1 or more), int64.
+        attention: Attention between the patches of B images, (B, hw, hw), on the grid of `maps`,
+            positive: the mean over the last blocks, without the class token.
+        pairs: The first column is the image index of each map, (P, 1 or more), int64.
         spec: Boxes and power.
 
     Returns:

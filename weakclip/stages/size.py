@@ -1,4 +1,4 @@
-"""The size at which an image is worked on, and the way back to the size of its file."""
+"""The size at which an image is processed, and the way back to the size of its file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ FEWEST_PATCHES = 4  # per side: at half the size, the coarsest pyramid level sti
 
 
 def working_size(size: tuple[int, int], max_side: int, patch: int) -> tuple[int, int]:
-    """Height and width to work at: whole patches, the long side at most `max_side`.
+    """Height and width to work at: multiples of the patch, the long side at most `max_side`.
 
     Args:
         size: Height and width of the image.
-        max_side: Longest side in pixels; smaller images are not enlarged, but for very small ones.
+        max_side: Longest side in pixels. Images are not enlarged, except to 4 patches per side.
         patch: Side of CLIP's patches in pixels.
 
     Example:
@@ -32,7 +32,7 @@ def working_size(size: tuple[int, int], max_side: int, patch: int) -> tuple[int,
 
 
 def shrink(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """An image (3, H, W), uint8, at another size, antialiased; itself if it has that size."""
+    """Resize an image (3, H, W), uint8, with antialiasing; the same tensor if the size fits."""
     if tuple(image.shape[1:]) == size:
         return image
     resized = F.interpolate(
@@ -42,10 +42,10 @@ def shrink(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def labels_at(scores: Tensor, image_labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """The label of the largest score of each pixel, at the size of the file.
+    """The label with the largest score at each pixel, at the size of the file.
 
     Args:
-        scores: (K, h, w), background first; only those of tagged classes are looked at.
+        scores: (K, h, w), background first; only background and tagged classes are considered.
         image_labels: The image's tags, (F,), bool.
         size: Height and width of the result; scores are resized bilinearly.
 
@@ -63,7 +63,7 @@ def labels_at(scores: Tensor, image_labels: Tensor, size: tuple[int, int]) -> Te
 
 
 def scores_at(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scores (K, h, w) at another height and width, bilinear (align_corners false)."""
+    """Resize scores (K, h, w) to another height and width, bilinear (align_corners false)."""
     if tuple(scores.shape[1:]) == size:
         return scores
     return F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]

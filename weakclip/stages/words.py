@@ -1,4 +1,4 @@
-"""What to call the classes and what is not a class, when speaking to CLIP.
+"""Phrases for the classes and for the background, as input of CLIP's text tower.
 
 # words.toml
 template = "a photo of a {}."
@@ -8,7 +8,7 @@ background = ["grass", "sky", "conveyor belt"]
 aeroplane = "airplane"
 person = ["person", "man", "woman"]      # several: the mean of their embeddings
 
-The same without a template as a CSV; lines of one class add up, `background` is no class here:
+The same without a template as CSV. Lines of one class add up; `background` names no class here:
 
 class,phrases
 background,grass;sky;conveyor belt
@@ -43,7 +43,7 @@ MICRO_BACKGROUND = (
     *(word for word in CLIP_ES_VOC_BACKGROUND if word not in {"keyboard", "helmet", "bridge"}),
     "field", "floor", "forest",
 )  # fmt: skip
-"""The 25 background words that micro-CLIP knows."""
+"""The 25 background words in micro-CLIP's vocabulary."""
 
 COLUMNS = (
     Column(name="class", others=frozenset({"classes", "label", "tag", "category", "name"})),
@@ -57,21 +57,21 @@ _PLAIN = dict(zip(VOC_CLASSES, VOC_NAMES, strict=True))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """Phrases for CLIP."""
+    """Phrases for CLIP's text tower."""
 
     background: tuple[str, ...] = CLIP_ES_VOC_BACKGROUND
-    """Words for what is not a class; those that are a class are left out."""
+    """Background words; a word that is also a phrase of a class is left out."""
     template: str = "a photo of a {}."
     """Sentence with one `{}`."""
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Phrases of some classes; a class that is not named here is called by its tag."""
+    """Phrases of some classes; a class that is not listed is described by its name."""
 
     def __post_init__(self) -> None:
         if self.template.count("{}") != 1:
             raise ValueError(f"template: expected one '{{}}' for the name, got {self.template!r}")
 
     def phrases(self, class_name: str) -> tuple[str, ...]:
-        """What a class is called, one phrase or more.
+        """The phrases of a class, at least one.
 
         Example:
             >>> Words().phrases("diningtable"), Words().phrases("stop_sign")
@@ -81,23 +81,27 @@ class Words:
         return self.synonyms.get(class_name, (plain,))
 
     def background_for(self, classes: Sequence[str]) -> tuple[str, ...]:
-        """The background words that are no phrase of a class."""
+        """The background words that are not a phrase of any class."""
         taken = {phrase.casefold() for name in classes for phrase in self.phrases(name)}
         return tuple(word for word in self.background if word.casefold() not in taken)
 
     def check_classes(self, classes: Sequence[str]) -> None:
-        """Raise a ValueError if a class is renamed that does not exist."""
+        """Raise a ValueError if `synonyms` lists a class that does not exist."""
         for name in self.synonyms:
             if name not in classes:
                 raise ValueError(f"words: {name!r} is no class; {suggestion(name, classes)}")
 
 
 def read_words(path: Path, default: Words) -> Words:
-    """The words of a CSV or, with any other suffix, TOML file; what it leaves out is `default`'s.
+    """Read words from a CSV file or, with any other suffix, a TOML file.
+
+    Args:
+        path: The file.
+        default: Used for whatever the file does not specify.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not readable or has other keys or values.
+        ValueError: If it is unreadable or has unknown keys or invalid values.
     """
     if not path.is_file():
         raise FileNotFoundError(f"words: no file {path}")
@@ -107,7 +111,7 @@ def read_words(path: Path, default: Words) -> Words:
 
 
 def _from_csv(path: Path, default: Words) -> Words:
-    """A class a line, or the background."""
+    """One class per line, or the background."""
     found: dict[str, tuple[str, ...]] = {}
     for where, name, cell in read_pairs(path, COLUMNS, what="words", advice=ADVICE):
         if not name:
@@ -153,10 +157,10 @@ def setting_for(
     processes: Processes = ALONE,
     memory: Memory | None = None,
 ) -> Setting:
-    """What a method may know, with these words for these classes.
+    """The setting of a method that describes these classes by these words.
 
     Raises:
-        ValueError: If a class is renamed that does not exist.
+        ValueError: If the words list a class that does not exist.
     """
     words.check_classes(classes)
     phrases = tuple(words.phrases(name) for name in classes)
@@ -175,7 +179,7 @@ def setting_for(
 
 
 def _texts(value: object, where: str) -> tuple[str, ...]:
-    """One text or a list of them, each with a letter in it."""
+    """A phrase or a list of phrases as a tuple, stripped; none may be blank."""
     texts = (value,) if isinstance(value, str) else value
     if (
         isinstance(texts, (list, tuple))
