@@ -1,1 +1,1 @@
-"""Masks for people: of one image, of a folder, of images without tags."""
+"""Masks of one image, of a folder, or of images without tags, and retraining on masks."""

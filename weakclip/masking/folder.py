@@ -1,12 +1,14 @@
-"""The folder of results: where each file lies, what is there already, whole files only.
+"""The result folder of a run: where each file lies, and which masks exist.
 
 OUT/masks/a/b.png      palette PNG of the labels, at the size of the image
-OUT/preview/a/b.jpg    the image with its mask laid over it, for a look
+OUT/preview/a/b.jpg    the image with its mask overlaid
 OUT/classes.txt        label and name of each class
 OUT/network            the trained WeakCLIP, which `weakclip.load` opens
 OUT/masks.json         all masks as COCO RLE
 OUT/run.json           how the masks were made, and what failed
-OUT/work               maps, seeds and states of training, so that a stopped run goes on; may go
+OUT/work               maps, seeds and training states for resuming; may be deleted
+
+Every file is written atomically.
 """
 
 from __future__ import annotations
@@ -47,14 +49,14 @@ _OPACITY = 0.55  # of a mask in a preview
 
 
 class ResultFolder:
-    """Files of one run."""
+    """The files of one run."""
 
     def __init__(self, root: Path, files: TaggedFiles) -> None:
-        """Name the files; nothing is written yet.
+        """Derive the file names; nothing is written yet.
 
         Raises:
-            ValueError: If `root` is a file, or lies among the images, where masks would be taken
-                for images by the next run.
+            ValueError: If `root` is a file, or lies inside the image folder, where the next run
+                would take its previews and masks for images.
         """
         if root.exists() and not root.is_dir():
             raise ValueError(f"{root}: expected a folder for the results, got a file")
@@ -68,16 +70,16 @@ class ResultFolder:
 
     @property
     def network(self) -> Path:
-        """Weights of the trained network."""
+        """The weight file of the trained network."""
         return self.root / "network" / WEIGHTS
 
     @property
     def work(self) -> Path:
-        """Folder of what a stopped run goes on from."""
+        """Folder of the files from which an interrupted run is resumed."""
         return self.root / "work"
 
     def mask(self, index: int) -> Path:
-        """The mask of an image."""
+        """The mask file of an image."""
         return self.root / "masks" / f"{self._stems[index]}.png"
 
     def lacks_mask(self, index: int) -> bool:
@@ -85,16 +87,16 @@ class ResultFolder:
         return not is_whole(self.mask(index))
 
     def preview(self, index: int) -> Path:
-        """The picture for people."""
+        """The preview file of an image."""
         return self.root / "preview" / f"{self._stems[index]}.jpg"
 
     def write(self, index: int, labels: NDArray[np.uint8], image: NDArray[np.uint8]) -> None:
-        """Write preview and mask; the mask comes last, so an image that has one is done.
+        """Write preview and mask. The mask is last, so an image with a mask is complete.
 
         Args:
-            index: Of the image.
-            labels: (H, W) uint8.
-            image: The image at any size, (h, w, 3) uint8.
+            index: Index of the image.
+            labels: (H, W), uint8.
+            image: The image at any size, (h, w, 3), uint8.
         """
         write_preview(self.preview(index), labels, image)
         write_labels(self.mask(index), labels)
@@ -106,26 +108,26 @@ class ResultFolder:
         files: TaggedFiles,
         training: dict[str, Any],
     ) -> None:
-        """Write a network, what is needed to apply it, and how its training went."""
+        """Write a network with its settings and the record of its training."""
         self.network.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.network.parent / TRAINING, json.dumps(training, indent=1) + "\n")
         write_network(self.network.parent, trained, plan, files.classes)
 
     def read_training(self) -> dict[str, Any] | None:
-        """How the training of the network went; None if it was not recorded."""
+        """The record of the network's training; None if there is none."""
         return _read_object(self.network.parent / TRAINING) or None
 
     def read_keys(self) -> dict[str, str]:
-        """For each image that has been worked on, what identifies its file and tags."""
+        """For each processed image, the key of its file and tags."""
         return {str(name): str(key) for name, key in _read_object(self.work / KEYS).items()}
 
     def write_keys(self, keys: dict[str, str]) -> None:
-        """Write what `read_keys` reads."""
+        """Write the keys for `read_keys`."""
         self.work.mkdir(parents=True, exist_ok=True)
         write_text(self.work / KEYS, json.dumps(keys) + "\n")
 
     def write_list(self, files: TaggedFiles) -> int:
-        """Write `masks.json` of all masks that are there; returns how many regions it holds."""
+        """Write all masks to `masks.json` and the classes to `classes.txt`; number of regions."""
 
         def masks() -> Iterator[tuple[str, NDArray[np.uint8]]]:
             for index, name in enumerate(files.names):
@@ -138,7 +140,7 @@ class ResultFolder:
         return write_coco_rle(self.root / "masks.json", masks(), files.classes)
 
     def read_run(self) -> dict[str, Any] | None:
-        """What `run.json` says; None if there is none.
+        """Content of `run.json`; None if there is no such file.
 
         Raises:
             ValueError: If it is damaged.
@@ -158,13 +160,13 @@ class ResultFolder:
         return content
 
     def write_run(self, content: dict[str, Any]) -> None:
-        """Write `run.json`, and the folder if it is not there."""
+        """Write `run.json`; make the folder if needed."""
         self.root.mkdir(parents=True, exist_ok=True)
         write_text(self.root / "run.json", json.dumps(content, indent=1) + "\n")
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one if there is none that can be read."""
+    """The JSON object of a file; empty if it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -173,16 +175,16 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def write_labels(path: Path, labels: NDArray[np.uint8]) -> None:
-    """Write a label map (H, W), uint8, as a palette PNG, with the folders above it."""
+    """Write a label map (H, W), uint8, as a palette PNG; make its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_mask(path, labels)
 
 
 def write_preview(path: Path, labels: NDArray[np.uint8], image: NDArray[np.uint8]) -> None:
-    """Write an image (h, w, 3), uint8, with a label map (H, W), uint8, laid over it, as JPEG.
+    """Write an image (h, w, 3), uint8, overlaid with a label map (H, W), uint8, as JPEG.
 
-    The picture has the proportions of the label map, and the longer side of the image.
-    Classes are tinted in their colours of the palette, their outlines are white.
+    The preview has the aspect ratio of the label map and the longer side of the image. Classes
+    are tinted in their palette colours and outlined in white.
     """
     scale = max(image.shape[:2]) / max(labels.shape)
     height, width = (max(1, round(side * scale)) for side in labels.shape)

@@ -1,4 +1,4 @@
-"""One run over a folder of images: every image becomes a mask, a skip or a failure."""
+"""One run over a folder of images: each image gets a mask, is skipped, or fails."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Report = Callable[[str, int, int], None]
-"""Called with (stage, done, in all); the stages are `maps`, `training` and `masks`."""
+"""Called with (stage, done, total); the stages are `maps`, `training` and `masks`."""
 
 _EVERY_IMAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""Errors of writing that the next image would meet as well."""
+"""Write errors that would affect all further images too."""
 
 
 class MaskJob:
-    """The state of a run: what failed, and how many images fit into memory."""
+    """The state of a run: which images failed, and how many fit into memory together."""
 
     def __init__(
         self,
@@ -66,16 +66,16 @@ class MaskJob:
         Args:
             files: Images and tags.
             clip: The frozen CLIP.
-            folder: Where results are written; all processes must see the same.
+            folder: Where results are written; all processes must use the same folder.
             plan: How masks are made.
-            batch_size: Images worked on together.
-            report: Called with how far this process is.
-            processes: Who shares the images.
-            execution: How a network is trained and applied.
+            batch_size: Images processed together.
+            report: Called with the progress of this process.
+            processes: The processes that share the images.
+            execution: Precision and compilation of WeakCLIP's network.
 
         Raises:
-            ValueError: If the CLIP does not know a word, a window is too small for it, or nothing
-                is computed in the requested precision.
+            ValueError: If a word is not in the CLIP's vocabulary, a window is too small for the
+                CLIP, or a precision is set for a method that computes in float32 only.
         """
         self._files, self._folder, self._plan = files, folder, plan
         self._batch, self._report = BatchSize(batch_size), report
@@ -86,7 +86,7 @@ class MaskJob:
             folder=folder.work, execution=execution, processes=processes,
         )  # fmt: skip
         if not isinstance(plan.method.maps, (FromFiles, WrittenMaps)):
-            plan.method.maps.build(self._setting)  # unknown words, before anything long
+            plan.method.maps.build(self._setting)  # reports unknown words before any long step
         once = isinstance(plan.method.refinement.build(self._setting), (Fixed, CAARefinement))
         self._images = WorkingImages(
             files, max_side=plan.max_side, patch=clip.patch_size,
@@ -94,7 +94,7 @@ class MaskJob:
         )  # fmt: skip
         self._made = folder.read_keys()
         self.repaired: list[str] = []
-        """Files of an earlier run that could not be read and were made again."""
+        """Unreadable files of an earlier run that were made again."""
         self._other: dict[str, BadImage] = {bad.name: bad for bad in files.problems}
         self._failed_elsewhere: dict[str, BadImage] = {}
         self.done = 0
@@ -102,31 +102,31 @@ class MaskJob:
 
     @property
     def failed(self) -> dict[str, BadImage]:
-        """Images that could not be used, by name; of all processes once `run` has ended."""
+        """Unusable images by name; those of all processes after `run`."""
         own = {bad.name: bad for bad in self._images.bad.values()}
         return {**self._other, **self._failed_elsewhere, **own}
 
     @property
     def batch_size(self) -> int:
-        """Images worked on together, after what memory allowed."""
+        """Images processed together, after any reduction for lack of memory."""
         return self._batch.size
 
     @property
     def wanted(self) -> list[int]:
-        """Images that shall have a mask."""
+        """Images that are to have a mask."""
         if self._plan.untagged == "background":
             return list(range(len(self._files)))
         return self._images.tagged
 
     @cached_property
     def missing(self) -> list[int]:
-        """Those of them that have none yet, or one that cannot be read, as it was at first."""
+        """Wanted images that had no valid mask when the run began."""
         return [index for index in self.wanted if self._lacks(index)]
 
     def run(self) -> None:
-        """Make every mask that is missing, together with the other processes.
+        """Make every missing mask, together with the other processes.
 
-        Afterwards `done`, `failed` and `repaired` are those of all processes.
+        Afterwards `done`, `failed` and `repaired` cover all processes.
 
         Raises:
             OSError: If results cannot be written at all, e.g. on a full disk.
@@ -153,7 +153,7 @@ class MaskJob:
                 logger.warning("%s", one_line(f"{bad.name}: {bad.reason}"))
 
     def _remove_damaged(self, path: Path) -> None:
-        """Remove a file that an earlier run left and that cannot be read; it is made again."""
+        """Remove an unreadable file of an earlier run; it is made again."""
         if exists(path) and path.is_file():
             path.unlink()
             name = path.relative_to(self._folder.root).as_posix()
@@ -161,7 +161,7 @@ class MaskJob:
             self.repaired.append(name)
 
     def _kept_network(self) -> TrainedWeakCLIP | None:
-        """The network of an earlier run, if there is one that can be read."""
+        """The network of an earlier run, if there is one and it is readable."""
         refinement, network = self._plan.method.refinement, self._folder.network
         if not isinstance(refinement, SeededTraining) or not network.is_file():
             return None
@@ -170,19 +170,19 @@ class MaskJob:
             trained.load(network)
         except DamagedError:
             readable = False
-        self._processes.wait()  # all have seen the file as it was
+        self._processes.wait()  # until all have read the file, before it may be removed
         if not readable and self._processes.first:
             self._remove_damaged(network)
         self._processes.wait()
         return trained if readable else None
 
     def _lacks(self, index: int) -> bool:
-        """Whether an image has no readable mask, or one of another file or of other tags."""
+        """Whether an image has no readable mask, or its mask is for another file or other tags."""
         name, key = self._files.names[index], self._images.keys[index]
         return self._made.get(name, key) != key or self._folder.lacks_mask(index)
 
     def _fitted(self, mine: list[int]) -> Fitted | None:
-        """The method, ready; None if there is nothing to train on."""
+        """The fitted method; None if there is nothing to train on."""
         method, kept = self._plan.method, self._kept_network()
         if kept is not None:
             self.training = self._folder.read_training()
@@ -212,7 +212,7 @@ class MaskJob:
         return fitted
 
     def _write_masks(self, fitted: Fitted, mine: list[int]) -> None:
-        """Label the images of this process and write each mask."""
+        """Write the masks of this process's images."""
         finishes = (self._plan.method.crf,)
         found = class_scores(fitted, self._setting, self._images, mine, finishes, batch=self._batch)
         self._report("masks", 0, len(mine))

@@ -1,11 +1,11 @@
-r"""Masks for people who have images and tags: the same as `weakclip masks`, from Python.
+r"""Masks of a folder of tagged images, as `weakclip masks` makes them.
 
-Every tagged image becomes a palette PNG, a preview and an entry of a COCO-RLE file; how it was
-made is in `run.json` (`weakclip.masking.folder` lists the files). Nothing is chosen on a pixel
-annotation, and one bad image stops nothing.
+Every tagged image gets a palette PNG, a preview and an entry in a COCO-RLE file; `run.json` records
+how they were made (`weakclip.masking.folder` lists the files). No setting is chosen by means of
+pixel annotations. An unusable image is reported and does not stop the run.
 
 Example:
-    A folder `photos` of images, and `labels.csv` that says `file,labels` of each:
+    A folder `photos` of images, and a `labels.csv` with lines `file,labels`:
 
     >>> import tempfile; from pathlib import Path; from PIL import Image
     >>> holder = tempfile.TemporaryDirectory(); place = Path(holder.name)
@@ -62,18 +62,18 @@ FORMAT = "weakclip-masks-1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskRun:
-    """What became of the images."""
+    """Outcome of a run."""
 
     done: int
-    """Masks written now."""
+    """Masks written by this run."""
     kept: int
-    """Masks that were there from an earlier run."""
+    """Masks that already existed from an earlier run."""
     skipped: int
     """Images without tags, which get no mask."""
     failed: tuple[BadImage, ...]
-    """Images, and lines of the tags, that could not be used."""
+    """Images, and lines of the tag table, that could not be used."""
     repaired: tuple[str, ...] = ()
-    """Files of an earlier run that could not be read and were made again, below `out`."""
+    """Unreadable files of an earlier run that were made again; paths relative to `out`."""
 
 
 def make_masks(
@@ -92,29 +92,29 @@ def make_masks(
 
     Args:
         files: Images and tags.
-        clip: The frozen CLIP, on the device to work on.
-        out: Folder of the results; not among the images.
-        plan: How: `clip-es` trains nothing, `weakclip` trains on the seeds of all images;
-            `plan_for(clip, method)` gives a value to change.
-        resume: Go on with what is in `out`, which must have been made with the same classes, CLIP
-            and plan. Images that are new, or have other tags or another file, get a new mask; a
-            network that was trained is not trained again. What cannot be read is made again.
-        batch_size: Images worked on together; less if memory runs out. Moves nothing
-            but roundings.
-        report: Called with (phase, done, in all).
-        processes: Who makes them together, all with the same arguments and the same `out`: images
-            are shared out, batches of the training as well; the first writes the lists.
-        execution: How WeakCLIP is trained and applied; `execution_for(device)` suits a device. Maps
-            and seeds are made in float32.
+        clip: The frozen CLIP, on the device to compute on.
+        out: Folder for the results; not inside the image folder.
+        plan: `clip-es` trains nothing, `weakclip` trains on the seeds of all images; for other
+            settings pass a changed `plan_for(clip, method)`.
+        resume: Continue in an `out` that was made with the same classes, CLIP and plan. New images
+            and images with changed tags or files get a new mask, unreadable files are made again,
+            and a trained network is reused.
+        batch_size: Images processed together; reduced if memory runs out. Affects results only by
+            rounding.
+        report: Called with (stage, done, total).
+        processes: The processes that work together, all with the same arguments and the same `out`.
+            They share the images and the training batches; the first one writes the lists.
+        execution: Precision and compilation of WeakCLIP's network; `execution_for(device)` suits a
+            device. Maps and seeds are computed in float32.
 
     Returns:
-        What became of the images of all processes.
+        The outcome for the images of all processes.
 
     Raises:
-        ValueError: If there are no or too many classes, the CLIP lacks a word, or `out` holds
-            results that are not to be resumed or were made otherwise, or the method has no other
-            precision than float32.
-        OSError: If the results cannot be written; those that were are whole.
+        ValueError: If there are no or too many classes, a word is not in the CLIP's vocabulary,
+            `out` contains results that may not be resumed or were made with other settings, the
+            plan has a retraining, or the method supports no precision other than float32.
+        OSError: If the results cannot be written; files written before are complete.
     """
     out = Path(out)
     _check_classes(files)
@@ -133,7 +133,7 @@ def make_masks(
     content = _protocol(files, clip, plan, execution)
     _check_earlier(folder, content, resume=resume)
     kept, start, status = len(job.wanted) - len(job.missing), time.monotonic(), "interrupted"
-    processes.wait()  # all have seen the folder as it was
+    processes.wait()  # until all have looked at the folder, before anything is written
     if processes.first:
         folder.write_run({**content, "status": "running"})
     try:
@@ -169,7 +169,7 @@ def _check_classes(files: TaggedFiles) -> None:
 
 
 def _check_earlier(folder: ResultFolder, content: dict[str, Any], *, resume: bool) -> None:
-    """Raise unless the folder is new, or was made in the same way and shall be resumed."""
+    """Raise unless the folder is new, or was made with the same settings and may be resumed."""
     earlier = folder.read_run()
     if earlier is None:
         if folder.root.is_dir() and any(folder.root.iterdir()):
@@ -193,7 +193,7 @@ def _check_earlier(folder: ResultFolder, content: dict[str, Any], *, resume: boo
 
 
 def differences(before: object, now: object, name: str) -> list[str]:
-    """What differs between two JSON values, field by field.
+    """Differences between two JSON values, field by field.
 
     Example:
         >>> differences({"plan": {"seed": 0, "side": 512}}, {"plan": {"seed": 1, "side": 512}}, "x")
@@ -218,7 +218,7 @@ def _short(value: object) -> str:
 def _protocol(
     files: TaggedFiles, clip: CLIPBundle, plan: MaskPlan, execution: Execution
 ) -> dict[str, Any]:
-    """How the masks are made; `id` is a hash of all that moves them."""
+    """How the masks are made; `id` is a hash of everything that affects them."""
     tags = np.packbits(files.image_labels.numpy()).tobytes()
     decisive = {
         "plan": describe(plan),

@@ -1,4 +1,4 @@
-"""Everything that decides what a mask looks like, as one value."""
+"""A plan for masks: one value with every setting that affects them."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
 MethodName = Literal["clip-es", "weakclip"]
 PAPER_PASSES = 30
-"""How often the paper's 20,000 steps of 16 views see each of VOC's 10,582 images."""
+"""Passes over VOC's 10,582 images in the paper's 20,000 steps of 16 views."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskPlan:
-    """How masks are made. `plan_for` gives one that suits a CLIP; change it with `replace`."""
+    """How masks are made. `plan_for` returns one that suits a CLIP; change it with `replace`."""
 
     method: Method
     words: Words
     max_side: int = 512
-    """Larger images are worked on at this size; masks come out at the size of the file."""
+    """Larger images are processed at this longest side; masks have the size of the file."""
     untagged: Literal["skip", "background"] = "skip"
-    """What becomes of an image without tags: no mask, or one that is all background."""
+    """Images without tags get no mask (`skip`) or a mask of background."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.max_side < 32:
             raise ValueError(f"max_side: expected 32 pixels or more, got {self.max_side}")
-        if not 0 <= self.seed < 1 << 63:  # what torch and numpy both take
+        if not 0 <= self.seed < 1 << 63:  # valid for both torch and numpy
             raise ValueError(f"seed: expected 0 to 2**63 - 1, got {self.seed}")
 
 
 MICRO_CRF = CRFConfig(
     terms=(Gaussian(sxy=1, weight=3), Bilateral(sxy=21, srgb=5, weight=3)), iterations=5
 )
-"""WeakCLIP's CRF for VOC with the distances scaled from 500 to 128 pixels, half its iterations."""
+"""WeakCLIP's CRF for VOC, distances scaled from 500 to 128 pixels, with half the iterations."""
 
 MICRO_RECIPE = Recipe(
     iterations=340, batch_size=8, learning_rate=6e-3, weight_decay=1e-2, warmup=20,
@@ -57,29 +57,29 @@ MICRO_RECIPE = Recipe(
 
 
 CLIP_ES_MAPS = SoftmaxGradCAM(layer="ln_1", pooling="patches", stretch="twice", affinity=Affinity())
-"""CLIP-ES's maps with its attention affinity, on a CLIP with a class token."""
+"""CLIP-ES's maps with attention affinity, for a CLIP with a class token."""
 
 CLIP_ES_WORDS = Words(template="a clean origami {}.")
-"""CLIP-ES's sentence."""
+"""CLIP-ES's template."""
 
 
 def _free(source: CAMSource, crf: CRFConfig) -> Method:
-    """Maps of the frozen CLIP; the background is what no map claims (CLIP-ES)."""
+    """Maps of the frozen CLIP; the background score is 1 - (strongest map), as in CLIP-ES."""
     background = Power(alpha=1)
     return Method(maps=CLIPMaps(source=source), refinement=Keep(background=background), crf=crf)
 
 
 PHOTOGRAPHS = MaskPlan(method=_free(CLIP_ES_MAPS, CLIP_ES), words=CLIP_ES_WORDS)
-"""What no CLIP decides: size, CRF and background of photographs, as CLIP-ES has them."""
+"""CLIP-ES's settings for photographs that do not depend on the CLIP: size, CRF, background."""
 
 
 def plan_for(clip: CLIPBundle, method: MethodName = "clip-es", *, images: int = 10_582) -> MaskPlan:
     """A plan that suits a CLIP.
 
     Args:
-        clip: Micro-CLIP gets the benchmark's settings on CartoonVOC, any other CLIP the papers'.
+        clip: Micro-CLIP gets the benchmark's settings for CartoonVOC, any other CLIP the papers'.
         method: `clip-es` trains nothing; `weakclip` trains on the seeds of all images.
-        images: How many there are to train on; the steps grow with it.
+        images: Number of training images; the number of steps grows with it.
 
     Raises:
         ValueError: If the method is unknown.
@@ -91,10 +91,10 @@ def plan_for(clip: CLIPBundle, method: MethodName = "clip-es", *, images: int = 
 
 
 def passes_recipe(images: int) -> Recipe:
-    """The paper's recipe with as many steps as make its 30 passes over this many images.
+    """The paper's recipe, with the number of steps that makes 30 passes over the images.
 
     Args:
-        images: N; 10,582 and more give the paper's 20,000 steps, few give 200.
+        images: N. The number of steps is at least 200 and at most the paper's 20,000.
 
     Example:
         >>> passes_recipe(1000).iterations, passes_recipe(10_582).iterations

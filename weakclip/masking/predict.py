@@ -1,7 +1,7 @@
-"""A trained network as people use it: opened from its folder, applied to any image.
+"""A trained network for users: opened from its folder and applied to any image.
 
-NETWORK/weights.safetensors  the four components, with the card that names config, classes and CLIP
-NETWORK/network.json         which CLIP, the classes, and the size at which images are looked at
+NETWORK/weights.safetensors  its weights; WeakCLIP's four components with their model card
+NETWORK/network.json         the settings of inference: classes, image size, scales, CLIP or CRF
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ FORMAT = "weakclip-network-1"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """The labels of an image."""
+    """Labels and scores of an image."""
 
     labels: NDArray[np.uint8]
-    """(H, W): 0 is background, c + 1 the class at c of `class_names`."""
+    """(H, W): 0 is background, c + 1 is class `class_names[c]`."""
     scores: NDArray[np.float32]
     """(1 + F, H, W), background first."""
     class_names: tuple[str, ...]
@@ -62,19 +62,19 @@ class Network:
         max_side: int,
         patch: int,
     ) -> None:
-        """Hold a fitted network.
+        """Store a fitted network.
 
         Args:
             segmenter: The network.
-            class_names: Names of the F classes, as the tags had them.
-            max_side: Larger images are looked at at this size, pixels.
-            patch: Sides are multiples of it, pixels: that of CLIP's patches, or 1.
+            class_names: Names of the F classes, as in the tags.
+            max_side: Larger images are reduced to this longest side, in pixels.
+            patch: Image sides are rounded to multiples of it: CLIP's patch size, or 1.
         """
         self._segmenter, self._max_side, self._patch = segmenter, max_side, patch
         self.class_names = class_names
 
     def predict(self, image: Image.Image | NDArray[np.uint8]) -> Labelled:
-        """Label an image; no tags are needed.
+        """Segment an image; no tags are needed.
 
         Args:
             image: A PIL image, or an array (H, W, 3), uint8, RGB.
@@ -96,17 +96,17 @@ class Network:
 def load(
     folder: Path | str, *, clip: CLIPBundle | None = None, device: torch.device | str = "cpu"
 ) -> Network:
-    """Open the network that a run trained.
+    """Open a network that a run has trained.
 
     Args:
-        folder: Of the network, or of the run whose `network/` it is.
-        clip: The frozen CLIP it was trained with; absent: it is looked for by its name. A retrained
-            network has none.
+        folder: Folder of the network, or of the run that contains it as `network/`.
+        clip: The frozen CLIP it was trained with; by default loaded by its name. Unused for a
+            retrained network.
         device: Where to compute.
 
     Raises:
         FileNotFoundError: If there is no network, or the weights of its CLIP are not found.
-        ValueError: If a file is damaged, or the CLIP is another one (by checksum).
+        ValueError: If a file is damaged, or the checksum of the CLIP differs.
     """
     root = Path(folder)
     root = root if (root / NOTES).is_file() else root / "network"
@@ -172,11 +172,11 @@ def write_retrained(
     """Write a retrained network to a folder that `load` opens.
 
     Args:
-        folder: It is made if it is not there.
-        network: Fitted.
+        folder: Made if needed.
+        network: A fitted network.
         classes: Names of the F classes.
-        max_side: Larger images are looked at at this size, pixels.
-        key: Of all that the network depends on.
+        max_side: Larger images are reduced to this longest side, in pixels.
+        key: Hash of everything that the network depends on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     spec = network.spec
@@ -195,7 +195,7 @@ def write_retrained(
 
 
 def _retrained(root: Path, notes: dict[str, Any], device: torch.device) -> Network:
-    """Open what `write_retrained` wrote."""
+    """Open a network written by `write_retrained`."""
     kinds = dataclasses_of(networks, dense)
     spec = Retraining(
         network=value_of(notes["network"], kinds),
@@ -212,7 +212,7 @@ def pixels_of(image: Image.Image | NDArray[np.uint8]) -> torch.Tensor:
     """An image as (3, H, W), uint8.
 
     Raises:
-        TypeError: If it is neither a PIL image nor an array of uint8.
+        TypeError: If it is neither a PIL image nor a uint8 array.
         ValueError: If an array is not (H, W, 3).
     """
     array = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
@@ -224,10 +224,10 @@ def pixels_of(image: Image.Image | NDArray[np.uint8]) -> torch.Tensor:
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """What `network.json` says.
+    """Content of `network.json`.
 
     Raises:
-        ValueError: If it is damaged, or of another version.
+        ValueError: If it is damaged, or has an unknown format.
     """
     common: dict[str, type | tuple[type, ...]] = {
         "classes": list, "max_side": int, "scales": list, "flip": bool,

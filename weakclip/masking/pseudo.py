@@ -1,4 +1,4 @@
-"""The mask of one image whose tags are known, without a folder and without training."""
+"""The mask of one tagged image, without training and without files."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def pseudo_mask(
     *,
     plan: MaskPlan | None = None,
 ) -> Labelled:
-    """Label an image whose tags are known. Nothing is trained and nothing is written.
+    """Segment an image whose tags are known. Nothing is trained or written.
 
     Args:
         image: A PIL image, or an array (H, W, 3), uint8, RGB.
-        tags: What is to be seen, one name or more.
+        tags: Names of the classes in the image, at least one.
         clip: From `weakclip.load_clip`.
-        plan: How; by default CLIP-ES's maps with the dense CRF, as suits the CLIP.
+        plan: How to make the mask; by default `plan_for(clip, "clip-es")`.
 
     Returns:
         `labels` (H, W), uint8, 0 = background and c + 1 = `class_names[c]`; `scores`
-        (1 + F, H, W); `class_names`, the tags without repetition.
+        (1 + F, H, W); `class_names`, the tags without duplicates.
 
     Raises:
-        TypeError: If the image is neither a PIL image nor an array of uint8, or the tags are one
-            text instead of several.
-        ValueError: If an array has another shape, there is no tag or more than 254, the CLIP does
-            not know a word, or the plan trains.
+        TypeError: If the image is neither a PIL image nor a uint8 array, or the tags are a single
+            string.
+        ValueError: If an array has another shape, there is no tag or more than 254, a word is not
+            in the CLIP's vocabulary, or the plan requires training or map files.
 
     Example:
         >>> import numpy as np, weakclip

@@ -1,7 +1,7 @@
-"""Train a segmentation network on masks that are files: the same as `weakclip retrain`.
+"""Train a segmentation network on mask files, as `weakclip retrain` does.
 
 OUT/network  what `weakclip.load` and `weakclip predict` open
-OUT/work     what a stopped training goes on from
+OUT/work     the state from which an interrupted training is resumed
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ def retrain(
 ) -> Network:
     """Train a segmentation network on the masks of a folder; no tags are needed.
 
-    A training that was stopped goes on when the function is called again with the same arguments;
-    one that is done is opened.
+    An interrupted training is resumed when the function is called again with the same arguments;
+    if it is complete, its network is opened.
 
     Args:
         files: Images with masks, 255 = undecided; `list_folder(images, masks=...)` lists them.
-        out: Folder of the result.
-        retraining: A value, or the name of one (`weakclip.stages.retrain_presets`).
-        max_side: Larger images are worked on at this size, pixels.
-        seed: Of weights, order and crops.
+        out: Folder for the result.
+        retraining: A `Retraining`, or the name of one in `weakclip.stages.retrain_presets`.
+        max_side: Larger images are reduced to this longest side, in pixels.
+        seed: Seed of weights, order and crops.
         device: Where to compute.
-        execution: How to compute; `execution_for(device)` suits a device.
-        indices: Images to train on; all that have a mask by default.
-        report: Called with (steps done, steps in all).
+        execution: Precision and compilation; `execution_for(device)` suits a device.
+        indices: Images to train on; by default all that have a mask.
+        report: Called with (steps done, total steps).
 
     Raises:
-        FileNotFoundError: If the weights of the encoder are not there.
+        FileNotFoundError: If the file of the encoder's weights is missing.
         ImportError: If the network needs a package that is not installed.
         ValueError: If there is no mask, a mask has a label without a class, or `out` holds another
             network.
@@ -97,10 +97,10 @@ def retrain(
 
 
 def preset_of(name: str) -> Retraining:
-    """A retraining by its name.
+    """The preset of a name.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no such preset.
     """
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; {suggestion(name, PRESETS)}")

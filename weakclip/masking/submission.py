@@ -1,7 +1,7 @@
-"""Masks packed for the PASCAL VOC evaluation server, competition 6.
+"""A submission of masks to the PASCAL VOC evaluation server, competition 6.
 
-The layout is `results/VOC2012/Segmentation/comp6_test_cls/<ID>.png` in a gzipped tar: 8-bit palette
-PNGs of the sizes of the images, labels 0 to 20; the server refuses any other label.
+The gzipped tar contains `results/VOC2012/Segmentation/comp6_test_cls/<ID>.png`: 8-bit palette PNGs
+of the images' sizes with labels 0 to 20. The server rejects any other label.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 VOC_IMAGES = 1456
-"""Images of VOC 2012's test set."""
+"""Number of images in VOC 2012's test set."""
 _LARGEST = 20
 
 
@@ -29,17 +29,17 @@ def write_submission(
     """Pack the masks of the test set.
 
     Args:
-        path: File to write, `.tar.gz`; it is whole or not there.
+        path: File to write, `.tar.gz`; written atomically.
         masks: Folder of `<ID>.png`.
-        ids: The test list.
-        expected: How many there must be.
+        ids: Ids of the test images.
+        expected: Number of ids required.
 
     Returns:
-        How many masks were packed.
+        Number of masks packed.
 
     Raises:
-        ValueError: If the list is not the whole test set, a mask is missing or unreadable, or has
-            a label that the server refuses.
+        ValueError: If the list is not the whole test set, or a mask is missing, is unreadable or
+            contains a label that the server rejects.
     """
     if len(set(ids)) != expected:
         raise ValueError(
