@@ -1,1 +1,1 @@
-"""WeakCLIP's network: one module a slot of the configuration, and the builder of them all."""
+"""WeakCLIP's network: one module per configuration slot, and the builder of the network."""

@@ -1,7 +1,7 @@
-"""Slot `adapter`: four taps at the stride of the patches become a feature pyramid.
+"""Slot `adapter`: turns four taps at patch stride into a feature pyramid.
 
-Every kind is a module `adapter(taps) -> pyramid`: four maps (B, D, h, w) in, four levels of D
-channels out, finest first. Where a level ends in a linear step, that is left to its reader
+Every kind is a module `adapter(taps) -> pyramid` from four maps (B, D, h, w) to four levels of D
+channels, finest first. If the last step of a level is linear, the decoder applies it
 (`weakclip/network/pyramid.py`).
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PyramidLayers(nn.Module):
-    """Learned (de)convolutions to a quarter, a half, one and two patch strides.
+    """Learned (de)convolutions to strides of 1/4, 1/2, 1 and 2 patches.
 
     References:
         Zhu et al. 2025, pyramid adapter; GroupNorm has one group, all levels keep D channels.
@@ -75,10 +75,10 @@ class ResampledTaps(nn.Module):
 
 
 class UnscaledTaps(nn.Module):
-    """The taps as they are; no weights. The decoder then works at the stride of the patches."""
+    """The taps unchanged; no weights. The decoder then works at the stride of the patches."""
 
     def forward(self, taps: Taps) -> Pyramid:
-        """The taps, four times (B, D, h, w)."""
+        """The four taps, each (B, D, h, w)."""
         return tuple(Finished(tap) for tap in taps)
 
 
@@ -87,5 +87,5 @@ def _deconvolved(features: Tensor, layer: nn.Module) -> Deconvolved:
 
 
 def _halve(level: Tensor) -> Tensor:
-    # A side of one cell stays: a 2 x 2 window would leave nothing.
+    # A side of one cell is kept: a 2 x 2 window would leave no cell.
     return F.max_pool2d(level, (min(2, level.shape[2]), min(2, level.shape[3])))

@@ -1,4 +1,4 @@
-"""From a config to modules: the one place that looks at kinds."""
+"""Builds the network of a config; the only module that distinguishes the kinds of a slot."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def build_model(
 ) -> WeakCLIP:
     """Return the network that `config` describes, in training mode, on the device of `clip`.
 
-    Each component draws its weights from its own generator, so two configs that share a kind
-    share its initial weights whatever sits in the other slots: differences stay paired.
+    Each component draws its weights from its own generator. Configs that share a kind therefore
+    share its initial weights, whatever the other slots hold, and their results are paired.
 
     Args:
         config: One kind per slot.
         clip: The frozen CLIP; its towers are shared, not copied.
-        class_names: K names; the first is the text of the background.
-        seed: Seed of the initial weights. The global random state is left as it was.
+        class_names: K names, background first.
+        seed: Seed of the initial weights. The global random state is not changed.
 
     Raises:
         ValueError: If fewer than two classes are given or a tap does not exist in the tower.
@@ -93,9 +93,9 @@ def build_model(
 
 
 def scale_taps(spec: TapScaleSlot, adapter: nn.Module, tower: ImageTower) -> nn.Module:
-    """Return the adapter behind what `spec` does to the taps.
+    """Return the adapter, preceded by the scaling of the taps that `spec` describes.
 
-    Statistics start at mean 0 and deviation 1; `weakclip.network.taps.set_statistics` sets them.
+    Statistics start at mean 0 and standard deviation 1; see `weakclip.network.taps.set_statistics`.
     """
     match spec:
         case RawTaps():
@@ -133,7 +133,7 @@ def build_adapter(spec: AdapterSlot, channels: int) -> nn.Module:
     """Return the adapter that `spec` describes: a module `adapter(taps) -> pyramid`."""
     match spec:
         case PyramidAdapter():
-            # A frozen one still moves its BatchNorm statistics while training, as in the release.
+            # The BatchNorm statistics of a frozen adapter still change in training (release).
             return PyramidLayers(channels).requires_grad_(spec.training == "trained")
         case Resample():
             return ResampledTaps()
@@ -209,7 +209,7 @@ def _initialise_linear(module: nn.Module) -> None:
 
 @contextmanager
 def _seeded(seed: int, slot: int) -> Iterator[None]:
-    """Draw from a generator of the slot's own and leave the global one untouched."""
+    """Use a generator that belongs to the slot, and leave the global one unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1_000_003 * slot + seed)
         yield

@@ -1,7 +1,7 @@
-"""Weights on disk: our own as safetensors, and a reader of the released checkpoints.
+"""Weight files: our own as safetensors, and a reader of the released checkpoints.
 
-A saved model holds the four components only; the frozen CLIP is named by its checksum. Readers
-are strict: a name that is missing, left over or of another shape is an error that names it.
+A saved model contains only the four components; the frozen CLIP is identified by its checksum.
+Readers are strict: a missing, unexpected or wrongly shaped tensor is an error that names it.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _KINDS = dataclasses_of(kinds, crf)
 
 
 class DamagedError(ValueError):
-    """A file of weights that is not whole, as opposed to one of another model."""
+    """A damaged weight file, as opposed to an intact one of another model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What must agree before saved components mean anything."""
+    """What must agree before saved components can be loaded."""
 
     config: WeakCLIPConfig
     class_names: tuple[str, ...]
@@ -53,7 +53,7 @@ class ModelCard:
 
     @classmethod
     def of(cls, config: WeakCLIPConfig, class_names: Iterable[str], clip: CLIPBundle) -> ModelCard:
-        """The card of a model that `build_model` made of these."""
+        """The card of a model that `build_model` made from these arguments."""
         return cls(
             config=config,
             class_names=tuple(class_names),
@@ -77,12 +77,12 @@ def save_components(path: Path, model: WeakCLIP, card: ModelCard) -> None:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Return the card of a file that `save_components` wrote.
+    """Return the card of a file written by `save_components`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedError: If it is not whole.
-        ValueError: If it is of another kind.
+        DamagedError: If it is damaged.
+        ValueError: If it has another format.
     """
     metadata = _read_metadata(path)
     if metadata.get("format") != FORMAT:
@@ -103,11 +103,11 @@ def read_card(path: Path) -> ModelCard:
 
 
 def load_components(path: Path, model: WeakCLIP, card: ModelCard) -> None:
-    """Load the four components into `model`, which must have been built as `card` says.
+    """Load the four components into `model`, which must have been built as `card` describes.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedError: If the file is not whole, or its weights are not those that were saved.
+        DamagedError: If the file is damaged or its weights do not match their checksum.
         ValueError: If it was saved for another config, class list or CLIP.
     """
     saved = read_card(path)
@@ -126,9 +126,9 @@ def save_whole(path: Path, tensors: Mapping[str, Tensor], format_: str, **notes:
     """Write named tensors with their hash and notes, atomically, as safetensors.
 
     Args:
-        path: Its folder is made if it is not there.
-        tensors: By name.
-        format_: What the file is, for its reader.
+        path: The file; its folder is made if needed.
+        tensors: Tensors by name.
+        format_: Name of the file format, checked on reading.
         notes: Further metadata.
     """
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -139,12 +139,12 @@ def save_whole(path: Path, tensors: Mapping[str, Tensor], format_: str, **notes:
 
 
 def load_whole(path: Path, wanted: Mapping[str, Tensor], format_: str) -> dict[str, Tensor]:
-    """The tensors of a file that `save_whole` wrote, names and shapes as wanted.
+    """Tensors of a file written by `save_whole`, checked against wanted names and shapes.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedError: If the file is not whole, or its weights are not those that were saved.
-        ValueError: If it is of another kind or model.
+        DamagedError: If the file is damaged or its weights do not match their checksum.
+        ValueError: If it has another format or belongs to another model.
     """
     metadata = _read_metadata(path)
     if metadata.get("format") != format_:
@@ -152,7 +152,7 @@ def load_whole(path: Path, wanted: Mapping[str, Tensor], format_: str) -> dict[s
             f"model weights {path}: expected format {format_!r}, got {metadata.get('format')!r}"
         )
     tensors: dict[str, Tensor] = load_file(path)
-    sha256 = metadata.get("tensors_sha256")  # none in files of earlier versions
+    sha256 = metadata.get("tensors_sha256")  # absent in files of earlier versions
     if sha256 is not None and _sha256(tensors) != sha256:
         raise DamagedError(
             f"model weights {path}: not those that were saved; train the model again"
@@ -162,7 +162,7 @@ def load_whole(path: Path, wanted: Mapping[str, Tensor], format_: str) -> dict[s
 
 
 def from_description(value: object) -> Any:  # noqa: ANN401 (any kind of config)
-    """The value of WeakCLIP's that `describe` described.
+    """The config, or part of a config, that `describe` described.
 
     Raises:
         ValueError: If a kind or a field is unknown, as in a file of a newer version.
@@ -175,7 +175,7 @@ def from_description(value: object) -> Any:  # noqa: ANN401 (any kind of config)
 
 
 def config_id(config: WeakCLIPConfig) -> str:
-    """Id of a configuration: `description_id` of its `describe`."""
+    """Id of a configuration: `description_id(describe(config))`."""
     return description_id(describe(config))
 
 
@@ -192,7 +192,7 @@ def _read_metadata(path: Path) -> dict[str, str]:
 
 
 def _sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Of names and values, whatever the order."""
+    """Hash of names and values, independent of the order."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode() + b"\0")

@@ -1,4 +1,4 @@
-"""Slot `decoder`: pyramid and score map become class logits on the finest level.
+"""Slot `decoder`: turns pyramid and score map into class logits at the finest level.
 
 Every kind is a module `decoder(pyramid, score_map) -> logits`, at the size of level 0.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FPNDecoder(nn.Module):
-    """Feature pyramid network and semantic head; some levels also get the score map.
+    """Feature pyramid network and semantic head; the score map is an extra input of some levels.
 
     References:
         Zhu et al. 2025, text-guided decoder; Lin et al., "Feature Pyramid Networks", CVPR 2017;
@@ -47,12 +47,12 @@ class FPNDecoder(nn.Module):
 
         Args:
             in_channels: Channels D of the pyramid.
-            classes: Classes K with background.
-            score_levels: Levels whose input is score map and features; may be empty.
+            classes: Number K of classes, background included.
+            score_levels: Levels at which the score map is concatenated; may be empty.
             channels: Channels inside the decoder.
-            dropout: Rate at which whole channels are dropped before the classifier.
-            score_scale: Factor of the score map where it joins the features.
-            classifier_std: Standard deviation of the classifier's initial weights.
+            dropout: Probability of dropping a channel before the classifier.
+            score_scale: Factor on the score map before concatenation.
+            classifier_std: Standard deviation of the classifier's weight initialisation.
         """
         super().__init__()
         self.score_levels = tuple(score_levels)
@@ -82,10 +82,10 @@ class FPNDecoder(nn.Module):
 
 
 class ScoreMapUpsampling(nn.Module):
-    """The score map over the temperature, resized to level 0; no weights."""
+    """The score map divided by the temperature, resized to level 0; no weights."""
 
     def __init__(self, tau: float) -> None:
-        """Remember the softmax temperature, in cosine units."""
+        """Store the softmax temperature, in cosine units."""
         super().__init__()
         self.tau = tau
 
@@ -96,7 +96,7 @@ class ScoreMapUpsampling(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """1x1 laterals, top-down nearest up-sampling with addition, 3x3 outputs; no norms."""
+    """1x1 lateral convolutions, top-down addition (nearest), 3x3 output convolutions; no norms."""
 
     def __init__(self, in_channels: Sequence[int], channels: int) -> None:
         """Initialise for levels of `in_channels` channels, finest first."""
@@ -121,10 +121,10 @@ class FeaturePyramid(nn.Module):
 
 
 class SemanticHead(nn.Module):
-    """Per level convolutions and doublings up to level 0, summed, then a 1x1 classifier.
+    """Convolutions and 2x up-samplings of each level up to level 0, their sum, a 1x1 classifier.
 
-    The classifier is linear, and so are doubling, sum and the dropout of whole channels. It
-    therefore comes before a level's last doubling: K channels are enlarged instead of C.
+    The classifier is linear, as are up-sampling, sum and channel dropout. It is therefore applied
+    before the last up-sampling of a level, which then enlarges K channels instead of C.
     """
 
     def __init__(self, channels: int, classes: int, dropout: float) -> None:
@@ -156,7 +156,7 @@ class ConvBNReLU(nn.Module):
     """3x3 convolution without bias, batch norm, ReLU."""
 
     def __init__(self, channels: int) -> None:
-        """Initialise for `channels` channels in and out."""
+        """Initialise for `channels` input and output channels."""
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(channels)
@@ -173,10 +173,10 @@ def _climb(
     classify: Callable[[Tensor], Tensor],
     size: tuple[int, int],
 ) -> Tensor:
-    """Run the stages of a level, doubling after each until `size`; logits that end exactly there.
+    """Logits of a level at `size`: run its stages with a 2x up-sampling after each.
 
-    Sides that are no powers of two of each other (an odd grid was halved) are made to fit in a
-    last resize, as in the release.
+    The last resize corrects sides that are not powers of two times each other (the halving of an
+    odd grid), as in the release.
     """
     *early, last = stages.children()
     for stage in early:
@@ -185,7 +185,7 @@ def _climb(
 
 
 def _classify(weight: Tensor, features: Tensor) -> Tensor:
-    """1x1 convolution of each image (B, C, h, w) with weights of its own, (B, K, C)."""
+    """1x1 convolution of images (B, C, h, w) with separate weights per image, (B, K, C)."""
     cells = torch.bmm(features.permute(0, 2, 3, 1).flatten(1, 2), weight.transpose(1, 2))
     return torch.unflatten(cells.transpose(1, 2), 2, features.shape[2:])
 

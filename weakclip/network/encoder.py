@@ -1,6 +1,6 @@
-"""Convolutional encoders: networks of timm cut into stages, and files of their weights.
+"""Convolutional encoders: timm networks with stage outputs, and files of their weights.
 
-Nothing is downloaded: a file that the user names is read, or the network starts at random.
+Nothing is downloaded: weights are read from a file of the user, or initialised at random.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def timm_stages(name: str, **options: object) -> FeatureListNet:
     """A timm network that returns the outputs of its stages.
 
     Args:
-        name: Timm's.
-        options: As of `timm.create_model` with `features_only`.
+        name: Name in timm.
+        options: Options of `timm.create_model` with `features_only`.
 
     Raises:
-        ValueError: If timm does not know it, or it has no such stages or options.
+        ValueError: If timm does not know the name, or the network rejects the options.
     """
     try:
         network: FeatureListNet = timm.create_model(
@@ -42,13 +42,13 @@ def timm_stages(name: str, **options: object) -> FeatureListNet:
 
 
 def encoder_weights(path: Path, name: str, otherwise: str, origin: str = "") -> dict[str, Tensor]:
-    """The state dict of an encoder, with what follows it in the file.
+    """The state dict in a weight file of an encoder.
 
     Args:
-        path: A safetensors file, or what torch.save wrote of a state dict or a checkpoint.
-        name: Of the network, for messages.
-        otherwise: What else can be done if the file is missing, for messages.
-        origin: Code that gives the network with its weights; timm's if absent.
+        path: A safetensors file, or a state dict or checkpoint written by `torch.save`.
+        name: Name of the network, for messages.
+        otherwise: Alternative to a missing file, for messages.
+        origin: Code that creates the network with its weights, for messages; by default timm's.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Embeddings ready to be compared."""
+    """Embeddings of text and image, ready for comparison."""
 
     text: Tensor
     """Text embeddings per image, (B, K, E)."""
@@ -57,10 +57,10 @@ def text_to_pixel_scores(visual: Tensor, text: Tensor) -> Tensor:
 
 
 class DirectMatching(nn.Module):
-    """CLIP's own embeddings, untouched; no weights."""
+    """CLIP's own embeddings, unchanged; no weights."""
 
     def forward(self, text: Tensor, global_embedding: Tensor, dense_embedding: Tensor) -> Matched:
-        """The embeddings as they came; `text` (K, E) is repeated for the B images."""
+        """The embeddings unchanged; `text` (K, E) is repeated for the B images."""
         return Matched(
             text=text.expand(len(global_embedding), -1, -1),
             dense=dense_embedding,
@@ -68,7 +68,7 @@ class DirectMatching(nn.Module):
 
 
 class CoAttentionMatching(nn.Module):
-    """Two cross-attention stacks whose results are added to what they updated.
+    """Two cross-attention stacks; each result is added to the embeddings it updates.
 
     References:
         Zhu et al. 2025, co-attention matching; the text side is the context decoder of
@@ -82,13 +82,13 @@ class CoAttentionMatching(nn.Module):
         text_update: AttentionUpdate | NoUpdate,
         image_update: AttentionUpdate | NoUpdate,
     ) -> None:
-        """Join the two sides.
+        """Combine the two sides.
 
         Args:
             embed_dim: Channels E of the embeddings.
             width: Channels inside the stacks.
-            text_update: Change of the text after a look at the image.
-            image_update: Change of the image after a look at the text.
+            text_update: Change of the text embeddings, by attention to the image.
+            image_update: Change of the image embeddings, by attention to the text.
         """
         super().__init__()
         self.visual_projection = nn.Sequential(
@@ -107,7 +107,7 @@ class CoAttentionMatching(nn.Module):
             dense_embedding: Patch embeddings, (B, E, h, w).
 
         Returns:
-            The updated embeddings; the global token takes part but is not returned.
+            The updated embeddings; the global embedding takes part but is not returned.
         """
         batch, _, height, width = dims(dense_embedding, "B E h w", name="dense_embedding")
         patches = dense_embedding.flatten(2).transpose(1, 2)
@@ -122,7 +122,7 @@ class CoAttentionMatching(nn.Module):
 
 
 class AttentionUpdate(nn.Module):
-    """A stack of decoder layers, projected back and scaled per channel."""
+    """A stack of decoder layers, followed by a projection to E channels and a channel scale."""
 
     def __init__(
         self,
@@ -133,14 +133,14 @@ class AttentionUpdate(nn.Module):
         width: int,
         initial_scale: float,
     ) -> None:
-        """Hold the stack.
+        """Store the stack.
 
         Args:
             embed_dim: Channels E of the embeddings.
             layers: Decoder layers of `width` channels.
-            run: How the layers follow each other: `run_sequential` or `run_last`.
+            run: How the layers are connected: `run_sequential` or `run_last`.
             width: Channels inside the stack.
-            initial_scale: Start of the learned per-channel scale.
+            initial_scale: Initial value of the learned per-channel scale.
         """
         super().__init__()
         self.layers = layers
@@ -158,19 +158,19 @@ class NoUpdate(nn.Module):
     """No change; no weights."""
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
-        """Zero, to be broadcast."""
+        """Zero, of shape ()."""
         return query.new_zeros(())
 
 
 def run_sequential(layers: nn.ModuleList, query: Tensor, memory: Tensor) -> Tensor:
-    """Each layer takes the output of the one before: what a decoder is."""
+    """Run the layers as a decoder: each takes the output of the previous one."""
     for layer in layers:
         query = cast("Tensor", layer(query, memory))
     return query
 
 
 def run_last(layers: nn.ModuleList, query: Tensor, memory: Tensor) -> Tensor:
-    """Only the last layer, on the original input.
+    """Run only the last layer, on the original input.
 
     The release feeds every layer the original input and keeps the last output, so the earlier
     layers have no effect and no gradient. They are not computed here.
@@ -179,7 +179,7 @@ def run_last(layers: nn.ModuleList, query: Tensor, memory: Tensor) -> Tensor:
 
 
 class DecoderLayer(nn.Module):
-    """Pre-norm self-attention, cross-attention to un-normalised memory, and a GELU MLP."""
+    """Pre-norm self-attention, cross-attention to memory that is not normalised, and GELU MLP."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         """Initialise a layer of `width` channels."""

@@ -1,4 +1,4 @@
-"""The network: a frozen part that runs once per image, and a trained part that runs every step."""
+"""The network: frozen towers, applied once per image, and the components trained at each step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What the network says about a batch."""
+    """Output of the network for a batch."""
 
     score_map: Tensor
     """Text-to-pixel cosine, (B, K, h, w), in [-1, 1]."""
@@ -37,8 +37,8 @@ class Output:
 class WeakCLIP(nn.Module):
     """Frozen towers and four components: prompt, adapter, matching, decoder.
 
-    The kinds in the slots were chosen in `weakclip/network/build.py`; here they only meet. Training
-    caches `encode`, which carries no gradients, and calls `forward` alone.
+    `weakclip/network/build.py` has chosen the components. `encode` carries no gradients, so
+    training caches its result and calls only `forward`.
 
     References:
         Zhu et al., "WeakCLIP", IJCV 2025.
@@ -54,7 +54,7 @@ class WeakCLIP(nn.Module):
         decoder: nn.Module,
         rates: LearningRates,
     ) -> None:
-        """Hold the towers and the components; see the modules of the same names."""
+        """Store the towers and the components; see the modules of the same names."""
         super().__init__()
         self.rates = rates
         self.image_tower, self.text_tower = towers
@@ -65,7 +65,7 @@ class WeakCLIP(nn.Module):
 
     @property
     def components(self) -> dict[str, nn.Module]:
-        """The four slots by name: everything that is learned, nothing that is frozen CLIP."""
+        """The four slots by name; they contain no part of the frozen CLIP."""
         return {
             "prompt": self.prompt,
             "adapter": self.adapter,
@@ -74,11 +74,11 @@ class WeakCLIP(nn.Module):
         }
 
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """Parameters for the optimiser: neither the towers' nor a frozen adapter's."""
+        """Parameters for the optimiser, without the towers and a frozen adapter."""
         return [each for group in self.rate_groups().values() for each in group]
 
     def rate_groups(self) -> dict[float, list[nn.Parameter]]:
-        """Trainable parameters by the factor on their learning rate, in the order of components."""
+        """Trainable parameters by their learning-rate factor, in the order of the components."""
         groups: dict[float, list[nn.Parameter]] = {}
         for name, component in self.components.items():
             trained = [each for each in component.parameters() if each.requires_grad]
@@ -94,13 +94,13 @@ class WeakCLIP(nn.Module):
     def text(self) -> Tensor:
         """Text embeddings of all classes before matching, (K, E).
 
-        Compute them once for many images in evaluation and hand them to `forward`.
+        For evaluation, compute them once and pass them to `forward` for every image.
         """
         embeddings: Tensor = self.prompt(self.text_tower)
         return embeddings
 
     def match(self, features: Features, text: Tensor) -> tuple[Matched, Tensor]:
-        """Embeddings after matching and their score map, (B, K, h, w); nothing is decoded."""
+        """Embeddings after matching, and their score map (B, K, h, w), without decoding."""
         matched = self.matching(text, features.global_embedding, features.dense_embedding)
         return matched, text_to_pixel_scores(matched.dense, matched.text)
 
@@ -108,8 +108,8 @@ class WeakCLIP(nn.Module):
         """Score map and logits of a batch of features.
 
         Args:
-            features: What `encode` returned.
-            text: What `text()` returned; computed if absent.
+            features: Result of `encode`.
+            text: Result of `text()`; computed here if None.
 
         Returns:
             The output; gradients flow to the components' parameters. Score map and logits are
@@ -130,7 +130,7 @@ class WeakCLIP(nn.Module):
 
         Args:
             images: Normalised images, (B, 3, H, W).
-            text: What `text()` returned; computed if absent.
+            text: Result of `text()`; computed here if None.
 
         Returns:
             Logits, (B, K, H, W), bilinear from the decoder's grid (align_corners false).

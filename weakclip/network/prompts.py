@@ -1,4 +1,4 @@
-"""Slot `prompt`: what the text tower reads for each class.
+"""Slot `prompt`: the input of the text tower for each class.
 
 Every kind is a module `prompt(text_tower) -> (K, E)` text embeddings, not normalised.
 """
@@ -60,7 +60,7 @@ class FixedPrompt(nn.Module):
     """Embeddings computed once from hand-written sentences; no weights."""
 
     def __init__(self, embeddings: Tensor) -> None:
-        """Hold the text embeddings, (K, E)."""
+        """Store the text embeddings, (K, E)."""
         super().__init__()
         self.embeddings: Tensor
         self.register_buffer("embeddings", embeddings, persistent=False)
@@ -73,7 +73,7 @@ class FixedPrompt(nn.Module):
 def encode_template(
     text_tower: TextTower, tokenize: Tokenizer, names: Sequence[str], template: str
 ) -> Tensor:
-    """Text embeddings of `names` put into one sentence, (K, E), not normalised."""
+    """Text embeddings of the template filled with each of `names`, (K, E), not normalised."""
     ids = tokenize([template.format(name) for name in names])
     return text_tower.encode_tokens(ids.to(text_tower.positional_embedding.device))
 
@@ -81,6 +81,6 @@ def encode_template(
 def encode_ensemble(
     text_tower: TextTower, tokenize: Tokenizer, names: Sequence[str], templates: Sequence[str]
 ) -> Tensor:
-    """Mean over sentences of the normalised text embeddings of `names`, (K, E)."""
+    """Mean over the templates of the normalised text embeddings of `names`, (K, E)."""
     embeddings = [encode_template(text_tower, tokenize, names, each) for each in templates]
     return torch.stack([F.normalize(each, dim=-1) for each in embeddings]).mean(dim=0)

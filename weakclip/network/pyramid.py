@@ -1,12 +1,12 @@
-"""Levels of a feature pyramid whose last step is left to their reader.
+"""Levels of a feature pyramid whose last linear step is deferred to the decoder.
 
-An adapter ends in a step that is linear (a deconvolution, an enlargement) and a decoder begins with
-a 1x1 convolution; nothing stands between. So an adapter hands over what it has before that step,
-and the decoder calls the convolution of the level: 256 channels are enlarged instead of 768. At
-paper size this leaves out an eighth of the arithmetic of a training step (`docs/performance.md`).
+An adapter ends with a linear step (a deconvolution or up-sampling), and a decoder begins with a 1x1
+convolution, with nothing in between. So the adapter passes on its features before that step, and
+the decoder merges both: 256 channels are enlarged instead of 768. At paper size this saves an
+eighth of the operations of a training step (`docs/performance.md`).
 
-Maps come back with channels last in memory: as matrix products leave them, and as oneDNN's
-convolutions are fastest.
+Results are channels-last in memory, which is what matrix products produce and what is fastest for
+oneDNN's convolutions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A level that has been computed."""
+    """A level whose features are complete."""
 
     source: Tensor
     """Features, (B, D, h, w)."""
@@ -45,13 +45,13 @@ class Finished:
         return self.source
 
     def project(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """1x1 convolution of the level, (B, C, h, w); weight (C, D, 1, 1), bias (C,) or none."""
+        """1x1 convolution of the level, (B, C, h, w); weight (C, D, 1, 1), bias (C,) or None."""
         return _pointwise(self.source, weight, bias)
 
 
 @dataclass(frozen=True, slots=True)
 class Enlarged:
-    """A level still to be enlarged bilinearly (align_corners false)."""
+    """A level that is to be up-sampled bilinearly (align_corners false)."""
 
     source: Tensor
     """Features, (B, D, h, w)."""
@@ -64,7 +64,7 @@ class Enlarged:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of the features, once enlarged."""
+        """Rows and columns of the features after up-sampling."""
         return (self.factor * self.source.shape[2], self.factor * self.source.shape[3])
 
     def features(self) -> Tensor:
@@ -72,13 +72,13 @@ class Enlarged:
         return F.interpolate(self.source, self.size, mode="bilinear", align_corners=False)
 
     def project(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """1x1 convolution of the level; it comes first, as interpolation weights sum to 1."""
+        """1x1 convolution of the level, before up-sampling; equal, as weights sum to 1."""
         return Enlarged(_pointwise(self.source, weight, bias), self.factor).features()
 
 
 @dataclass(frozen=True, slots=True)
 class Deconvolved:
-    """A level still to be deconvolved, each cell to a block of its own."""
+    """A level that is to be deconvolved; each cell becomes a separate block."""
 
     source: Tensor
     """Features before the deconvolution, (B, I, h, w)."""
@@ -94,7 +94,7 @@ class Deconvolved:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of the features, once deconvolved."""
+        """Rows and columns of the features after the deconvolution."""
         rows, columns = self.source.shape[2:]
         return (rows * self.weight.shape[2], columns * self.weight.shape[3])
 
@@ -116,7 +116,7 @@ Pyramid = tuple[Level, ...]
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Levels of one size side by side, as one level with the channels of all."""
+    """Levels of one size, concatenated along the channels."""
 
     parts: Sequence[Level]
 
@@ -126,11 +126,11 @@ class Joined:
         return self.parts[0].size
 
     def features(self) -> Tensor:
-        """The channels of all parts, in order."""
+        """The channels of all parts, concatenated in order."""
         return torch.cat([part.features() for part in self.parts], dim=1)
 
     def project(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """1x1 convolution of all channels: the sum of those of the parts."""
+        """1x1 convolution of all channels, as the sum of the parts' convolutions."""
         first, *others = torch.split(weight, [part.channels for part in self.parts], dim=1)
         total = self.parts[0].project(first, bias)
         for part, share in zip(self.parts[1:], others, strict=True):
@@ -144,7 +144,7 @@ def _pointwise(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _deconvolve(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Deconvolution, stride = size of the kernel: a matrix product, as no blocks overlap."""
+    """Deconvolution with stride = kernel size, as a matrix product: its blocks do not overlap."""
     _, channels, rows, columns = weight.shape
     matrix = weight.permute(2, 3, 1, 0).flatten(0, 2)
     cells = F.linear(features.permute(0, 2, 3, 1), matrix, bias.repeat(rows * columns))

@@ -1,10 +1,10 @@
-"""Reader of hustvl/WeakCLIP's checkpoints: its names, its shapes, our modules.
+"""Reader of hustvl/WeakCLIP's checkpoints into our modules.
 
     clip = load_clip("ViT-B-16/openai")
     model = build_model(RELEASE, clip, class_names).eval()      # background first
     load_released(model, read_tensors(Path("train_74p03_iter_8000.pth")))
 
-The checkpoint carries both towers, so `clip` gives no more than their architecture.
+The checkpoint contains both towers, so `clip` provides only their architecture.
 
 References:
     hustvl/WeakCLIP, the released code; the names are those of its `state_dict`.
@@ -70,12 +70,12 @@ def our_name(name: str) -> str | None:
 def load_released(model: WeakCLIP, state: Mapping[str, Tensor]) -> None:
     """Load a released checkpoint, towers included.
 
-    The towers are shared with the CLIP bundle the model was built from; they are overwritten, and
-    their position embeddings take the number of positions of the checkpoint.
+    The towers are shared with the CLIP bundle that the model was built from. They are overwritten,
+    and their position embeddings get the checkpoint's number of positions.
 
     Args:
         model: Built with the kinds and sizes of the checkpoint.
-        state: Tensors by the release's names, as from `weakclip.clip.tensors.read_tensors`.
+        state: Tensors by the release's names, e.g. from `weakclip.clip.tensors.read_tensors`.
 
     Raises:
         ValueError: If a name is unknown or missing, or a shape differs; all are listed.

@@ -1,7 +1,6 @@
-"""Slot `tap_scale`: every channel of the frozen features at mean 0 and deviation 1.
+"""Slot `tap_scale`: standardisation of each channel of the frozen features.
 
-The statistics are held in front of the adapter, the only part that sees the taps, and are saved
-with it.
+The statistics are stored and saved with the adapter, the only component that uses the taps.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ if TYPE_CHECKING:
     from weakclip.clip.tower import Features
     from weakclip.network.pyramid import Pyramid
 
-SMALLEST = 1e-6  # deviation of a channel that never changes
+SMALLEST = 1e-6  # lower bound of the standard deviation, for constant channels
 
 
 class StandardisedTaps(nn.Module):
-    """An adapter whose taps are standardised first."""
+    """An adapter with standardisation of its input taps."""
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(self, levels: int, width: int, adapter: nn.Module) -> None:
-        """Start with mean 0 and deviation 1, which change nothing.
+        """Start with mean 0 and standard deviation 1, which change nothing.
 
         Args:
             levels: Number of taps.
@@ -53,14 +52,14 @@ class StandardisedTaps(nn.Module):
 
 
 def set_statistics(adapter: nn.Module, batches: Iterable[Features]) -> None:
-    """Give an adapter the statistics of some features, if it standardises its taps.
+    """Set the statistics of an adapter that standardises its taps; do nothing for any other.
 
     Args:
-        adapter: Of a network; changed in place.
-        batches: Features of the training images; looked at only if they are needed.
+        adapter: Adapter of a network; changed in place.
+        batches: Features of the training images; consumed only if statistics are needed.
 
     Raises:
-        ValueError: If they are needed and there is no batch.
+        ValueError: If statistics are needed and there is no batch.
     """
     if isinstance(adapter, StandardisedTaps):
         mean, deviation = tap_statistics(batches)[..., None, None]
@@ -69,10 +68,10 @@ def set_statistics(adapter: nn.Module, batches: Iterable[Features]) -> None:
 
 
 def tap_statistics(batches: Iterable[Features]) -> Tensor:
-    """Mean and deviation of every channel of every tap over all cells of all images.
+    """Mean and standard deviation of each channel of each tap over all cells of all images.
 
     Args:
-        batches: Features of the images, some at a time; sizes may differ.
+        batches: Batches of features; sizes may differ between batches.
 
     Returns:
         (2, 4, D), float32, on the device of the features.
