@@ -1,1 +1,1 @@
-"""Training: the loop, losses, views of images, resuming, several processes."""
+"""Training: loop, losses, views of images, resuming, and several processes."""

@@ -1,8 +1,8 @@
 """Frozen features of fixed training views on disk, shared by processes and by rows of a study.
 
-All variants of a study see the same frozen CLIP, so running its image tower in every step of every
-run would repeat one computation dozens of times. The arrays are memory-mapped, so the worker
-processes of a study share one copy. A bank whose arrays are not what was written is made again.
+All variants of a study use the same frozen CLIP, so one run of its image tower serves all their
+steps. The arrays are memory-mapped, so the worker processes of a study share one copy. A bank whose
+arrays do not match their checksums is made again.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ _PIECE = 1 << 24  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Views: their features, seeds and small images."""
+    """Encoded views: features, seeds and images on the loss grid."""
 
     features: Features
     seeds: Tensor
     """(B, S, S), uint8."""
     grid: Tensor
-    """On the loss grid, (B, 3, g, g), uint8."""
+    """Images on the loss grid, (B, 3, g, g), uint8."""
 
     def __len__(self) -> int:
-        """B."""
+        """Number of views, B."""
         return len(self.seeds)
 
     def __iter__(self) -> Iterator[Encoded]:
-        """One view after the other, each with a batch of 1."""
+        """The views one by one, each as a batch of 1."""
         for row in range(len(self)):
             one = slice(row, row + 1)
             yield Encoded(self.features.select(one), self.seeds[one], self.grid[one])
@@ -67,7 +67,7 @@ class Encoded:
         return taps + sum(tensor.nbytes for tensor in rest)
 
     def copy(self) -> Encoded:
-        """The same without the rest of the batch behind it."""
+        """A copy that does not share memory with the batch it is a part of."""
         features = Features(
             taps=tuple(tap.clone() for tap in self.features.taps),
             global_embedding=self.features.global_embedding.clone(),
@@ -77,7 +77,7 @@ class Encoded:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Encoded]) -> Encoded:
-        """Several batches as one."""
+        """Several batches joined into one."""
         return cls(
             concatenate([part.features for part in parts]),
             torch.cat([part.seeds for part in parts]),
@@ -98,12 +98,12 @@ class ViewBank:
     def ensure(
         cls, folder: Path, make: Callable[[], Iterable[Encoded]], processes: Processes
     ) -> ViewBank:
-        """Open a bank; made first if it is not there or not what was written.
+        """Open a bank; make it first if it is missing or damaged.
 
         Args:
-            folder: Named by all that the views depend on.
-            make: All views in their order, in pieces.
-            processes: Who trains together; the first makes the bank.
+            folder: Its name is a hash of everything that the views depend on.
+            make: Yields all views in order, in batches.
+            processes: The processes that train together; the first one makes the bank.
         """
         with together(folder, processes):
             if processes.first and not _is_whole(folder):
@@ -113,7 +113,7 @@ class ViewBank:
         return cls(folder)
 
     def __getitem__(self, rows: Sequence[int]) -> Encoded:
-        """Some views, on the CPU."""
+        """The views of some rows, on the CPU."""
         taps = self._tensor("taps", rows)
         features = Features(
             taps=tuple(taps[:, level] for level in range(taps.shape[1])),
@@ -127,7 +127,7 @@ class ViewBank:
 
 
 def _write(folder: Path, views: Iterable[Encoded]) -> None:
-    """Write the arrays, then their checksums, which make the folder a bank."""
+    """Write the arrays, then the checksums that mark the bank as complete."""
     whole = Encoded.concatenate(list(views))
     features = whole.features
     arrays = {
@@ -156,7 +156,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _checksums(folder: Path) -> dict[str, int]:
-    """CRC-32 of each array."""
+    """CRC-32 of each array file."""
     paths = {name: folder / f"{name}.npy" for name in ARRAYS}
     stats = {name: path.stat() for name, path in paths.items()}
     return {
@@ -166,7 +166,7 @@ def _checksums(folder: Path) -> dict[str, int]:
 
 @lru_cache(maxsize=64)
 def _checksum(path: Path, _changed: int, _size: int) -> int:
-    """CRC-32 of a file; read again only once it was changed."""
+    """CRC-32 of an array file; a file is read again only after it has changed."""
     found = 0
     with path.open("rb") as file:
         while piece := file.read(_PIECE):

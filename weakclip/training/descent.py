@@ -1,4 +1,4 @@
-"""How the field trains its networks: SGD by epochs with polynomial decay, or AdamW by steps.
+"""Optimisation of the baselines: SGD by epochs with polynomial decay, or AdamW by steps.
 
 References:
     Ahn and Kwak, AffinityNet, CVPR 2018; Ahn et al., IRN, CVPR 2019; Ru et al., AFA, CVPR 2022.
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descent:
-    """How long and how fast to train. The defaults are IRN's for its classifier on VOC."""
+    """SGD with polynomial decay. The defaults are IRN's for its classifier on VOC."""
 
     epochs: int = 5
     batch_size: int = 16
     learning_rate: float = 0.1
-    """Of the pretrained layers."""
+    """Learning rate of the pretrained layers."""
     head_factor: float = 10.0
-    """The new layers learn this many times as fast."""
+    """Factor on the learning rate for the new layers."""
     momentum: float = 0.9
-    """The released codes of AffinityNet and IRN meant 0.9 and passed 1e-4 by accident."""
+    """The released code of AffinityNet and IRN intends 0.9 but passes 1e-4 by mistake."""
     weight_decay: float = 1e-4
     power: float = 0.9
-    """Learning rate = start * (1 - done / all)^power."""
+    """Exponent: learning rate = start * (1 - done / total)^power."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -52,13 +52,14 @@ class Descent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmDescent:
-    """AdamW by steps, with a warm-up and then a linear decay to 0. The defaults are WeCLIP's."""
+    """AdamW with warm-up, then linear decay to 0. The defaults are WeCLIP's."""
 
     steps: int = 30_000
     batch_size: int = 4
-    """An epoch's last batch is left out if it is smaller."""
+    """Images per step; the last batch of an epoch is left out if it is smaller."""
     learning_rate: float = 2e-3
-    """Of the new layers; WeCLIP's configuration says a tenth, its optimiser multiplies by ten."""
+    """Learning rate of the new layers. WeCLIP's configuration has a tenth, which its optimiser
+    multiplies by ten."""
     head_factor: float = 1.0
     warmup: int = 50
     """Steps of linear growth from `warmup_ratio` of the learning rate."""
@@ -73,9 +74,9 @@ class WarmDescent:
             )
 
     def factor(self, step: int) -> float:
-        """What a step, 0-based, multiplies the learning rate by.
+        """Factor on the learning rate at a step, 0-based.
 
-        The decay counts from step 0, so the rate falls at the end of the warm-up.
+        The decay also counts the warm-up steps, so it has begun when the warm-up ends.
 
         Example:
             >>> recipe = WarmDescent(steps=100, warmup=10, warmup_ratio=0.1)
@@ -101,20 +102,20 @@ def descend(
     """Train `body` and `head` in place.
 
     Args:
-        recipe: How long and how fast.
-        loss: Loss of the images of these indices; may draw random views from the generator.
+        recipe: Length, batch size and learning rates.
+        loss: Loss of the images with these indices; may draw random views from the generator.
         body: Pretrained layers.
         head: New layers.
-        count: Images of the training split.
-        seed: Of the order of the images and of the generator.
-        report: Called with (steps done, steps in all) after every step.
-        resume: File of the training's state. It is written now and then, at the end and on Ctrl-C,
-            and if it is there, the training goes on from it and ends with the same bits, provided
-            that `loss` has no state of its own; the caller removes it.
+        count: Number of training images.
+        seed: Seed of the image order and of the generator.
+        report: Called with (steps done, total steps) after every step.
+        resume: File of the training state, written periodically, at the end and on Ctrl-C. If it
+            exists, the training is resumed from it with a bit-identical result, provided that
+            `loss` has no state. The caller removes the file.
 
     Raises:
         FloatingPointError: If the loss is not finite.
-        ValueError: If there are no images, or `resume` is the state of another training.
+        ValueError: If there are no images, or `resume` belongs to another training.
     """
     if count < 1:
         raise ValueError("descent: expected at least one image to train on, got none")
@@ -151,7 +152,7 @@ def descend(
 
 
 def step_count(recipe: Descent | WarmDescent, count: int) -> int:
-    """Steps of a training on `count` images."""
+    """Number of steps of a training on `count` images."""
     match recipe:
         case Descent():
             return recipe.epochs * math.ceil(count / recipe.batch_size)
@@ -179,25 +180,25 @@ def _optimiser(
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What is trained; a `weakclip.training.resume.Trained`."""
+    """The modules to train; a `weakclip.training.resume.Trained`."""
 
     components: dict[str, nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """How a training is done; a `weakclip.training.resume.Schedule`."""
+    """The length of a training; a `weakclip.training.resume.Schedule`."""
 
     recipe: Descent | WarmDescent
     iterations: int
 
 
 class _Batches:
-    """Every image once per epoch, in random order, epoch after epoch."""
+    """Batches of indices: every image once per epoch, in random order."""
 
     def __init__(self, recipe: Descent | WarmDescent, count: int, seed: int) -> None:
         self.generator = np.random.default_rng(seed)
-        """Of the orders, and between them of what the loss draws."""
+        """Draws the orders and, between them, whatever the loss draws."""
         self._size, used = recipe.batch_size, count
         if isinstance(recipe, WarmDescent):
             used = max(min(count, self._size), count - count % self._size)
@@ -205,7 +206,7 @@ class _Batches:
         self._order: list[int] = []
 
     def rows(self, step: int) -> list[int]:
-        """Images of a step, 0-based; steps are asked for one after the other."""
+        """Image indices of a step, 0-based; steps must be requested in order."""
         place = step % self._an_epoch * self._size
         if place == 0:
             self._order = self.generator.permutation(self._count).tolist()
@@ -213,10 +214,10 @@ class _Batches:
 
     @property
     def drawn(self) -> str:
-        """What has to be restored to go on."""
+        """State to restore on resuming, as JSON."""
         return json.dumps([self.generator.bit_generator.state, self._order])
 
     def restore(self, drawn: str) -> None:
-        """Go on where `drawn` was; from the start if it is empty."""
+        """Restore the state of `drawn`; do nothing if it is empty."""
         if drawn:
             self.generator.bit_generator.state, self._order = json.loads(drawn)

@@ -1,7 +1,7 @@
-"""How a network is computed: precision, batches made ahead, compilation. Not what is computed.
+"""How a network is computed, as opposed to what it computes: precision, prefetching, compilation.
 
-Weights, optimiser, losses and the dense CRF are in float32 whatever the precision: autocast holds
-the forward pass alone, and the network hands its score map and logits out in float32.
+Weights, optimiser, losses and the dense CRF are in float32 for every precision: autocast covers
+only the forward pass, and the network returns score map and logits in float32.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 Forward = TypeVar("Forward", bound="Callable[..., Any]")
 Precision = Literal["float32", "bfloat16"]
 AHEAD = 2
-"""Batches made ahead on a GPU: one while it works on another, one for a slow image."""
+"""Batches prefetched on a GPU: one for the next step, and a reserve for slow images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """How to compute; the default is the reference, which every committed number was made with."""
+    """How to compute. The default is the reference, used for all committed results."""
 
     precision: Precision = "float32"
-    """Of matrix products and convolutions in forward passes; bfloat16 by `torch.autocast`."""
+    """Precision of matrix products and convolutions in forward passes (`torch.autocast`)."""
     prefetch: int = 0
-    """Training batches that a thread makes ahead; moves no number."""
+    """Training batches that a thread prepares in advance; does not affect results."""
     mode: Literal["eager", "compiled"] = "eager"
-    """`compiled`: training's forward pass through `torch.compile`."""
+    """`compiled`: the forward pass in training uses `torch.compile`."""
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
@@ -45,9 +45,9 @@ class Execution:
 
     @property
     def arithmetic(self) -> dict[str, str]:
-        """What moves a number and is not the reference's; empty for the reference.
+        """The settings that affect results and differ from the reference; empty for the reference.
 
-        Whatever is kept and used again has to agree on it.
+        Part of the key of every stored product.
 
         Example:
             >>> Execution(precision="bfloat16", prefetch=2).arithmetic
@@ -58,7 +58,7 @@ class Execution:
         return {name: value for name, value in chosen.items() if value != plain[name]}
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context of a forward pass on this device."""
+        """Context manager for a forward pass on this device."""
         match self.precision:
             case "float32":
                 return nullcontext()
@@ -66,7 +66,7 @@ class Execution:
                 return torch.autocast(device.type, dtype=torch.bfloat16)
 
     def forward_of(self, model: Forward) -> Forward:
-        """What training calls in the place of the model, whose weights it shares."""
+        """The callable to use as the model in training; it shares the model's weights."""
         match self.mode:
             case "eager":
                 return model
@@ -80,14 +80,14 @@ REFERENCE = Execution()
 def execution_for(
     device: torch.device, precision: Literal["auto"] | Precision = "auto"
 ) -> Execution:
-    """What suits a device.
+    """The execution that suits a device.
 
     Args:
-        device: Where the network is.
-        precision: `auto` is bfloat16 on a GPU that has it, float32 elsewhere.
+        device: Device of the network.
+        precision: `auto` is bfloat16 on a GPU that supports it, float32 elsewhere.
 
     Returns:
-        On a GPU with batches made ahead, on a CPU without: there they would take its time.
+        On a GPU with prefetching, on a CPU without: there it would compete with the training.
 
     Example:
         >>> execution_for(torch.device("cpu")) == REFERENCE
@@ -105,21 +105,20 @@ _KEPT_BYTES = 1 << 30
 
 
 def full_float32() -> None:
-    """Let float32 be float32 on a GPU too, in this process.
+    """Disable TF32 for convolutions on a GPU, in this process.
 
-    By default torch lets cuDNN round what a convolution multiplies to the 10 bits of TF32,
-    while matrix products are not rounded. The commands call this; a program of your own decides
-    for itself.
+    By default torch lets cuDNN round the inputs of convolutions to the 10-bit mantissa of TF32,
+    but not those of matrix products. The commands call this; other programs decide for themselves.
     """
     torch.backends.cudnn.allow_tf32 = False
 
 
 def keep_heap() -> bool:
-    """Let the C library reuse freed memory in this process instead of handing it back.
+    """Let the C library keep freed memory for reuse in this process.
 
-    A training step frees and allocates the same large arrays hundreds of times. glibc returns each
-    of them to the kernel, which maps and clears its pages again: a tenth of the CPU time of a run.
-    No number changes; peak memory grows by some per cent.
+    A training step frees and allocates the same large arrays hundreds of times. By default glibc
+    returns each of them to the kernel, which then maps and clears its pages again: a tenth of the
+    CPU time of a run. Results do not change; peak memory grows by a few per cent.
 
     Returns:
         Whether it took effect; never without glibc.

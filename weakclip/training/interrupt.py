@@ -1,4 +1,4 @@
-"""Ctrl-C between two training steps, not in one, so that the state can be saved first."""
+"""Delays Ctrl-C to the end of a training step, so that the state can be saved."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def held_interrupts() -> Iterator[Callable[[], bool]]:
-    """Hold back the first Ctrl-C of a block; the second interrupts at once.
+    """Delay the first Ctrl-C within the block; a second one interrupts at once.
 
     Yields:
-        Whether there was one. Always false outside the main thread, and where the program has its
-        own way with SIGINT: there nothing is held back.
+        A function that returns whether Ctrl-C was pressed. It is always false, and nothing is
+        delayed, outside the main thread or if the program has its own SIGINT handler.
     """
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

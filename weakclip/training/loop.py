@@ -1,6 +1,7 @@
-"""One training loop for every variant: AdamW, linear warm-up, cosine decay, no selection.
+"""The training loop of all variants: AdamW, linear warm-up, cosine decay, no model selection.
 
-The last step is the result. Nothing looks at a pixel annotation, so nothing is chosen on one.
+The result is the network after the last step. No pixel annotation is used, hence none can influence
+a choice.
 """
 
 from __future__ import annotations
@@ -43,26 +44,27 @@ def fit(
     """Train the components of `model` in place.
 
     Args:
-        model: Its frozen towers stay as they are.
+        model: Its frozen towers are not changed.
         supervision: The losses.
-        batches: Where the batches come from.
-        recipe: How long and how fast.
-        report: Called with (steps done, steps in all) after every step.
-        resume: File of the training's state. It is written now and then, and if it is there, the
-            training goes on from it and ends with the same bits; the caller removes it.
-        processes: Who trains this network together; each must get its share of each batch from
-            `batches`, equally many images of one size. All end with the same weights.
-        execution: How to compute. Its precision is that of the forward pass; weights, losses and
-            optimiser stay in float32.
+        batches: Returns the batch of a step.
+        recipe: Length, batch size and learning rates.
+        report: Called with (steps done, total steps) after every step.
+        resume: File of the training state, written periodically. If it exists, the training is
+            resumed from it with a bit-identical result. The caller removes the file.
+        processes: The processes that train this network together. In each of them `batches` must
+            return its share of the batch, with equally many images of one size. All end with the
+            same weights.
+        execution: Precision of the forward pass, and compilation; weights, losses and optimiser
+            stay in float32.
 
     Returns:
         Mean of each loss between two logged steps: {"step": ..., "seeding": ..., "loss": ...}.
-        Empty if nothing in the model can be trained.
+        Empty if the model has no trainable parameters.
 
     Raises:
         FloatingPointError: If the loss is not finite.
-        ValueError: If `resume` is damaged or is the state of another training or precision, or if
-            not all processes see it.
+        ValueError: If `resume` belongs to another recipe or precision, or if not all processes
+            have access to it.
     """
     parameters = model.trainable_parameters()
     model.train()
@@ -125,7 +127,7 @@ def fit(
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Learning rate of a step: linear warm-up times cosine decay.
+    """Learning rate of a step: cosine decay, multiplied by a linear warm-up.
 
     Example:
         >>> from weakclip.training.recipe import Recipe

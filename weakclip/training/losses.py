@@ -1,7 +1,8 @@
-"""Slot `supervision`: what noisy seed labels teach.
+"""Slot `supervision`: losses for training on noisy seed labels.
 
-Seeding and boundary are DSRG's: seeds count in a balanced way, and where they are silent the
-prediction is pulled to its own dense-CRF refinement. Matching teaches the score map directly.
+Seeding and boundary loss are DSRG's: the seeding loss balances background and foreground seeds; the
+boundary loss pulls the prediction towards its own dense-CRF refinement. The matching loss
+supervises the score map directly.
 
 References:
     Zhu et al., "WeakCLIP", IJCV 2025; Huang et al., "Weakly-Supervised Semantic Segmentation
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 
     KeptLattices = Lattices | Sequence[Lattices] | None
 
-SOFTMAX_FLOOR = 1e-7  # added to every probability before they are renormalised
-CRF_FLOOR = 1e-4  # smallest probability handed to the CRF and taken back
+SOFTMAX_FLOOR = 1e-7  # added to every probability before renormalisation
+CRF_FLOOR = 1e-4  # lower bound of the probabilities that enter and leave the CRF
 RATIO_RANGE = (0.05, 20.0)  # of refined to predicted probability
-PIXEL_BYTES = 1 << 30  # of logits at the size of the images that are kept for the backward pass
-EMPTY_COUNT = 1e-4  # stands for the number of seeds of an image without any
+PIXEL_BYTES = 1 << 30  # of logits at image size that are kept for the backward pass
+EMPTY_COUNT = 1e-4  # replaces the number of seeds of an image without seeds
 
 
 class Supervision(Protocol):
@@ -53,15 +54,15 @@ class Supervision(Protocol):
         lattices: KeptLattices = None,
         processes: Processes = ALONE,
     ) -> dict[str, Tensor]:
-        """Weighted losses by name; their sum is what is minimised.
+        """Weighted losses by name; the training minimises their sum.
 
         Args:
-            output: What the network said.
+            output: Output of the network.
             seeds: Seed labels, (B, H, W), int64 in 0..K-1 or 255 for undecided.
             grid_images: Images on the loss grid, (B, 3, g, g), uint8 (`images_on_grid`).
             lattices: CRF lattices of `grid_images`, if kept from an earlier step.
-            processes: Who holds the other shares of the batch: the mean of their losses is the
-                loss of the whole.
+            processes: The processes with the other shares of the batch; the mean of their losses is
+                the loss of the whole batch.
         """
         ...
 
@@ -70,7 +71,7 @@ class BalancedSupervision:
     """Seeding, boundary and matching losses."""
 
     def __init__(self, spec: SeedAndBoundary, tau: float) -> None:
-        """Remember the weights and the score map's temperature."""
+        """Store the weights and the score map's temperature."""
         self.spec = spec
         self.tau = tau
 
@@ -101,7 +102,7 @@ class CrossEntropySupervision:
     """Plain cross-entropy on the seeded pixels, and the matching loss."""
 
     def __init__(self, spec: CrossEntropy, tau: float) -> None:
-        """Remember the weight and the score map's temperature."""
+        """Store the weight and the score map's temperature."""
         self.spec = spec
         self.tau = tau
 
@@ -123,7 +124,7 @@ class CrossEntropySupervision:
 
 
 def seeding_loss(logits: Tensor, seeds: Tensor) -> Tensor:
-    """Log-loss on the seeds, background and foreground balanced within each image.
+    """Cross-entropy on the seeds, with background and foreground balanced within each image.
 
     Args:
         logits: Logits on the loss grid, (B, K, g, g).
@@ -151,7 +152,7 @@ def boundary_loss(
         logits: Logits on the loss grid, (B, K, g, g).
         images: Images on the loss grid, (B, 3, g, g), uint8.
         crf: Parameters of the CRF.
-        lattices: Lattices of `images`, if kept from an earlier step; built if absent.
+        lattices: Lattices of `images`, if kept from an earlier step; built here if None.
 
     Returns:
         A scalar; gradients flow to `logits` through the prediction only.
@@ -166,13 +167,13 @@ def boundary_loss(
 def refine(
     probabilities: Tensor, images: Tensor, crf: CRFConfig, lattices: KeptLattices = None
 ) -> Tensor:
-    """Mean-field marginals of a dense CRF started from the prediction, never below 1e-4.
+    """Mean-field marginals of a dense CRF initialised with the prediction; at least about 1e-4.
 
     Args:
         probabilities: Class probabilities, (B, K, g, g).
         images: Images of the same size, (B, 3, g, g), uint8.
         crf: Parameters of the CRF.
-        lattices: Lattices of `images`; built if absent.
+        lattices: Lattices of `images`; built here if None.
 
     Returns:
         Probabilities, (B, K, g, g), summing to 1 over K; no gradients.
@@ -184,7 +185,7 @@ def refine(
 
 
 def matching_loss(score_map: Tensor, seeds: Tensor, *, tau: float) -> Tensor:
-    """Cross-entropy of the score map, averaged over all pixels, undecided ones included as zero.
+    """Cross-entropy of the score map, averaged over all pixels; undecided pixels count as 0.
 
     Args:
         score_map: Text-to-pixel cosine, (B, K, h, w).
@@ -201,9 +202,9 @@ def seeded_cross_entropy(logits: Tensor, seeds: Tensor, processes: Processes = A
     """Cross-entropy averaged over the seeded pixels of the batch; 0 if there are none.
 
     Args:
-        logits: Logits, (B, K, h, w); resized bilinearly to the seeds.
+        logits: Logits, (B, K, h, w); resized bilinearly to the size of the seeds.
         seeds: Seed labels, (B, H, W), int64, 255 = undecided.
-        processes: Who holds the rest of the batch, whose seeded pixels count as well.
+        processes: The processes with the rest of the batch, whose seeded pixels are counted too.
 
     Returns:
         A scalar >= 0; gradients flow to `logits`.
@@ -212,7 +213,7 @@ def seeded_cross_entropy(logits: Tensor, seeds: Tensor, processes: Processes = A
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
-    """Softmax over classes kept away from 0: plus 1e-7, renormalised; (B, K, ...)."""
+    """Softmax over classes, plus 1e-7 to avoid zeros, renormalised; (B, K, ...)."""
     probabilities = logits.softmax(dim=1) + SOFTMAX_FLOOR
     return probabilities / probabilities.sum(dim=1, keepdim=True)
 
@@ -223,7 +224,7 @@ def logits_on_grid(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def seeds_on_grid(seeds: Tensor, size: tuple[int, int]) -> Tensor:
-    """Labels (B, H, W), int64, resized to the loss grid by their nearest pixel."""
+    """Labels (B, H, W), int64, resized to the loss grid by nearest neighbour."""
     return F.interpolate(seeds.unsqueeze(1).float(), size).squeeze(1).long()
 
 
@@ -234,16 +235,16 @@ def images_on_grid(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Tensor:
-    """Images as the CRF of the boundary loss sees them.
+    """Images on the loss grid, as input of the boundary loss's CRF.
 
     Args:
         images: Normalised images, (B, 3, H, W).
         size: Height and width of the loss grid.
-        mean: Channel means that were subtracted, 0-255 units.
-        std: Channel standard deviations that were divided by, 0-255 units.
+        mean: Channel means used for normalisation, 0-255 units.
+        std: Channel standard deviations used for normalisation, 0-255 units.
 
     Returns:
-        Images, (B, 3, height, width), uint8: resized corner to corner, then truncated.
+        Images, (B, 3, height, width), uint8; resized with align_corners true, then truncated.
     """
     resized = F.interpolate(images.double(), size, mode="bilinear", align_corners=True)
     scale = resized.new_tensor(std).view(1, 3, 1, 1)
@@ -252,16 +253,16 @@ def images_on_grid(
 
 
 def _mean_where(losses: Tensor, chosen: Tensor) -> Tensor:
-    """Mean per image over the chosen pixels, (B,); 0 for an image without any."""
+    """Mean per image over the chosen pixels, (B,); 0 for an image without chosen pixels."""
     count = chosen.sum(dim=(1, 2)).clamp(min=EMPTY_COUNT)
     return (losses * chosen).sum(dim=(1, 2)) / count
 
 
 def _pixel_losses(logits: Tensor, seeds: Tensor) -> Tensor:
-    """Cross-entropy of each pixel, (B, H, W), 0 where undecided, of logits (B, K, h, w).
+    """Cross-entropy of each pixel, (B, H, W), 0 where undecided, from logits (B, K, h, w).
 
-    Logits at the size of the images are larger than all else once there are many classes. If they
-    would pass `PIXEL_BYTES`, some images at a time are computed, and again in the backward pass.
+    With many classes, logits at image size dominate the memory. If they would exceed `PIXEL_BYTES`,
+    they are computed for a few images at a time, and again in the backward pass.
     """
     together = max(1, PIXEL_BYTES // (4 * logits.shape[1] * seeds[0].numel()))
     if len(logits) <= together:

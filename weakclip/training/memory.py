@@ -1,4 +1,4 @@
-"""Batches that get smaller when memory runs out, instead of a run that dies."""
+"""Batches that are reduced when memory runs out, and batches of items with a common key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the graphics card or of the machine."""
+    """Whether the error means that the memory of the GPU or of the machine ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
@@ -24,7 +24,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class BatchSize:
-    """How many images are worked on at a time; halved for good when they do not fit."""
+    """Number of images processed together; halved permanently when they do not fit in memory."""
 
     def __init__(self, size: int) -> None:
         """Start with `size` images.
@@ -44,11 +44,11 @@ class BatchSize:
         """Results of `work`, in order, with smaller batches if memory runs out.
 
         Args:
-            work: One result per item.
-            items: Any number of them.
+            work: Returns one result per item.
+            items: Any number of items.
 
         Yields:
-            Each item with its result; None if there is not even memory for that item alone.
+            Each item with its result; None if memory does not suffice for that item alone.
         """
         first = 0
         while first < len(items):
@@ -62,7 +62,7 @@ class BatchSize:
                 if len(part) > 1:
                     self.size = len(part) // 2
             if torch.cuda.is_available() and results == [None]:
-                torch.cuda.empty_cache()  # outside the handler, which holds the tensors alive
+                torch.cuda.empty_cache()  # outside the handler, which keeps the tensors alive
             if len(part) == len(results):
                 yield from zip(part, results, strict=True)
                 first += len(part)
@@ -71,13 +71,14 @@ class BatchSize:
 def alike(
     items: Iterable[Item], key: Callable[[Item], Hashable], size: int, *, waiting: int = 8
 ) -> Iterator[list[Item]]:
-    """Groups of items with one key, such as images of one size, without waiting for all of them.
+    """Groups of items with the same key, e.g. images of one size, from a stream of items.
 
     Args:
-        items: Taken one by one.
-        key: What the items of a group have in common.
-        size: Largest group.
-        waiting: The largest group goes as it is when this many groups' worth of items wait.
+        items: Consumed one by one.
+        key: Returns the key of an item.
+        size: Largest size of a group.
+        waiting: Limit of pending items, in groups of `size`; when it is reached, the largest group
+            is yielded although it is incomplete.
 
     Example:
         >>> [*alike("abababb", str, 2)]

@@ -1,18 +1,18 @@
-"""Processes that train one network together: each works on its share of every batch.
+"""Processes that train one network together, each on its share of every batch.
 
-Started by torchrun, which tells each process who it is. N processes end with the weights of one
-process with the whole batch, because four things are made equal:
+torchrun starts them and sets their ranks. N processes end with the weights that one process would
+get with the whole batch, for four reasons:
 
 * gradients are averaged after the backward pass; every loss is a mean over images of one size, so
   the mean of the shares' losses is the loss of the batch;
-* the one loss that is normalised by a count over the batch takes that count over all processes
+* the one loss that is normalised by a count over the batch uses the count of all processes
   (`Processes.per_process`);
-* batch norms take mean and variance over all processes, forward and backward
-  (`SharedBatchNorm2d`; torch's own needs a GPU);
+* batch norms use mean and variance over all processes, forward and backward (`SharedBatchNorm2d`;
+  torch's own requires a GPU);
 * all start from the weights of process 0.
 
-Prompts and texts are computed in every process: they do not depend on the batch. Dropout differs:
-each process draws its own for each step, as a function of (seed, step, process).
+Prompts and texts do not depend on the batch and are computed in every process. Only dropout
+differs: each process draws its own, as a function of (seed, step, process).
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 PATIENCE = timedelta(hours=12)
-"""How long a process waits for the slowest one, which may have many large images."""
+"""Longest wait for the slowest process, which may have many large images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process among all that train together; alone, every method does nothing."""
+    """This process among those that train together; with one process, no method does anything."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes what there is one of."""
+        """Whether this is the process that writes the common files."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's items: every `count`-th.
+        """The items of this process: every `count`-th one.
 
         Example:
             >>> Processes(1, 2).share([5, 6, 7])
@@ -65,7 +65,7 @@ class Processes:
         return items[self.rank :: self.count]
 
     def check_batch(self, size: int) -> None:
-        """Raise unless a batch can be split.
+        """Check that a batch can be divided equally among the processes.
 
         Raises:
             ValueError: If its size is not a multiple of the number of processes.
@@ -77,12 +77,12 @@ class Processes:
             )
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have arrived here."""
         if self.count > 1:
             dist.barrier()
 
     def gather(self, value: Item) -> list[Item]:
-        """The values of all processes, in their order, in every process."""
+        """The values of all processes in order of rank, in every process."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -90,7 +90,7 @@ class Processes:
         return values
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Mean over processes of each value; all must have the same names in one order."""
+        """Mean of each value over the processes; names and their order must be the same."""
         if self.count == 1:
             return values
         total = torch.tensor(list(values.values()), dtype=torch.float64)
@@ -100,11 +100,10 @@ class Processes:
     def per_process(self, count: Tensor) -> Tensor:
         """A count over the whole batch, at least 1, divided by the number of processes.
 
-        A sum of this process over it, averaged over processes, is the sum of the batch over its
-        count.
+        If each process divides its sum by it, the mean over processes is the mean of the batch.
 
         Args:
-            count: Of this process's images, a number.
+            count: Count over this process's images, a scalar.
         """
         if self.count == 1:
             return count.clamp(min=1)
@@ -114,7 +113,7 @@ class Processes:
 
     @torch.no_grad()
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes, in one message."""
+        """Replace every gradient by its mean over the processes, in one reduction."""
         gradients = [each.grad for each in parameters if each.grad is not None]
         if self.count == 1 or not gradients:
             return
@@ -128,15 +127,15 @@ class Processes:
 
     @torch.no_grad()
     def align(self, components: Iterable[nn.Module], step: int) -> None:
-        """Give all processes the weights of the first one, and their batch norms one batch.
+        """Give all processes the weights of the first one, and share their batch norms.
 
         Args:
-            components: The modules that train, changed in place. Their batch norms stay shared:
-                in evaluation mode they are ordinary ones.
+            components: Modules to train, changed in place. Their batch norms stay shared after
+                training; in evaluation mode they act as ordinary ones.
             step: Steps done.
 
         Raises:
-            ValueError: If the processes have not done equally many steps.
+            ValueError: If the processes have done different numbers of steps.
         """
         if self.count == 1:
             return
@@ -152,7 +151,7 @@ class Processes:
                 dist.broadcast(tensor, 0)
 
     def reseed(self, seed: int, step: int) -> None:
-        """Draw this step's dropout apart from the other processes'."""
+        """Seed this step's dropout differently in each process."""
         if self.count > 1:
             state = np.random.SeedSequence([seed, step, self.rank]).generate_state(1)
             torch.manual_seed(int(state[0]))
@@ -163,9 +162,9 @@ ALONE = Processes()
 
 @contextmanager
 def torchrun_processes() -> Iterator[Processes]:
-    """The processes that torchrun started, connected; `ALONE` without torchrun.
+    """The processes started by torchrun, connected; `ALONE` without torchrun.
 
-    Tensors on a CPU travel by gloo, those on a GPU by NCCL.
+    CPU tensors are exchanged by gloo, GPU tensors by NCCL.
     """
     if not dist.is_available() or not dist.is_torchelastic_launched():
         yield ALONE
@@ -179,29 +178,29 @@ def torchrun_processes() -> Iterator[Processes]:
 
 
 def local_rank() -> int:
-    """Number of this process on its machine, hence of its GPU; 0 without torchrun."""
+    """Rank of this process on its machine, which selects its GPU; 0 without torchrun."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the images of all processes, which must hold equally many of one size."""
+    """Batch norm over the images of all processes; each must have equally many, of one size."""
 
     count: int
-    """Processes."""
+    """Number of processes."""
 
     @classmethod
     def of(cls, norm: nn.BatchNorm2d, count: int) -> SharedBatchNorm2d:
-        """Another view of the same weights and statistics, for `count` processes."""
+        """A shared batch norm for `count` processes, with the same weights and statistics."""
         shared = cls(norm.num_features, eps=norm.eps, momentum=norm.momentum, device="meta")
         shared._parameters, shared._buffers = norm._parameters, norm._buffers
         shared.count = count
         return shared.train(norm.training)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalised features (B, C, h, w); in training mode the statistics move."""
+        """Normalised features (B, C, h, w); training mode updates the running statistics."""
         if not self.training:
             return super().forward(input)
-        values = at_least_single(input)  # statistics of bfloat16 in float32, as torch's own norm
+        values = at_least_single(input)  # bfloat16 statistics in float32, as in torch's batch norm
         mean = _mean_over(values.mean(dim=(0, 2, 3)), self.count)
         centred = values - mean[:, None, None]
         variance = _mean_over(centred.square().mean(dim=(0, 2, 3)), self.count)
@@ -221,7 +220,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over processes; each gets the gradients of all that used it."""
+    """Sum over processes; the backward pass sums their gradients."""
 
     @staticmethod
     def forward(ctx: object, values: Tensor) -> Tensor:
@@ -237,7 +236,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _mean_over(values: Tensor, count: int) -> Tensor:
-    """Mean over processes of values (C,); differentiable."""
+    """Mean of values (C,) over the processes; differentiable."""
     return cast("Tensor", _Sum.apply(values)) / count
 
 
@@ -251,9 +250,10 @@ def _share_norms(module: nn.Module, count: int) -> None:
 
 @contextmanager
 def together(product: Path, processes: Processes) -> Iterator[None]:
-    """The same for processes that train one network: they make it together, nobody else meanwhile.
+    """Hold the lock of a product for processes that make it together.
 
-    A process on its own waits for others; of several that work together the first holds the lock.
+    A process that works alone waits for the lock; of several that work together, the first one
+    holds it and the others wait for the first.
     """
     if processes.first:
         with making(product):

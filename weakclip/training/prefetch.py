@@ -1,4 +1,4 @@
-"""Training batches on the device of the network, made some steps ahead by a thread."""
+"""Training batches on the network's device, prepared some steps in advance by a thread."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ Item = TypeVar("Item")
 def prefetched(
     batches: Callable[[int], Item], steps: range, depth: int, device: torch.device
 ) -> Iterator[Callable[[int], Item]]:
-    """A source of the same batches on `device`, which yields `steps` in their order.
+    """A function that returns the same batches on `device`; call it with `steps` in order.
 
     Args:
-        batches: Makes the batch of a step. With `depth` it runs in one thread, a step after the
-            other; it may neither draw from torch's global generators nor wait for other processes.
-        steps: All steps that there will be.
-        depth: Batches made ahead; 0 makes each when it is needed, without a thread.
-        device: Of the network.
+        batches: Makes the batch of a step. With `depth` > 0 it runs in one thread, for one step at
+            a time; it must neither use torch's global generators nor wait for other processes.
+        steps: All steps of the training.
+        depth: Batches prepared in advance; 0 makes each batch when it is requested, without a
+            thread.
+        device: Device of the network.
 
-    An error of `batches` is raised where its step is needed. The thread ends with the context.
+    An error of `batches` is raised when its step is requested. The thread ends with the context.
     """
 
     def make(step: int) -> Item:
@@ -39,7 +40,7 @@ def prefetched(
     if depth == 0:
         yield make
         return
-    # The current GPU belongs to a thread; a new thread's is the first.
+    # The current GPU is set per thread; in a new thread it is the first one.
     with ThreadPoolExecutor(1, "weakclip-prefetch", _use, (device,)) as pool:
         try:
             yield _Ahead(pool, make, steps, depth)
@@ -48,16 +49,16 @@ def prefetched(
 
 
 def moved(value: Item, device: torch.device) -> Item:
-    """Dataclasses, tuples and lists with their tensors on `device`.
+    """Copy dataclasses, tuples and lists, with their tensors on `device`.
 
-    What goes from the CPU to a GPU goes through pinned memory and does not wait: kernels and
-    copies of all threads are in the GPU's default stream, so what uses a copy comes after it.
+    Copies from CPU to GPU use pinned memory and are asynchronous. Kernels and copies of all threads
+    are in the GPU's default stream, so later kernels see the complete copy.
     """
     return cast("Item", _each(value, lambda tensor: _moved(tensor, device)))
 
 
 class _Ahead(Generic[Item]):
-    """Batches in the order of the steps, some of them being made."""
+    """Batches in the order of the steps, some of them still being made."""
 
     def __init__(
         self, pool: ThreadPoolExecutor, make: Callable[[int], Item], steps: range, depth: int
@@ -88,7 +89,7 @@ def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def _each(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:  # noqa: ANN401
-    """The value with every tensor in it changed."""
+    """The value with `change` applied to every tensor in it."""
     if isinstance(value, torch.Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):

@@ -1,4 +1,4 @@
-"""What a training is given: how long and how fast, and the batches of its steps."""
+"""Inputs of a training: its recipe, and the batches of its steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How long and how fast to train. The defaults are the paper's for VOC."""
+    """Length, batch size and learning rate of a training. The defaults are the paper's for VOC."""
 
     iterations: int = 20_000
     batch_size: int = 16
@@ -38,7 +38,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step needs."""
+    """Input of one training step."""
 
     features: Features
     """Frozen features of B views."""
@@ -54,5 +54,5 @@ class BatchSource(Protocol):
     """Batches by step number, the same for every variant of a study."""
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step, 0-based: a function of the step alone, on any device."""
+        """The batch of a step, 0-based; it depends on the step alone, on any device."""
         ...

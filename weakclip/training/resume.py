@@ -1,8 +1,8 @@
-"""The state of a training in the middle, kept in a file, so that a killed training goes on.
+"""The state of an unfinished training in a file, so that the training can be resumed.
 
-What is kept is all that moves while a model trains: its components with their buffers, the
-optimiser, the steps done, the losses logged so far and the random number generators. A training
-that goes on from the file ends with the same bits as one that was never stopped.
+The state is everything that changes in training: the components with their buffers, the optimiser,
+the steps done, the losses logged so far and the random number generators. A resumed training gives
+a bit-identical result.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ SAVE_EVERY = 30.0
 
 
 class Trained(Protocol):
-    """A model as far as its state is concerned."""
+    """A model whose components are saved and restored."""
 
     @property
     def components(self) -> Mapping[str, nn.Module]:
-        """Everything that is learned, by name."""
+        """Everything that is trained, by name."""
 
 
 class Schedule(Protocol):
-    """A dataclass with how long a training is."""
+    """A dataclass that describes a training, with its length."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def iterations(self) -> int:
-        """Steps in all."""
+        """Total number of steps."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a training is, next to its weights."""
+    """Progress of a training, apart from its weights."""
 
     step: int = 0
     """Steps done."""
     curve: list[dict[str, float]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
-    """Losses summed since the last logged step."""
+    """Sums of the losses since the last logged step."""
     since: int = 0
-    """Steps in `sums`."""
+    """Number of steps in `sums`."""
     drawn: str = ""
-    """JSON of numpy's generator and of the order of the images, if the training draws them so."""
+    """JSON of numpy's generator and of the image order, for trainings that use them."""
 
 
 class Checkpoint:
@@ -82,16 +82,16 @@ class Checkpoint:
         writes: bool = True,
         execution: Execution = REFERENCE,
     ) -> None:
-        """Watch a training.
+        """Refer to the parts of a training.
 
         Args:
-            path: File of the state; its name should be a hash of all that the result depends on.
-            model: Its components are saved and restored in place, what is frozen is not.
-            optimiser: Saved and restored in place.
-            recipe: A file of another recipe is refused.
+            path: File of the state; its name should be a hash of what the result depends on.
+            model: Its components are saved, and restored in place; frozen parts are not.
+            optimiser: Saved, and restored in place.
+            recipe: A file of another recipe is rejected.
             every: Seconds between two saves; 0 saves at every step.
-            writes: Whether this process saves; of several that train together, one does.
-            execution: A file of another arithmetic is refused.
+            writes: Whether this process saves; one of several that train together does.
+            execution: A file of another arithmetic is rejected.
         """
         self._writes = writes
         self._path, self._model, self._optimiser = path, model, optimiser
@@ -100,13 +100,13 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self) -> Progress:
-        """Load the file, if there is one, and return how far it was.
+        """Load the file, if there is one; the progress at that time.
 
-        A file that cannot be read is said and left alone: the training starts from the start and
-        replaces it.
+        If the file cannot be read, a warning is logged and the training starts from the beginning;
+        its next save replaces the file.
 
         Raises:
-            ValueError: If the file is that of another training.
+            ValueError: If the file belongs to another training.
         """
         if self._path is None or not self._path.exists():
             return Progress()
@@ -135,7 +135,7 @@ class Checkpoint:
         return Progress(**state["progress"])
 
     def save_if_due(self, progress: Progress, *, now: bool = False) -> None:
-        """Write the file, atomically, at the end of the training, now and then before, or now."""
+        """Write the file atomically if the training has ended, the time has come, or `now`."""
         ended = progress.step == self._recipe["iterations"]
         moment = time.monotonic()
         if self._path is None or not self._writes:
@@ -144,13 +144,13 @@ class Checkpoint:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path) as temporary:
-            content = io.BytesIO()  # torch says that a disk is full in words of its own
+            content = io.BytesIO()  # torch does not report a full disk as an OSError
             torch.save(self._state(progress), content)
             temporary.write_bytes(content.getbuffer())
         self._saved = time.monotonic()
 
     def _state(self, progress: Progress) -> dict[str, Any]:
-        """Tensors, numbers, strings, lists and dicts only, so that it loads without pickle."""
+        """The state in types that `torch.load` reads with `weights_only`."""
         components = self._model.components
         on_gpu = any(p.is_cuda for part in components.values() for p in part.parameters())
         return {
@@ -169,7 +169,7 @@ def _told(arithmetic: dict[str, str]) -> str:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a file is no state of a training that can be read to its end."""
+    """Whether a file is not a complete, readable training state."""
     try:
         _read(path)
     except ValueError:
@@ -179,7 +179,7 @@ def is_damaged(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path) as file:  # torch does not look at the checksums
+        with zipfile.ZipFile(path) as file:  # torch does not verify the checksums
             broken = file.testzip()
         if broken is not None:
             raise ValueError(f"checksum of {broken}")

@@ -1,8 +1,8 @@
-"""Training batches from images on disk: any number of images, a bounded amount of memory.
+"""Training batches from any number of images on disk, with bounded memory.
 
-Every image has a few fixed views (the whole, its mirror image, random framings), so their frozen
-features can be kept: in memory until a budget of bytes is used up, or in a `ViewBank` on disk that
-all processes and all rows of a study share. What a step sees does not depend on where they are.
+Every image has a few fixed views (the whole image, its mirror image, random framings), so their
+frozen features can be kept: in memory up to a number of bytes, or in a `ViewBank` on disk that all
+processes and all rows of a study share. The batches do not depend on where the features are kept.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ if TYPE_CHECKING:
     from weakclip.training.execution import Execution
     from weakclip.training.parallel import Processes
 
-BUDGET = 2 << 30  # bytes of views that are kept
-STATISTICS_IMAGES = 1024  # enough for the mean of a channel
+BUDGET = 2 << 30  # bytes of views and lattices kept in memory
+STATISTICS_IMAGES = 1024  # enough for the channel means
 _CHUNK = 16  # views encoded at a time for the statistics
 _BANK_CHUNK = 64  # views encoded at a time for a bank
 
 Seeded = tuple["Tensor", "Tensor"]
-"""An image, (3, H, W) uint8, and its seed labels, (H, W) int64."""
+"""An image, (3, H, W), uint8, and its seed labels, (H, W), int64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewSpec:
-    """Which views there are and how batches are drawn from them."""
+    """The views of the images, and how batches are drawn from them."""
 
     framing: Framing
     views: int
     grid: int
     """Side of the loss grid in pixels."""
     crf: CRFConfig | None
-    """CRF of the boundary loss, whose lattices come along; `None` if there is no such loss."""
+    """CRF of the boundary loss, for its lattices; None if there is no such loss."""
     batch_size: int
     seed: int
-    """Of the order of images and of which view each step takes."""
+    """Seed of the image order and of the view that each step uses."""
     view_seed: int = 0
-    """Of the random framings, the same for all seeds of a study."""
+    """Seed of the random framings, the same for all seeds of a study."""
     execution: Execution = REFERENCE
-    """Its precision is that of the frozen tower; features are kept in float32."""
+    """Precision of the frozen tower; features are kept in float32."""
 
 
 class ViewStream:
-    """Training batches; what a step sees is a function of (seed, step) alone."""
+    """Training batches that depend on (seed, step) alone."""
 
     def __init__(
         self,
@@ -79,21 +79,21 @@ class ViewStream:
         budget: int = BUDGET,
         processes: Processes = ALONE,
     ) -> None:
-        """Draw from images that `read` gives one by one.
+        """Draw from images that `read` returns one by one.
 
         Args:
-            read: Image and seeds of a position in 0..count - 1.
-            count: Number of images, 1 or more.
+            read: Returns image and seeds of a position in 0..count - 1.
+            count: Number of images, at least 1.
             spec: The views.
             clip: The frozen CLIP, for its normalisation.
             tower: Its image tower with the taps of the model.
-            bank: Folder where all views are kept, named by what they depend on; it is made if it
-                is not there. Absent: views are kept in memory.
-            budget: Bytes that are kept in memory of views, if there is no bank, and of lattices.
-            processes: Who shares the batches; each gets its rows of every one.
+            bank: Folder for all views, named by what they depend on; made if it does not exist.
+                None: views are kept in memory.
+            budget: Bytes to keep in memory: lattices, and views if there is no bank.
+            processes: The processes that share the batches; each gets its rows of every batch.
 
         Raises:
-            ValueError: If a batch cannot be shared equally.
+            ValueError: If a batch cannot be divided equally.
         """
         processes.check_batch(spec.batch_size)
         self._processes = processes
@@ -119,7 +119,7 @@ class ViewStream:
         )
 
     def plain_features(self) -> Iterator[Features]:
-        """Features of whole images, spread evenly over the set, for statistics."""
+        """Features of whole images, chosen evenly from the set, for statistics."""
         number = min(self._count, STATISTICS_IMAGES)
         chosen = [position * self._count // number for position in range(number)]
         for first in range(0, number, _CHUNK):
@@ -182,7 +182,7 @@ class ViewStream:
 
 
 def centre_view(image: Tensor, seeds: Tensor, size: int) -> Seeded:
-    """The middle of an image whose short side is resized to `size`, a square.
+    """The central square of an image whose short side is resized to `size`.
 
     Args:
         image: (3, H, W), uint8.
@@ -205,14 +205,14 @@ def centre_view(image: Tensor, seeds: Tensor, size: int) -> Seeded:
 
 
 def view_rows(images: int, views: int, batch_size: int, seed: int, step: int) -> list[int]:
-    """Rows of a step's batch: every image once per epoch, in a new order, a random view each.
+    """Rows of a step's batch: every image once per epoch, in random order, with a random view.
 
     Args:
         images: Number of images.
         views: Views per image.
         batch_size: Rows per step.
-        seed: Of the order.
-        step: 0-based.
+        seed: Seed of order and views.
+        step: Step, 0-based.
 
     Returns:
         `batch_size` rows; row = image x views + view.

@@ -1,7 +1,7 @@
-"""Training views: one image and its seeds, randomly framed in the same way.
+"""Training views: random crops of an image together with its seeds.
 
-Views are drawn from a generator that the caller seeds by image and view, never from the model,
-so that all variants of a study see the same pixels.
+The random generator is seeded by image and view, never by the model, so that all variants of a
+study see the same pixels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framing:
-    """How a view is cut: resized by a random ratio, cropped or padded to a square, mirrored."""
+    """A random view: resized by a random ratio, cropped or padded to a square, mirrored."""
 
     size: int = 512
     """Side of the view in pixels."""
@@ -30,7 +30,7 @@ class Framing:
     mirror: float = 0.5
     """Probability of a horizontal flip."""
     largest_class: float = 0.75
-    """A crop whose seeds are one class beyond this share is drawn again (10 tries)."""
+    """A crop is redrawn (10 tries) if one class has at least this fraction of its seeds."""
 
 
 def draw_view(
@@ -41,11 +41,11 @@ def draw_view(
     Args:
         image: (3, H, W), uint8.
         seeds: (H, W), int64, 255 = undecided.
-        framing: How to cut.
+        framing: Parameters of the view.
         generator: Source of randomness.
 
     Returns:
-        View (3, S, S), uint8, 0 outside the image, and its seeds (S, S), 255 outside.
+        View (3, S, S), uint8, 0 outside the image, and its seeds (S, S), int64, 255 outside.
     """
     short = min(image.shape[1:])
     ratio = float(generator.uniform(*framing.ratio)) * framing.size / short
@@ -79,8 +79,8 @@ def normalise_images(
 
     Args:
         images: (B, 3, H, W), uint8.
-        mean: Per channel, 0-255 units.
-        std: Per channel, 0-255 units.
+        mean: Mean per channel, 0-255 units.
+        std: Standard deviation per channel, 0-255 units.
 
     Returns:
         (B, 3, H, W), float32.
