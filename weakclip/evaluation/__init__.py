@@ -1,1 +1,1 @@
-"""Masks or maps against ground truth: pixels counted, scores formed, two results compared."""
+"""Masks or maps against ground truth: pixel counts, scores, and the comparison of two results."""

@@ -1,4 +1,4 @@
-"""Kinds of error: sets of wrong pixels by their classes and by what else is known of them."""
+"""Kinds of error: sets of wrong pixels defined by classes and by groups of pixels."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTHS = (3, 5, 9)
-"""Pixels: widths of the bands around the contours of the ground truth."""
+"""Widths, in pixels, of the bands around the contours of the ground truth."""
 CONTOUR = "contour"
-"""The view that every diagnosis has; the groups of its cells are bands."""
+"""Name of the view that every diagnosis has; its groups are the bands around the contours."""
 OTHER = ""
-"""Name of the group of pixels that a view is not about."""
+"""Name of the group of pixels to which a view does not apply."""
 BOTH = " | "
-"""Between the names of two views, and of their groups, that are stored as one."""
+"""Separates the names of two views, and of their groups, that are stored as one view."""
 PAIRS = 10
-"""Pairs of classes: those that share most wrong pixels."""
-_MOST_CLASSES = 3  # images with more count together
+"""Number of class pairs reported: those most often confused."""
+_MOST_CLASSES = 3  # images with this many classes or more form one group
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """Pixels of a result by something that is known of them."""
+    """The pixels of a result, divided into groups by one property."""
 
     name: str
     groups: tuple[str, ...]
@@ -42,7 +42,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The wrong pixels of some groups, annotated and predicted classes; empty: of all."""
+    """A set of wrong pixels, by group, annotated class and predicted class; empty means any."""
 
     view: str
     name: str
@@ -52,7 +52,7 @@ class Cause:
 
 
 def contour_groups(widths: Sequence[int] = WIDTHS) -> tuple[str, ...]:
-    """Names of the groups of `contour_bands`.
+    """Names of the groups that `contour_bands` returns.
 
     Example:
         >>> contour_groups((3, 5))
@@ -63,10 +63,10 @@ def contour_groups(widths: Sequence[int] = WIDTHS) -> tuple[str, ...]:
 
 
 def views_of(contour: View) -> list[View]:
-    """The view of the contours, and what follows from it: sizes and numbers of classes.
+    """The contour view, and the views derived from it: object size and number of classes.
 
     Args:
-        contour: Cells by band, of all images.
+        contour: Cells by band, for all images.
     """
     cells = contour.cells
     images = int(cells[:, IMAGE].max(initial=-1)) + 1
@@ -86,7 +86,7 @@ def views_of(contour: View) -> list[View]:
 
 
 def separate(view: View) -> list[View]:
-    """The views that are stored as one; itself if it is only one.
+    """The views that are stored as one view; a list with the view itself if it is a single one.
 
     Example:
         >>> both = View("size | light", ("big | day", "small | day"), np.array([[0, 1, 0, 0, 9]]))
@@ -103,10 +103,10 @@ def separate(view: View) -> list[View]:
 
 
 def causes_of(view: View, class_names: Sequence[str]) -> list[Cause]:
-    """The causes that a view tells apart; the view of the contours also has kinds and classes.
+    """The causes that a view distinguishes; the contour view also has kinds, classes and pairs.
 
     Args:
-        view: With the cells of everything that is to be compared, so that all get the same causes.
+        view: Cells of all results that are to be compared, so that all get the same causes.
         class_names: K names, background first.
     """
     names = tuple(view.groups)
@@ -124,7 +124,7 @@ def causes_of(view: View, class_names: Sequence[str]) -> list[Cause]:
 
 
 def _kinds(classes: int) -> list[Cause]:
-    """A partition of all wrong pixels."""
+    """A partition of all wrong pixels into four kinds."""
     objects = tuple(range(1, classes))
     return [
         Cause("kind", "background taken for an object", (), (0,), objects),
@@ -135,7 +135,7 @@ def _kinds(classes: int) -> list[Cause]:
 
 
 def _classes(class_names: Sequence[str]) -> list[Cause]:
-    """Surplus and missed pixels of each class, against the background."""
+    """False positives and false negatives of each class against the background."""
     return [
         cause
         for label, name in enumerate(class_names)
@@ -148,7 +148,7 @@ def _classes(class_names: Sequence[str]) -> list[Cause]:
 
 
 def _pairs(view: View, class_names: Sequence[str]) -> list[Cause]:
-    """The pairs of objects that are taken for each other most."""
+    """The pairs of foreground classes that are confused most often."""
     classes = len(class_names)
     cells = view.cells
     table = np.zeros((classes, classes + 1), dtype=np.int64)

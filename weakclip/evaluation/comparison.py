@@ -1,10 +1,10 @@
-"""Is one result better than another, on images like these?
+"""Significance of the difference between two results on the same images.
 
-Both are scored on the same images, so what is hard for both cancels. Images are drawn with
-replacement, the same ones for both; the variance of the difference over the draws gives a
-t-interval with one degree of freedom less than there are images. This is what the benchmark says of
-two variants with one seed each (docs/statistics.md, where the coverage of such intervals is
-measured): it speaks about other images, not about training again.
+The test is paired: both results are scored on the same images. Images are drawn with replacement,
+the same ones for both results, and the standard deviation of the difference over the draws gives a
+t-interval with N - 1 degrees of freedom for N images. The benchmark uses the same interval for two
+variants with one seed each (docs/statistics.md measures its coverage). It covers the choice of
+images, not the variation between trainings.
 
 References:
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
@@ -33,14 +33,14 @@ _AT_A_TIME = 50  # resamples, so that memory stays small with many images
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Difference of two pooled mIoU, as fractions."""
+    """Difference of two pooled mIoUs, as fractions."""
 
     difference: float
     low: float
     high: float
     """Ends of the 95 % interval."""
     p_value: float
-    """Two-sided, of no difference; NaN with one image."""
+    """Two-sided p-value of no difference; NaN with one image."""
     images: int
 
 
@@ -52,14 +52,14 @@ def compare(
     resamples: int = RESAMPLES,
     rng_seed: int = 0,
 ) -> Comparison:
-    """The first result minus the second.
+    """Compare two results: the first minus the second.
 
     Args:
-        counts: (N, K, 3) of N images.
-        against: The same images in the same order.
+        counts: (N, K, 3) of N images: intersection, predicted, annotated.
+        against: The second result, for the same images in the same order.
         absent: See `Absent`.
-        resamples: Draws of N images.
-        rng_seed: Of the draws.
+        resamples: Number of bootstrap draws of N images.
+        rng_seed: Seed of the draws.
 
     Raises:
         ValueError: If the shapes differ.
@@ -89,7 +89,7 @@ def compare(
 def draws(
     images: int, resamples: int = RESAMPLES, rng_seed: int = 0
 ) -> Iterator[NDArray[np.int64]]:
-    """How often each image is drawn, (r, N), a few of the `resamples` at a time."""
+    """Number of times each image is drawn, (r, N), for some of the `resamples` at a time."""
     generator = np.random.default_rng(rng_seed)
     chances = np.full(images, 1 / images)
     for start in range(0, resamples, _AT_A_TIME):
@@ -97,12 +97,12 @@ def draws(
 
 
 def interval(difference: float, error: float, images: int) -> tuple[float, float, float]:
-    """Low and high end of the 95 % interval, and the p-value of no difference.
+    """Lower and upper end of the 95 % interval, and the p-value of no difference.
 
     Args:
-        difference: As measured.
-        error: Its standard deviation over the draws.
-        images: N.
+        difference: Measured difference.
+        error: Standard deviation of the difference over the draws.
+        images: Number of images, N.
     """
     if images == 1 or math.isnan(error):
         low = high = p_value = math.nan

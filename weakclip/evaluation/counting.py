@@ -1,7 +1,7 @@
-"""Pixels of one image after another, counted by many processes; what cannot be counted is named.
+"""Pixel counts of images, computed by several processes.
 
-No image is left out silently: one without ground truth or prediction, or of another size, becomes
-a finding.
+No image is left out silently: one without ground truth or prediction, or with a prediction of
+another size, becomes a finding.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 Undecided = Literal["miss", "background", "drop"]
-"""A predicted 255 is a missed pixel of its class (SEAM, WeakTr), background (irn), or not counted
-at all (AFA, ToCo)."""
+"""Treatment of a predicted 255: a missed pixel of its class (SEAM, WeakTr), background (irn), or
+not counted at all (AFA, ToCo)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """What is counted."""
+    """Settings of the count."""
 
     undecided: Undecided = "miss"
     missing: Literal["report", "background"] = "report"
-    """An image without a prediction is a finding, or scored as all background."""
+    """Whether an image without a prediction is a finding, or is scored as all background."""
     ignore: int = IGNORE
-    """Value of pixels that do not count, in ground truth; in predictions it is undecided."""
+    """Label of void pixels in the ground truth, and of undecided pixels in predictions."""
     boundary: tuple[float, ...] = (0.02,)
-    """Widths of the region of boundary IoU, as shares of the image's diagonal; may be none."""
+    """Widths of the region of boundary IoU, as fractions of the image diagonal; may be empty."""
     bands: tuple[int, ...] = ()
-    """Pixels: widths of the bands around contours in which errors are counted, for a diagnosis."""
+    """Widths in pixels of the bands around contours, for a diagnosis; empty: no diagnosis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Job:
-    """What every process has to know."""
+    """What every process needs for counting."""
 
     truth: NamedFiles
     predictions: tuple[Predictions, ...]
-    """One result, or two that are compared on the same images."""
+    """One result, or two to be compared on the same images."""
     num_classes: int
     """K, background included."""
     measure: Measure
@@ -72,20 +72,20 @@ class Counted:
     counts: NDArray[np.int32]
     """(R, K, 3): intersection, predicted, annotated."""
     boundary: NDArray[np.int32]
-    """(R, widths, K, 3), in the boundary regions."""
+    """(R, widths, K, 3), within the boundary regions."""
     decided: tuple[int, ...]
-    """Annotated pixels with a predicted class, R."""
+    """Number of annotated pixels with a predicted class, for each result."""
     annotated: int
-    """Pixels that are not void."""
+    """Number of pixels that are not void."""
     digest: bytes
-    """SHA-256 of the file of the ground truth."""
+    """SHA-256 of the ground-truth file."""
     as_background: bool
     cells: tuple[NDArray[np.int32], ...] = ()
-    """Of each result if there are bands: pixels by band, annotated and predicted class, (M, 5)."""
+    """For each result, pixels by band, annotated and predicted class, (M, 5); empty if no bands."""
 
 
 class Trouble(Exception):  # noqa: N818 (mostly a value)
-    """Why an image cannot be counted."""
+    """The reason why an image cannot be counted."""
 
     def __init__(self, kind: Kind, text: str) -> None:
         super().__init__(kind, text)
@@ -93,7 +93,7 @@ class Trouble(Exception):  # noqa: N818 (mostly a value)
 
 
 def count_image(job: Job, name: str) -> Counted | Trouble:
-    """The pixels of one image, or why there are none."""
+    """The counts of one image, or the reason why it cannot be counted."""
     try:
         truth, digest = truth_of(job, name)
         found = [_predicted(job, one, name, truth) for one in job.predictions]
@@ -122,14 +122,14 @@ def each(
     processes: int,
     report: Callable[[int, int], None],
 ) -> Iterator[_T]:
-    """What `work` makes of every image, in order.
+    """Results of `work` for every image, in order.
 
     Args:
-        work: A function of a module, so that other processes know it.
+        work: A function at module level, which other processes can import.
         job: Its first argument.
         names: The images.
-        processes: How many work at a time; 1 works in this one.
-        report: Called with (images done, images in all).
+        processes: Number of processes; 1 means this one.
+        report: Called with (images done, total images).
     """
     report(0, len(names))
     if processes == 1:
@@ -148,7 +148,7 @@ def each(
 
 
 def _context() -> BaseContext:
-    """How processes start: a fork of this one would copy the locks of torch's threads."""
+    """Start method of processes; a fork of this one would copy the locks of torch's threads."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -160,7 +160,7 @@ def truth_of(job: Job, name: str) -> tuple[NDArray[np.uint8], bytes]:
     """Annotated labels, void as 255, and the hash of their file.
 
     Raises:
-        Trouble: If there are none, or they are no labels of the classes.
+        Trouble: If there is no ground truth, or it is unreadable or has unknown labels.
     """
     try:
         path = job.truth.find(name)
@@ -176,7 +176,7 @@ def truth_of(job: Job, name: str) -> tuple[NDArray[np.uint8], bytes]:
 def _predicted(
     job: Job, predictions: Predictions, name: str, truth: NDArray[np.uint8]
 ) -> NDArray[np.uint8] | None:
-    """Predicted labels, undecided as 255; None if the image is to be scored as background."""
+    """Predicted labels, undecided as 255; None if there are none and background is assumed."""
     height, width = truth.shape
     try:
         mask = predictions.labels(name, (height, width))
@@ -207,7 +207,7 @@ def _check_labels(mask: NDArray[np.uint8], num_classes: int, kind: Kind, name: s
 def _decided(
     mask: NDArray[np.uint8], truth: NDArray[np.uint8], undecided: Undecided
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prediction and ground truth, (1, H, W), with undecided pixels as they are to be counted."""
+    """Prediction and ground truth, (1, H, W), after the treatment of undecided pixels."""
     match undecided:
         case "background":
             mask = np.where(mask == IGNORE, np.uint8(BACKGROUND), mask)
@@ -219,7 +219,7 @@ def _decided(
 
 
 def _boundary(job: Job, mask: torch.Tensor, truth: torch.Tensor) -> NDArray[np.int32]:
-    """(widths, K, 3)."""
+    """Counts in the boundary regions, (widths, K, 3)."""
     counts = np.zeros((len(job.measure.boundary), job.num_classes, 3), dtype=np.int32)
     for row, fraction in enumerate(job.measure.boundary):
         width = boundary_width(truth.shape[1], truth.shape[2], fraction)

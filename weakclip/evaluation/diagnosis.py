@@ -1,9 +1,9 @@
-"""What costs most mIoU: how much higher it would be if one kind of error did not occur.
+"""Which kind of error costs most mIoU: the gain in mIoU if it did not occur.
 
-A cause is a set of wrong pixels. Correcting them moves counts: each becomes a hit of its annotated
-class and leaves the class that it was taken for. The gain is the mIoU with these counts minus the
-mIoU as it is. Causes overlap (a missed pixel of a cat may lie near a contour), and mIoU is no sum,
-so gains do not add up; correcting everything gives 100 %.
+A cause is a set of wrong pixels. Correcting a pixel makes it a true positive of its annotated class
+and removes it from the predicted one. The gain is the mIoU with the corrected counts minus the
+actual mIoU. Gains do not add up, because causes overlap (a missed pixel of a cat may lie near a
+contour) and mIoU is not a sum. Correcting everything gives 100 %.
 
 References:
     Hoiem, Chodpathumwan and Dai, "Diagnosing Error in Object Detectors", ECCV 2012 (the score if
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A cause; shares are NaN where there is nothing to divide."""
+    """The effect of a cause; fractions are NaN where the denominator is 0."""
 
     cause: Cause
     gain: NDArray[np.float64]
-    """mIoU without these errors minus mIoU, under each of R weightings of the images."""
+    """mIoU without these errors minus mIoU, for each of R weightings of the images."""
     errors: float
-    """Share of all wrong pixels."""
+    """Fraction of all wrong pixels."""
     pixels: float
-    """Share of all pixels that are in the groups and of the annotated classes."""
+    """Fraction of all pixels that belong to the cause's groups and annotated classes."""
     right: float
-    """Share of those without this error."""
+    """Fraction of those pixels that do not have this error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a cause costs, as fractions."""
+    """The cost of a cause, as fractions."""
 
     view: str
     name: str
     gain: float
     low: float
     high: float
-    """Ends of the 95 % interval of the gain, for other images."""
+    """Ends of the 95 % interval of the gain, over the choice of images."""
     errors: float
     pixels: float
     right: float
@@ -69,11 +69,11 @@ def measure(
     num_classes: int,
     absent: Absent = "union",
 ) -> list[Measured]:
-    """What each cause costs under weightings of the images.
+    """The effect of each cause under weightings of the images.
 
     Args:
         view: Cells of N images.
-        causes: Of this view.
+        causes: Causes of this view.
         weightings: Arrays (r, N): how often each image counts.
         num_classes: K, background included.
         absent: See `Absent`.
@@ -109,17 +109,17 @@ def diagnose(
     widths: Sequence[int] = WIDTHS,
     absent: Absent = "union",
 ) -> tuple[Cost, ...]:
-    """What costs most, of one result.
+    """The causes of one result by their cost.
 
     Args:
-        cells: By band around the contours; see `weakclip.ops.cells.contour_bands`.
+        cells: Cells by band around the contours; see `weakclip.ops.cells.contour_bands`.
         class_names: K names, background first.
-        images: N.
-        widths: Of the bands.
+        images: Number of images, N.
+        widths: Widths of the bands.
         absent: See `Absent`.
 
     Returns:
-        All causes that have a wrong pixel or are a group, the costliest first.
+        All causes of the views, the costliest first.
     """
     found = []
     for view in views_of(View(CONTOUR, contour_groups(widths), cells)):
@@ -140,7 +140,7 @@ def _cost(found: Measured, images: int) -> Cost:
 
 
 def _inside(cause: Cause, keys: NDArray[np.integer]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which cells are of the groups and annotated classes of a cause, and which it corrects."""
+    """Masks of the cells: in the groups and annotated classes of a cause; corrected by it."""
     area = np.ones(len(keys), dtype=np.bool_)
     for column, wanted in ((0, cause.groups), (1, cause.truth)):
         if wanted:
@@ -154,7 +154,7 @@ def _inside(cause: Cause, keys: NDArray[np.integer]) -> tuple[NDArray[np.bool_],
 def _pooled(
     cells: NDArray[np.integer], num_classes: int
 ) -> tuple[NDArray[np.int64], sparse.csr_matrix]:
-    """Group, annotated and predicted class that occur, (C, 3), and their pixels by image (N, C)."""
+    """Occurring (group, annotated, predicted), (C, 3), and their pixels by image, (N, C)."""
     sizes = (int(cells[:, GROUP].max(initial=0)) + 1, num_classes, num_classes + 1)
     codes = np.ravel_multi_index(cells[:, GROUP : PREDICTED + 1].T, sizes)
     known, column = np.unique(codes, return_inverse=True)
@@ -168,7 +168,7 @@ def _pooled(
 def _design(
     truth: NDArray[np.integer], predicted: NDArray[np.integer], num_classes: int
 ) -> NDArray[np.float64]:
-    """What a pixel of each cell adds to the counts of the classes, (C, K * 3)."""
+    """Contribution of one pixel of each cell to the counts of the classes, (C, K * 3)."""
     design = np.zeros((len(truth), num_classes + 1, 3))  # the last class is undecided
     rows = np.arange(len(truth))
     design[rows, truth, 2] = 1

@@ -1,4 +1,4 @@
-"""How good are masks or maps: one function from folders to scores."""
+"""Scores of masks or maps: one function from folders to an evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _silent(done: int, total: int) -> None:
-    """The report of nobody."""
+    """A report that does nothing."""
 
 
 def evaluate(
@@ -50,21 +50,21 @@ def evaluate(
         truth: Folder of label PNGs: 0 background, c + 1 class c, 255 void.
         classes: Names of the F foreground classes, in label order.
         masks: Folder of predicted label PNGs, or a COCO JSON.
-        maps: Folder of maps instead; a `FromFiles` says more about how they are read.
-        rule: Where the background of maps is: `Fixed`, `Power`, `OtsuBand`, `FixedBand`, or `Own`,
-            which is the default for files that have one; or a `Sweep`, which chooses a fixed one on
-            the ground truth and is labelled as an oracle.
-        against: A second result on the same images, of masks or maps, whichever it holds.
-        names: The images, with or without suffix; default: all of `truth`.
-        measure: What is counted.
-        absent: What classes without pixels do to the mean.
-        processes: How many work at a time.
-        report: Called with (images done, images in all).
+        maps: Folder of maps instead; a `FromFiles` specifies how they are read.
+        rule: Rule for the background of maps: `Fixed`, `Power`, `OtsuBand`, `FixedBand`, or `Own`
+            (the default), which requires files with a background. A `Sweep` chooses the best fixed
+            threshold on the ground truth; its result is marked as an oracle.
+        against: A second result for the same images; a folder may hold masks or maps.
+        names: The images, with or without suffix; by default all of `truth`.
+        measure: Settings of the count.
+        absent: How classes without pixels enter the mean.
+        processes: Number of processes.
+        report: Called with (images done, total images).
 
     Raises:
         FileNotFoundError: If a folder or file is missing.
-        ValueError: If the list or a folder is empty, both or none of `masks` and `maps` are given,
-            or no image can be scored; says why the first one cannot.
+        ValueError: If the list or a folder is empty, both or neither of `masks` and `maps` are
+            given, or no image can be scored (the message says why for the first one).
 
     Example:
         >>> evaluation = evaluate(  # doctest: +SKIP
@@ -93,7 +93,7 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """What both results share."""
+    """The settings that both results share."""
 
     truth: NamedFiles
     names: tuple[str, ...]
@@ -105,7 +105,7 @@ class _How:
     report: Callable[[int, int], None]
 
     def side(self, place: Path | FromFiles) -> tuple[Predictions, Curve | None]:
-        """The predictions at a place; for a sweep of maps with the best threshold."""
+        """The predictions at a place; for a sweep of maps with the best threshold and the curve."""
         source = place if isinstance(place, FromFiles) else None
         path = place.folder if isinstance(place, FromFiles) else place
         rule = self.rule or Own()
@@ -170,7 +170,7 @@ class _How:
 
 
 def _place(place: Path | str | FromFiles | None, *, maps: bool) -> Path | FromFiles:
-    """A folder of maps as a value that knows how to read them, one of masks as its path."""
+    """A folder of maps as `FromFiles`; a folder of masks as its path."""
     if isinstance(place, FromFiles):
         return place
     path = Path(place or "")

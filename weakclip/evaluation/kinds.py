@@ -1,4 +1,4 @@
-"""Why an image cannot be scored: the kinds of finding, each with its fix."""
+"""The kinds of finding of an evaluation: why an image is not scored, and how to fix that."""
 
 from __future__ import annotations
 
@@ -62,4 +62,4 @@ KINDS = (
     TRUTH_MISSING, TRUTH_UNREADABLE, TRUTH_LABELS, UNREADABLE, SIZE, LABELS, MISSING,
     AS_BACKGROUND, SURPLUS,
 )  # fmt: skip
-"""In the order of a report."""
+"""All kinds, in the order of a report."""

@@ -1,4 +1,4 @@
-"""Where predicted labels come from: a folder of masks, a COCO JSON, or a folder of maps."""
+"""Sources of predicted labels: a folder of masks, a COCO JSON, or a folder of maps."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ if TYPE_CHECKING:
 
 
 class Predictions(Protocol):
-    """A source of the predicted labels of an image."""
+    """A source of predicted labels."""
 
     def describe(self) -> str:
-        """How the labels are made, for a record."""
+        """How the labels are made, as text for a record."""
 
     def labels(self, name: str, size: tuple[int, int]) -> NDArray[np.uint8] | None:
-        """The labels of an image of a size (H, W), of whatever size they are; None without any.
+        """The labels of an image of size (H, W), possibly of another size; None if there are none.
 
         Raises:
-            ValueError: If they cannot be had.
+            ValueError: If they cannot be read or made.
         """
 
     def surplus(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Images that there are predictions of and that are not among `names`."""
+        """Images with predictions that are not among `names`."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskFolder:
-    """PNGs of labels, palette or grey."""
+    """A folder of label PNGs, palette or grey."""
 
     files: NamedFiles
 
     def describe(self) -> str:
-        """`masks`."""
+        """The text `masks`."""
         return "masks"
 
     def labels(self, name: str, size: tuple[int, int]) -> NDArray[np.uint8] | None:
-        """The labels of a file."""
+        """The labels in the file of an image."""
         del size
         path = self.files.find(name)
         return None if path is None else read_mask(path)
@@ -68,18 +68,18 @@ class MaskFolder:
 class CocoFile:
     """A COCO JSON with masks, such as `masks.json` of `weakclip masks`.
 
-    What is in no annotation is background: the file does not know undecided pixels.
+    Pixels outside all annotations are background; the format cannot mark undecided pixels.
     """
 
     path: Path
     classes: tuple[str, ...]
 
     def describe(self) -> str:
-        """`masks of a COCO JSON`."""
+        """The text `masks of a COCO JSON`."""
         return "masks of a COCO JSON"
 
     def labels(self, name: str, size: tuple[int, int]) -> NDArray[np.uint8] | None:
-        """The objects of an image painted, the smaller one in front."""
+        """The label map of an image's objects; smaller objects overwrite larger ones."""
         del size
         instances, images, labels = _coco(self.path, self.classes)
         image = images.get(image_key(name))
@@ -88,7 +88,7 @@ class CocoFile:
         return class_mask(instances.objects.get(image.id, ()), image.size, labels)
 
     def surplus(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Other images of the file."""
+        """Other images in the file."""
         wanted = {image_key(name) for name in names}
         _, images, _ = _coco(self.path, self.classes)
         return tuple(image.file_name for key, image in images.items() if key not in wanted)
@@ -96,7 +96,7 @@ class CocoFile:
 
 @dataclass(frozen=True, slots=True)
 class MapFolder:
-    """Maps and a rule that puts the background."""
+    """A folder of maps, and a rule for their background."""
 
     source: FromFiles
     rule: MapRule
@@ -104,20 +104,20 @@ class MapFolder:
     """K, background included."""
 
     def describe(self) -> str:
-        """Maps and rule."""
+        """Maps and rule as text."""
         return f"maps, background {describe_rule(self.rule)}"
 
     def labels(self, name: str, size: tuple[int, int]) -> NDArray[np.uint8] | None:
-        """The labels that the rule makes of the maps."""
+        """The labels that the rule makes from the maps of an image."""
         found = self.maps(name, size)
         return None if found is None else labels_from(found[1], found[0], size, self.rule)
 
     def maps(self, name: str, size: tuple[int, int]) -> tuple[tuple[int, ...], ImageMaps] | None:
-        """Labels and maps of an image; None without any.
+        """Labels and maps of an image; None if there is no file.
 
         Raises:
-            ValueError: If the file is damaged, unsafe or of another format, of another image's
-                size, not finite, or of classes that there are not.
+            ValueError: If the file is damaged, unsafe or of another format, or its maps have the
+                wrong size, are not finite, or have an unknown label.
         """
         path = self.source.files().find(name)
         if path is None:
@@ -142,7 +142,7 @@ class MapFolder:
 def _coco(
     path: Path, classes: tuple[str, ...]
 ) -> tuple[Instances, Mapping[str, CocoImage], Mapping[int, int]]:
-    """A JSON, its images by `image_key`, and the label of each category by its name."""
+    """Content of a JSON, its images by `image_key`, and the label of each category id."""
     instances = read_instances(path)
     if instances.problems:
         first = instances.problems[0]
@@ -167,12 +167,12 @@ def predictions_of(
     Args:
         path: A COCO JSON, or a folder.
         classes: Names of the F classes.
-        maps: How the folder is read if it holds maps; None if it holds masks.
-        rule: The background of maps.
+        maps: How to read the folder if it holds maps; None if it holds masks.
+        rule: Rule for the background of maps.
 
     Raises:
         FileNotFoundError: If there is no such folder or file.
-        ValueError: If the folder holds no file of that kind, or a category is no class.
+        ValueError: If the folder has no file of that kind, or a category is not a class.
     """
     if maps is not None:
         maps.files()

@@ -1,4 +1,4 @@
-"""An evaluation as JSON, as CSV and as the rows of a table."""
+"""An evaluation as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 Json = dict[str, object]
 HEADER = ("result", "class_name", "metric", "value")
-"""Columns of the CSV: one number a row, as a fraction; no class is the whole set."""
+"""Columns of the CSV. Each row has one number, as a fraction; an empty class is the whole set."""
 
 
 def to_json(evaluation: Evaluation) -> Json:
-    """All numbers, fractions; None where one is not defined.
+    """All numbers as fractions; None where undefined.
 
-    Classes that are neither annotated nor predicted have none and are left out.
+    Classes that are neither annotated nor predicted are left out.
     """
     result = _result_json(evaluation, evaluation.result)
     against = evaluation.against
@@ -42,7 +42,7 @@ def to_json(evaluation: Evaluation) -> Json:
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """The same numbers in rows, with a header."""
+    """The numbers of an evaluation as CSV with a header."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADER)
@@ -103,7 +103,7 @@ def _result_json(evaluation: Evaluation, result: Result) -> Json:
 
 
 def _numbers(evaluation: Evaluation, result: Result) -> Iterator[tuple[str, str, object]]:
-    """Class, metric and value of every number of a result."""
+    """Class, metric and value for all numbers of a result."""
     scores = result.scores
     for rule, value in scores.miou_by_absent.items():
         yield "", f"miou_{rule}", _number(value)
@@ -132,7 +132,7 @@ def _numbers(evaluation: Evaluation, result: Result) -> Iterator[tuple[str, str,
 
 
 def _number(value: float) -> float | None:
-    """A number that JSON has; whole ones stay whole."""
+    """A number that JSON can represent, None for NaN and infinity; integers stay integers."""
     if isinstance(value, int):
         return value
     return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What an evaluation found, as a value."""
+"""The result of an evaluation."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """One folder's scores."""
+    """Scores of one set of predictions."""
 
     what: str
-    """How its labels were made, e.g. `maps, background 0.3`."""
+    """How the labels were made, e.g. `maps, background 0.3`."""
     scores: Scores
     sweep: Curve | None = None
-    """If the threshold was chosen on the ground truth: then the scores are an oracle's."""
+    """Curve of thresholds, if the best one was chosen on the ground truth (an oracle)."""
     diagnosis: tuple[Cost, ...] = ()
-    """What costs most, the costliest first, if the measure has bands."""
+    """Causes of error, the costliest first; empty unless the measure has bands."""
 
     @property
     def oracle(self) -> bool:
-        """Whether the ground truth was looked at before it was scored."""
+        """Whether the ground truth was used to choose the threshold."""
         return self.sweep is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """What `evaluate` found."""
+    """The value that `evaluate` returns."""
 
     classes: tuple[str, ...]
     """K names, background first."""
     measure: Measure
     absent: Absent
     images: int
-    """That were scored."""
+    """Number of images scored."""
     listed: int
-    """That should have been scored."""
+    """Number of images that should have been scored."""
     list_sha256: str
-    """Of the list's names, one a line."""
+    """Hash of the list of names, one per line."""
     truth_sha256: str
-    """Of the hashes of the ground truth's files in this order: two numbers can be compared only if
-    it is the same."""
+    """Hash of the hashes of the ground-truth files, in the order of the list. Scores are comparable
+    only if it is the same."""
     result: Result
     against: Result | None = None
     comparison: Comparison | None = None
     findings: tuple[Finding, ...] = ()
-    """What was not scored and why, the worst first."""
+    """Images not scored and why, the most severe first."""
 
     @property
     def miou(self) -> float:
-        """The result's pooled mean IoU by its rule for absent classes, a fraction."""
+        """Pooled mean IoU of the result under the rule for absent classes, a fraction."""
         return self.result.scores.miou_by_absent[self.absent]

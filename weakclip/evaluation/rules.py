@@ -1,8 +1,8 @@
-"""From the maps of an image to its labels: where is the background?
+"""Rules that turn the maps of an image into labels by adding a background.
 
-Class activation maps have no background. A rule puts one: a constant, a power of what the classes
-leave over, or a threshold that each image's own values suggest. A rule that is chosen by looking
-at the ground truth is not in this module: see `weakclip.evaluation.sweep`.
+Class activation maps have no background. A rule adds one: a constant, a power of
+1 - (strongest map), or a threshold computed from the image's own values. The choice of a threshold
+on the ground truth is in `weakclip.evaluation.sweep`.
 
 References:
     Ahn and Kwak, "Learning Pixel-Level Semantic Affinity with Image-Level Supervision", CVPR 2018
@@ -32,34 +32,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The background that the files have; a pixel without any evidence is undecided."""
+    """The background map in the files; a pixel without positive evidence is undecided."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """The same score of the background everywhere."""
+    """A constant background score."""
 
     threshold: float
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """(1 - strongest map) to a power."""
+    """The background score (1 - strongest map)^exponent."""
 
     exponent: float
 
 
 MapRule: TypeAlias = Own | Fixed | Power | OtsuBand | FixedBand
-"""The bands are those of seeds: between their ends a pixel is undecided."""
+"""Rules for the background. The bands are those of seeds; between their ends it is undecided."""
 
 _RULES = "own, THRESHOLD (such as 0.3), power:EXPONENT, otsu, otsu:WIDTH or band:LOW:HIGH"
 
 
 def parse_rule(text: str) -> MapRule:
-    """The rule of a text on a command line.
+    """Parse a rule of the command line.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the text is not a rule.
 
     Example:
         >>> parse_rule("0.3"), parse_rule("power:4"), parse_rule("otsu")
@@ -87,7 +87,7 @@ def parse_rule(text: str) -> MapRule:
 
 
 def describe_rule(rule: MapRule) -> str:
-    """The text that `parse_rule` reads.
+    """The text of a rule, as `parse_rule` reads it.
 
     Example:
         >>> describe_rule(parse_rule("band:0.2:0.6"))
@@ -109,21 +109,21 @@ def describe_rule(rule: MapRule) -> str:
 def labels_from(
     maps: ImageMaps, labels: Sequence[int], size: tuple[int, int], rule: MapRule
 ) -> NDArray[np.uint8]:
-    """The labels of an image by its maps, resized bilinearly first.
+    """The labels of an image from its maps, which are first resized bilinearly.
 
-    Of equal scores the background wins, then the lower label.
+    Ties go to the background, then to the map that comes first.
 
     Args:
         maps: K maps on any grid.
-        labels: What each of them means.
+        labels: Label of each map.
         size: (H, W) of the image.
-        rule: Where the background is.
+        rule: Rule for the background.
 
     Returns:
-        (H, W) uint8; 255 undecided.
+        (H, W), uint8; 255 = undecided.
 
     Raises:
-        ValueError: If the rule is `Own` and there is no background.
+        ValueError: If the rule is `Own` and the maps have no background.
     """
     match rule:
         case Own():
@@ -142,15 +142,15 @@ def labels_from(
 def strongest(
     maps: ImageMaps | None, labels: Sequence[int], size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The largest value of each pixel and the label it is of.
+    """The largest value at each pixel, and its label.
 
     Args:
-        maps: K maps on any grid; None for none.
-        labels: What each of them means.
+        maps: K maps on any grid; None if there are none.
+        labels: Label of each map.
         size: (H, W) of the image.
 
     Returns:
-        (H, W) float32, and (H, W) uint8; 0 and 0 without any class.
+        (H, W), float32, and (H, W), uint8; both 0 if there are no maps.
     """
     if maps is None or not labels:
         return np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.uint8)
@@ -161,7 +161,7 @@ def strongest(
 
 
 def resized(rows: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """(K, h, w) to (K, *size), bilinearly, corners not aligned; unchanged if it has the size."""
+    """Resize (K, h, w) to (K, *size), bilinear (align_corners false); unchanged if it fits."""
     if rows.shape[1:] == size or not len(rows):
         return rows if len(rows) else np.zeros((0, *size), dtype=np.float32)
     values = torch.from_numpy(rows)[None]

@@ -1,7 +1,7 @@
-"""From pixel counts to scores: the one place where those of a result are formed.
+"""Scores of a result from its pixel counts.
 
-Counts are pooled over all images first; the mean of scores of images is another number. Of a class
-with TP pixels right, T annotated and P predicted, U = T + P - TP:
+Counts are pooled over all images before scores are computed; the mean of per-image scores would be
+a different number. For a class with TP correct, T annotated and P predicted pixels, U = T + P - TP:
 
     iou               TP / U
     fp_rate, fn_rate  (P - TP) / U and (T - TP) / U; the three add up to 1 (irn, MCTformer, WeakTr)
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Absent = Literal["union", "gt", "eps", "nan"]
-"""What a class without pixels does to the mean over classes. `union`: left out if it is neither
+"""How a class without pixels enters the mean over classes. `union`: left out if it is neither
 annotated nor predicted (irn, mmsegmentation); `gt`: left out if it is not annotated (CLIP-ES,
-deeplab-pytorch); `eps`: counts as 0 (SEAM, MCTformer); `nan`: there is no mean (VOC's devkit)."""
+deeplab-pytorch); `eps`: counts as 0 (SEAM, MCTformer); `nan`: the mean is NaN (VOC's devkit)."""
 ABSENT: tuple[Absent, ...] = ("union", "gt", "eps", "nan")
 
 SIZES = {"small": (1, 32**2), "medium": (32**2, 96**2), "large": (96**2, math.inf)}
-"""Pixels of a class in an image, from and below, as COCO's objects."""
+"""Ranges of the pixels of a class in an image, lower end included, as for COCO's objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scores:
-    """All scores of one result, as fractions; NaN where one is not defined."""
+    """All scores of one result, as fractions; NaN where undefined."""
 
     per_class: Mapping[str, NDArray[np.float64]]
-    """By metric, one value a class, (K,), background first."""
+    """For each metric one value per class, (K,), background first."""
     counts: NDArray[np.int64]
     """(K, 3): TP, P, T."""
     miou_by_absent: Mapping[Absent, float]
     overall: Mapping[str, float]
-    """Metrics of the whole set, e.g. `pixel_accuracy` and `coverage`."""
+    """Metrics of the whole set, e.g. `pixel_accuracy` and `coverage`; also numbers of classes."""
     by_size: Mapping[str, tuple[float, int]]
-    """Mean IoU of the foreground classes, and how many regions, by size of the region: all pixels
-    of a class in an image."""
+    """Mean IoU of the foreground classes and number of regions, by size of the region. A region is
+    all pixels of a class in an image."""
 
     def mean(self, metric: str, *, foreground: bool = False) -> float:
-        """Mean over the classes that have a value; NaN if none has."""
+        """Mean over the classes with a defined value; NaN if there are none."""
         return float(_mean(self.per_class[metric][1 if foreground else 0 :]))
 
 
@@ -68,13 +68,13 @@ def scores_of(
     decided: int,
     annotated: int,
 ) -> Scores:
-    """The scores of counts.
+    """Compute all scores from counts.
 
     Args:
         counts: (N, K, 3) of N images: intersection, predicted, annotated.
-        boundary: (K, 3) by width, pooled over the images.
-        decided: Annotated pixels that have a predicted class.
-        annotated: Annotated pixels.
+        boundary: For each width, counts (K, 3) pooled over the images.
+        decided: Number of annotated pixels with a predicted class.
+        annotated: Number of annotated pixels.
     """
     pooled = counts.sum(axis=0, dtype=np.int64)
     hits, predicted, truth = pooled.astype(np.float64).T
@@ -109,7 +109,7 @@ def scores_of(
 
 
 def error_rates(counts: NDArray[np.number]) -> dict[str, NDArray[np.float64]]:
-    """Surplus and missed pixels by class, (..., K, 3) -> (..., K) by name; NaN where undefined.
+    """Rates of false positives and negatives by name, (..., K, 3) -> (..., K); NaN if undefined.
 
     Example:
         >>> {name: rate.tolist() for name, rate in error_rates(np.array([[4, 6, 6]])).items()}
@@ -128,7 +128,7 @@ def error_rates(counts: NDArray[np.number]) -> dict[str, NDArray[np.float64]]:
 
 
 def iou_of(counts: NDArray[np.number]) -> NDArray[np.float64]:
-    """Intersection over union, (..., K, 3) -> (..., K); NaN where there is no union."""
+    """Intersection over union, (..., K, 3) -> (..., K); NaN where the union is empty."""
     ious: NDArray[np.float64] = iou_from_counts(torch.from_numpy(counts)).numpy()
     return ious
 
@@ -161,14 +161,14 @@ def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> 
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the last axis without NaN, as NumPy sums; NaN of nothing."""
+    """Mean over the last axis, ignoring NaN, in NumPy's summation order; NaN if all are NaN."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of means of nothing
+        warnings.simplefilter("ignore", RuntimeWarning)  # of means over no values
         return np.asarray(np.nanmean(values, axis=-1))
 
 
 def _of_size(counts: NDArray[np.integer], low: float, high: float) -> tuple[float, int]:
-    """Mean IoU over classes of the regions with an area from `low` to below `high`."""
+    """Mean IoU, and number, of the regions with an area in [low, high)."""
     regions = counts[:, 1:]
     chosen = (regions[..., 2] >= low) & (regions[..., 2] < high)
     pooled = np.where(chosen[..., None], regions, 0).sum(axis=0, dtype=np.int64)

@@ -1,8 +1,8 @@
-"""The threshold that suits the ground truth best: an oracle, and labelled as one.
+"""A sweep over background thresholds, the best of which is chosen on the ground truth: an oracle.
 
-Published seeds are often scored at such a threshold, so it has to be computed to be compared with;
-but it is chosen by looking at what it is scored on. Every threshold is counted in one pass: a pixel
-goes into the bin of the last threshold that its strongest map exceeds.
+Published seeds are often scored at such a threshold, so it is needed for comparison. It is chosen
+on the same ground truth that it is scored on. All thresholds are counted in one pass: each pixel is
+assigned to the bin of the last threshold that its strongest map exceeds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Fixed thresholds from a first to a last one; SEAM's by default."""
+    """Evenly spaced thresholds from first to last; SEAM's by default."""
 
     first: float = 0.0
     last: float = 0.59
@@ -37,7 +37,7 @@ class Sweep:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """All of them, ascending.
+        """All thresholds, ascending.
 
         Example:
             >>> Sweep(0.1, 0.3, 0.1).thresholds
@@ -48,10 +48,10 @@ class Sweep:
 
 
 def parse_sweep(text: str) -> Sweep:
-    """START:STOP:STEP of a command line.
+    """Parse START:STOP:STEP of the command line.
 
     Raises:
-        ValueError: If it is not that.
+        ValueError: If the text has another form.
 
     Example:
         >>> parse_sweep("0:0.6:0.05")
@@ -66,14 +66,14 @@ def parse_sweep(text: str) -> Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """What every threshold would score."""
+    """mIoU at every threshold."""
 
     thresholds: tuple[float, ...]
     miou: tuple[float, ...]
     best: int
-    """Index of the largest mIoU, the first of equal ones."""
+    """Index of the largest mIoU, the first one of equals."""
     first_peak: int
-    """Index of the last threshold before mIoU first fails to rise: where MCTformer and WeakTr
+    """Index of the last threshold before mIoU first stops rising, where MCTformer and WeakTr
     stop."""
 
 
@@ -85,14 +85,14 @@ def swept_counts(
     processes: int,
     report: Callable[[int, int], None],
 ) -> NDArray[np.int64]:
-    """Pixels of all images at every threshold, (T, K, 3); images with a trouble count nothing.
+    """Counts over all images at every threshold, (T, K, 3); unusable images count nothing.
 
     Args:
-        job: One result, of maps.
+        job: One result, made of maps.
         sweep: T thresholds.
         names: The images.
-        processes: How many work at a time.
-        report: Called with (images done, images in all).
+        processes: Number of processes.
+        report: Called with (images done, total images).
     """
     total = np.zeros((len(sweep.thresholds), job.num_classes, 3), dtype=np.int64)
     work = _Swept(sweep.thresholds)
@@ -102,7 +102,7 @@ def swept_counts(
 
 
 def curve(sweep: Sweep, miou: Sequence[float]) -> Curve:
-    """The curve of scores, and where it is highest.
+    """The curve of scores, with its best threshold and first peak.
 
     Args:
         sweep: T thresholds.
@@ -120,7 +120,7 @@ def curve(sweep: Sweep, miou: Sequence[float]) -> Curve:
 
 @dataclass(frozen=True, slots=True)
 class _Swept:
-    """Counts one image at all thresholds; a value, so that other processes get it."""
+    """Counts one image at all thresholds; a picklable value, for other processes."""
 
     thresholds: tuple[float, ...]
 
@@ -149,7 +149,7 @@ class _Swept:
 def _strongest_of(
     job: Job, name: str
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.int64]] | None:
-    """Strongest value, its label and the ground truth of the annotated pixels, each (P,)."""
+    """Largest value, its label and the ground truth at the annotated pixels, each (P,)."""
     (predictions,) = job.predictions
     if not isinstance(predictions, MapFolder):
         raise TypeError(f"a sweep is of maps, got {predictions.describe()}")

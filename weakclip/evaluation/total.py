@@ -1,4 +1,4 @@
-"""The pixels of all images together, and what could not be counted."""
+"""Sums of the counts of all images, and the images that could not be counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Total:
-    """Sums over images; of each image only its counts stay."""
+    """Sums over images; only the counts of each image are kept."""
 
     def __init__(self, job: Job, images: int) -> None:
         results, widths = len(job.predictions), job.measure.boundary
@@ -39,11 +39,11 @@ class Total:
 
     @property
     def counts(self) -> NDArray[np.int32]:
-        """Of the images that were counted, in order, (N, R, K, 3)."""
+        """Counts of the images counted so far, in order, (N, R, K, 3)."""
         return self._counts[: self.images]
 
     def add(self, name: str, outcome: Counted | Trouble) -> None:
-        """An image's counts or trouble."""
+        """Add an image's counts, or the reason why there are none."""
         if isinstance(outcome, Trouble):
             self.affected[outcome.kind].append(outcome.text)
             return
@@ -60,19 +60,19 @@ class Total:
             self.affected[kinds.AS_BACKGROUND].append(name)
 
     def scores(self, row: int) -> Scores:
-        """Of one of the results."""
+        """Scores of one of the R results."""
         boundary = dict(zip(self.widths, self.boundary[row], strict=True))
         decided = int(self.decided[row])
         return scores_of(self.counts[:, row], boundary, decided=decided, annotated=self.annotated)
 
     def diagnosis(self, row: int, class_names: Sequence[str], absent: Absent) -> tuple[Cost, ...]:
-        """Of one of the results; none if no bands were counted."""
+        """Diagnosis of one of the R results; empty if no bands were counted."""
         if not self._cells[row]:
             return ()
         cells = np.concatenate(self._cells[row])
         return diagnose(cells, class_names, self.images, widths=self._bands, absent=absent)
 
     def findings(self) -> tuple[Finding, ...]:
-        """One a kind, the worst first."""
+        """One finding per kind that occurred, in the order of `kinds.KINDS`."""
         found = ((kind, tuple(self.affected[kind])) for kind in kinds.KINDS)
         return tuple(Finding(kind=kind, affected=affected) for kind, affected in found if affected)
