@@ -1,1 +1,1 @@
-"""An ordinary segmentation network trained on masks: networks, crops, losses, schedule, loop."""
+"""A standard segmentation network trained on masks: networks, crops, losses, schedule, loop."""

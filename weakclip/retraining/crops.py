@@ -1,4 +1,4 @@
-"""Random crops of images and masks that are read one by one: memory does not grow with the set."""
+"""Random crops of images and masks that are read one by one, so memory does not grow with N."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True, slots=True)
 class CropBatch:
-    """What one step needs."""
+    """Input of one training step."""
 
     images: Tensor
     """(B, 3, S, S), uint8."""
@@ -38,17 +38,17 @@ class CropBatch:
 
 @dataclass(frozen=True, slots=True)
 class CropStream:
-    """Training batches; what a step sees is a function of (seed, step) alone."""
+    """Training batches that depend on (seed, step) alone."""
 
     read: Callable[[int], tuple[Tensor, Tensor]]
-    """Image (3, H, W), uint8, and mask (H, W), uint8 or int64, of a position."""
+    """Returns image (3, H, W), uint8, and mask (H, W), uint8 or int64, of a position."""
     count: int
     """Number of images."""
     recipe: RetrainingRecipe
     seed: int
 
     def __call__(self, step: int) -> CropBatch:
-        """The batch of a step, 0-based: every image once per epoch, in a new order."""
+        """The batch of a step, 0-based; every image occurs once per epoch, in random order."""
         size = self.recipe.batch_size
         crops = []
         for place, position in enumerate(view_rows(self.count, 1, size, self.seed, step)):
@@ -65,14 +65,14 @@ def draw_crop(
 
     Args:
         image: (3, H, W), uint8.
-        mask: (H, W), uint8 or int64, 255 = undecided; of another size it is resized to the nearest
-            pixel of the image.
-        crops: How to cut.
+        mask: (H, W), uint8 or int64, 255 = undecided; resized to the image by nearest neighbour if
+            its size differs.
+        crops: Parameters of the crop.
         generator: Source of randomness.
 
     Returns:
-        Crop (3, S, S), uint8, and its mask (S, S), uint8. A side of the scaled image that is
-        shorter than S is padded at a random place.
+        Crop (3, S, S), uint8, and its mask (S, S), uint8. If a side of the scaled image is shorter
+        than S, the image is placed at random and padded with ImageNet's mean colour and label 255.
     """
     if crops.drawn == "between":
         scale = float(generator.uniform(crops.scales[0], crops.scales[-1]))
@@ -127,7 +127,7 @@ def distort(image: Tensor, distortion: Distortion, generator: Generator) -> Tens
 
 
 def _placed(first: int, side: int, size: int) -> tuple[slice, slice]:
-    """Pixels of a side that are taken, and where they go in a crop of `size`."""
+    """Slice of a side that is used, and slice of the crop of `size` that it fills."""
     if side >= size:
         return slice(first, first + size), slice(0, size)
     return slice(0, side), slice(first, first + side)

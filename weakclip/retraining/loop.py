@@ -1,6 +1,6 @@
-"""The training loop of a segmentation network: fixed schedule, no selection.
+"""The training loop of a segmentation network: fixed schedule, no model selection.
 
-The last step is the result. Nothing looks at an image or mask of another split.
+The result is the network after the last step. No image or mask of another split is used.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ def train(
     """Train a network in place.
 
     Args:
-        network: On the device to train on, its weights initialised.
-        batches: Where the batches come from; their recipe says how long and how fast.
-        report: Called with (steps done, steps in all) after every step.
-        resume: File of the training's state. It is written now and then, and if it is there, the
-            training goes on from it and ends with the same bits; the caller removes it.
-        execution: How to compute. Weights, loss and optimiser stay in float32.
+        network: An initialised network, on the device to train on.
+        batches: Returns the batch of a step; its recipe sets length and learning rates.
+        report: Called with (steps done, total steps) after every step.
+        resume: File of the training state, written periodically. If it exists, the training is
+            resumed from it with a bit-identical result. The caller removes the file.
+        execution: Precision and compilation; weights, loss and optimiser stay in float32.
 
     Returns:
         Mean loss between two logged steps: {"step": ..., "retraining": ...}.
 
     Raises:
         FloatingPointError: If the loss is not finite.
-        ValueError: If a mask has a label that is no class, or `resume` is the state of another
+        ValueError: If a mask has a label that is not a class, or `resume` belongs to another
             training.
     """
     recipe = batches.recipe
@@ -95,7 +95,7 @@ def _step(
     step: int,
     execution: Execution,
 ) -> float:
-    """One step; returns the loss before it."""
+    """One training step; the loss before the update."""
     masks = batch.masks.long()
     with execution.autocast(masks.device):
         logits: Tensor = forward(normalise_images(batch.images, MEAN, STD))
@@ -124,7 +124,7 @@ def _check_labels(masks: Tensor, classes: int) -> None:
 
 
 def _optimiser(network: SegmentationNetwork, recipe: RetrainingRecipe) -> torch.optim.Optimizer:
-    """Encoder and head in groups of their own; `factor` multiplies the learning rate."""
+    """The optimiser, with encoder and head as groups; `factor` multiplies the learning rate."""
     groups = [
         {
             "params": [each for each in part.parameters() if each.requires_grad],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def mask_loss(logits: Tensor, masks: Tensor, name: LossName) -> Tensor:
-    """Loss of a batch; pixels of label 255 change nothing.
+    """Loss of a batch; pixels of label 255 are ignored.
 
     Args:
         logits: (B, K, H, W), background first.
@@ -23,9 +23,9 @@ def mask_loss(logits: Tensor, masks: Tensor, name: LossName) -> Tensor:
         name: See `RetrainingRecipe`.
 
     Returns:
-        Scalar, with gradients; 0 where no pixel is decided. `balanced` is half of the mean over
-        background pixels and half of the mean over the others; a side without a pixel adds
-        nothing, where some releases divide by zero.
+        Scalar, with gradients; 0 if no pixel is decided. `balanced` is half the mean over the
+        background pixels plus half the mean over the foreground pixels; a mean over no pixels is 0,
+        where some releases divide by zero.
 
     References:
         Xie et al., CLIMS, CVPR 2022 (balanced cross-entropy of its retraining).

@@ -1,8 +1,8 @@
-"""Segmentation networks: two small heads of this project on timm encoders, and all of smp's.
+"""Segmentation networks: two small heads on timm encoders, and segmentation_models_pytorch.
 
-`SmallFPN` and `DeepLabV2` need timm alone. `SMP` is any architecture and encoder of
-segmentation_models_pytorch, behind the extra `weakclip[retrain]`. Nothing is downloaded: encoder
-weights come from a file that the user names, or the encoder starts at random.
+`SmallFPN` and `DeepLabV2` need only timm. `SMP` is any architecture and encoder of
+segmentation_models_pytorch, from the extra `weakclip[retrain]`. Nothing is downloaded: the encoder
+is initialised from a weight file of the user, or at random.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EXTRA = "pip install 'weakclip[retrain]'"
-_WHOLE = 32  # images are padded to multiples of it, the stride of the coarsest stage
+_WHOLE = 32  # images are padded to multiples of this, the stride of the coarsest stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +34,21 @@ class SmallFPN:
 
     encoder: str = "resnet10t"
     channels: tuple[int, ...] | None = (32, 64, 96, 128)
-    """Widths of the stages after the stem, where not those of `encoder`."""
+    """Widths of the four stages; None: the encoder's default."""
     width: int = 64
     """Channels of the pyramid."""
     weights: str | None = None
-    """File of the encoder's weights, relative to the working directory; None: random."""
+    """Weight file of the encoder, relative to the working directory; None: random weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepLabV2:
-    """A timm encoder at stride 8 and the sum of dilated convolutions (ASPP of DeepLabV2)."""
+    """A timm encoder at stride 8 and a sum of dilated convolutions (DeepLabV2's ASPP)."""
 
     encoder: str = "resnet101"
     rates: tuple[int, ...] = (6, 12, 18, 24)
     weights: str | None = "weights/resnet101.safetensors"
-    """As of `SmallFPN`."""
+    """See `SmallFPN`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,34 +56,34 @@ class SMP:
     """A network of segmentation_models_pytorch."""
 
     architecture: str = "DeepLabV3Plus"
-    """E.g. DeepLabV3Plus, FPN, Segformer, UPerNet, Unet; capitals do not matter."""
+    """E.g. DeepLabV3Plus, FPN, Segformer, UPerNet, Unet; case is ignored."""
     encoder: str = "tu-resnet101"
-    """Its own name of an encoder, or `tu-` and a name of timm."""
+    """Name of an encoder of smp, or `tu-` and the name of a timm network."""
     output_stride: Literal[8, 16] | None = 16
-    """Of the encoder, where the architecture has the choice (DeepLabV3, DeepLabV3Plus)."""
+    """Output stride of the encoder, for DeepLabV3 and DeepLabV3Plus; ignored by others."""
     weights: str | None = "weights/resnet101.safetensors"
-    """As of `SmallFPN`."""
+    """See `SmallFPN`."""
 
 
 NetworkSpec: TypeAlias = SmallFPN | DeepLabV2 | SMP
 
 
 class SegmentationNetwork(nn.Module):
-    """Encoder and head; logits at the size of the images."""
+    """Encoder and head; returns logits at the size of the images."""
 
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
-        """Hold an encoder, whose outputs the head takes as one argument."""
+        """Store an encoder and a head; the head takes the encoder's output as one argument."""
         super().__init__()
         self.encoder, self.head = encoder, head
         self.frozen_norm = False
 
     @property
     def components(self) -> dict[str, nn.Module]:
-        """Everything that is learned."""
+        """Encoder and head by name."""
         return {"encoder": self.encoder, "segmentation head": self.head}
 
     def freeze_norm(self) -> None:
-        """Keep statistics, scales and shifts of the encoder's batch norms as they are."""
+        """Freeze statistics, scales and shifts of the encoder's batch norms."""
         self.frozen_norm = True
         for layer in self.encoder.modules():
             if isinstance(layer, nn.BatchNorm2d):
@@ -91,7 +91,7 @@ class SegmentationNetwork(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> SegmentationNetwork:  # noqa: FBT001, FBT002 (nn.Module's)
-        """Switch everything but frozen batch norms."""
+        """Set the mode of all layers; frozen batch norms stay in evaluation mode."""
         super().train(mode)
         if self.frozen_norm:
             for layer in self.encoder.modules():
@@ -103,7 +103,7 @@ class SegmentationNetwork(nn.Module):
         """Logits, (B, K, H, W), of normalised images (B, 3, H, W) of any size."""
         height, width = images.shape[2:]
         whole = F.pad(images, (0, -width % _WHOLE, 0, -height % _WHOLE))
-        whole = whole.contiguous(memory_format=torch.channels_last)  # half of the time on a CPU
+        whole = whole.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
         logits: Tensor = self.head(self.encoder(whole))
         if logits.shape[2:] != whole.shape[2:]:
             size = (whole.shape[2], whole.shape[3])
@@ -117,15 +117,15 @@ def build_network(
     """The network of a specification.
 
     Args:
-        spec: Which.
+        spec: The specification.
         classes: K, background included.
-        with_weights: Whether the encoder takes the weights of its file; not before all weights
-            are replaced by those of a trained network.
+        with_weights: Whether to load the encoder's weight file; unnecessary if the weights of a
+            trained network are loaded afterwards.
 
     Raises:
         ImportError: If segmentation_models_pytorch is needed and not installed.
-        FileNotFoundError: If the weights are not there.
-        ValueError: If a name is unknown, or the weights are another network's.
+        FileNotFoundError: If the weight file is missing.
+        ValueError: If a name is unknown, or the weights belong to another network.
     """
     match spec:
         case SmallFPN():
@@ -146,7 +146,7 @@ def build_network(
 
 
 class _PyramidHead(nn.Module):
-    """Top-down sums of four levels, one convolution and a classifier on the finest."""
+    """Top-down sums of four levels, with a convolution and a classifier on the finest one."""
 
     def __init__(self, channels: list[int], width: int, classes: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class _PyramidHead(nn.Module):
 
 
 class _DilatedHead(nn.Module):
-    """Sum of one dilated 3 x 3 classifier per rate.
+    """Sum of dilated 3 x 3 classifiers, one per rate.
 
     References:
         Chen et al., DeepLab, TPAMI 2018 (ASPP-L).
@@ -188,14 +188,14 @@ class _DilatedHead(nn.Module):
 
 
 class _SMPHead(nn.Module):
-    """Decoder and segmentation head of segmentation_models_pytorch."""
+    """Decoder and segmentation head of a network of segmentation_models_pytorch."""
 
     def __init__(self, decoder: nn.Module, last: nn.Module) -> None:
         super().__init__()
         self.decoder, self.last = decoder, last
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        """Logits of all levels of the encoder."""
+        """Logits from all levels of the encoder."""
         return cast("Tensor", self.last(self.decoder(levels)))
 
 
@@ -234,7 +234,7 @@ def _smp_parts(spec: SMP, classes: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _load(encoder: nn.Module, spec: NetworkSpec, path: Path) -> None:
-    """Take the weights of a file; those of a classifier after the encoder are left."""
+    """Load the weights of a file into the encoder; weights of its classifier are ignored."""
     name = spec.encoder
     if isinstance(spec, SMP) and not name.startswith("tu-"):
         origin = f"smp.encoders.get_encoder({name!r}, weights='imagenet')"
@@ -258,5 +258,5 @@ def _load(encoder: nn.Module, spec: NetworkSpec, path: Path) -> None:
 
 
 def _plain(key: str) -> str:
-    """A tensor's name whatever wraps the network: timm's feature networks join names by `_`."""
+    """A tensor's name without wrappers: timm's feature networks join names by `_`."""
     return key.removeprefix("model.").replace(".", "_")

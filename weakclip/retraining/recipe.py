@@ -1,4 +1,4 @@
-"""How a segmentation network is trained: optimiser, schedule, loss, crops. Values only.
+"""Settings for the training of a segmentation network: optimiser, schedule, loss, crops.
 
 References:
     Chen et al., DeepLab, TPAMI 2018 (poly schedule).
@@ -15,9 +15,9 @@ LossName = Literal["cross-entropy", "balanced"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SGD:
-    """Stochastic gradient descent; the momentum is always said.
+    """Stochastic gradient descent.
 
-    The poly optimisers that came from PSA hand the weight decay on as the momentum; such a run is
+    The poly optimisers derived from PSA pass the weight decay as momentum; such a run is
     `SGD(momentum=5e-4, weight_decay=0)`.
     """
 
@@ -39,16 +39,16 @@ Optimiser: TypeAlias = SGD | AdamW
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poly:
-    """Learning rate times (1 - step / iterations)^power, after a linear warm-up."""
+    """Decay from the learning rate to `final` by (1 - step / iterations)^power, with warm-up."""
 
     power: float = 0.9
     final: float = 0.0
-    """Learning rate at the end."""
+    """Learning rate at the end of the training."""
     warmup: int = 0
     """Steps of linear warm-up from `warmup_ratio` of the learning rate."""
     warmup_ratio: float = 1e-6
     every: int = 1
-    """Steps between two changes."""
+    """Number of steps between two changes of the learning rate."""
 
     def __post_init__(self) -> None:
         if self.power < 0 or self.final < 0 or self.warmup < 0 or self.every < 1:
@@ -72,15 +72,15 @@ class Distortion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crops:
-    """Training crops: an image and its mask, resized by one random factor, cropped, mirrored."""
+    """Training crops: image and mask, resized by a random factor, cropped and mirrored."""
 
     size: int = 512
-    """Side in pixels; what lies outside the image has its mean colour and label 255."""
+    """Side in pixels; outside the image it has ImageNet's mean colour and label 255."""
     scales: tuple[float, ...] = (0.5, 2.0)
     drawn: Literal["between", "among"] = "between"
-    """`between`: uniform from the first to the last scale; `among`: one of them."""
+    """`between`: uniform between the first and the last scale; `among`: one of the scales."""
     of: Literal["image", "short-side"] = "image"
-    """What is scaled: the image as it is, or the image with its short side at `size`."""
+    """What the scale refers to: the image's own size, or a short side of `size` pixels."""
     mirror: float = 0.5
     """Probability of a horizontal flip."""
     distortion: Distortion | None = None
@@ -97,19 +97,20 @@ _SGD, _POLY, _CROPS = SGD(), Poly(), Crops()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingRecipe:
-    """How long, how fast and on what; the defaults are mmsegmentation's for VOC's trainaug."""
+    """Settings of a training; the defaults are mmsegmentation's for VOC's trainaug."""
 
     iterations: int = 20_000
     batch_size: int = 16
     optimiser: Optimiser = _SGD
     head_factor: float = 1.0
-    """Learning rate of everything after the encoder, as a multiple of the encoder's."""
+    """Learning rate of the layers after the encoder, as a multiple of the encoder's."""
     schedule: Poly = _POLY
     loss: LossName = "cross-entropy"
-    """Cross-entropy over all pixels but 255; `balanced`: the mean of that over background pixels
-    and of that over all others."""
+    """Mean cross-entropy over all pixels but 255; `balanced`: the average of its means over
+    background and over foreground pixels."""
     batch_norm: Literal["trained", "frozen"] = "trained"
-    """Of the encoder; `frozen`: statistics, scales and shifts stay those of its weights."""
+    """Batch norms of the encoder; `frozen`: they keep the statistics, scales and shifts of the
+    encoder's weights."""
     crops: Crops = _CROPS
     log_every: int = 50
 
