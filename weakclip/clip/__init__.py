@@ -1,1 +1,1 @@
-"""The frozen CLIP: loading, dense image tower, prompted text tower, names."""
+"""The frozen CLIP: loading, image tower for dense features, text tower for prompts, class names."""

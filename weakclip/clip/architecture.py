@@ -1,7 +1,7 @@
-"""What must be known of a CLIP in addition to its weights: sizes, activation, image normalisation.
+"""The description of a CLIP apart from its weights: sizes, activation, image normalisation.
 
-The value is open_clip's own description (its `model_cfg`), whether it comes from its register of
-models, from the `open_clip_config.json` next to a checkpoint, or from a file translated to it.
+It is open_clip's own (`model_cfg`), from its registry of models, from an `open_clip_config.json`
+next to a checkpoint, or translated from another library's file.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 Channels = tuple[float, float, float]
 
 _NOT_WEIGHTS = ("attn_mask", "input_resolution", "context_length", "vocab_size")
-"""Last parts of names that published files carry in addition to the weights."""
+"""Last name components of tensors in published files that are not weights."""
 _UNBUILDABLE = (
     TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError, LookupError,
     AttributeError,
 )  # fmt: skip
-"""What open_clip raises on sizes that do not go together."""
+"""What open_clip raises on inconsistent sizes."""
 _FOREIGN_PARTS = ("timm_model_name", "hf_model_name", "hf_tokenizer_name")
 
 
@@ -46,26 +46,26 @@ class Architecture:
     model: Mapping[str, Any]
     """open_clip's `model_cfg`: `embed_dim`, `vision_cfg`, `text_cfg`, `quick_gelu`, ..."""
     mean: Channels = OPENAI_DATASET_MEAN
-    """Mean of each RGB channel to subtract, in 0-1 units."""
+    """Mean to subtract from each RGB channel, in 0-1 units."""
     std: Channels = OPENAI_DATASET_STD
 
     @property
     def quick_gelu(self) -> bool:
-        """Whether x sigmoid(1.702 x) stands for the exact GELU, as in OpenAI's models."""
+        """Whether x sigmoid(1.702 x) replaces the exact GELU, as in OpenAI's models."""
         return bool(self.model.get("quick_gelu", False))
 
     def with_activation(self, *, quick_gelu: bool) -> Architecture:
-        """The same sizes with this activation in both towers."""
+        """The same architecture with this activation in both towers."""
         return Architecture(
             model={**self.model, "quick_gelu": quick_gelu}, mean=self.mean, std=self.std
         )
 
 
 def registered(name: str) -> Architecture:
-    """The architecture that open_clip knows by a name.
+    """The architecture registered in open_clip under a name.
 
     Raises:
-        ValueError: If open_clip knows no such name.
+        ValueError: If open_clip does not know the name.
     """
     config = open_clip.get_model_config(name)
     if config is None:
@@ -84,7 +84,7 @@ def from_open_clip(path: Path) -> Architecture:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not readable or describes no model.
+        ValueError: If it is unreadable or does not describe a model.
     """
     content = read_json(path)
     preprocess = mapping_in(content, "preprocess_cfg", path)
@@ -102,15 +102,15 @@ def from_open_clip(path: Path) -> Architecture:
 
 
 def channels(values: object, what: str, *, zero: bool = True) -> Channels:
-    """Mean or deviation of the three RGB channels, in 0-1 units.
+    """Mean or standard deviation of the three RGB channels, in 0-1 units, checked.
 
     Args:
-        values: What a description says.
-        what: What to call it in errors.
-        zero: Whether 0 is possible; it is not what images are divided by.
+        values: Values in a description.
+        what: Their name in errors.
+        zero: Whether 0 is allowed; images cannot be divided by it.
 
     Raises:
-        ValueError: If they are not three numbers of that range.
+        ValueError: If they are not three numbers in that range.
     """
     numbers = values if isinstance(values, (list, tuple)) else ()
     if len(numbers) == 3 and all(
@@ -127,10 +127,10 @@ def channels(values: object, what: str, *, zero: bool = True) -> Channels:
 
 
 def mapping_in(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
-    """The mapping under a name of a description, empty if there is none.
+    """The mapping under a name in a description; empty if the name is absent.
 
     Raises:
-        ValueError: If something else is there.
+        ValueError: If the value is not a mapping.
     """
     value = content.get(name, {})
     if not isinstance(value, dict):
@@ -141,17 +141,17 @@ def mapping_in(content: Mapping[str, Any], name: str, path: Path) -> dict[str, A
 def build_clip(architecture: Architecture, tensors: Mapping[str, Tensor], source: str) -> CLIP:
     """An open_clip model with these weights in float32, in evaluation mode, on the CPU.
 
-    The image side and the number of text positions follow the weights, so a checkpoint of another
-    resolution than its namesake keeps its own position embeddings.
+    Image size and number of text positions are those of the weights, so a checkpoint keeps its own
+    position embeddings even if its resolution differs from the description.
 
     Args:
         architecture: Its sizes.
         tensors: Weights by open_clip's names.
-        source: What to call the file in errors.
+        source: Name of the file in errors.
 
     Raises:
-        ValueError: If the architecture is none that the towers can use, or a name or a shape of
-            the weights does not fit; all are listed.
+        ValueError: If the towers do not support the architecture, or names or shapes of the weights
+            do not fit; all are listed.
     """
     check_supported(architecture, source)
     weights = {
@@ -162,7 +162,7 @@ def build_clip(architecture: Architecture, tensors: Mapping[str, Tensor], source
     check_sizes(architecture.model, weights, source)
     separate = any(name.startswith("text.") for name in weights)
     try:
-        with torch.device("meta"):  # no time and no memory for weights that are replaced
+        with torch.device("meta"):  # allocates no memory for weights that are replaced
             kind = CustomTextCLIP if separate else CLIP
             model = kind(**_sized(architecture.model, weights, separate=separate))
     except _UNBUILDABLE as error:
@@ -185,7 +185,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not readable.
+        ValueError: If it is unreadable.
     """
     if not path.is_file():
         raise FileNotFoundError(f"CLIP: no file {path}")
@@ -199,7 +199,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_supported(architecture: Architecture, source: str) -> None:
-    """Raise a ValueError unless the towers can be used: a plain ViT and CLIP's own text tower."""
+    """Raise a ValueError unless the CLIP has a plain ViT and CLIP's own text tower."""
     model = architecture.model
     for part in (model["vision_cfg"], model["text_cfg"]):
         for name in _FOREIGN_PARTS:
@@ -215,7 +215,7 @@ def check_supported(architecture: Architecture, source: str) -> None:
 def _sized(
     model: Mapping[str, Any], tensors: Mapping[str, Tensor], *, separate: bool
 ) -> dict[str, Any]:
-    """`model` with the image side and text length of the weights, without foreign options."""
+    """`model` with image size and text length of the weights, without unsupported options."""
     vision, text = dict(model["vision_cfg"]), dict(model["text_cfg"])
     image_positions = tensors.get("visual.positional_embedding")
     if image_positions is not None and image_positions.ndim == 2:

@@ -1,9 +1,9 @@
-"""Tensors of a TorchScript archive, such as OpenAI's CLIP files, without running its program.
+"""Tensors of a TorchScript archive, such as OpenAI's CLIP files, read without running its code.
 
-OpenAI published CLIP as TorchScript: a ZIP file of a program, of a pickle that says which tensor
-is which parameter of which module, and of raw numbers. `torch.jit.load` would compile the program
-and could run parts of it. Only the pickle and the numbers are read here: modules become inert
-records, and a pickle that names anything else than modules and tensors is refused.
+OpenAI published CLIP as TorchScript: a ZIP file with a program, a pickle that assigns tensors to
+the parameters of modules, and raw numbers. `torch.jit.load` would compile the program and could run
+parts of it. Here only pickle and numbers are read: modules become inert records, and a pickle that
+names anything but modules and tensors is rejected.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """What a TorchScript archive says without being run."""
+    """Content of a TorchScript archive."""
 
     tensors: dict[str, Tensor]
-    """Parameters and buffers by their dotted names, on the CPU, types as stored."""
+    """Parameters and buffers by dotted name, on the CPU, in their stored dtypes."""
     modules: frozenset[str]
     """Class names of its modules, e.g. `QuickGELU`."""
 
 
 @dataclass(slots=True)
 class _Module:
-    """An inert stand-in for a module of the archive."""
+    """An inert record in place of a module of the archive."""
 
     state: dict[str, object] = field(default_factory=dict)
 
@@ -66,8 +66,7 @@ def read_archive(path: Path) -> Archive:
     """Tensors and module classes of a TorchScript archive; none of its code is run.
 
     Raises:
-        ValueError: If the archive is damaged, or its pickle names something else than modules and
-            tensors.
+        ValueError: If the archive is damaged, or its pickle names anything but modules and tensors.
     """
     try:
         check_packed(path)
@@ -86,7 +85,7 @@ def read_archive(path: Path) -> Archive:
 
 
 class _Reader(pickle.Unpickler):
-    """Reads `data.pkl`; the only things it can make are modules, tensors and plain values."""
+    """Reads `data.pkl`; can create only modules, tensors and plain values."""
 
     def __init__(self, file: zipfile.ZipFile, root: str, path: Path) -> None:
         super().__init__(io.BytesIO(file.read(f"{root}/data.pkl")))
@@ -95,7 +94,7 @@ class _Reader(pickle.Unpickler):
         self.modules: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 (pickle's own)
-        """What stands for a name of the pickle."""
+        """The replacement for a name in the pickle."""
         if module.startswith("__torch__"):
             self.modules.add(name)
             return _Module
@@ -136,7 +135,7 @@ class _Reader(pickle.Unpickler):
         stride: tuple[int, ...],
         *_: object,
     ) -> Tensor:
-        """A tensor of a storage; `as_strided` refuses to leave it."""
+        """A tensor in a storage; `as_strided` raises if it would exceed the storage."""
         self._claimed += math.prod(size) * storage.element_size()
         check_bytes(self._claimed, self._path)  # before they are copied
         return storage.as_strided(size, stride, offset).clone()
@@ -147,7 +146,7 @@ def _first(value: object, *_: object) -> object:
 
 
 def _walk(module: object, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
-    """Tensors of a module and of the modules in it, with dotted names; of each module once."""
+    """Tensors of a module and its submodules with dotted names; each module is visited once."""
     if not isinstance(module, _Module) or id(module) in seen:
         return
     seen.add(id(module))

@@ -1,8 +1,8 @@
-"""Self-attention of an open_clip block taken apart: projections, heads, weights.
+"""The parts of an open_clip block's self-attention: projections, heads, weights.
 
-open_clip hides its attention weights; seeds and affinity-based baselines are made of them. A matrix
-of weights has a value for each pair of tokens, so nothing here ever holds those of all heads.
-Other weights than CLIP's own are in `weakclip/clip/dense.py`.
+open_clip does not expose its attention weights, which seeds and affinity-based baselines need.
+Weights have one value per pair of tokens, so those of all heads are never held at once. Attention
+that differs from CLIP's own is in `weakclip/clip/dense.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WORKING_BYTES = 32 << 20
-"""Of the attention weights of all heads that are computed at a time."""
+"""Bytes of attention weights, over all heads, that are computed at a time."""
 
 
 def project(block: ResidualAttentionBlock, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,16 +35,16 @@ def attend(block: ResidualAttentionBlock, normed: Tensor) -> Tensor:
 
 @torch.no_grad()
 def attend_and_add(block: ResidualAttentionBlock, normed: Tensor, total: Tensor) -> Tensor:
-    """Output of the attention; its weights, mean of the heads, are added to `total`.
+    """Output of the attention; the mean of its weights over the heads is added to `total`.
 
     Args:
         block: A block of the tower.
         normed: Output of its `ln_1`, (B, N, D).
-        total: Changed in place, (B, N, N); a row (dimension 1) of what is added sums to 1.
+        total: Changed in place, (B, N, N); each row (dimension 1) of the added weights sums to 1.
 
     Returns:
-        (B, N, D), without gradients. Some rows of queries are worked on at a time, so that beside
-        `total` there are only `WORKING_BYTES` of weights and as many of their logits.
+        (B, N, D), without gradients. Rows of queries are processed in chunks, so that apart from
+        `total` only `WORKING_BYTES` of weights and as many of logits are held.
     """
     query, key, value = split_heads(block, normed)
     attended = torch.empty_like(query)
@@ -68,5 +68,5 @@ def split_heads(block: ResidualAttentionBlock, normed: Tensor) -> tuple[Tensor, 
 
 
 def join_heads(block: ResidualAttentionBlock, attended: Tensor) -> Tensor:
-    """The heads' results (B, heads, N, D / heads) through the output projection, (B, N, D)."""
+    """Output projection, (B, N, D), of the heads' results (B, heads, N, D / heads)."""
     return cast("Tensor", block.attn.out_proj(attended.transpose(1, 2).flatten(2)))

@@ -1,4 +1,4 @@
-"""One value for a loaded CLIP: both towers, the tokeniser, and how images must be prepared."""
+"""A loaded CLIP as one value: both towers, the tokeniser and the image normalisation."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from open_clip.model import CLIP
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
-"""Sentences to token ids, (K, L), int64, padded with 0, end-of-text id the largest."""
+"""Maps K texts to token ids (K, L), int64, padded with 0; the end-of-text id is the largest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CLIPBundle:
-    """A frozen CLIP, ready for WeakCLIP, for seeds and for training-free baselines."""
+    """A frozen CLIP for WeakCLIP, seeds and training-free baselines."""
 
     image: ImageTower
     text: TextTower
     tokenize: Tokenizer
     mean: tuple[float, float, float]
-    """Mean of each RGB channel to subtract, in 0-255 units."""
+    """Mean to subtract from each RGB channel, in 0-255 units."""
     std: tuple[float, float, float]
-    """Standard deviation of each RGB channel to divide by, in 0-255 units."""
+    """Standard deviation to divide each RGB channel by, in 0-255 units."""
     logit_scale: float
-    """Factor of the cosine in CLIP's own softmax, e.g. 100."""
+    """Factor on the cosine in CLIP's own softmax, e.g. 100."""
     patch_size: int
     """Side of a patch in pixels."""
     image_size: int
-    """Side in pixels of the images it was trained on."""
+    """Side in pixels of the training images."""
     name: str
-    """What a person calls it, e.g. `micro-clip` or `ViT-B-16/openai`."""
+    """Name for users and records, e.g. `micro-clip` or `ViT-B-16/openai`."""
     sha256: str
-    """Checksum of the weights, hexadecimal."""
+    """SHA-256 of the weights, hexadecimal."""
 
     @classmethod
     def from_open_clip(
@@ -58,11 +58,11 @@ class CLIPBundle:
             tokenize: Its tokeniser.
             mean: Channel means, 0-255 units.
             std: Channel standard deviations, 0-255 units.
-            name: What to call it in records.
+            name: Name for records.
             sha256: Checksum of its weights.
 
         Raises:
-            ValueError: If the architecture is not one the towers support.
+            ValueError: If the towers do not support the architecture.
         """
         image = ImageTower(clip.visual)
         return cls(

@@ -1,8 +1,8 @@
-"""Where the weights of a CLIP are on this machine, and what to fetch if they are not.
+"""Finds the weights of a CLIP on this machine.
 
-Nothing is downloaded. A tag such as `ViT-B-16/openai` is looked up in the caches that open_clip
-and the Hugging Face hub keep; if it is not there, the error names the file, its publisher and the
-places where it would be found.
+Nothing is downloaded. A tag such as `ViT-B-16/openai` is looked up in the caches of open_clip and
+of the Hugging Face hub. If it is not there, the error names the file, its publisher and the places
+where it would be found.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WEIGHTS = (
     HF_SAFE_WEIGHTS_NAME, "open_clip_pytorch_model.safetensors", HF_WEIGHTS_NAME,
     "model.safetensors", "pytorch_model.bin",
 )  # fmt: skip
-"""Names of the one file of weights in a folder, in the order they are looked for."""
+"""Names of the weight file in a folder, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Checkpoint:
     """A CLIP on disk."""
 
     name: str
-    """What a person calls it, e.g. `ViT-B-16/openai`."""
+    """Name for users, e.g. `ViT-B-16/openai`."""
     architecture: Architecture
     weights: Path
     tag: str | None = None
@@ -51,17 +51,17 @@ class Checkpoint:
 
 
 def find_checkpoint(name: str, weights: Path | None = None) -> Checkpoint:
-    """The checkpoint that is meant by a name and, if given, a path.
+    """The checkpoint for a name and, optionally, a path.
 
     Args:
         name: An open_clip model (`ViT-B-16`), one with a tag (`ViT-B-16/openai`), or a folder with
             `open_clip_config.json` or transformers' `config.json`.
-        weights: A file, or such a folder, whose own description then counts; the caches are
-            looked at if absent.
+        weights: A weight file, or such a folder, whose description then replaces that of `name`;
+            if None, the caches are searched.
 
     Raises:
         FileNotFoundError: If the weights are not on this machine; the message says what to fetch.
-        ValueError: If the name or the tag is unknown, or the model is no plain ViT.
+        ValueError: If the name or the tag is unknown, or the model is not a plain ViT.
     """
     for place in (weights, Path(name)):
         if place is not None and place.is_dir():
@@ -70,7 +70,7 @@ def find_checkpoint(name: str, weights: Path | None = None) -> Checkpoint:
     if Path(name).is_absolute() or name.startswith("."):
         raise FileNotFoundError(f"CLIP {name}: no such folder")
     architecture = registered(model)
-    check_supported(architecture, f"CLIP {name}")  # before anybody fetches its weights
+    check_supported(architecture, f"CLIP {name}")  # before the user fetches its weights
     if not tag:
         if weights is None:
             raise FileNotFoundError(_which_weights(model))
@@ -92,7 +92,7 @@ def find_checkpoint(name: str, weights: Path | None = None) -> Checkpoint:
 
 
 def _in_folder(folder: Path, name: str) -> Checkpoint:
-    """The checkpoint in a folder that says itself what it is."""
+    """The checkpoint in a folder with a description file."""
     config = next((each for each in _CONFIGS if (folder / each).is_file()), None)
     if config is None:
         raise FileNotFoundError(
@@ -119,7 +119,7 @@ def _cached(name: str, config: Mapping[str, Any]) -> Path:
     """The file of a tag in the local caches.
 
     Raises:
-        FileNotFoundError: If it is in none of them, with what to fetch and where to put it.
+        FileNotFoundError: If none contains it; says what to fetch and where to put it.
     """
     repository, files = _on_hub(config)
     for file in files:
@@ -142,7 +142,7 @@ def _cached(name: str, config: Mapping[str, Any]) -> Path:
 
 
 def _on_hub(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Repository of a tag and the files that may hold its weights, safetensors first."""
+    """Hub repository of a tag and the possible names of its weight file, safetensors first."""
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
     if not repository:
         return "", ()
@@ -152,7 +152,7 @@ def _on_hub(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 
 def _published_file(config: Mapping[str, Any]) -> str:
-    """Name of the file at the publisher's own address, e.g. `ViT-B-16.pt`; empty if none."""
+    """Name of the file at the publisher's own URL, e.g. `ViT-B-16.pt`; empty if there is none."""
     return str(config.get("url", "")).rpartition("/")[2]
 
 

@@ -1,14 +1,14 @@
-"""The last blocks of a frozen CLIP with another attention, so that patches say what they show.
+"""Dense patch features from a frozen CLIP, by changing the attention of its last blocks.
 
-CLIP's own attention gathers an image in its class token; what it leaves in a patch is not about
-that patch. Training-free dense CLIPs repair this in one way with different values: which
-similarity of the tokens weighs the values of the last blocks, and whether the residual path and
-the feed-forward layer stay. With X the input of the first of the changed blocks,
+CLIP's own attention collects the image in the class token, and the outputs of the patches do not
+describe the patches. Training-free dense CLIPs correct this in a common form. They differ in which
+similarity of the tokens weights the values of the last blocks, and in whether the residual path and
+the feed-forward layer are kept. With X the input of the first changed block,
 
     Y = [X +] sum over the changed blocks of out_proj(weights v),   then Y = Y [+ MLP(ln_2(Y))]
 
-in which queries, keys and values of every changed block are those of the ordinary network: what
-is changed never feeds back. The methods that have published values are listed in
+Queries, keys and values of every changed block are those of the unchanged network: a change is
+never fed into a later block. The settings of published methods are in
 `weakclip/dense_attention/methods.py`.
 
 References:
@@ -45,22 +45,22 @@ Heads = tuple["Tensor", "Tensor", "Tensor"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnValue:
-    """Every token keeps its own value: the weights are the identity."""
+    """Every token keeps its own value: the attention weights are the identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similarity:
-    """Softmax over tokens of inner products, scaled by 1 / sqrt(d)."""
+    """Softmax over tokens of inner products scaled by 1 / sqrt(d)."""
 
     pairs: tuple[Pair, ...] = ("qk",)
-    """Of which a softmax each is taken; `("qk",)` is CLIP's own attention."""
+    """One softmax is computed per pair; `("qk",)` is CLIP's own attention."""
     combine: Literal["mean", "sum"] = "mean"
-    """Of the softmaxes; with `sum`, rows sum to the number of pairs."""
+    """How the softmaxes are combined; with `sum`, rows sum to the number of pairs."""
     heads: Literal["own", "sum"] = "own"
-    """`sum`: every head uses the sum of the weights of all heads; rows sum to their number."""
+    """`sum`: every head uses the sum of all heads' weights; rows sum to the number of heads."""
     window: float | None = None
-    """Standard deviation in patches of a Gaussian with peak 1 that is added to the scaled inner
-    products of patches; None: nothing is added."""
+    """Standard deviation, in patches, of a Gaussian with peak 1 that is added to the scaled inner
+    products between patches; None adds nothing."""
 
     def __post_init__(self) -> None:
         if not self.pairs or not set(self.pairs) <= {"qk", "qq", "kk", "vv"}:
@@ -70,10 +70,10 @@ class Similarity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Softmax of the Gaussian window alone, times the mean of |query| |key| / sqrt(d)."""
+    """Softmax of the Gaussian window alone, scaled by the mean of |query| |key| / sqrt(d)."""
 
     std: float = 5.0
-    """In patches."""
+    """Standard deviation in patches."""
 
     def __post_init__(self) -> None:
         _check_deviation("std", self.std)
@@ -81,13 +81,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfSelf:
-    """Mean over value, key and query of the attention of a part to itself, the part iterated."""
+    """Mean of three self-attentions: value, key and query each attend to themselves (GEM)."""
 
     iterations: int = 1
-    """How often a part is first replaced by its own attention to itself."""
+    """Number of times that each of the three is first replaced by its own self-attention."""
     temperature: float | None = None
-    """Factor of the cosines in every softmax; None: for each image and block the mean length of
-    its normalised tokens over sqrt(d)."""
+    """Factor on the cosines in every softmax; None: the mean norm of the normalised tokens over
+    sqrt(d), per image and block."""
 
     def __post_init__(self) -> None:
         if self.iterations < 0:
@@ -99,11 +99,11 @@ Attention: TypeAlias = OwnValue | Similarity | Window | SelfSelf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedBlocks:
-    """How the patch tokens leave a tower."""
+    """Changes to the last blocks of an image tower."""
 
     attention: Attention
     blocks: int = 1
-    """Last blocks whose outputs of attention are summed."""
+    """Number of last blocks whose attention outputs are summed."""
     residual: Literal["kept", "removed"] = "kept"
     """`kept`: the input of the first changed block is added to the sum."""
     feed_forward: Literal["kept", "removed"] = "kept"
@@ -115,17 +115,17 @@ class ChangedBlocks:
 
 
 VALUE_PATH = ChangedBlocks(attention=OwnValue())
-"""MaskCLIP, as its released code has it: residual path and MLP of the ViT are kept."""
+"""MaskCLIP as in its released code: residual path and MLP of the ViT are kept."""
 
 
 @torch.no_grad()
 def dense_tokens(tower: ImageTower, trace: TokenTrace, change: ChangedBlocks) -> Tensor:
-    """Last tokens of a tower whose last blocks are changed, for `ImageTower.read_out`.
+    """Last tokens of a tower with changed last blocks, as input of `ImageTower.read_out`.
 
     Args:
         tower: The frozen tower.
-        trace: Of the ordinary network, from `tower.forward_tokens`.
-        change: What is different in the last blocks.
+        trace: Trace of the unchanged network, from `tower.forward_tokens`.
+        change: The changes.
 
     Returns:
         (B, 1 + hw, D); no gradients.
@@ -154,13 +154,13 @@ def dense_tokens(tower: ImageTower, trace: TokenTrace, change: ChangedBlocks) ->
 def similarity_weights(
     spec: Similarity, heads: Heads, window: Tensor | None, rows: slice = slice(None)
 ) -> Tensor:
-    """Weights of the values for some rows of tokens, (B, heads or 1, rows, N).
+    """Attention weights of some rows of tokens, (B, heads or 1, rows, N).
 
     Args:
-        spec: Which similarities.
+        spec: The similarities.
         heads: Query, key and value.
         window: Added to the scaled inner products, (N, N); None adds nothing.
-        rows: Tokens whose weights are wanted.
+        rows: Tokens whose weights are computed.
     """
     query, key, value = heads
     parts = {"q": query, "k": key, "v": value}
@@ -177,7 +177,7 @@ def similarity_weights(
 def gaussian_window(grid: tuple[int, int], std: float, device: torch.device | str) -> Tensor:
     """exp(-distance^2 / (2 std^2)) between patches, (1 + hw, 1 + hw).
 
-    The row and the column of the class token, the first, are 0.
+    Row and column 0, of the class token, are 0.
 
     Example:
         >>> gaussian_window((1, 2), 1.0, "cpu")[1:, 1:]
@@ -193,7 +193,7 @@ def gaussian_window(grid: tuple[int, int], std: float, device: torch.device | st
 def _attended(
     block: ResidualAttentionBlock, normed: Tensor, attention: Attention, grid: tuple[int, int]
 ) -> Tensor:
-    """Output of a block's attention with other weights, (B, N, D)."""
+    """Output of a block with changed attention weights, (B, N, D)."""
     heads = split_heads(block, normed)
     query, key, value = heads
     match attention:
@@ -216,7 +216,7 @@ def _attended(
 
 
 def _self_self(spec: SelfSelf, heads: Heads, normed: Tensor) -> Tensor:
-    """Values (B, heads, N, d) mixed by the mean over the three parts of their own attention."""
+    """Values (B, heads, N, d) weighted by the mean of the three self-attentions."""
     scale: Tensor | float
     if spec.temperature is None:
         lengths = normed.norm(dim=-1).mean(dim=1)  # one number for each image
@@ -238,7 +238,7 @@ def _self_self(spec: SelfSelf, heads: Heads, normed: Tensor) -> Tensor:
 
 
 def _mixed(values: Tensor, weights: Callable[[slice], Tensor]) -> Tensor:
-    """Values (B, heads, N, d) mixed with `weights(rows)`, a few rows at a time."""
+    """`weights(rows) @ values` for values (B, heads, N, d), some rows at a time."""
     mixed = torch.empty_like(values)
     batch, heads, tokens, _ = values.shape
     step = max(1, WORKING_BYTES // (batch * heads * tokens * values.element_size()))

@@ -1,7 +1,7 @@
-"""CLIP as the transformers library stores it: `config.json` next to `model.safetensors`.
+"""CLIP in the format of the transformers library: `config.json` next to `model.safetensors`.
 
-Only names differ: transformers keeps query, key and value apart, transposes the projections and
-spells `pre_layrnorm` so.
+Only the layout of the weights differs: transformers stores query, key and value separately,
+transposes the projections and uses other names (`pre_layrnorm` is its spelling).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TEXT = {
     "num_attention_heads": 8, "max_position_embeddings": 77, "vocab_size": 49408,
     "hidden_act": "quick_gelu",
 }  # fmt: skip
-"""The library's defaults: a `config.json` may leave out what equals them."""
+"""The library's defaults; a `config.json` may omit values equal to them."""
 
 _BLOCK = r"(?:vision|text)_model\.encoder\.layers\.(\d+)\."
 _RENAMES = (
@@ -58,7 +58,7 @@ def from_hugging_face(path: Path) -> Architecture:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it describes another model, or activations that open_clip has no name for.
+        ValueError: If it describes another model, or an activation without a name in open_clip.
     """
     content = read_json(path)
     if content.get("model_type") != "clip":
@@ -87,10 +87,10 @@ def from_hugging_face(path: Path) -> Architecture:
 
 
 def open_clip_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a `CLIPModel` by open_clip's names; what has no counterpart keeps its name.
+    """Weights of a `CLIPModel` by open_clip's names; names without a counterpart are kept.
 
     Raises:
-        ValueError: If query, key and value of a block do not fit together, or two names are one.
+        ValueError: If query, key and value of a block do not fit, or two names become one.
     """
     kept = ((name, each) for name, each in tensors.items() if not name.endswith("position_ids"))
     found = renamed(kept, _our_name, source="checkpoint of transformers")

@@ -1,4 +1,4 @@
-"""The frozen CLIPs that can be loaded by name: the embedded one, and any plain open_clip ViT."""
+"""Loading a frozen CLIP by name: the embedded micro-CLIP, or any plain open_clip ViT."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 CLIP_NAMES = ("micro", "random-micro")
 """`micro`: the embedded micro-CLIP. `random-micro`: its architecture with random weights, for
-checks of the pipeline that support no claim."""
+checks of the pipeline only."""
 
 
 def load_clip(
@@ -43,21 +43,21 @@ def load_clip(
 
     Args:
         name: One of `CLIP_NAMES`; an open_clip ViT with a tag (`ViT-B-16/openai`), whose weights
-            are looked for in the local caches; the name of a ViT alone (`ViT-B-16`) together with
+            are looked up in the local caches; the name of a ViT alone (`ViT-B-16`) together with
             `weights`; or a folder with `open_clip_config.json` or transformers' `config.json`.
-        weights: A file: OpenAI's TorchScript `.pt`, open_clip's `.bin`, `.pt` or `.safetensors`,
-            transformers' `model.safetensors`; or such a folder. For `micro`, the folder of its
-            two files, if not the package's.
-        device: Where to put the towers.
+        weights: A weight file: OpenAI's TorchScript `.pt`, open_clip's `.bin`, `.pt` or
+            `.safetensors`, transformers' `model.safetensors`; or a folder as above. For `micro`,
+            the folder of its two files, by default the package's.
+        device: Device for the towers.
 
-    The activation follows the checkpoint: the tag's, the folder's description, or what a
-    TorchScript archive calls its modules. A bare file of tensors does not say; then the name
-    does, so weights trained with QuickGELU need their tag or a name with `-quickgelu`.
+    The activation is that of the tag, of the folder's description, or of the modules in a
+    TorchScript archive. A plain file of tensors does not specify it; then it follows from the name.
+    Weights trained with QuickGELU therefore need their tag or a name with `-quickgelu`.
 
     Raises:
         FileNotFoundError: If the weights are missing; the message says which file to fetch.
-        ValueError: If the name is unknown, or the weights are damaged or do not fit. They are
-            looked at, and so is what the towers make of two small images and two texts.
+        ValueError: If the name is unknown, or the weights are damaged or do not fit. The weights
+            are checked, and so are the embeddings of two small images and two texts.
     """
     bundle = _embedded(name, weights or ASSETS) if name in CLIP_NAMES else _other(name, weights)
     check_outputs(bundle, f"CLIP {bundle.name}")
@@ -67,9 +67,9 @@ def load_clip(
 
 
 def list_clips() -> tuple[str, ...]:
-    """Names that `load_clip` takes: the embedded ones, then every pretrained open_clip ViT.
+    """Names for `load_clip`: the embedded CLIPs, then every pretrained open_clip ViT.
 
-    Weights of the latter have to be on this machine; `load_clip` says which file is missing.
+    The weights of the latter must be on this machine; `load_clip` says which file is missing.
 
     Example:
         >>> names = list_clips()
@@ -111,10 +111,10 @@ def _other(name: str, weights: Path | None) -> CLIPBundle:
 
 
 def _read(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], Architecture]:
-    """Weights by open_clip's names, and the architecture with the activation they need.
+    """Weights by open_clip's names, and the architecture with the right activation.
 
     Raises:
-        ValueError: If the file is damaged, or its modules have another activation than its tag.
+        ValueError: If the file is damaged, or its modules and its tag have different activations.
     """
     path, architecture = checkpoint.weights, checkpoint.architecture
     if is_archive(path):

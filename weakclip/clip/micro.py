@@ -1,8 +1,8 @@
-"""micro-CLIP: the small CLIP that ships with the library, an ordinary open_clip ViT by config.
+"""micro-CLIP: a small CLIP that ships with the library, an open_clip ViT in structure.
 
-It exists so that everything runs, with really pretrained weights, on a machine that has no
-network; it knows the twenty classes and the background words of CartoonVOC and no others.
-Pretraining: `bench/cartoon/clip/pretrain.py`; card and figures: `weakclip/assets/README.md`.
+With it everything runs with pretrained weights on a machine without a network. It knows only the
+twenty classes and the background words of CartoonVOC. Pretraining:
+`bench/cartoon/clip/pretrain.py`; model card and results: `weakclip/assets/README.md`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets"
 CONFIG_FILE, WEIGHTS_FILE = "micro-clip.json", "micro-clip.safetensors"
 
 MEAN = (122.7709383, 116.7460125, 104.09373615)
-"""Channel means that CLIP subtracts, RGB, in 0-255 units (0.48145466 x 255, ...)."""
+"""Channel means of CLIP, RGB, in 0-255 units (0.48145466 x 255, ...)."""
 STD = (68.5005327, 66.6321579, 70.32316305)
 
 
@@ -46,7 +46,7 @@ class MicroConfig:
     patch_size: int = 16
     image_size: int = 128
     pool: str = "avg"
-    """Mean of the patch tokens: it makes them carry the classes (`docs/log.md`)."""
+    """`avg`: mean of the patch tokens; it makes the patches carry the classes (`docs/log.md`)."""
     context_length: int = 32
     text_width: int = 128
     text_heads: int = 4
@@ -54,7 +54,7 @@ class MicroConfig:
 
 
 def build_micro(config: MicroConfig, vocabulary_size: int) -> CLIP:
-    """An open_clip CLIP of these sizes, randomly initialised."""
+    """An open_clip CLIP of these sizes, initialised at random."""
     return CLIP(
         embed_dim=config.embed_dim,
         vision_cfg={
@@ -77,7 +77,7 @@ def build_micro(config: MicroConfig, vocabulary_size: int) -> CLIP:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Channels first, CLIP's mean and standard deviation.
+    """Normalise images by CLIP's mean and standard deviation, channels first.
 
     Args:
         images: (B, H, W, 3), uint8, RGB.
@@ -91,9 +91,9 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def save_micro(folder: Path, config: MicroConfig, vocabulary: Sequence[int], model: CLIP) -> str:
-    """Write weights (half precision) and configuration; return the weights' SHA-256.
+    """Write weights (half precision) and configuration; the SHA-256 of the weights.
 
-    Both files are written to temporary names first; the configuration, which carries the
+    Each file is written under a temporary name and renamed; the configuration, which contains the
     checksum, comes last.
     """
     tensors = {
@@ -114,7 +114,7 @@ def save_micro(folder: Path, config: MicroConfig, vocabulary: Sequence[int], mod
 
 
 def load_micro(folder: Path = ASSETS) -> tuple[CLIP, VocabularyTokenizer, str]:
-    """The model in float32 and evaluation mode, its tokenizer and its weights' SHA-256.
+    """The model in float32 and evaluation mode, its tokeniser, and the SHA-256 of its weights.
 
     Raises:
         FileNotFoundError: If a file is missing.

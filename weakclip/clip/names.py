@@ -1,7 +1,7 @@
-"""What to call the classes of VOC and COCO, and what is not a class, when speaking to CLIP.
+"""Phrases for the classes of VOC and COCO and for the background, as input of CLIP's text tower.
 
-The names decide the numbers of every CLIP-based method, and each paper has its own. Lists that a
-paper derived from the plain ones are written as what they change.
+The phrases affect the results of every CLIP-based method, and each paper has its own. A list that a
+paper derived from the plain names is written as its changes to them.
 
 References:
     Lin et al., "CLIP is Also an Efficient Segmenter" (CLIP-ES), CVPR 2023 (`linyq2117/CLIP-ES`).
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def renamed(names: Sequence[str], changes: Mapping[str, str]) -> tuple[str, ...]:
-    """`names` in their order, some called differently.
+    """`names` in their order, with some of them replaced.
 
     Args:
-        names: What things are called now.
-        changes: New name of some of them.
+        names: The present names.
+        changes: New names of some of them.
 
     Raises:
         ValueError: If a changed name is not among `names`.
@@ -64,7 +64,7 @@ _SYNONYMS = {
 }
 
 CLIP_ES_VOC_NAMES = renamed(VOC_CLASSES, {**_SYNONYMS, "tvmonitor": "tvmonitor screen"})
-"""CLIP-ES's synonym fusion for VOC: several words for one class in one sentence."""
+"""CLIP-ES's synonym fusion for VOC: several words for a class in one sentence."""
 
 CLIP_ES_COCO_NAMES = renamed(
     COCO_NAMES,
@@ -99,7 +99,7 @@ CLIP_ES_VOC_BACKGROUND: tuple[str, ...] = (
 CLIP_ES_COCO_BACKGROUND = tuple(
     word for word in CLIP_ES_VOC_BACKGROUND if word not in {"keyboard", "sign"}
 )
-"""The same for COCO, where a keyboard and a stop sign are classes."""
+"""The same for COCO, without keyboard and sign: keyboard and stop sign are classes."""
 
 CLIMS_VOC_NAMES = renamed(VOC_NAMES, {"person": "player"})
 """CLIMS's words for VOC."""
@@ -110,7 +110,7 @@ CLIMS_COCO_NAMES = renamed(COCO_NAMES, {"person": "player"})
 CLIMS_VOC_BACKGROUND: tuple[str, ...] = (
     "tree", "river", "sea", "lake", "water", "railway", "railroad", "track", "stone", "rocks",
 )  # fmt: skip
-"""What CLIMS suppresses because it occurs together with classes of VOC."""
+"""Backgrounds that CLIMS suppresses because they co-occur with classes of VOC."""
 
 CLIMS_COCO_BACKGROUND: tuple[str, ...] = (
     "street sign", "mountain", "video game", "men", "track", "bus stop", "cabinet", "tray",
@@ -124,4 +124,4 @@ CLIMS_COCO_BACKGROUND: tuple[str, ...] = (
     "baseball player", "girl", "market", "window", "blanket", "boy", "woman", "bat", "baby",
     "flower", "wall", "bath tub", "tarmac", "tennis ball", "roll", "park",
 )  # fmt: skip
-"""The same for COCO; entries that overlap classes (`men`, `child`, `animal`) are the release's."""
+"""The same for COCO; it overlaps classes (`men`, `child`, `animal`), as in the release."""

@@ -1,8 +1,8 @@
-"""Named tensors of a file that somebody else wrote: read without running its code, and checked.
+"""Named tensors of weight files, read without running code in them, and checked.
 
-A PyTorch file is a pickle, and a pickle can run any program when it is opened. Nothing here does:
-safetensors hold numbers only, pickles are read with `weights_only=True`, and TorchScript archives
-are left to `weakclip.clip.archive`, which reads their tensors and never their code.
+A PyTorch file is a pickle, which can run code when it is opened. This module prevents that:
+safetensors contain only numbers, pickles are read with `weights_only=True`, and TorchScript
+archives are read by `weakclip.clip.archive`, which never runs their code.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _ARRAYS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     *((_RECONSTRUCT, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
     *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
 ]
-"""numpy's arrays and numbers, under the names that numpy 1 and 2 pickle them by: training logs are
-full of them, and making one runs no code of the file."""
+"""NumPy's arrays and numbers, by the names under which NumPy 1 and 2 pickle them. Training logs in
+checkpoints contain them, and creating one runs no code of the file."""
 
 
 DAMAGE = (
@@ -41,21 +41,21 @@ DAMAGE = (
     AssertionError, ArithmeticError, MemoryError, RecursionError, struct.error,
     pickle.UnpicklingError, zipfile.BadZipFile,
 )  # fmt: skip
-"""What reading can raise on a file that is not what it claims to be."""
+"""What reading a damaged file can raise."""
 
 
 _ROOM = 1 << 26
-"""Bytes that the program and the logs in a file may take beyond its size once they are unpacked;
-numbers are stored as they are."""
+"""Bytes by which the unpacked content of a file may exceed its size, for program and logs; numbers
+are stored uncompressed."""
 _NAMES_A_NUMBER = 4
-"""How many tensors may share one number of a file, as tied weights do."""
+"""Number of tensors that may share a number in a file, as tied weights do."""
 
 
 def check_packed(path: Path) -> None:
-    """Raise if a ZIP file, which PyTorch's files are, unpacks to much more than its size.
+    """Check that a ZIP file, such as a PyTorch file, does not unpack to much more than its size.
 
     Raises:
-        ValueError: If it does; nothing was unpacked.
+        ValueError: If it does; nothing has been unpacked.
     """
     if not zipfile.is_zipfile(path):
         return
@@ -69,7 +69,7 @@ def check_packed(path: Path) -> None:
 
 
 def check_bytes(found: int, path: Path) -> None:
-    """Raise if tensors claim more bytes than a file holds, as one number seen from many places.
+    """Check that tensors do not claim more bytes than the file holds, by sharing numbers.
 
     Raises:
         ValueError: If they do.
@@ -80,18 +80,18 @@ def check_bytes(found: int, path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a safetensors file or of a file that `torch.save` wrote.
+    """Named tensors of a safetensors file or of a file written by `torch.save`.
 
     Args:
-        path: The tensors may lie under `state_dict`, next to training logs, and may carry the
-            `module.` that data-parallel training puts before each name; both are taken off.
+        path: The file. A `state_dict` next to training logs is unwrapped, and the prefix `module.`
+            of data-parallel training is removed from the names.
 
     Returns:
         Tensors on the CPU by name.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, holds objects that could run code, or no named tensors.
+        ValueError: If it is damaged, contains objects that could run code, or has no named tensors.
     """
     if not path.is_file():
         raise FileNotFoundError(f"weights: no file {path}")
@@ -109,15 +109,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def unwrap(content: object, *, source: str = "checkpoint") -> dict[str, Tensor]:
-    """Named tensors of a checkpoint's content (arrays or tensors), under `state_dict` or bare.
+    """Named tensors in a checkpoint's content (arrays or tensors), with or without `state_dict`.
 
     Args:
-        content: What was in the file.
-        source: What to call it in errors.
+        content: Content of the file.
+        source: Name of the file in errors.
 
     Raises:
-        ValueError: If it is no mapping, a value is neither an array nor a tensor, or two names
-            differ in `module.` only.
+        ValueError: If it is not a mapping, a value is neither an array nor a tensor, or two names
+            differ only in `module.`.
 
     Example:
         >>> list(unwrap({"state_dict": {"module.weight": torch.zeros(2)}, "epoch": 3}))
@@ -136,15 +136,15 @@ def unwrap(content: object, *, source: str = "checkpoint") -> dict[str, Tensor]:
 def renamed(
     tensors: Iterable[tuple[str, Tensor]], rename: Callable[[str], str], *, source: str
 ) -> dict[str, Tensor]:
-    """Tensors by other names.
+    """Rename tensors.
 
     Args:
         tensors: Names and tensors of a file.
-        rename: Name of the file to ours.
-        source: What to call the file in errors.
+        rename: Maps a name in the file to ours.
+        source: Name of the file in errors.
 
     Raises:
-        ValueError: If two names become one, as `x` and `module.x` do: either may be the one meant.
+        ValueError: If two names become one, as `x` and `module.x` do.
     """
     found: dict[str, Tensor] = {}
     theirs: dict[str, str] = {}
@@ -160,12 +160,12 @@ def renamed(
 
 
 def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, source: str) -> None:
-    """Raise a readable ValueError unless names and shapes agree.
+    """Raise a ValueError that lists all differences unless names and shapes agree.
 
     Args:
         found: Tensors of a file, by name.
         wanted: Tensors of the model, by the same names.
-        source: What to call the file.
+        source: Name of the file in errors.
     """
     problems = [
         f"{title} ({len(names)}): {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"

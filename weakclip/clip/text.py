@@ -1,7 +1,7 @@
-"""The frozen CLIP text tower, fed with token ids or with embeddings that learn.
+"""The frozen CLIP text tower, for token ids or for learnable token embeddings.
 
-Prompt learning needs what `CLIP.encode_text` hides: the place where token embeddings become a
-sequence. Gradients flow through the tower to those embeddings; its weights never get any.
+`CLIP.encode_text` accepts only token ids, but prompt learning needs to pass token embeddings.
+Gradients flow through the tower to those embeddings, never to its weights.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class TextTower(nn.Module):
-    """Frozen text parts of an open_clip model with a causal transformer and EOT pooling."""
+    """Text tower of an open_clip model, frozen: causal transformer, end-of-text (EOT) pooling."""
 
     def __init__(self, clip: CLIP) -> None:
-        """Freeze and hold the text parts of `clip` (a `CLIP` or `CustomTextCLIP`).
+        """Freeze and store the text tower of `clip` (a `CLIP` or `CustomTextCLIP`).
 
         Raises:
-            ValueError: If the text tower is not causal or does not read out its EOT token.
+            ValueError: If the tower is not causal or does not pool at its EOT token.
         """
         super().__init__()
         parts = getattr(clip, "text", clip)
@@ -51,7 +51,7 @@ class TextTower(nn.Module):
 
     @property
     def context_length(self) -> int:
-        """Most positions a sequence can have."""
+        """Maximum number of positions in a sequence."""
         return len(self.positional_embedding)
 
     def train(self, mode: bool = True) -> TextTower:  # noqa: FBT001, FBT002 (nn.Module's)
@@ -63,8 +63,8 @@ class TextTower(nn.Module):
         """Embeddings of tokenised texts.
 
         Args:
-            ids: Token ids, (K, L), int64, padded with 0. The end-of-text token has the largest
-                id, so its position is the arg-max; padding behind it has no influence.
+            ids: Token ids, (K, L), int64, padded with 0. The end-of-text token has the largest id,
+                so the arg-max is its position; the padding after it has no influence.
 
         Returns:
             Text embeddings, (K, E), not normalised; no gradients.
@@ -74,11 +74,11 @@ class TextTower(nn.Module):
             return self.encode_embeddings(self.token_embedding(ids), ids.argmax(dim=-1))
 
     def encode_embeddings(self, embeddings: Tensor, eot: Tensor) -> Tensor:
-        """Embeddings of sequences of token embeddings; gradients flow to `embeddings`.
+        """Text embeddings of sequences of token embeddings; gradients flow to `embeddings`.
 
         Args:
-            embeddings: Token embeddings without positions, (K, L, W). All L are computed; the
-                mask is causal, so cut what lies behind the last end-of-text token (`trim`).
+            embeddings: Token embeddings without positions, (K, L, W). The mask is causal, so cut
+                the padding after the last end-of-text token (`trim`) to save computation.
             eot: Position of the end-of-text token of each sequence, (K,), int64.
 
         Returns:
@@ -101,7 +101,7 @@ class TextTower(nn.Module):
 
 
 def trim(ids: Tensor) -> Tensor:
-    """Token ids without the padding behind the longest text.
+    """Token ids without the padding after the longest text.
 
     Args:
         ids: Token ids, (K, L), int64, end-of-text id the largest.

@@ -1,8 +1,8 @@
-"""Text to token ids: CLIP's own byte pairs, or only those that a small text tower has rows for.
+"""Tokenisers: CLIP's byte-pair encoding, in full or restricted to a small vocabulary.
 
-A CLIP text tower carries 49,408 embedding rows; the embedded micro-CLIP has seen a hundred words.
-Its vocabulary is the list of the byte-pair ids that it knows, in increasing order, so that the
-end-of-text token stays the highest id and `argmax` still finds it.
+The text tower of a CLIP has 49,408 token embeddings; the embedded micro-CLIP has seen about a
+hundred words. Its vocabulary is the increasing list of the byte-pair ids it knows, so that the
+end-of-text token still has the largest id and `argmax` finds it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ PAD, START, END = 0, 49406, 49407  # byte-pair ids of CLIP's tokenizer
 
 
 class VocabularyTokenizer:
-    """CLIP's byte-pair tokenizer with its ids renumbered to the known ones.
+    """CLIP's byte-pair tokeniser with the ids of a vocabulary renumbered from 0.
 
     Args:
-        vocabulary: Byte-pair ids that the text tower knows, increasing, first `PAD`, last `END`.
-        context_length: Length L of every token row, padding included.
+        vocabulary: Byte-pair ids known to the text tower, increasing; first `PAD`, last `END`.
+        context_length: Length L of every row of ids, padding included.
 
     Raises:
         ValueError: If `vocabulary` is not increasing or lacks a special token.
@@ -43,7 +43,7 @@ class VocabularyTokenizer:
         self._row = {token: row for row, token in enumerate(ids)}
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids of each text: start, words, end, zero padding.
+        """Token ids of each text: start, words, end, padded with 0.
 
         Args:
             texts: K texts.
@@ -57,15 +57,15 @@ class VocabularyTokenizer:
         return torch.stack([self._encode(text) for text in texts])
 
     def __len__(self) -> int:
-        """Number of rows that the text tower's embedding needs."""
+        """Number of token embeddings that the text tower needs."""
         return len(self.vocabulary)
 
     def knows(self, text: str) -> bool:
-        """Whether every word of `text` has a row in the vocabulary."""
+        """Whether every token of `text` is in the vocabulary."""
         return all(token in self._row for token in self._base.encode(text))
 
     def fits(self, text: str) -> bool:
-        """Whether `text` with its start and end is no longer than the context."""
+        """Whether `text` with start and end token fits into the context."""
         return len(self._base.encode(text)) + 2 <= self.context_length
 
     def _encode(self, text: str) -> Tensor:
@@ -88,11 +88,11 @@ class VocabularyTokenizer:
 
 
 class BytePairTokenizer:
-    """CLIP's byte-pair tokenizer, which open_clip ships, refusing what it would cut off.
+    """CLIP's byte-pair tokeniser as in open_clip, but a text that is too long is an error.
 
     Args:
-        context_length: Length L of every token row, padding included.
-        options: What a model's description says of its tokenizer, e.g. `clean`.
+        context_length: Length L of every row of ids, padding included.
+        options: Tokeniser options of the model's description, e.g. `clean`.
     """
 
     def __init__(self, context_length: int, **options: str) -> None:
@@ -100,7 +100,7 @@ class BytePairTokenizer:
         self._base = open_clip.SimpleTokenizer(context_length=context_length, **options)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids of each text: start, words, end, zero padding.
+        """Token ids of each text: start, words, end, padded with 0.
 
         Args:
             texts: K texts.
@@ -121,16 +121,16 @@ class BytePairTokenizer:
         return ids
 
     def knows(self, text: str) -> bool:
-        """Always: byte pairs spell every text."""
+        """True: byte pairs can encode every text."""
         return True
 
     def fits(self, text: str) -> bool:
-        """Whether `text` with its start and end is no longer than the context."""
+        """Whether `text` with start and end token fits into the context."""
         return len(self._base.encode(text)) + 2 <= self.context_length
 
 
 def vocabulary_of(texts: Sequence[str]) -> tuple[int, ...]:
-    """The smallest vocabulary that encodes all `texts`: sorted byte-pair ids, special ones too."""
+    """The smallest vocabulary for all `texts`: sorted byte-pair ids with the special tokens."""
     base = open_clip.SimpleTokenizer()
     used = {token for text in texts for token in base.encode(text)}
     return tuple(sorted(used | {PAD, START, END}))

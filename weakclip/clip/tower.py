@@ -1,9 +1,9 @@
-"""The frozen CLIP image tower, opened up for dense prediction.
+"""The frozen CLIP image tower, with access to what dense prediction needs.
 
-An ordinary open_clip `VisionTransformer` returns one vector per image. WeakCLIP needs the patch
-tokens of several blocks and the projected last tokens; seeds and training-free baselines need the
-mean attention of the last blocks and a last block that can be differentiated. All of it is here, so
-that no other file knows how a vision transformer is made.
+An open_clip `VisionTransformer` returns one vector per image. WeakCLIP needs the patch tokens of
+several blocks and the projected last tokens. Seeds and training-free baselines need the mean
+attention of the last blocks and a differentiable last block. All this is here, so that no other
+file depends on the structure of a vision transformer.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ClassToken = Literal["clip", "release"]
-"""`clip`: the class embedding once; `release`: added a second time with its position."""
+"""`clip`: the class embedding is added once; `release`: again with its position embedding."""
 
 Positions = Literal["exact", "half", "bicubic", "antialiased"]
 """How position embeddings are resized to the patch grid.
 
-`exact`: bilinearly; `half`: the same, then rounded to half precision, as CLIP-ES's are. `bicubic`:
-without antialiasing, read at the inexact scale (side + 0.1) / native side, and not at all if there
-are as many patches as natively, as in DINO's code and SCLIP's. `antialiased`: bicubic with
-antialiasing, as GEM's."""
+`exact`: bilinearly. `half`: bilinearly, then rounded to half precision, as in CLIP-ES. `bicubic`:
+without antialiasing and with the inexact scale factor (side + 0.1) / native side; unchanged if the
+number of patches is the native one; as in DINO's and SCLIP's code. `antialiased`: bicubic with
+antialiasing, as in GEM."""
 
 Taps = tuple[int, int, int, int]
 """0-based blocks whose outputs feed the pyramid, finest level first."""
@@ -40,14 +40,14 @@ Taps = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the frozen tower says about a batch; never carries gradients, so it can be cached."""
+    """Features of a batch from the frozen tower; without gradients, so they can be cached."""
 
     taps: tuple[Tensor, ...]
     """Patch tokens after four blocks, each (B, D, h, w)."""
     global_embedding: Tensor
     """Image embedding, (B, E), not normalised."""
     dense_embedding: Tensor
-    """Projected last patch tokens, (B, E, h, w), not normalised."""
+    """Projected patch tokens of the last block, (B, E, h, w), not normalised."""
 
     def select(self, rows: Tensor | slice) -> Features:
         """The features of some images of the batch."""
@@ -67,7 +67,7 @@ class Features:
 
 
 def concatenate(parts: list[Features]) -> Features:
-    """One batch from several of the same grid, in order."""
+    """Concatenate batches with the same grid, in order."""
     return Features(
         taps=tuple(torch.cat(level) for level in zip(*(part.taps for part in parts), strict=True)),
         global_embedding=torch.cat([part.global_embedding for part in parts]),
@@ -77,25 +77,24 @@ def concatenate(parts: list[Features]) -> Features:
 
 @dataclass(frozen=True, slots=True)
 class TokenTrace:
-    """Every intermediate of one pass through the tower."""
+    """Intermediate results of one forward pass through the tower."""
 
     grid: tuple[int, int]
     """Patch rows and columns (h, w)."""
     tokens: tuple[Tensor, ...]
     """Tokens before the first block and after each block: L + 1 of (B, 1 + hw, D)."""
     attention: Tensor | None
-    """Attention of the last blocks, mean of the heads, rows sum to 1; none unless requested. Mean
-    of the blocks, (B, 1 + hw, 1 + hw), or each of them, (B, blocks, 1 + hw, 1 + hw)."""
+    """Attention of the last blocks, averaged over heads; rows sum to 1. Averaged over the blocks,
+    (B, 1 + hw, 1 + hw), or per block, (B, blocks, 1 + hw, 1 + hw); None unless requested."""
 
 
 class ImageTower(nn.Module):
     """A frozen open_clip `VisionTransformer` for images of any size.
 
-    The weights never get gradients and the layers are always in evaluation mode; only drop path,
-    if it is on, follows `train()`. Position embeddings are resized to the patch grid of each
-    call (see `Positions`). An image side that is not a multiple of the patch is
-    cut: the patch embedding is a strided convolution, so the remainder at the right and bottom
-    is not seen, as in the release.
+    The weights never get gradients and the layers are always in evaluation mode; only drop path, if
+    enabled, follows `train()`. Position embeddings are resized to the patch grid of each call (see
+    `Positions`). If an image side is not a multiple of the patch, the remainder at the right or
+    bottom is ignored, as in the release (the patch embedding is a strided convolution).
     """
 
     def __init__(
@@ -107,19 +106,19 @@ class ImageTower(nn.Module):
         positions: Positions = "exact",
         drop_path: float = 0.0,
     ) -> None:
-        """Freeze `vision` and hold it.
+        """Freeze `vision` and store it.
 
         Args:
             vision: The image part of an open_clip model. It is frozen in place.
-            taps: Blocks whose outputs feed the pyramid; `default_taps` of its depth if absent.
+            taps: Blocks whose outputs feed the pyramid; by default `default_taps` of the depth.
             class_token: See `ClassToken`.
             positions: See `Positions`.
-            drop_path: Stochastic-depth rate of the last block while training; it grows linearly
-                from 0 at the first block (the release leaves this on in its frozen tower).
+            drop_path: Stochastic-depth rate of the last block in training; it grows linearly from
+                0 at the first block (the release keeps it active in its frozen tower).
 
         Raises:
-            ValueError: If the architecture is not a plain one with a learned square grid, or a
-                tap names a block that does not exist.
+            ValueError: If the architecture is not a plain ViT with a learned square position grid,
+                or a tap names a block that does not exist.
         """
         super().__init__()
         _check_architecture(vision)
@@ -142,7 +141,7 @@ class ImageTower(nn.Module):
 
     @property
     def embed_dim(self) -> int:
-        """Channels E of the embeddings shared with the text."""
+        """Channels E of the embedding space shared with the text tower."""
         return int(self.vision.proj.shape[1])
 
     @property
@@ -158,7 +157,7 @@ class ImageTower(nn.Module):
         positions: Positions = "exact",
         drop_path: float = 0.0,
     ) -> ImageTower:
-        """Another view of the same weights; the arguments are those of `ImageTower`."""
+        """A tower with the same weights and other settings; see `ImageTower`."""
         return ImageTower(
             self.vision,
             taps=taps,
@@ -204,15 +203,15 @@ class ImageTower(nn.Module):
 
         Args:
             images: Normalised images, (B, 3, H, W).
-            attention_blocks: Of how many of the last blocks the attention is kept.
-            keep: Their mean, which takes (1 + hw)^2 values an image however many there are, or
-                each of them.
+            attention_blocks: Number of last blocks whose attention is kept.
+            keep: Keep their mean, (1 + hw)^2 values per image for any number of blocks, or each
+                of them.
 
         Returns:
             The trace. `tokens[-2]` is the input of the last block, for `last_block`.
 
         Raises:
-            ValueError: If there are not so many blocks.
+            ValueError: If the tower has fewer blocks.
         """
         if not 0 <= attention_blocks <= self.depth:
             raise ValueError(
@@ -235,7 +234,7 @@ class ImageTower(nn.Module):
         return TokenTrace(grid=grid, tokens=tuple(states), attention=attention)
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Patch and class tokens with positions, after `ln_pre`.
+        """Class and patch tokens with position embeddings, after `ln_pre`.
 
         Args:
             images: Normalised images, (B, 3, H, W).
@@ -266,12 +265,12 @@ class ImageTower(nn.Module):
 
         Args:
             tokens: Input of the block, (B, 1 + hw, D): `TokenTrace.tokens[-2]`.
-            normed: Output of `last_norm`, to differentiate with respect to it alone (the residual
-                path then counts as constant if `tokens` carries no gradient); computed if absent.
+            normed: Output of `last_norm`, for gradients with respect to it alone (the residual path
+                is constant if `tokens` carries no gradient); computed here if None.
 
         Returns:
-            Output tokens, (B, 1 + hw, D). Gradients flow to the inputs, never to the weights of
-            the network; the fused kernel keeps no attention for them.
+            Output tokens, (B, 1 + hw, D). Gradients flow to the inputs, never to the weights; the
+            fused kernel stores no attention matrix for the backward pass.
         """
         block = self.vision.transformer.resblocks[-1]
         normed = block.ln_1(tokens) if normed is None else normed
@@ -284,7 +283,7 @@ class ImageTower(nn.Module):
         return project(block, block.ln_1(tokens))[1]
 
     def read_out(self, tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Global and dense embeddings of the last tokens, as the tower's pooling defines them.
+        """Global and dense embeddings of the last tokens, by the tower's own pooling.
 
         Args:
             tokens: Output of the last block, (B, 1 + hw, D).
@@ -328,7 +327,7 @@ class ImageTower(nn.Module):
         return tokens + self._drop(block.ls_2(block.mlp(block.ln_2(tokens))), rate)
 
     def _drop(self, branch: Tensor, rate: float) -> Tensor:
-        """Stochastic depth: a branch is zero for some images, larger for the others."""
+        """Stochastic depth: zero the branch for random images and scale it up for the others."""
         if not self.training or rate == 0:
             return branch
         keep = torch.rand(len(branch), 1, 1, device=branch.device) >= rate
@@ -363,7 +362,7 @@ def _check_architecture(vision: VisionTransformer) -> None:
 
 
 def _resized(square: Tensor, grid: tuple[int, int], positions: Positions) -> Tensor:
-    """Position embeddings (1, D, side, side) on another grid, (1, D, h, w)."""
+    """Resize position embeddings (1, D, side, side) to another grid, (1, D, h, w)."""
     side = square.shape[-1]
     match positions:
         case "exact" | "half":
@@ -373,7 +372,7 @@ def _resized(square: Tensor, grid: tuple[int, int], positions: Positions) -> Ten
         case "bicubic" if grid[0] * grid[1] == side * side:
             return square.reshape(1, -1, *grid)
         case "bicubic":
-            factors = [(length + 0.1) / side for length in grid]  # the coordinates' scale too
+            factors = [(length + 0.1) / side for length in grid]  # also used for the coordinates
             return F.interpolate(
                 square, scale_factor=factors, mode="bicubic", recompute_scale_factor=False
             )
@@ -382,6 +381,6 @@ def _resized(square: Tensor, grid: tuple[int, int], positions: Positions) -> Ten
 
 
 def _to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Patch tokens (B, 1 + hw, C) as a contiguous map (B, C, h, w), the class token dropped."""
-    # Contiguous: GroupNorm on CPU is slow, and was once wrong, on transposed memory.
+    """Patch tokens of (B, 1 + hw, C) as a contiguous map (B, C, h, w), without the class token."""
+    # Contiguous: GroupNorm on CPU is slow on transposed memory, and had a bug there.
     return torch.unflatten(tokens[:, 1:].transpose(1, 2), -1, grid).contiguous()

@@ -1,9 +1,9 @@
-"""What a CLIP's weights must be before anything is computed with them.
+"""Checks of a CLIP's weights before they are used.
 
-A file can have every name and every shape and still be of no use: a number that is none, zeros
-where a download stopped, integers of another program's quantisation. Such a CLIP runs without an
-error and every mask comes out as background, so weights are looked at when they are loaded, and
-what the towers make of two small images and two sentences once as well.
+A file can have all names and shapes and still be unusable: NaN, zeros after an aborted download,
+integers from another program's quantisation. Such a CLIP raises no error, and every mask would be
+background. So weights are checked on loading, and so are the towers' outputs for two small images
+and two texts.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _TOWERS = {
     "vision_cfg": ("visual.transformer.resblocks.",),
     "text_cfg": ("transformer.resblocks.", "text.transformer.resblocks."),
 }
-"""Where the blocks of each tower are in a file, by open_clip's name of its sizes."""
+"""Prefixes of each tower's blocks in a file, by the key of its sizes in open_clip."""
 _SIZES = ("layers", "width", "head_width", "heads", "patch_size", "context_length", "vocab_size")
 _LARGEST = 1 << 24
-"""More than any side, width or vocabulary; what a file really holds is compared afterwards."""
+"""Upper limit for sizes in a description; the file's actual sizes are compared later."""
 
 
 def check_sizes(model: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> None:
-    """Compare what a description says of a model with the file, before anything is allocated.
+    """Compare the sizes in a description with the file, before memory is allocated.
 
     Args:
         model: open_clip's `model_cfg`.
         tensors: Weights by open_clip's names.
-        source: What to call the file in errors.
+        source: Name of the file in errors.
 
     Raises:
-        ValueError: If a size is no positive whole number, or the file has another number of blocks.
+        ValueError: If a size is not a positive integer, or the number of blocks differs.
     """
     sizes = {"embed_dim": model.get("embed_dim")}
     for part in _TOWERS:
@@ -59,14 +59,14 @@ def check_sizes(model: Mapping[str, Any], tensors: Mapping[str, Tensor], source:
 
 
 def check_weights(tensors: Mapping[str, Tensor], source: str) -> None:
-    """Raise unless every weight is a dense tensor of finite numbers and no matrix is constant.
+    """Check that all weights are dense, finite floating-point tensors and no matrix is constant.
 
     Args:
-        tensors: Weights by name, of any floating-point type.
-        source: What to call the file in errors.
+        tensors: Weights by name, in any floating-point dtype.
+        source: Name of the file in errors.
 
     Raises:
-        ValueError: If they cannot be those of a trained network; names the first.
+        ValueError: If one cannot be a trained weight; names the first one.
     """
     for name, tensor in tensors.items():
         if problem := _problem(tensor):
@@ -77,11 +77,11 @@ def check_weights(tensors: Mapping[str, Tensor], source: str) -> None:
 
 
 def check_outputs(bundle: CLIPBundle, source: str) -> None:
-    """Raise unless both towers give two inputs different, finite embeddings.
+    """Check that both towers give finite and different embeddings for two inputs.
 
     Args:
-        bundle: On the CPU.
-        source: What to call the file in errors.
+        bundle: A CLIP on the CPU.
+        source: Name of the file in errors.
 
     Raises:
         ValueError: If an embedding is not finite or does not depend on the input.
@@ -115,7 +115,7 @@ def _blocks(tensors: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> int:
 
 
 def _problem(tensor: Tensor) -> str:
-    """Why a tensor can be no weight; empty if it can."""
+    """Why a tensor cannot be a trained weight; empty if it can."""
     if not tensor.is_floating_point():
         return str(tensor.dtype)
     if tensor.layout is not torch.strided or tensor.device.type != "cpu":
