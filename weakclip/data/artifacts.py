@@ -1,9 +1,8 @@
-"""What stages leave on disk: named by all they depend on, made once, shared between processes.
+"""Products of stages on disk: keyed by what they depend on, made once, shared between processes.
 
-A product is named by a hash of its inputs and of the code of the stage that makes it. The code of a
-stage is that of its modules and of all modules of this project that they import, without
-docstrings. So a change in a table renderer, or in a sentence, leaves maps, seeds and half-finished
-trainings as they are.
+The key of a product is a hash of its inputs and of the code of its stage: the stage's modules and
+all modules of this project that they import, without docstrings. So a change in a
+table renderer or in a docstring does not invalidate maps, seeds or unfinished trainings.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def content_key(*parts: object) -> str:
 def code_id(*modules: str) -> str:
     """First 12 hex digits of the SHA-256 of the code of modules and of what they import.
 
-    Imports for types alone do not count, nor do packages of others.
+    Imports for type checking and other packages do not count.
 
     Args:
         modules: Full names, e.g. `weakclip.stages.seeds`.
@@ -60,7 +59,7 @@ def code_id(*modules: str) -> str:
 
 @cache
 def _code(path: Path) -> tuple[bytes, tuple[str, ...]]:
-    """The lines of a module that are neither empty nor of a docstring, and what it imports."""
+    """Lines of a module that are not empty and not of a docstring, and the names it imports."""
     source = path.read_bytes()
     lines, imports = source.splitlines(), list[str]()
     for node in _statements(ast.parse(source)):
@@ -92,25 +91,25 @@ def _statements(node: ast.AST) -> Iterator[ast.stmt]:
 
 @cache
 def _source(module: str) -> Path | None:
-    """The file of a module of ours; none for a name that is no module."""
+    """The file of a module of this project; None if the name is not one."""
     if module.split(".")[0] not in _PACKAGES:
         return None
     try:
         spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # a class or function of a module
+    except ModuleNotFoundError:  # the name of a class or function in a module
         return None
     return Path(spec.origin) if spec is not None and spec.origin is not None else None
 
 
 class FileLock:
-    """An exclusive lock on a file, gone when it is ended or its process is."""
+    """An exclusive lock on a file; released by `release` or `end`, or when the process ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
 
     def take(self, *, wait: bool) -> bool:
-        """Lock, and say whether that worked; with `wait` it does, sooner or later."""
+        """Lock the file; whether that succeeded. With `wait`, wait until it does."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -122,7 +121,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Unlock; the file stays."""
+        """Unlock the file without removing it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -135,9 +134,9 @@ class FileLock:
 
 @contextmanager
 def making(product: Path) -> Iterator[None]:
-    """Hold the lock of what takes long to make, so that others wait for it and do not make it too.
+    """Hold the lock of a product while making it, so that other processes wait for it.
 
-    Look again inside whether it is there. The lock file stays next to the product.
+    Check again inside the block whether the product exists. The lock file stays next to it.
     """
     lock = FileLock(product.with_name(f"{product.name}.lock"))
     lock.take(wait=True)

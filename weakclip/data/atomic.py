@@ -1,7 +1,7 @@
-"""Files that are whole or not there: written under a temporary name, then renamed.
+"""Atomic writes: a file is written under a temporary name and then renamed.
 
-The content is on the disk before the name is, so that a machine that loses power leaves the old
-file or the new one, never one of the right size without its content.
+The content is flushed to the disk before the rename. So a power failure leaves either the old or
+the new file, never one without its content.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 255
-"""Bytes of a name, on most file systems."""
+"""Longest name in bytes on most file systems."""
 
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary sibling of `path` to write to; it takes the place of `path` at the end.
+    """A temporary sibling of `path` to write to; it replaces `path` at the end of the block.
 
-    If the block raises (a full disk, Ctrl-C), the temporary file is removed and what was at
-    `path` stays as it was.
+    If the block raises (a full disk, Ctrl-C), the temporary file is removed and `path` is not
+    changed.
 
     Args:
-        path: Target; its folder must exist. Its name may be as long as a name can be.
-        durable: Whether to wait until the content is on the disk; not for what is made again when
-            it cannot be read.
+        path: Target; its folder must exist. Its name may have the maximum length.
+        durable: Whether to wait until the content is on the disk; unnecessary for files that are
+            made again when they cannot be read.
     """
     end, label = f".{os.getpid()}.tmp", path.name
     if len(os.fsencode(f".{label}{end}")) > _LONGEST:
@@ -48,19 +48,19 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def put(temporary: Path, path: Path) -> None:
-    """Rename a closed file once its content is on the disk, and have the folder there as well.
+    """Flush a closed file and rename it, then flush the folder.
 
     Args:
-        temporary: In the folder of `path`.
+        temporary: A file in the folder of `path`.
         path: Its new name.
 
     Raises:
-        OSError: If the content cannot be brought to the disk, or the file cannot be renamed.
+        OSError: If the content cannot be flushed, or the file cannot be renamed.
     """
     with temporary.open("r+b") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
-    with suppress(OSError):  # no way to open a folder, or to wait for it, on this system
+    with suppress(OSError):  # some systems cannot open or flush a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -69,6 +69,6 @@ def put(temporary: Path, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to `path` with `replacing`; line ends are kept as they are."""
+    """Write UTF-8 text to `path` with `replacing`; line ends are not converted."""
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode())

@@ -1,8 +1,8 @@
-"""Published archives: where they are, what their checksums are, and whether files come from them.
+"""Published archives: their sources and checksums, and checks that files come from them.
 
-A checksum of an archive is one of everything in it: a list or a JSON on disk that equals the one
-in a whole archive is the official one. Checksums and sizes stand next to the names of the archives
-(`build_voc`, `build_coco`), with the sources that publish them.
+The checksum of an archive covers everything in it: a list or JSON on disk that equals the one in a
+valid archive is official. Checksums, sizes and their sources are given with the archives' names
+(`weakclip.data.build.voc`, `weakclip.data.build.coco`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Archive:
     name: str
     page: str
     md5: str
-    """Hexadecimal; against damage, not against malice."""
+    """Hexadecimal; detects damage, not manipulation."""
     size: int
     """Bytes."""
 
     def __str__(self) -> str:
-        """Name, checksum and page, for people."""
+        """Name, checksum and page."""
         return f"{self.name} (MD5 {self.md5}) from {self.page}"
 
 
@@ -49,18 +49,18 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What became of a comparison with archives."""
+    """Result of a comparison with archives."""
 
     whole: tuple[str, ...]
-    """Names of the archives that are as published."""
+    """Names of the archives that equal the published ones."""
     unseen: tuple[str, ...]
-    """Names of those that are not there, so that nothing is known of them."""
+    """Names of the missing archives, which could not be checked."""
     differing: tuple[str, ...]
-    """What is wrong, a line each."""
+    """Differences, one line each."""
 
 
 def shortfall(what: str, found: int, expected: int, source: Archive) -> tuple[str, ...]:
-    """A line that says how many pieces are missing or too many; none if the number is right."""
+    """A line with the expected and found number of pieces; none if they agree."""
     if found == expected:
         return ()
     return (f"{what}: expected {expected}, found {found}; published as {source}",)
@@ -73,13 +73,13 @@ def verify(
     *,
     report: Callable[[int, int], None],
 ) -> Verified:
-    """Compare archives with what is published, and files on disk with those in whole archives.
+    """Compare archives with the published ones, and files on disk with those in valid archives.
 
     Args:
-        folder: Where the archives were downloaded to.
-        archives: Those that the data set is made of; absent ones are not looked for elsewhere.
+        folder: Folder of the downloaded archives.
+        archives: All archives of the data set; missing ones are reported as unseen.
         members: Files that were unpacked from them.
-        report: Called with (megabytes read, in all).
+        report: Called with (megabytes read, total).
 
     Raises:
         FileNotFoundError: If the folder holds none of the archives.
@@ -109,7 +109,7 @@ def verify(
 
 
 def _damage(path: Path, archive: Archive, report: Callable[[int], None]) -> list[str]:
-    """A line if the file is not as published; the checksum is taken only if the size is right."""
+    """A line if the file differs from the published one; the size is compared before the MD5."""
     size = path.stat().st_size
     if size != archive.size:
         return [
@@ -130,7 +130,7 @@ def _damage(path: Path, archive: Archive, report: Callable[[int], None]) -> list
 
 
 def _is_member(folder: Path, member: Member) -> bool:
-    """Whether the file on disk has the bytes of its member."""
+    """Whether the file on disk equals its member, byte for byte."""
     with _opened(folder / member.archive.name, member.name) as inside:
         if inside is None:
             return False
@@ -145,7 +145,7 @@ def _is_member(folder: Path, member: Member) -> bool:
 
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[IO[bytes] | None]:
-    """A member of a ZIP or TAR archive; None if there is none of that name."""
+    """An open member of a ZIP or TAR archive; None if there is no such member."""
     try:
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as packed, packed.open(name) as file:

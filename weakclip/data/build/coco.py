@@ -1,8 +1,8 @@
 """COCO 2014's class masks, lists and tags from its instances JSON.
 
-Every image of the JSON gets a mask, in its sub-folder, all background if nothing is annotated. The
-list `{split}.txt` names the images with an annotation, on which weakly-supervised methods are
-trained and scored (82,081 and 40,137); `{split}-all.txt` names all (82,783 and 40,504).
+Every image of the JSON gets a mask, in its sub-folder; without annotations it is all background.
+The list `{split}.txt` contains the annotated images, on which weakly-supervised methods are trained
+and scored (82,081 and 40,137); `{split}-all.txt` contains all images (82,783 and 40,504).
 
 References:
     Lin et al. 2014, Microsoft COCO: Common Objects in Context.
@@ -48,10 +48,10 @@ IMAGE_ARCHIVES = {
         name="val2014.zip", page=PAGE, md5="a3d79f5ed8d289b7a7554ce06a5782b3", size=6_645_013_297
     ),
 }  # fmt: skip
-"""Sizes by tensorflow/datasets, url_checksums/coco.txt; MD5 by PaddlePaddle's downloader of COCO,
-the images' also by LAVIS."""
+"""Sizes from tensorflow/datasets, url_checksums/coco.txt; MD5 from PaddlePaddle's downloader of
+COCO, those of the images also from LAVIS."""
 OFFICIAL: dict[str, tuple[int, int]] = {"train2014": (82783, 82081), "val2014": (40504, 40137)}
-"""Images in all, and images with an annotation, by split."""
+"""By split: number of images, and number of annotated images."""
 MASKS = "SegmentationClass"
 
 
@@ -60,21 +60,21 @@ class COCOSources:
     """An instances JSON and its images."""
 
     split: str
-    """Name of the lists: the file's name without `instances_`."""
+    """Name of the lists: the stem of the JSON without `instances_`."""
     instances: Instances
     annotations: Path
-    """The JSON."""
+    """Path of the JSON."""
     images: Path
 
     @property
     def archives(self) -> tuple[Archive, ...]:
-        """What these are published as."""
+        """The published archives of these sources."""
         images = IMAGE_ARCHIVES.get(self.split)
         return (ANNOTATIONS_ARCHIVE, *([images] if images else []))
 
     @property
     def lists(self) -> dict[str, tuple[str, ...]]:
-        """Ids (paths without suffix) of the annotated images, and of all."""
+        """Ids (paths without suffix) of the annotated images, and of all images."""
         every = self.instances.images
         annotated = tuple(image for image in every if self.instances.objects.get(image.id))
         return {
@@ -90,18 +90,18 @@ def _silent(_done: int, _total: int) -> None:
 def read_sources(
     annotations: Path, images: Path, *, report: Callable[[int, int], None] = _silent
 ) -> COCOSources:
-    """Read the JSON, and the header of every image, since a mask has the size of its file.
+    """Read the JSON and the header of every image, because a mask has the size of its file.
 
     Args:
         annotations: The JSON.
-        images: Folder that `file_name` is relative to; images that are not there have the size
-            that the JSON says.
-        report: Called with (images done, in all).
+        images: Folder to which `file_name` is relative; a missing image has the size stated in the
+            JSON.
+        report: Called with (images done, total images).
 
     Raises:
         FileNotFoundError: If the JSON or the folder is missing; says where it is published.
-        ValueError: If the JSON is malformed, two images would have one mask, or there is nothing
-            to paint.
+        ValueError: If the JSON is malformed, two images would have the same mask file, or there is
+            nothing to paint.
     """
     split = annotations.stem.removeprefix("instances_")
     if not annotations.is_file():
@@ -121,7 +121,7 @@ def read_sources(
 
 
 def _check_names(instances: Instances) -> None:
-    """Raise unless every image has a mask of its own and every tag can stand in a CSV."""
+    """Raise unless every image has its own mask file and every tag can be written to a CSV."""
     by_mask: dict[str, CocoImage] = {}
     for image in instances.images:
         other = by_mask.setdefault(image_id(image), image)
@@ -139,7 +139,7 @@ def _check_names(instances: Instances) -> None:
 
 
 def twins(instances: Instances) -> tuple[str, ...]:
-    """Masks whose names differ in case or in Unicode's form only, a line for each group."""
+    """Groups of masks whose names differ only in case or Unicode form, one line per group."""
     groups: dict[str, list[str]] = defaultdict(list)
     for image in instances.images:
         name = image_id(image)
@@ -153,7 +153,7 @@ def twins(instances: Instances) -> tuple[str, ...]:
 
 
 def doubts(sources: COCOSources, crowd: Crowd) -> tuple[BadImage, ...]:
-    """What makes the masks as a whole doubtful."""
+    """Problems that affect the masks as a whole."""
     every = [one for several in sources.instances.objects.values() for one in several]
     if crowd == "class" or not every or not all(one.crowd for one in every):
         return ()
@@ -165,7 +165,7 @@ def doubts(sources: COCOSources, crowd: Crowd) -> tuple[BadImage, ...]:
 
 
 def missing_pieces(sources: COCOSources) -> tuple[str, ...]:
-    """What differs from the published data set, a line each; empty if nothing does."""
+    """Differences from the published data set, one line each."""
     if sources.split not in OFFICIAL:
         return (
             f"split {sources.split!r}: expected instances_train2014.json or "
@@ -205,7 +205,7 @@ def mask_jobs(sources: COCOSources, numbering: Numbering, crowd: Crowd) -> list[
 
 
 def write_tags(out: Path, sources: COCOSources, numbering: Numbering) -> None:
-    """Write `labels-{split}.csv` (file,labels) and `classes.txt`, one class a line in label order.
+    """Write `labels-{split}.csv` (file,labels) and `classes.txt`, one class per line, by label.
 
     Raises:
         OSError: If a file cannot be written.
@@ -218,7 +218,7 @@ def write_tags(out: Path, sources: COCOSources, numbering: Numbering) -> None:
 
 
 def archive_members(sources: COCOSources) -> tuple[Member, ...]:
-    """The JSON, which decides everything, as it lies in its archive."""
+    """The JSON, from which masks, lists and tags are made, as a member of its archive."""
     name = f"annotations/{sources.annotations.name}"
     return (Member(archive=ANNOTATIONS_ARCHIVE, name=name, file=sources.annotations),)
 

@@ -1,8 +1,8 @@
-"""An instances JSON brought together with the images on disk, before anything is painted.
+"""Matches an instances JSON with the images on disk before masks are painted.
 
-A mask must have the size of its image as people see it, so the file decides, not the JSON. What
-cannot be painted is left out and named: an annotation whose segmentation is malformed or does not
-fit, an image whose size is unknown or whose annotations are of another size.
+A mask must have the size of its upright image, so the image file takes precedence over the JSON.
+What cannot be painted is left out and reported: annotations with a malformed or misfitting
+segmentation, and images whose size is unknown or whose annotations are for another size.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from weakclip.data.read.instances import CocoImage, CocoObject, ImageId, Instances
 
 EDGE = 1.0
-"""Pixels by which a corner may miss an image whose size in the JSON is wrong."""
+"""Pixels by which a corner may lie outside an image whose size in the JSON is wrong."""
 LONGEST_NAME = 240
-"""Bytes of a file's name; common file systems have 255, a temporary name takes some."""
-_SAME_SHAPE = 0.02  # relative difference of two aspect ratios that rounding explains
+"""Longest file name in bytes; common file systems allow 255, and temporary names are longer."""
+_SAME_SHAPE = 0.02  # relative difference of two aspect ratios that can be due to rounding
 
 
 def fitted(instances: Instances, folder: Path, *, report: Callable[[int, int], None]) -> Instances:
-    """The part of `instances` that can be painted, in sizes that the images in `folder` have.
+    """The part of `instances` that can be painted, with the sizes of the images in `folder`.
 
     Args:
-        instances: What the JSON says.
-        folder: Folder that `file_name` is relative to; of images that are not there, the size in
-            the JSON is taken.
-        report: Called with (images done, in all).
+        instances: Content of the JSON.
+        folder: Folder to which `file_name` is relative; a missing image has the size stated in the
+            JSON.
+        report: Called with (images done, total images).
 
     Raises:
         ValueError: If nothing can be painted.
@@ -82,7 +82,7 @@ class _Fit:
         self.notes: list[str] = []
 
     def add(self, image: CocoImage) -> None:
-        """Take an image and its objects, as far as they can be painted."""
+        """Add an image and those of its objects that can be painted."""
         try:
             size = self._size(image)
             check_size(size)
@@ -118,7 +118,7 @@ class _Fit:
         return seen
 
     def _settle(self, image: CocoImage, stored: tuple[int, int], seen: tuple[int, int]) -> None:
-        """See whether the annotations of an image whose size in the JSON is wrong fit the file."""
+        """Check whether annotations fit an image whose size differs from that in the JSON."""
         says = f"the JSON says {stated_size(image.size)}, the file has {stated_size(seen)}"
         if image.size == stored:
             raise ValueError(
@@ -138,7 +138,7 @@ class _Fit:
         self.problems.append(BadImage(f"image {image.file_name}", problem))
 
     def _is_whole(self, one: CocoObject, image: CocoImage, size: tuple[int, int]) -> bool:
-        """Whether an object can be painted; a problem more if not."""
+        """Whether an object can be painted; if not, a problem is recorded."""
         try:
             outline_of(one.segmentation, size)
         except ValueError as error:
@@ -150,5 +150,5 @@ class _Fit:
 
 
 def _is_scaled(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes have one shape."""
+    """Whether two sizes have the same aspect ratio."""
     return abs(one[0] * other[1] / (one[1] * other[0]) - 1) < _SAME_SHAPE

@@ -1,9 +1,9 @@
-"""Class masks from COCO's objects: polygons, RLE and crowds painted into one label map.
+"""Class masks from COCO's objects: polygons, RLE and crowd regions painted into one label map.
 
-Of overlapping instances the smaller one is in front, ties by annotation id, so that the mask does
-not depend on the order of the file. Crowd regions are rough outlines of many objects: they are 255
-behind the instances (COCO's own evaluation ignores them too), or of their class on request, as in
-masks that others made from all annotations without that distinction.
+Where instances overlap, the smaller one is in front, and of equal ones that with the larger id, so
+the mask does not depend on the order in the file. Crowd regions are rough outlines of many objects.
+They become 255 behind the instances, as in COCO's own evaluation, which ignores them; or, if
+requested, their class, as in masks made from all annotations without distinction.
 
 References:
     Lin et al. 2014, Microsoft COCO: Common Objects in Context; https://cocodataset.org/#format-data
@@ -41,16 +41,16 @@ def class_mask(
     """Paint the objects of an image by the conventions of this module.
 
     Args:
-        objects: Its annotations.
+        objects: Annotations of the image.
         size: (H, W).
         labels: Mask label of each category id, see `Instances.labels`.
-        crowd: What crowd regions become: 255, or their class.
+        crowd: Whether crowd regions become 255 or their class.
 
     Returns:
-        Labels, (H, W) uint8.
+        Labels, (H, W), uint8.
 
     Raises:
-        ValueError: If a segmentation is malformed or of another size, or the size is unknown.
+        ValueError: If a segmentation is malformed or for another size, or the size is unknown.
     """
     check_size(size)
     painted = np.full(size, BACKGROUND, dtype=np.uint8)
@@ -63,32 +63,32 @@ def class_mask(
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """Raise unless an image of (H, W) can be painted.
+    """Check that an image of size (H, W) can be painted.
 
     Raises:
-        ValueError: If the size is unknown, or has more pixels than Pillow reads.
+        ValueError: If the size is unknown, or exceeds the number of pixels that Pillow reads.
     """
     if min(size) < 1:
         raise ValueError(f"expected an image with height and width, got {size}")
     limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and size[0] * size[1] > 2 * limit:  # where Pillow stops, too
+    if limit is not None and size[0] * size[1] > 2 * limit:  # Pillow raises from here on
         raise ValueError(f"expected an image of {2 * limit} pixels or fewer, got (H, W) {size}")
 
 
 def region(segmentation: Segmentation, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels of a segmentation: polygons, or RLE with a list or a string of counts.
+    """The pixels of a segmentation: polygons, or RLE with counts as a list or a string.
 
     Returns:
-        (H, W) bool.
+        (H, W), bool.
 
     Raises:
-        ValueError: If it is malformed or of another size.
+        ValueError: If it is malformed or for another size.
     """
     return _decoded(_encoded(outline_of(segmentation, size), size))
 
 
 def _drawn(one: CocoObject, size: tuple[int, int]) -> dict[str, Any]:
-    """An object as compressed RLE: of hundreds of objects, one is unpacked at a time."""
+    """An object as compressed RLE, so that only one of hundreds is decoded at a time."""
     try:
         return _encoded(outline_of(one.segmentation, size), size)
     except ValueError as error:
@@ -98,7 +98,7 @@ def _drawn(one: CocoObject, size: tuple[int, int]) -> dict[str, Any]:
 def _depth(
     one: CocoObject, encoded: dict[str, Any], labels: Mapping[int, int]
 ) -> tuple[bool, int, int, int]:
-    """What is painted first is smaller: crowds, then large objects, then early ids and labels."""
+    """Sort key of the painting order: crowds, then large objects, then small ids and labels."""
     return (not one.crowd, -int(rle.area(encoded)), one.id, labels[one.category])
 
 

@@ -1,13 +1,13 @@
-"""The segmentation of an annotation, looked at before it is drawn.
+"""Checks of an annotation's segmentation before it is painted.
 
-The C code that draws trusts what it is given: a coordinate of 1e9 takes all memory, counts that
-are too few leave memory undefined in the mask. So numbers, lengths and places are compared with
-the image first, and all that is drawn comes from here.
+pycocotools' C code does not check its input: a coordinate of 1e9 exhausts the memory, and too few
+counts leave uninitialised memory in the mask. So numbers, lengths and positions are compared with
+the image first, and only outlines checked here are painted.
 
 References:
-    The string of COCO's compressed RLE: base 64 from "0" on, five bits a letter and a bit that
-    says whether more follow, the lowest first; from the fourth number on, differences to the
-    number before the last. https://github.com/cocodataset/cocoapi
+    The string of COCO's compressed RLE: base 64 starting at "0", five bits per letter and a bit
+    that says whether more letters follow, lowest bits first; from the fourth number on, differences
+    to the second last number. https://github.com/cocodataset/cocoapi
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ if TYPE_CHECKING:
     from weakclip.data.read.instances import Segmentation
 
 CORNERS = 3
-"""A polygon has as many or more; four numbers would be read as a box."""
+"""Fewest corners of a polygon; four numbers would be read as a box."""
 MAX_LENGTH = 1 << 20
-"""Pixels around a polygon: an image of 10,000 x 10,000 would be surrounded 26 times."""
+"""Longest outline of a polygon in pixels: 26 times around an image of 10,000 x 10,000."""
 _BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, ord("0")
 _MAX_SHIFT = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Polygons:
-    """Closed polygons, together one region."""
+    """Closed polygons that form one region."""
 
     rings: tuple[NDArray[np.float64], ...]
-    """(n, 2) each: x, y in pixels from the upper left corner."""
+    """Corners of each polygon, (n, 2): x, y in pixels from the upper left corner of the image."""
 
     def within(self, size: tuple[int, int], margin: float) -> bool:
-        """Whether no corner is further than `margin` pixels outside an image of (H, W)."""
+        """Whether no corner is more than `margin` pixels outside an image of (H, W)."""
         return all(bool(_inside(ring, size, margin).all()) for ring in self.rings)
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Lengths of runs down the columns, outside and inside in turn, which fill the image."""
+    """Lengths of runs down the columns, alternately outside and inside; they fill the image."""
 
     lengths: NDArray[np.int64]
 
 
 def outline_of(segmentation: Segmentation, size: tuple[int, int]) -> Polygons | Runs:
-    """The polygons or runs of a segmentation that can be drawn into an image of (H, W).
+    """The polygons or runs of a segmentation, checked against an image of (H, W).
 
-    Corners may lie up to one image outside: tools draw over the edge, and that is cut off.
+    Corners may lie outside by up to one image size: tools draw over the edge, which is clipped.
 
     Raises:
-        ValueError: If it is malformed, of another size, or wholly outside.
+        ValueError: If it is malformed, for another size, or completely outside.
     """
     match segmentation:
         case list():
@@ -89,7 +89,7 @@ def _ring(part: object, size: tuple[int, int]) -> NDArray[np.float64]:
         )
     try:
         ring = np.array(part, dtype=np.float64).reshape(-1, 2)
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # an integer of hundreds of digits
         ring = np.full((1, 2), np.inf)
     if not np.isfinite(ring).all():
         raise ValueError("has a corner that is not a number, or infinite")
@@ -106,7 +106,7 @@ def _ring(part: object, size: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def _lengths(runs: dict[str, Any], size: tuple[int, int]) -> NDArray[np.int64]:
-    """The run lengths of an RLE, checked."""
+    """The checked run lengths of an RLE."""
     missing = [name for name in ("size", "counts") if name not in runs]
     if missing:
         raise ValueError(f"expected RLE with size and counts, got no {missing[0]}")
@@ -126,7 +126,7 @@ def _lengths(runs: dict[str, Any], size: tuple[int, int]) -> NDArray[np.int64]:
 
 
 def _unpacked(text: str) -> list[int]:
-    """The numbers of a string of compressed RLE."""
+    """The numbers in a string of compressed RLE."""
     counts: list[int] = []
     value = shift = 0
     for letter in text:
@@ -147,17 +147,17 @@ def _unpacked(text: str) -> list[int]:
 
 
 def _inside(ring: NDArray[np.float64], size: tuple[int, int], margin: float) -> NDArray[np.bool_]:
-    """Which corners lie in an image of (H, W) or at most `margin` pixels outside, (n,)."""
+    """Whether each corner is inside an image of (H, W) extended by `margin` pixels, (n,), bool."""
     height, width = size
     inside: NDArray[np.bool_] = (ring >= -margin) & (ring <= (width + margin, height + margin))
     return np.asarray(inside.all(1))
 
 
 def _meets(ring: NDArray[np.float64], size: tuple[int, int]) -> bool:
-    """Whether the box around a polygon and an image of (H, W) have a point in common."""
+    """Whether the bounding box of a polygon touches an image of (H, W)."""
     return bool((ring.max(0) >= 0).all() and (ring.min(0) <= size[::-1]).all())
 
 
 def stated_size(size: tuple[int, int]) -> str:
-    """(H, W) as messages say it."""
+    """The size (H, W) as text."""
     return f"{size[1]} x {size[0]} pixels"

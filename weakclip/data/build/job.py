@@ -1,9 +1,8 @@
-"""Building masks and lists of a data set: whole files only, what is there and right is kept.
+"""Building the masks and lists of a data set, in a way that can be interrupted and repeated.
 
-A build can be stopped at any time and started again. The settings are recorded before the first
-mask, so that two numberings never mix in a folder. A mask that is there is kept only if it is the
-one that this build makes. The lists are written last, when every mask is there, so a list never
-names a mask that is not, or one of somebody else.
+The settings are recorded before the first mask, so that two numberings never mix in a folder. An
+existing mask is kept only if it equals the one that this build makes. The lists are written last,
+when all masks exist, so a list never names a missing mask or one of another program.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ LISTS = "ImageSets/Segmentation"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskJob:
-    """One mask to make."""
+    """A mask to make."""
 
     image_id: str
-    """The mask is `image_id`.png; with slashes if it lies in a sub-folder."""
+    """The file is `image_id`.png; an id with slashes lies in a sub-folder."""
     make: Callable[[], NDArray[np.uint8]]
-    """Labels, (H, W) uint8; raises ValueError if the source is damaged."""
+    """Makes the labels, (H, W), uint8; raises ValueError if the source is damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What came of the masks."""
+    """Outcome for the masks."""
 
     written: int
     kept: int
@@ -51,11 +50,11 @@ class Built:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRecord:
-    """A list of image ids, so that two machines can compare theirs."""
+    """Summary of a list of image ids, for comparison between machines."""
 
     count: int
     sha256: str
-    """Of the ids in order, one a line."""
+    """Hash of the ids in order, one per line."""
 
 
 def build_masks(
@@ -63,17 +62,18 @@ def build_masks(
 ) -> Built:
     """Make every mask; a damaged source is reported and skipped.
 
-    A mask that is there is read and kept if it is the same; another one is reported, since it may
-    be somebody else's. What is there and cannot be read is made again.
+    An existing mask is kept if it is the same. One that differs is reported, since another program
+    may have made it. One that cannot be read is made again.
 
     Args:
         jobs: The masks.
-        folder: Where to; it is made.
-        replace: Replace masks that are there and differ.
-        report: Called with (done, in all).
+        folder: Folder for the masks; made if needed.
+        replace: Replace existing masks that differ.
+        report: Called with (masks done, total masks).
 
     Raises:
-        OSError: If a mask cannot be written, e.g. on a full disk; those written are whole.
+        OSError: If a mask cannot be written, e.g. on a full disk; masks written before are
+            complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = kept = 0
@@ -100,10 +100,10 @@ def build_masks(
 
 
 def claim(out: Path, settings: Mapping[str, str], *, replace: bool) -> None:
-    """Record what `out` is made from; refuse a folder that was made otherwise.
+    """Record the settings of a build in `out`; reject a folder built with other settings.
 
     Raises:
-        ValueError: If the record there has other settings and its masks would be kept.
+        ValueError: If the record has other settings and `replace` is false.
         OSError: If the folder or the record cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -118,10 +118,10 @@ def claim(out: Path, settings: Mapping[str, str], *, replace: bool) -> None:
 
 
 def check_lists(out: Path, lists: Mapping[str, Sequence[str]], *, replace: bool) -> None:
-    """Refuse to replace a list of `out` that names other images, or in another order.
+    """Check that no list in `out` has other images or another order.
 
     Raises:
-        ValueError: If there is such a list and it may not be replaced.
+        ValueError: If one does and it may not be replaced.
     """
     for name, ids in lists.items():
         path = out / LISTS / f"{name}.txt"
@@ -133,16 +133,16 @@ def check_lists(out: Path, lists: Mapping[str, Sequence[str]], *, replace: bool)
 
 
 def differing_lists(manifest: Path, lists: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Where lists differ from those of an earlier build, a line each; empty if they do not.
+    """Differences of lists from those of an earlier build, one line each.
 
     Args:
-        manifest: `weakclip-build.json` of that build, or JSON like it, e.g.
-            `{"lists": {"train": {"count": 1464, "sha256": "..."}}}`. It may have more lists.
-        lists: Ids by name of list.
+        manifest: `weakclip-build.json` of that build, or similar JSON, e.g.
+            `{"lists": {"train": {"count": 1464, "sha256": "..."}}}`. It may contain more lists.
+        lists: Ids by name of the list.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it records no lists.
+        ValueError: If it contains no lists.
     """
     if not manifest.is_file():
         raise FileNotFoundError(f"{manifest}: no such manifest; every build writes one, {RECORD}")
@@ -158,7 +158,7 @@ def differing_lists(manifest: Path, lists: Mapping[str, Sequence[str]]) -> tuple
 
 
 def write_lists(out: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, ListRecord]:
-    """Write `ImageSets/Segmentation/{name}.txt`, one id a line, and record their checksums.
+    """Write `ImageSets/Segmentation/{name}.txt`, one id per line, and record their checksums.
 
     Raises:
         OSError: If a file cannot be written.
@@ -179,19 +179,19 @@ def write_lists(out: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, List
 
 
 def _is_list_of(path: Path, ids: Sequence[str]) -> bool:
-    """Whether a file lists these ids, or image-mask pairs of them, in this order."""
+    """Whether a file lists these ids, or image-mask pairs with these ids, in this order."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except ValueError:  # not UTF-8
         return False
-    if lines == list(ids):  # an id may have blanks
+    if lines == list(ids):  # an id may contain blanks
         return True
     words = [line.split() for line in lines if line.strip()]
     return [one[0] if len(one) == 1 else Path(one[0]).stem for one in words] == list(ids)
 
 
 def _there(path: Path) -> NDArray[np.uint8] | None:
-    """The mask of an earlier build; None if there is none, or none that can be read."""
+    """An existing mask; None if there is none or it cannot be read."""
     try:
         return read_mask(path)
     except (FileNotFoundError, ValueError):
@@ -211,7 +211,7 @@ def _recorded(ids: Sequence[str]) -> ListRecord:
 
 
 def _stated(record: object) -> str:
-    """A recorded list for people."""
+    """A recorded list as text."""
     match record:
         case {"count": count, "sha256": sha256}:
             return f"{count} images with SHA-256 {sha256}"
@@ -222,7 +222,7 @@ def _stated(record: object) -> str:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """What a record says; nothing if there is none."""
+    """Content of a record; empty if there is no file."""
     if not path.is_file():
         return {}
     try:
@@ -239,7 +239,7 @@ def _write_record(out: Path, record: Mapping[str, Any]) -> None:
 
 
 def write_tag_table(path: Path, tags: Mapping[str, Iterable[str]]) -> None:
-    """Write the `file,labels` of images, in their order, as `list_folder` reads them.
+    """Write the `file,labels` table of images, in order, in the format of `list_folder`.
 
     Raises:
         OSError: If it cannot be written.

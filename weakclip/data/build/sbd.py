@@ -3,7 +3,7 @@
     root/cls/{id}.mat       struct GTcls with Boundaries, Segmentation, CategoriesPresent
     root/{train,val}.txt    ids; these are not VOC's splits
 
-`root` is `benchmark_RELEASE/dataset` of the archive. The labels are VOC's 20 classes in VOC's
+`root` is `benchmark_RELEASE/dataset` in the archive. The labels are VOC's 20 classes in VOC's
 order; there is no void border.
 
 References:
@@ -29,7 +29,7 @@ def sbd_masks(root: Path) -> dict[str, Path]:
     """The class masks of SBD by image id, sorted.
 
     Args:
-        root: The folder that holds cls, or one above it as the archive is packed.
+        root: The folder that contains cls, or a folder above it in the archive's layout.
 
     Raises:
         FileNotFoundError: If there is no cls folder.
@@ -47,10 +47,10 @@ def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
     """The class mask of an SBD file.
 
     Returns:
-        Labels, (H, W) uint8: 0 background, 1 to 20 VOC's classes.
+        Labels, (H, W), uint8: 0 background, 1 to 20 VOC's classes.
 
     Raises:
-        ValueError: If the file is damaged, is no GTcls struct or has other labels.
+        ValueError: If the file is damaged, is not a GTcls struct or has other labels.
     """
     labels = read_field(path, "GTcls", "Segmentation")
     if labels.ndim != 2 or not labels.size:
@@ -58,7 +58,7 @@ def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
             f"{path}: expected (H, W) numbers in GTcls.Segmentation, got {labels.dtype} "
             f"{labels.shape}; use the files of folder cls, not of inst"
         )
-    if not (labels.min() >= 0 and labels.max() <= len(VOC_CLASSES)):  # not for NaN either
+    if not (labels.min() >= 0 and labels.max() <= len(VOC_CLASSES)):  # also true for NaN
         raise ValueError(
             f"{path}: expected labels 0 to {len(VOC_CLASSES)}, got {labels.min()} to "
             f"{labels.max()}; copy the file again"

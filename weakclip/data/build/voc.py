@@ -1,7 +1,7 @@
 """PASCAL VOC 2012 with SBD: `SegmentationClassAug` and the lists train, trainaug and val.
 
-Where both data sets have a mask, VOC's is taken, with its void border (255); SBD's masks have none.
-`trainaug` is all that either annotates, minus VOC's val: 10,582 images, sorted by id.
+If both data sets have a mask of an image, VOC's is used, with its void border (255); SBD's masks
+have none. `trainaug` is every image annotated by either, except VOC's val: 10,582, sorted by id.
 
 References:
     Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge.
@@ -39,7 +39,7 @@ SBD_ARCHIVE = Archive(
     name="benchmark.tgz",
     page="http://home.bharathh.info/pubs/codes/SBD/download.html",
     md5="82b4d87ceb2ed10f6038a1cba92111cb",  # torchvision, datasets/sbd.py
-    size=1_419_539_633,  # as its downloads report
+    size=1_419_539_633,  # as reported when downloading it
 )
 ARCHIVES = (VOC_ARCHIVE, SBD_ARCHIVE)
 TRAIN, VAL, SBD, TRAINAUG = 1464, 1449, 11355, 10582
@@ -48,7 +48,7 @@ MASKS = "SegmentationClassAug"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VOCSources:
-    """What the two data sets hold."""
+    """Content of the two data sets."""
 
     voc: Path
     train: tuple[str, ...]
@@ -58,7 +58,7 @@ class VOCSources:
 
     @property
     def trainaug(self) -> tuple[str, ...]:
-        """All annotated ids but VOC's val, sorted."""
+        """All annotated ids except VOC's val, sorted."""
         return tuple(sorted({*self.train, *self.sbd} - set(self.val)))
 
     @property
@@ -73,11 +73,11 @@ class VOCSources:
 
 
 def read_sources(voc: Path, sbd: Path) -> VOCSources:
-    """Look at both data sets; no mask is opened.
+    """List the contents of both data sets; no mask is opened.
 
     Args:
-        voc: The folder that holds JPEGImages, e.g. VOCdevkit/VOC2012.
-        sbd: The folder that holds cls, e.g. benchmark_RELEASE/dataset.
+        voc: The folder that contains JPEGImages, e.g. VOCdevkit/VOC2012.
+        sbd: The folder that contains cls, e.g. benchmark_RELEASE/dataset.
 
     Raises:
         FileNotFoundError: If a folder is missing; says where the data set is published.
@@ -97,7 +97,7 @@ def read_sources(voc: Path, sbd: Path) -> VOCSources:
 
 
 def missing_pieces(sources: VOCSources) -> tuple[str, ...]:
-    """What differs from the published data sets, a line each; empty if nothing does."""
+    """Differences from the published data sets, one line each."""
     jpegs = [one for one in sources.every if not _image(sources.voc, one).is_file()]
     own = [one for one in (*sources.train, *sources.val) if not _mask(sources.voc, one).is_file()]
     annotated = len(sources.train) + len(sources.val)
@@ -116,7 +116,7 @@ def missing_pieces(sources: VOCSources) -> tuple[str, ...]:
 
 
 def archive_members(sources: VOCSources) -> tuple[Member, ...]:
-    """VOC's lists as they lie in its archive."""
+    """VOC's lists as members of its archive."""
     return tuple(
         Member(archive=VOC_ARCHIVE, name=f"VOCdevkit/VOC2012/{name}", file=sources.voc / name)
         for name in (f"{LISTS}/train.txt", f"{LISTS}/val.txt")
@@ -132,7 +132,7 @@ def mask_jobs(sources: VOCSources) -> list[MaskJob]:
 
 
 def link_sources(voc: Path, out: Path) -> None:
-    """Make `out` a whole data set: links to the folders of `voc` that it lacks.
+    """Make `out` a complete data set by links to those folders of `voc` that it lacks.
 
     Raises:
         OSError: If a link cannot be made.
@@ -143,7 +143,7 @@ def link_sources(voc: Path, out: Path) -> None:
 
 
 def untagged(sources: VOCSources) -> tuple[str, ...]:
-    """What is to be said of annotations that cannot be read: their images have no tags."""
+    """A line about annotated images without an annotation XML, which have no tags."""
     ids = [one for one in sources.every if not _annotation(sources.voc, one).is_file()]
     if not ids:
         return ()
@@ -154,9 +154,9 @@ def untagged(sources: VOCSources) -> tuple[str, ...]:
 
 
 def prepare(out: Path, sources: VOCSources) -> None:
-    """Link what `out` lacks, and write `labels-{split}.csv` and `classes.txt` for folder readers.
+    """Link missing folders, and write `labels-{split}.csv` and `classes.txt` for folder readers.
 
-    Names of files are those below JPEGImages.
+    File names are relative to JPEGImages.
 
     Raises:
         OSError: If a file cannot be written.
@@ -174,7 +174,7 @@ def prepare(out: Path, sources: VOCSources) -> None:
 
 
 def _unlike_trainval(sources: VOCSources) -> int:
-    """How many ids VOC's list trainval has and train and val have not, or the other way round."""
+    """Number of ids that are in VOC's list trainval or in train and val, but not in both."""
     if not (sources.voc / LISTS / "trainval.txt").is_file():
         return 0
     return len({*voc_ids(sources.voc, "trainval")} ^ {*sources.train, *sources.val})
@@ -188,7 +188,7 @@ def _source(sources: VOCSources, image_id: str) -> Callable[[], NDArray[np.uint8
 
 
 def _make(voc: Path, image_id: str, read: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """The mask of an image, which must be as large as the image."""
+    """The mask of an image; it must have the size of the image."""
     size = image_size(_image(voc, image_id))
     try:
         mask = read()

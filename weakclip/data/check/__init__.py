@@ -1,1 +1,1 @@
-"""Checks of a data set before time is spent on it."""
+"""Checks of a data set before it is used."""

@@ -1,4 +1,4 @@
-"""All checks of a data set, and what their findings mean for a run."""
+"""All checks of a data set, and the severities of their findings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECKS = (
     *check_mask_files.CHECKS,
     *check_masks.CHECKS,
 )
-"""Images before tags before masks: who reads from the top mends causes before effects."""
+"""Images before tags before masks, so that causes are listed before their effects."""
 
 SEVERITIES = ("breaks", "biases", "note")
 
@@ -32,15 +32,15 @@ OF_PAIRS = (
     *("image-missing", "image-unreadable", "masks-unmatched", "mask-missing", "mask-shared"),
     *("mask-unreadable", "mask-colours", "mask-lossy", "mask-size", "mask-labels", "mask-binary"),
 )
-"""Kinds that matter where images and masks are all there is, without tags."""
+"""Kinds that apply to a data set of images and masks without tags."""
 
 
 def run_checks(survey: Survey, kinds: Collection[str] | None = None) -> tuple[Finding, ...]:
-    """What the checks found, the worst first, then as in `CHECKS`; empty if all is well.
+    """The findings of a data set, by severity and then in the order of `CHECKS`; empty if none.
 
     Args:
         survey: The data set.
-        kinds: Names of the kinds to look for; all if absent.
+        kinds: Names of the kinds to check; all by default.
     """
     chosen = [check for check in CHECKS if kinds is None or check.kind.name in kinds]
     found = ((check.kind, tuple(check.find(survey))) for check in chosen)
@@ -49,10 +49,10 @@ def run_checks(survey: Survey, kinds: Collection[str] | None = None) -> tuple[Fi
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """What breaks a run, then what biases its numbers, then notes; else in the order given."""
+    """Findings sorted by severity (`SEVERITIES`); the order within a severity is kept."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.kind.severity)))
 
 
 def harmful(findings: Iterable[Finding]) -> bool:
-    """Whether some finding breaks a run or biases its numbers."""
+    """Whether any finding breaks a run or biases its results."""
     return any(finding.kind.severity != "note" for finding in findings)

@@ -1,4 +1,4 @@
-"""What a check can find: one small value per kind, with the fix in it."""
+"""The types of a check: kinds of finding, each with its fix, and the findings of a data set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from weakclip.data.check.survey import Survey
 
 Severity = Literal["breaks", "biases", "note"]
-"""A run fails or skips images; its numbers or masks are wrong; good to know."""
+"""`breaks`: a run fails or skips images; `biases`: its results are wrong; `note`: harmless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,17 +26,17 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A kind and the function that looks for it."""
+    """A kind of finding and the function that looks for it."""
 
     kind: Kind
     find: Callable[[Survey], Iterable[str]]
-    """The affected images, tags or lines, a text each, in order; nothing if all is well."""
+    """Returns the affected images, tags or lines in order, as text; empty if there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A kind that a data set has."""
+    """A kind of finding and what it affects in a data set."""
 
     kind: Kind
     affected: tuple[str, ...]
-    """At least one."""
+    """The affected images, tags or lines; at least one."""

@@ -1,4 +1,4 @@
-"""Checks of image files: do they decode, are they what they seem, will their masks collide."""
+"""Checks of image files: whether they decode, their properties, and collisions of mask names."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def lines_unusable(survey: Survey) -> Iterator[str]:
-    """Lines of the list and annotations that name nothing usable."""
+    """Lines of the list, and annotations, that name nothing usable."""
     return (f"{problem.name}: {problem.reason}" for problem in survey.files.problems)
 
 
 def read_as(survey: Survey) -> Iterator[str]:
-    """How tables and folders of an unusual form were understood."""
+    """How tables and folders of an unusual form were interpreted."""
     return iter(survey.files.reading)
 
 
 def missing(survey: Survey) -> Iterator[str]:
-    """Listed images that are not there."""
+    """Listed images that do not exist."""
     for bad in _bad(survey):
         if not _exists(survey, bad.name):
             meant = survey.files.meant.get(bad.name)
@@ -37,17 +37,17 @@ def missing(survey: Survey) -> Iterator[str]:
 
 
 def left_out(survey: Survey) -> Iterator[str]:
-    """Pictures that are not read at all."""
+    """Pictures that are not listed as images."""
     return (f"{bad.name}: {bad.reason}" for bad in survey.files.left_out)
 
 
 def unreadable(survey: Survey) -> Iterator[str]:
-    """Images that are there and do not decode."""
+    """Existing images that do not decode."""
     return (f"{bad.name}: {bad.reason}" for bad in _bad(survey) if _exists(survey, bad.name))
 
 
 def one_output(survey: Survey) -> Iterator[str]:
-    """Images of one folder whose masks would have one name, on some file systems at least."""
+    """Images of one folder whose masks would have the same name, at least on some file systems."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in survey.files.names:
         if _exists(survey, name):
@@ -56,7 +56,7 @@ def one_output(survey: Survey) -> Iterator[str]:
 
 
 def one_name(survey: Survey) -> Iterator[str]:
-    """Images of different folders with one file name."""
+    """Images with the same file name in different folders."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in survey.files.names:
         groups[PurePosixPath(name).name].append(name)
@@ -64,7 +64,7 @@ def one_name(survey: Survey) -> Iterator[str]:
 
 
 def _fact(holds: Callable[[ImageFacts], bool]) -> Callable[[Survey], Iterator[str]]:
-    """A check: the decoded images of which something holds."""
+    """A check that lists the decoded images with a property."""
     return lambda survey: (name for name, facts in survey.decoded_images() if holds(facts))
 
 

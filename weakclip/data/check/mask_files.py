@@ -1,4 +1,4 @@
-"""Checks of the files of masks: does every image have one, and every one an image."""
+"""Checks of mask files: whether every image has a mask, and every mask an image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def unmatched(survey: Survey) -> Iterator[str]:
-    """Files of a folder of masks of which none belongs to an image."""
+    """Files of a mask folder, if none of them belongs to an image."""
     folder = survey.files.mask_root
     if folder is None or any(facts is not None for facts in survey.masks):
         return
@@ -38,7 +38,7 @@ def unmatched(survey: Survey) -> Iterator[str]:
 
 
 def missing(survey: Survey) -> Iterator[str]:
-    """Images without a mask in a data set that has masks, with the file that may be meant."""
+    """Images without a mask, if others have one, with the file that may be meant."""
     if all(facts is None for facts in survey.masks):
         return
     near = find_masks(survey.files.mask_root, survey.files.names).near
@@ -48,7 +48,7 @@ def missing(survey: Survey) -> Iterator[str]:
 
 
 def shared(survey: Survey) -> Iterator[str]:
-    """Images whose names differ so little that one mask is theirs."""
+    """Groups of images whose names differ so little that they share a mask."""
     groups: dict[Path, list[str]] = defaultdict(list)
     for name, mask in zip(survey.files.names, survey.files.masks, strict=True):
         if mask is not None:
@@ -57,13 +57,13 @@ def shared(survey: Survey) -> Iterator[str]:
 
 
 def orphaned(survey: Survey) -> Iterator[str]:
-    """Masks in the folders of the masks that belong to no image on disk."""
+    """Files in the mask folders that belong to no image on disk."""
     files = survey.files
     used = {path for path in files.masks if path is not None}
     if not used:
         return
     on_disk = image_names(files.root, skip=(files.mask_root,) if files.mask_root else ())
-    if files.mask_root is None:  # VOC: ids
+    if files.mask_root is None:  # VOC: masks are named by ids
         stems = {PurePosixPath(name).stem for name in (*on_disk, *files.names)}
         folders = {path.parent for path in used}
         masks = sorted(path for folder in folders for path in folder.glob("*.png"))
@@ -77,7 +77,7 @@ def orphaned(survey: Survey) -> Iterator[str]:
 
 
 def _beginning(files: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-    """The image with whose name that of a mask begins, before a sign: `a_0.png` and `a.jpg`."""
+    """Images with whose name a mask's name begins, before a separator: `a_0.png` and `a.jpg`."""
     image_of = {without_suffix(name): name for name in names}
     return {
         one: image_of[one[: sign.start()]]

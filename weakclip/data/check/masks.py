@@ -1,4 +1,4 @@
-"""Checks of annotated masks: sizes, values, and whether labels mean what the tags say."""
+"""Checks of annotated masks: sizes, values, and agreement of labels with tags."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from weakclip.data.check.survey import Survey
 
-ENOUGH_IMAGES = 3  # fewer prove nothing about an order
+ENOUGH_IMAGES = 3  # fewer do not suffice to infer an order of classes
 OTHER_AGREES, OWN_AGREES = 0.8, 0.3  # intersection over union of tags and masks, over images
-MANY = 0.1  # share of images whose tags and masks may disagree by chance
+MANY = 0.1  # fraction of images whose tags and masks may disagree by chance
 
 
 def unreadable(survey: Survey) -> Iterator[str]:
@@ -29,7 +29,7 @@ def unreadable(survey: Survey) -> Iterator[str]:
 
 
 def coloured(survey: Survey) -> Iterator[str]:
-    """Masks that hold no label indices."""
+    """Masks that contain no label indices."""
     for index, facts in survey.decoded_masks():
         if facts.labels is None and not facts.lossy:
             yield f"{survey.files.names[index]}: {facts.kind}"
@@ -43,7 +43,7 @@ def lossy(survey: Survey) -> Iterator[str]:
 
 
 def misfit(survey: Survey) -> Iterator[str]:
-    """Masks of another size than their upright image."""
+    """Masks whose size differs from that of their upright image."""
     for index, facts in survey.decoded_masks():
         image = survey.images[index]
         if isinstance(image, ImageFacts) and image.size != facts.size:
@@ -53,7 +53,7 @@ def misfit(survey: Survey) -> Iterator[str]:
 
 
 def out_of_range(survey: Survey) -> Iterator[str]:
-    """Masks with a label that no class has."""
+    """Masks with a label that is not a class."""
     if _is_binary(survey):
         return
     last = len(survey.files.classes)
@@ -64,20 +64,20 @@ def out_of_range(survey: Survey) -> Iterator[str]:
 
 
 def binary(survey: Survey) -> Iterator[str]:
-    """All masks, if they hold 0 and 255 only: objects drawn in white would be read as void."""
+    """All masks, if they contain only 0 and 255: objects drawn in white would be read as void."""
     if _is_binary(survey):
         yield from (survey.files.names[index] for index, _ in survey.labelled_masks())
 
 
 def shifted(survey: Survey) -> Iterator[str]:
-    """The shift by which all labels are off, if one explains the tags and the labels do not."""
+    """The shift of all labels, if the labels agree with the tags only after a shift by one."""
     shift = _shift(survey)
     if shift:
         yield f"tag of class c goes with label c + 1 {shift:+d} (classes counted from 0)"
 
 
 def reordered(survey: Survey) -> Iterator[str]:
-    """Classes whose tag goes with the label of another class."""
+    """Classes whose tag agrees with the label of another class."""
     if _shift(survey):
         return
     tags, has = _tables(survey)
@@ -91,14 +91,14 @@ def reordered(survey: Survey) -> Iterator[str]:
 
 
 def disagreeing_often(survey: Survey) -> Iterator[str]:
-    """Images whose mask has other classes than their tags, if these are many."""
+    """Images whose mask has other classes than their tags, if there are many."""
     found = _disagreeing(survey)
     often = len(found) > MANY * sum(1 for _ in survey.labelled_masks())
     return iter(found if often else ())
 
 
 def disagreeing_rarely(survey: Survey) -> Iterator[str]:
-    """The same, if these are few."""
+    """Images whose mask has other classes than their tags, if there are few."""
     return iter(() if any(disagreeing_often(survey)) else _disagreeing(survey))
 
 
@@ -126,7 +126,7 @@ def _is_binary(survey: Survey) -> bool:
 
 
 def _tables(survey: Survey) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of the M images with label masks: tags (M, F) and labels present (M, 256)."""
+    """For the M images with label masks: tags (M, F) and labels present (M, 256)."""
     masks = list(survey.labelled_masks())
     tags = survey.files.image_labels.numpy()[[index for index, _ in masks]]
     has = np.zeros((len(masks), 256), dtype=np.bool_)
@@ -152,7 +152,7 @@ def _agreement(tags: NDArray[np.bool_], present: NDArray[np.bool_]) -> NDArray[n
 
 
 def _shift(survey: Survey) -> int:
-    """-1 or 1 if all labels are off by that, else 0."""
+    """-1 or 1 if all labels are shifted by that, else 0."""
     tags, has = _tables(survey)
     count = tags.shape[1]
     if len(tags) < ENOUGH_IMAGES or not has[:, 1:IGNORE].any() or count > IGNORE - 2:

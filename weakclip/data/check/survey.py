@@ -1,7 +1,7 @@
-"""What a data set really holds: every image and mask decoded once, kept as small facts.
+"""The actual content of a data set: every image and mask is decoded once and summarised.
 
-The checks (`check_images`, `check_masks`, `check_tags`) are functions of this value and open no
-image themselves.
+The checks (`weakclip.data.check.images`, `.mask_files`, `.masks`, `.tags`, `.words`) are functions
+of this summary and do not open images.
 """
 
 from __future__ import annotations
@@ -23,67 +23,67 @@ if TYPE_CHECKING:
 
 
 class Words(Protocol):
-    """What a tokenizer must be able to say of a text; `VocabularyTokenizer` can."""
+    """What the checks need of a tokeniser, e.g. `VocabularyTokenizer`."""
 
     def knows(self, text: str) -> bool:
         """Whether every token of the text is in the vocabulary."""
 
     def fits(self, text: str) -> bool:
-        """Whether the text is no longer than the context."""
+        """Whether the text fits into the context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskFacts:
-    """What a mask file holds."""
+    """Properties of a mask file."""
 
     size: tuple[int, int]
     """(H, W)."""
     kind: str
-    """Pillow's mode, or the shape and type of an array, for people."""
+    """Pillow's mode, or shape and dtype of an array, as text."""
     labels: frozenset[int] | None
-    """The labels that occur; None if the file holds colours, or is lossy."""
+    """The labels that occur; None if the file contains colours, or is lossy."""
     lossy: bool
-    """Whether its format changes labels."""
+    """Whether the file format is lossy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Survey:
-    """A data set with the facts of its N images and masks."""
+    """A data set with the properties of its N images and masks."""
 
     files: TaggedFiles
     images: tuple[ImageFacts | BadImage, ...]
     masks: tuple[MaskFacts | BadImage | None, ...]
-    """None where there is no mask."""
+    """Properties of each mask; None where there is no mask."""
     words: Words
 
     def decoded_images(self) -> Iterator[tuple[str, ImageFacts]]:
-        """Name and facts of the images that decode."""
+        """Name and properties of each image that decodes."""
         for name, facts in zip(self.files.names, self.images, strict=True):
             if isinstance(facts, ImageFacts):
                 yield name, facts
 
     def decoded_masks(self) -> Iterator[tuple[int, MaskFacts]]:
-        """Index and facts of the masks that decode."""
+        """Index and properties of each mask that decodes."""
         for index, facts in enumerate(self.masks):
             if isinstance(facts, MaskFacts):
                 yield index, facts
 
     def labelled_masks(self) -> Iterator[tuple[int, frozenset[int]]]:
-        """Index and labels of the masks that hold labels."""
+        """Index and labels of each mask that contains labels."""
         for index, facts in self.decoded_masks():
             if facts.labels is not None:
                 yield index, facts.labels
 
 
 class AnyWords:
-    """In the place of a tokenizer where no tag is looked at."""
+    """Replaces a tokeniser if tags are not checked; accepts every text."""
 
     def knows(self, text: str) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def fits(self, text: str) -> bool:
-        """Yes."""
+        """True."""
         return True
 
 
@@ -92,8 +92,8 @@ def survey(files: TaggedFiles, words: Words, *, report: Callable[[int, int], Non
 
     Args:
         files: The data set.
-        words: The tokenizer that its tags are for.
-        report: Called with (images done, images in all).
+        words: Tokeniser of the CLIP that will use the tags.
+        report: Called with (images done, total images).
     """
     images: list[ImageFacts | BadImage] = []
     masks: list[MaskFacts | BadImage | None] = []
@@ -106,7 +106,7 @@ def survey(files: TaggedFiles, words: Words, *, report: Callable[[int, int], Non
 
 
 def probe_mask(path: Path) -> MaskFacts:
-    """The facts of a mask file.
+    """The properties of a mask file.
 
     Raises:
         ValueError: If the file is missing or damaged.

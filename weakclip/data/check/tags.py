@@ -1,4 +1,4 @@
-"""Checks of tags: can CLIP read them, does every class have images and every image a tag."""
+"""Checks of tags: vocabulary and length, classes without images, images without tags."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from weakclip.data.check.survey import Survey
 
 PROMPT = "a photo of a {}."
-"""A prompt that is certainly made of every tag, the longest of them."""
+"""The longest prompt that is made of every tag with all methods."""
 
 
 def too_many(survey: Survey) -> Iterator[str]:
-    """The number of classes, if a mask has not so many labels."""
+    """The number of classes, if it exceeds the labels of a mask."""
     count = len(survey.files.classes)
     if count > MOST_CLASSES:
         yield f"{count} classes; the last are {', '.join(survey.files.classes[-3:])}"
 
 
 def unknown(survey: Survey) -> Iterator[str]:
-    """Tags with a word that the CLIP has never seen."""
+    """Tags with a word outside the CLIP's vocabulary."""
     return (name for name in survey.files.classes if not survey.words.knows(name))
 
 
 def too_long(survey: Survey) -> Iterator[str]:
-    """Tags that do not fit into the CLIP's context with a prompt around them."""
+    """Tags that do not fit into CLIP's context together with a prompt."""
     return (name for name in survey.files.classes if not survey.words.fits(PROMPT.format(name)))
 
 
 def foreign(survey: Survey) -> Iterator[str]:
-    """Tags that are not written in ASCII, or hold no letter."""
+    """Tags that are not ASCII, or contain no letter."""
     return (
         name
         for name in survey.files.classes
@@ -45,13 +45,13 @@ def foreign(survey: Survey) -> Iterator[str]:
 
 
 def plain(name: str) -> str:
-    """A tag without case, blanks, hyphens, underscores, unseen characters and ways to store "é"."""
+    """A tag in lower case and normal Unicode form, without blanks, hyphens and underscores."""
     letters = unicodedata.normalize("NFKC", name).casefold()
     return "".join(one for one in letters if one.isprintable() and one not in " _-")
 
 
 def alike(survey: Survey) -> Iterator[str]:
-    """Tags that differ in case, blanks, hyphens or underscores only."""
+    """Groups of tags that differ only in case, blanks, punctuation or Unicode form."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in survey.files.classes:
         letters = "".join(one for one in plain(name) if one.isalnum())
@@ -60,14 +60,14 @@ def alike(survey: Survey) -> Iterator[str]:
 
 
 def classes_without_images(survey: Survey) -> Iterator[str]:
-    """Classes that no image has."""
+    """Classes without an image."""
     present = survey.files.image_labels.any(dim=0).tolist()
     pairs = zip(survey.files.classes, present, strict=True)
     return (name for name, there in pairs if not there)
 
 
 def images_without_tags(survey: Survey) -> Iterator[str]:
-    """Images that no class is said of."""
+    """Images without a tag."""
     tagged = survey.files.image_labels.any(dim=1).tolist()
     pairs = zip(survey.files.names, tagged, strict=True)
     return (name for name, there in pairs if not there)

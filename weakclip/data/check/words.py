@@ -1,7 +1,7 @@
-r"""Checks of what tags say: words that stand for no class, or for several at once.
+r"""Checks of the meaning of tags: words that are not a class, or name several classes.
 
-A list that was printed (`['dog', 'cow']`), a missing value (`nan`), the background, two classes
-with a sign between them: each would become a class of its own, with a prompt of its own.
+Examples are a printed list (`['dog', 'cow']`), a missing value (`nan`), the background, or two
+classes with a separator. Each would become a class of its own, with its own prompt.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_VALUE = frozenset({
     "unlabeled", "unlabelled", "untagged", "notag", "nolabel", "noclass", "nothing", "empty", "tbd",
     "todo", "true", "false", "#n/a", "#value!", "#ref!", "#name?", "-", "--", "?", ".",
 })  # fmt: skip
-"""What programs and people write where there is no value, as `plain` gives it."""
+"""Texts that programs and people write for a missing value, in the form of `plain`."""
 BACKGROUND_WORDS = frozenset({"background", "backgroundclass", "bg", "void", "ignore", "ignored"})
 SPLIT_WORDS = frozenset({"train", "val", "valid", "validation", "test", "trainval", "training"})
 FOLDER_WORDS = frozenset({
@@ -34,7 +34,7 @@ FOLDER_WORDS = frozenset({
     "annotations", "segmentationclass", "val", "valid", "validation", "test", "trainval",
 })  # fmt: skip
 COMMON = frozenset(map(plain, (*VOC_CLASSES, *COCO_CATEGORIES.values())))
-"""Names of single things: "dog cow" consists of two of them, "hot dog" does not."""
+"""Names of single objects: "dog cow" consists of two of them, "hot dog" does not."""
 IRREGULAR = {
     "man": "men", "person": "people", "child": "children", "mouse": "mice", "goose": "geese",
     "foot": "feet", "tooth": "teeth", "ox": "oxen", "cactus": "cacti", "calf": "calves",
@@ -51,29 +51,29 @@ _SCORE = re.compile(r".*[\s:=(]\d?\.\d+\)?|.*\d\s?%\)?")
 
 
 def lists(survey: Survey) -> Iterator[str]:
-    """Tags with brackets, or with a quote at one end."""
+    """Tags with brackets, or with a quotation mark at an end."""
     return _tags(survey, lambda name: bool(_LIST.search(name)))
 
 
 def no_values(survey: Survey) -> Iterator[str]:
-    """Words for a missing value."""
+    """Tags that stand for a missing value."""
     return _tags(survey, lambda name: plain(name) in NO_VALUE or name in NO_VALUE)
 
 
 def background(survey: Survey) -> Iterator[str]:
-    """The background, which is what no class is."""
+    """Tags that name the background."""
     return _tags(survey, lambda name: plain(name) in BACKGROUND_WORDS)
 
 
 def folders(survey: Survey) -> Iterator[str]:
-    """Names that folders of a data set have; `train` is a class unless other splits are there."""
+    """Names of data-set folders; `train` is a class unless other splits occur as tags."""
     words = {plain(name) for name in survey.files.classes}
     splits = words & SPLIT_WORDS if len(words & SPLIT_WORDS) > 1 else set()
     return _tags(survey, lambda name: plain(name) in FOLDER_WORDS | splits)
 
 
 def codes(survey: Survey) -> Iterator[str]:
-    """Numbers of classes, names of files, and names with a score."""
+    """Class numbers, file names, and names with a score."""
 
     def is_code(name: str) -> bool:
         numbered = _CODE.fullmatch(name) or _SCORE.fullmatch(name)
@@ -83,17 +83,17 @@ def codes(survey: Survey) -> Iterator[str]:
 
 
 def unseen(survey: Survey) -> Iterator[str]:
-    """Tags with control characters, line breaks, or blanks that are none."""
+    """Tags with control characters, line breaks or special blanks."""
     return (ascii(name) for name in survey.files.classes if not name.isprintable())
 
 
 def several(survey: Survey) -> Iterator[str]:
-    """Tags that name several classes: with a sign between them, or of words that are tags."""
+    """Tags that name several classes: with a separator, or composed of words that are tags."""
     return (f"{name}: {' and '.join(parts)}?" for name, parts in _several(survey).items())
 
 
 def compounds(survey: Survey) -> Iterator[str]:
-    """Tags of several words of which one is a tag itself."""
+    """Tags of several words, one of which is a tag itself."""
     tags = {plain(name): name for name in survey.files.classes}
     for name in sorted(set(survey.files.classes) - set(_several(survey))):
         words = _words(name)
@@ -103,7 +103,7 @@ def compounds(survey: Survey) -> Iterator[str]:
 
 
 def _several(survey: Survey) -> dict[str, list[str]]:
-    """The parts of the tags that name several classes."""
+    """For each tag that names several classes, its parts."""
     classes = survey.files.classes
     tags = {plain(name) for name in classes}
     orders: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -126,7 +126,7 @@ def _several(survey: Survey) -> dict[str, list[str]]:
 
 
 def plurals(survey: Survey) -> Iterator[str]:
-    """Tags that are singular and plural of one word."""
+    """Pairs of tags that are singular and plural of one word."""
     tags = {plain(name): name for name in survey.files.classes}
     for word, name in tags.items():
         for many in _plurals(word):
@@ -135,17 +135,17 @@ def plurals(survey: Survey) -> Iterator[str]:
 
 
 def _tags(survey: Survey, holds: Callable[[str], bool]) -> Iterator[str]:
-    """Classes of which something holds."""
+    """The classes with a property."""
     return (name for name in survey.files.classes if holds(name))
 
 
 def _words(name: str) -> list[str]:
-    """The words of a tag, without case."""
+    """The words of a tag, in lower case."""
     return [word for part in _WEAK.split(name) if (word := plain(part))]
 
 
 def _plurals(word: str) -> Collection[str]:
-    """How a noun may end if there are several.
+    """Possible plurals of a noun.
 
     Example:
         >>> sorted(_plurals("city")), "people" in _plurals("person")

@@ -1,8 +1,8 @@
-"""NumPy files of other projects, read without executing what is pickled in them.
+"""NumPy files of other projects, read without executing pickled code.
 
-`np.save` of a dict writes a pickle. `weakclip.data.formats.pickles` records what it asks for, and
-here plain data is made of the records: arrays from their raw bytes, never by NumPy's or torch's
-own reconstruction, whose arguments a file could choose.
+`np.save` of a dict writes a pickle. `weakclip.data.formats.pickles` records the calls that it
+requests, and this module makes plain data of the records: arrays from their raw bytes, never by
+NumPy's or torch's own reconstruction, whose arguments a file could choose.
 
 References:
     NumPy documentation, "NPY format".
@@ -42,26 +42,26 @@ Plain: TypeAlias = (
     "bool | int | float | str | bytes | NDArray[np.generic] | list[Plain] | dict[int | str, Plain]"
     " | None"
 )
-"""What a file can hold; tuples become lists."""
+"""Types that a file can contain; tuples become lists."""
 
 _LARGEST_FILE = 1 << 31  # bytes
 _LARGEST_ARRAY = 1 << 28  # elements
-_DEEPEST = 8  # containers within containers
-_TENSOR_MAGIC, _TENSOR_VERSION = 0x1950A86A20F9469CFC6C, 1001  # of torch's format before zip files
+_DEEPEST = 8  # nested containers
+_TENSOR_MAGIC, _TENSOR_VERSION = 0x1950A86A20F9469CFC6C, 1001  # torch's format before ZIP files
 _NUMBER = re.compile(r"[biuf]\d{1,2}")
 
 
 def read_plain(path: Path) -> Plain:
-    """What an .npy or .npz file holds.
+    """Content of an .npy or .npz file.
 
     Args:
-        path: An array, a pickled dict of arrays (as NumPy 1 or 2 writes it; torch tensors inside
-            are read too, as arrays), or an archive of plain arrays, which becomes a dict.
+        path: An array; a pickled dict of arrays, as NumPy 1 or 2 writes it (torch tensors in it
+            become arrays); or an archive of plain arrays, which becomes a dict.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or holds anything but arrays, dicts, lists, text and numbers;
-            a function or class that its pickle names is in the message.
+        ValueError: If it is damaged or contains anything but arrays, dicts, lists, text and
+            numbers; the message names a function or class that its pickle names.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -82,7 +82,7 @@ def read_plain(path: Path) -> Plain:
 
 
 def _archive(content: bytes) -> Plain:
-    """An .npz file: the arrays by name."""
+    """The arrays of an .npz file by name."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
         if sum(entry.file_size for entry in entries) > _LARGEST_FILE:
@@ -93,7 +93,7 @@ def _archive(content: bytes) -> Plain:
 
 
 def _array(content: bytes) -> Plain:
-    """An .npy file: numbers, or one pickled object."""
+    """The numbers, or the one pickled object, of an .npy file."""
     file = io.BytesIO(content)
     first = np.lib.format.read_magic(file) == (1, 0)
     read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
@@ -109,13 +109,13 @@ def _array(content: bytes) -> Plain:
 
 
 class _Reader:
-    """From records to plain data; what occurs twice is made once."""
+    """Converts records to plain data; an object that occurs twice is converted once."""
 
     def __init__(self) -> None:
         self._made: dict[int, Plain] = {}
 
     def plain(self, thing: object, depth: int = 0) -> Plain:
-        """Plain data of whatever the pickle left behind."""
+        """Plain data of a record or value in the pickle."""
         if thing is None or isinstance(thing, bool | int | float | str | bytes):
             return thing
         if depth > _DEEPEST:
@@ -142,7 +142,7 @@ class _Reader:
                 raise Refused(f"a {type(thing).__name__}")
 
     def ndarray(self, call: Call, depth: int) -> Plain:
-        """`_reconstruct` and its state; an array of one object is a list of one."""
+        """An array from `_reconstruct` and its state; an array of one object becomes a list."""
         kind, empty, code = several(call.arguments, 3, "array")
         known = a(Name, kind, "array").name == "numpy.ndarray"
         expect(known and empty == (0,) and self._bytes(code, depth) == b"b", "array")
@@ -161,7 +161,7 @@ class _Reader:
         return number
 
     def encoded(self, call: Call, depth: int) -> Plain:
-        """Bytes that pickle protocol 2 wrote as text."""
+        """Bytes that pickle protocol 2 has written as text."""
         del depth
         text, codec = several(call.arguments, 2, "text")
         expect(codec in ("latin1", "latin-1"), "text encoding")
@@ -180,7 +180,7 @@ class _Reader:
         return np.lib.stride_tricks.as_strided(values[start:], sizes, strides).copy()
 
     def storage(self, call: Call, depth: int) -> Plain:
-        """The values of a tensor: a file of torch within the file."""
+        """The values of a tensor, which are a torch file within the file."""
         file = io.BytesIO(self._bytes(call.arguments[0], depth))
         magic, version, system, entry, keys = (record(file, StorageRecorder) for _ in range(5))
         expect((magic, version) == (_TENSOR_MAGIC, _TENSOR_VERSION), "tensor file")

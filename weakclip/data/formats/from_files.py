@@ -1,4 +1,4 @@
-"""Maps that others made, as a source of maps: read from a folder, checked against the images."""
+"""Map files of other programs as a source of maps, checked against the images."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
     from weakclip.data.formats.image_maps import ImageMaps
     from weakclip.data.read.instances import Numbering
 
-_EMPTY_STRIDE = 16  # grid of the maps of an image without tags, which needs no file
+_EMPTY_STRIDE = 16  # grid of the zero maps of an image without tags and file
 _CONTIGUOUS = {category: rank for rank, category in enumerate(sorted(COCO_CATEGORIES), start=1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FromFiles:
-    """A folder of maps, one file an image."""
+    """A folder of maps, one file per image."""
 
     folder: Path
     format: str = "auto"
-    """One of `weakclip.data.formats.maps.FORMATS`, or what the files say."""
+    """One of `weakclip.data.formats.maps.FORMATS`, or `auto`: detected from the files."""
     grid: Grid = "image"
-    """`coarse`: irn's `cam` instead of `high_res`, a sixteenth of the memory."""
+    """`coarse`: use irn's `cam` instead of `high_res`; a sixteenth of the memory."""
     scale: Literal["keep", "max"] = "keep"
     """`max`: negative values become 0 and each map is divided by its maximum."""
     numbering: Numbering = "contiguous"
-    """`original`: labels in the files are COCO's category ids (WeakTr), classes here are not."""
+    """`original`: the files use COCO's category ids as labels (WeakTr), the data set does not."""
 
     def __post_init__(self) -> None:
         if self.format not in (*FORMATS, "auto"):
@@ -64,7 +64,7 @@ class FromFiles:
         """The maps of one image, on the grid of its file.
 
         Args:
-            image_id: Path of the image below its folder; the suffix does not count, and COCO's
+            image_id: Path of the image relative to its folder; the suffix is ignored, and COCO's
                 names may have any of their forms.
             image_labels: Image-level tags, (F,), bool.
             size: (H, W) of the image.
@@ -73,8 +73,8 @@ class FromFiles:
             (F, h, w), float32, in [0, 1]; 0 for classes that are not tagged or have no map.
 
         Raises:
-            FileNotFoundError: If there is no such folder, or no file for a tagged image.
-            ValueError: If the file is not what `check` wants.
+            FileNotFoundError: If there is no such folder, or no file of a tagged image.
+            ValueError: If `check` would report a finding that breaks a run.
         """
         path = self.files().find(image_id)
         if path is None:
@@ -96,21 +96,21 @@ class FromFiles:
     def check(
         self, names: Sequence[str], image_labels: Tensor, sizes: Sequence[tuple[int, int]]
     ) -> list[Finding]:
-        """What is wrong with the maps of a data set, before anything is made of them.
+        """Problems of the maps of a data set.
 
         Every file is read once, one at a time.
 
         Args:
-            names: Paths of the N images below their folder.
+            names: Paths of the N images relative to their folder.
             image_labels: Image-level tags, (N, F), bool.
             sizes: (H, W) of each image.
 
         Returns:
-            One finding a kind, the worst first; empty if all is well.
+            One finding per kind, in the order of severity; empty if there are none.
 
         Raises:
             FileNotFoundError: If there is no such folder.
-            ValueError: If no file in it can hold maps.
+            ValueError: If it contains no map file.
         """
         files = self.files()
         affected: dict[Kind, list[str]] = defaultdict(list)
@@ -140,21 +140,21 @@ class FromFiles:
         ]
 
     def files(self) -> NamedFiles:
-        """The files of the folder; listed once, until it changes.
+        """The files of the folder; listed again only if the folder has changed.
 
         Raises:
             FileNotFoundError: If there is no such folder.
-            ValueError: If no file in it can hold maps.
+            ValueError: If it contains no map file.
         """
         if not self.folder.is_dir():
             raise FileNotFoundError(f"{self.folder}: no such folder of maps")
         return _listed(self.folder, self.folder.stat().st_mtime_ns)
 
     def load(self, path: Path) -> tuple[tuple[int, ...], ImageMaps]:
-        """What one of the files holds, unchecked.
+        """The unchecked content of a file.
 
         Returns:
-            K labels as the data set counts them, 0 for a category that it does not have, and the
+            K labels in the numbering of the data set, 0 for a category that it does not have, and
             K maps.
 
         Raises:
@@ -171,19 +171,19 @@ class FromFiles:
 
 @lru_cache(maxsize=4)
 def _listed(folder: Path, changed: int) -> NamedFiles:
-    """The files of a folder; listed again when the folder has changed."""
+    """The files of a folder, cached until the folder changes."""
     del changed
     return NamedFiles.of(folder, ARRAYS if holds_arrays(folder) else SUFFIXES)
 
 
 def holds_arrays(folder: Path) -> bool:
-    """Whether a folder has arrays; PNGs among them are pictures of maps and no seeds."""
+    """Whether a folder contains arrays; PNGs among them are pictures of maps and not seeds."""
     return any(path.suffix.lower() in ARRAYS for path in folder.rglob("*"))
 
 
 @lru_cache(maxsize=4)
 def _layout(files: NamedFiles) -> str:
-    """The format of a folder: that of the first file which can be of one only, else `auto`."""
+    """The format of a folder: that of the first file with an unambiguous one, else `auto`."""
     for paths in files.by_name.values():
         with suppress(ValueError):
             layout = layout_of(read_content(paths[0]))
@@ -193,7 +193,7 @@ def _layout(files: NamedFiles) -> str:
 
 
 def _scaled(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Without negative values, each with a maximum of 1; without a positive value all 0."""
+    """Maps without negative values, divided by their maximum; 0 if there is no positive value."""
     positive = np.maximum(maps, 0)
     highest = positive.max(axis=(1, 2), keepdims=True)
     scaled: NDArray[np.float32] = np.divide(

@@ -1,9 +1,8 @@
-"""Which file belongs to which image, by the naming rules of other projects.
+"""Matching of files and images by name, by the conventions of other projects.
 
-A name is a path without suffix, with slashes. COCO's images are called
-`COCO_train2014_000000000009`, `000000000009` or `9`, depending on who wrote the file: all three are
-one image. Everything else
-has to agree to the letter.
+A name is a path with slashes, without suffix. An image of COCO is called
+`COCO_train2014_000000000009`, `000000000009` or `9`, depending on the program. These names match;
+all others must be equal.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _KNOWN_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".npz")
 
 
 def without_suffix(name: str) -> str:
-    """A path with slashes without the suffix of an image or of maps.
+    """A path with slashes, without the suffix of an image or map file.
 
     Example:
         >>> without_suffix("cats/a.b.JPG"), without_suffix("a.b")
@@ -43,7 +42,7 @@ def without_suffix(name: str) -> str:
 
 
 def image_key(name: str) -> str:
-    """What two names of one image have in common; folders do not count.
+    """A key that is equal for all names of one image; folders are ignored.
 
     Example:
         >>> image_key("train2014/COCO_train2014_000000000009.jpg"), image_key("9.png")
@@ -58,21 +57,21 @@ def image_key(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedFiles:
-    """The files of a folder, found by the names of images."""
+    """The files of a folder, to be found by the names of images."""
 
     folder: Path
     by_name: Mapping[str, Sequence[Path]]
-    """By path below the folder without suffix."""
+    """Files by their path relative to the folder, without suffix."""
     by_key: Mapping[str, Sequence[Path]]
-    """By `image_key`."""
+    """Files by `image_key`."""
 
     @classmethod
     def of(cls, folder: Path, suffixes: Sequence[str]) -> NamedFiles:
-        """List a folder and those below it.
+        """List a folder and its sub-folders.
 
         Raises:
             FileNotFoundError: If there is no such folder.
-            ValueError: If it holds no file with one of the suffixes.
+            ValueError: If it contains no file with one of the suffixes.
         """
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder")
@@ -90,7 +89,7 @@ class NamedFiles:
         return cls(folder, dict(by_name), dict(by_key))
 
     def find(self, name: str) -> Path | None:
-        """The file of an image: of the same path, or else of the same key in any folder.
+        """The file of an image: the one with the same path, or else with the same key.
 
         Raises:
             ValueError: If there are several.
@@ -108,16 +107,17 @@ class NamedFiles:
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
-    """Names of the images of a list, without suffix, in its order.
+    """Names of the images in a list, in order, without suffix.
 
     Args:
-        path: One image a line, of which the first word counts: an id, a path (`psa`'s lists have a
-            second one, of the mask), or an id before class numbers (CLIP-ES's COCO lists). An
-            absolute path counts by its last part. Or a CSV with the header `file,labels`.
+        path: A text file with one image per line, or a CSV with the header `file,labels`. Of a line
+            only the first word is used: an id; a path (`psa`'s lists have the mask as a second
+            word), absolute paths being reduced to the file name; or an id followed by class numbers
+            (CLIP-ES's COCO lists).
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no text, names no image, or names one twice.
+        ValueError: If it is not text, names no image, or names one twice.
     """
     if path.suffix.lower() == ".csv":
         file, advice = COLUMNS[0], "one line per image"
@@ -147,19 +147,19 @@ def _text(path: Path) -> str:
 
 
 def read_tag_file(path: Path) -> dict[str, NDArray[np.bool_]]:
-    """Tags of a `cls_labels.npy`, as most projects of the field share them.
+    """Tags in a `cls_labels.npy`, the format used by most projects.
 
     Args:
-        path: A pickled dict from name to a vector of F classes without background. Integer names
-            are those of IRN: 2007000032 is `2007_000032`.
+        path: A pickled dict from names to vectors of F classes without background. Integer names
+            are IRN's: 2007000032 is `2007_000032`.
 
     Returns:
-        (F,) bool by `image_key`.
+        (F,), bool, by `image_key`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, or holds no such dict. An array without names (CLIMS's and
-            ReCAM's for COCO) is refused: it goes by the position in a list that it does not name.
+        ValueError: If it is damaged, or does not contain such a dict. An array without names
+            (CLIMS's and ReCAM's for COCO) is rejected: its order refers to a list not in the file.
     """
     content = read_plain(path)
     if not isinstance(content, dict) or not content:

@@ -1,4 +1,4 @@
-"""The maps of one image as a value, whichever project's file they came from."""
+"""The maps of one image, independent of the file format they were read from."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Kind = Literal["map", "probability", "logit"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageMaps:
-    """What a file says of one image."""
+    """The maps of one image."""
 
     labels: tuple[int, ...]
     """K labels of foreground classes, ascending: c + 1 for class c, as in a mask."""
     maps: NDArray[np.float32]
     """(K, h, w)."""
     background: NDArray[np.float32] | None = None
-    """(h, w), if the file has one."""
+    """(h, w); None if the file has no background."""
     kind: Kind = "map"
-    """What a value is; `map`: anything larger for more evidence, mostly in [0, 1]."""
+    """Meaning of the values; `map`: larger values are more evidence, mostly in [0, 1]."""
     at_image_size: bool = True
-    """Whether (h, w) has to be the size of the image."""
+    """Whether (h, w) must be the size of the image."""
     size: tuple[int, int] | None = None
-    """(H, W) of the image, if the file says."""
+    """(H, W) of the image, if stated in the file."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -41,7 +41,7 @@ class ImageMaps:
         return height, width
 
     def misfit(self, size: tuple[int, int]) -> str | None:
-        """Why the maps cannot be those of an image of a size (H, W); None if they can."""
+        """Why the maps cannot belong to an image of size (H, W); None if they can."""
         if self.size is not None:
             return None if self.size == size else f"maps of an image {self.size}, image {size}"
         if self.at_image_size:
@@ -52,7 +52,7 @@ class ImageMaps:
         return None if fits else f"maps {self.shape} of another shape than the image {size}"
 
     def as_probabilities(self) -> ImageMaps:
-        """The same after a softmax over classes and background, if the values are logits."""
+        """The maps after a softmax over classes and background if they are logits, else as is."""
         if self.kind != "logit":
             return self
         rows = self.maps if self.background is None else np.stack([self.background, *self.maps])
@@ -63,15 +63,15 @@ class ImageMaps:
 
 
 def with_background(labels: Sequence[int], rows: NDArray[np.float32], *, kind: Kind) -> ImageMaps:
-    """Maps of rows of which that of label 0 is the background's; without one, it has no evidence.
+    """Maps of rows one of which may have label 0, the background; if none has, it is lowest.
 
     Args:
-        labels: Of the rows, in their order.
+        labels: Label of each row.
         rows: (K or K + 1, h, w).
-        kind: What a value is.
+        kind: Meaning of the values.
 
     Raises:
-        ValueError: As `maps_of`.
+        ValueError: As for `maps_of`.
     """
     if len(labels) != len(rows):
         raise ValueError(f"expected a map for each of {len(labels)} labels, got {len(rows)}")
@@ -85,15 +85,16 @@ def with_background(labels: Sequence[int], rows: NDArray[np.float32], *, kind: K
 def maps_of(
     labels: Sequence[int], maps: NDArray[np.float32], *, at_image_size: bool = True
 ) -> ImageMaps:
-    """Maps without a background, in any order.
+    """Maps without a background, sorted by label.
 
     Args:
-        labels: Of foreground classes.
+        labels: Labels of foreground classes, in any order.
         maps: (K, h, w).
-        at_image_size: Whether (h, w) has to be the size of the image.
+        at_image_size: Whether (h, w) must be the size of the image.
 
     Raises:
-        ValueError: If there is not a map a label, a label is not one of a class, or a map is empty.
+        ValueError: If the numbers of maps and labels differ, a label is not a class or occurs
+            twice, or a map is empty.
     """
     if len(labels) != len(maps):
         raise ValueError(f"expected a map for each of {len(labels)} labels, got {len(maps)}")

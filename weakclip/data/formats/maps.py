@@ -1,8 +1,8 @@
-"""Class activation maps and class scores in files of other projects, read as one value.
+"""Class activation maps and class scores in the file formats of other projects.
 
-A file holds one image. Which classes it has, from which number they are counted, whether there is
-a background and on which grid the values lie differs from project to project; after `read_maps`
-it does not. Values are never rescaled here.
+A file holds one image. Formats differ in which classes a file contains, whether they are counted
+from 0 or 1, whether there is a background, and on which grid the values lie. `read_maps` converts
+them to one type and never rescales values.
 
 References:
     Ahn et al., "Weakly Supervised Learning of Instance Segmentation with Inter-Pixel Relations",
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 ARRAYS = (".npy", ".npz")
 """Suffixes of files with maps."""
 SUFFIXES = (*ARRAYS, ".png")
-"""Suffixes of files that can be read as maps; those of a PNG, which holds labels, are 0 and 1."""
+"""Suffixes of files that can be read as maps; a PNG of labels gives maps of 0 and 1."""
 
 Grid = Literal["image", "coarse"]
-"""Which array of a file that has both: that of the image's size (`high_res`), or `cam`."""
+"""Which array to use if a file has both: that at image size (`high_res`), or `cam`."""
 
 _AT_IMAGE_SIZE = ("attn_highres", "high_res", "hr_cam", "rw", "highres")
 _COARSE = ("cam", "strided_cam")
@@ -53,13 +53,13 @@ def read_maps(path: Path, layout: str = "auto", *, grid: Grid = "image") -> Imag
 
     Args:
         path: A file with one of `SUFFIXES`.
-        layout: One of `FORMATS`, or `auto`: what the file's content says.
-        grid: Which array to take where a file has several.
+        layout: One of `FORMATS`, or `auto`: detected from the content.
+        grid: Which array to use if a file has both.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, unsafe (see `read_plain`), not of that format, or `auto` does
-            not know it or cannot distinguish it from another.
+        ValueError: If it is damaged, unsafe (see `read_plain`) or of another format, or `auto`
+            does not recognise it or finds it ambiguous.
     """
     content = read_content(path)
     try:
@@ -81,7 +81,7 @@ def read_maps(path: Path, layout: str = "auto", *, grid: Grid = "image") -> Imag
 
 
 def read_content(path: Path) -> Content:
-    """The dict of a file; a plain array is called `array`, the labels of a PNG `png`.
+    """The dict in a file; a plain array has the key `array`, the labels of a PNG the key `png`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -98,14 +98,14 @@ def read_content(path: Path) -> Content:
 
 
 def layout_of(content: Content) -> str | None:
-    """The format of a content; None if it can be one of two.
+    """The format of a content; None if it is ambiguous.
 
     Raises:
-        ValueError: If it is none that we know.
+        ValueError: If it is not a known format.
     """
     if content and all(isinstance(key, int) for key in content):
         if BACKGROUND not in content:
-            return "seam"  # a file with a background has it always
+            return "seam"  # a file with a background always has it
         total = np.sum([np.asarray(value) for value in content.values()], axis=0)
         sums = len(content) > 1 and bool((np.abs(total - 1) < _TOLERANCE).all())
         return "crf" if sums else None
@@ -120,7 +120,7 @@ def layout_of(content: Content) -> str | None:
 
 
 def _keyed(content: Content, grid: Grid) -> ImageMaps:
-    """`keys` next to maps; keys from 0, or padded with the background's 0 and then labels."""
+    """Maps with `keys`: classes from 0, or labels after a 0 for the background."""
     order = (*_AT_IMAGE_SIZE, *_COARSE) if grid == "image" else (*_COARSE, *_AT_IMAGE_SIZE)
     name = next((name for name in order if name in content), None)
     if name is None:
@@ -136,13 +136,13 @@ def _keyed(content: Content, grid: Grid) -> ImageMaps:
 
 
 def _by_class(content: Content, grid: Grid) -> ImageMaps:
-    """A map for each class, counted from 0."""
+    """One map per class; classes are counted from 0."""
     del grid
     return maps_of([key + 1 for key in _numbers(content)], _stacked(content))
 
 
 def _by_label(content: Content, grid: Grid) -> ImageMaps:
-    """A map for each label, with that of the background at 0."""
+    """One map per label; label 0 is the background."""
     del grid
     if BACKGROUND not in content:
         raise KeyError("no background at 0")
@@ -150,14 +150,14 @@ def _by_label(content: Content, grid: Grid) -> ImageMaps:
 
 
 def _rows(content: Content, grid: Grid) -> ImageMaps:
-    """`prob` of the labels `keys`: probabilities, or logits if a value cannot be one."""
+    """`prob` for the labels `keys`: probabilities, or logits if a value cannot be a probability."""
     del grid
     values = _floats(content["prob"], 3)
     return with_background(_integers(content["keys"]), values, kind=_kind(values))
 
 
 def _all_scores(content: Content, grid: Grid) -> ImageMaps:
-    """Logits or probabilities of every label, (1, C, h, w) or (C, h, w)."""
+    """Logits or probabilities of all labels, (1, C, h, w) or (C, h, w)."""
     del grid
     name = next((name for name in (*_SCORES, "array") if name in content), "msc_seg")
     values = np.asarray(content[name])
@@ -167,7 +167,7 @@ def _all_scores(content: Content, grid: Grid) -> ImageMaps:
 
 
 def _background_first(content: Content, grid: Grid) -> ImageMaps:
-    """ExCEL: `valid_lam` has the background before the classes `keys_gt`, counted from 0."""
+    """ExCEL: `valid_lam` has the background first, then the classes `keys_gt`, counted from 0."""
     del grid
     values, keys = _floats(content["valid_lam"], 3), _integers(content["keys_gt"])
     if len(values) != len(keys) + 1:
@@ -177,7 +177,7 @@ def _background_first(content: Content, grid: Grid) -> ImageMaps:
 
 
 def _ours(content: Content, grid: Grid) -> ImageMaps:
-    """As `write_maps` writes them."""
+    """Files written by `write_maps`."""
     del grid
     height, width = _integers(content["size"])
     found = maps_of(_integers(content["labels"]), _floats(content["maps"], 3), at_image_size=False)
@@ -200,8 +200,8 @@ FORMATS: Mapping[str, Callable[[Content, Grid], ImageMaps]] = {
     "crf": _by_label, "prob": _rows, "toco": _all_scores, "weclip": _all_scores,
     "deeplab": _all_scores, "excel": _background_first, "weakclip": _ours, "png": _seeds,
 }  # fmt: skip
-"""Reader by the name of who writes such files; `crf` are psa's, SEAM's and MCTformer's maps after
-their CRF, `prob` is of the networks that WeakTr and WeakCLIP retrain, `weakclip` is our own."""
+"""Readers by the program that writes the format. `crf`: maps of psa, SEAM and MCTformer after their
+CRF; `prob`: the networks that WeakTr and WeakCLIP retrain; `weakclip`: this package."""
 
 _TELLING = (
     ({"labels", "maps", "size"}, "weakclip"),
@@ -217,7 +217,7 @@ def _keys(content: Content) -> str:
 
 
 def _integers(values: Plain) -> list[int]:
-    """Class numbers, whichever integer type they have: `uint8` would wrap at 255."""
+    """Class numbers as Python integers; with `uint8`, adding 1 would wrap at 255."""
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"expected a row of whole numbers, got {array.dtype} {array.shape}")
@@ -236,7 +236,7 @@ def _floats(values: Plain, ndim: int) -> NDArray[np.float32]:
 
 
 def _kind(values: NDArray[np.float32]) -> Kind:
-    """Probabilities, unless a value cannot be one."""
+    """Logits if a value cannot be a probability, else probabilities."""
     outside = values.size > 0 and (values.min() < 0 or values.max() > 1 + _TOLERANCE)
     return "logit" if outside else "probability"
 

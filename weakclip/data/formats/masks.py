@@ -1,7 +1,7 @@
-"""Label masks on disk: palette PNGs as VOC stores them, written so that no half file is trusted.
+"""Label masks on disk: palette PNGs as in VOC, written atomically.
 
 A mask is a (H, W) uint8 array: 0 background, c + 1 for foreground class c, 255 void or undecided.
-The palette only makes the file viewable; readers take the indices and never the colours.
+The palette only makes the file viewable; readers use the indices, not the colours.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def voc_palette() -> NDArray[np.uint8]:
-    """VOC's colour of every label, (256, 3) uint8 RGB.
+    """VOC's colour of every label, (256, 3), uint8, RGB.
 
     Example:
         >>> voc_palette()[[1, 15, 255]].tolist()
@@ -45,35 +45,35 @@ def voc_palette() -> NDArray[np.uint8]:
 VOC_PALETTE = voc_palette()
 
 LABEL_MODES = ("P", "L")
-"""Pillow's modes of a file that holds labels: palette and 8-bit grey."""
+"""Pillow's modes of label files: palette and 8-bit grey."""
 
 MASK_SUFFIXES = (".png", ".npy", *(suffix for suffix in IMAGE_SUFFIXES if suffix != ".png"))
-"""Files that may be masks, what is preferred first."""
+"""Suffixes of possible mask files, in order of preference."""
 
 LOSSY = ("AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP")
-"""Pillow's names of formats that may store other values than they are given."""
+"""Pillow's names of formats that may change the stored values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredMask:
-    """What a file of a mask holds."""
+    """Content of a mask file."""
 
     size: tuple[int, int]
     """(H, W)."""
     kind: str
-    """Pillow's mode, or the shape and type of an array, for people."""
+    """Pillow's mode, or shape and dtype of an array, as text."""
     labels: NDArray[np.uint8] | None
-    """(H, W); None if the file holds colours, or something that labels do not survive."""
+    """(H, W); None if the file contains colours or its format cannot hold labels."""
     lossy: bool
-    """Whether its format changes values."""
+    """Whether the file format is lossy."""
 
 
 def write_mask(path: Path, mask: NDArray[np.uint8], *, durable: bool = True) -> None:
     """Write a label mask as a palette PNG (mode P), atomically.
 
     Args:
-        path: Target; its folder must exist. A file that is there is replaced.
-        mask: Labels, (H, W) uint8.
+        path: Target; its folder must exist. An existing file is replaced.
+        mask: Labels, (H, W), uint8.
         durable: See `weakclip.data.atomic.replacing`.
 
     Raises:
@@ -91,14 +91,14 @@ def write_mask(path: Path, mask: NDArray[np.uint8], *, durable: bool = True) -> 
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """Read the labels of a file of `MASK_SUFFIXES`.
+    """Read the labels of a mask file with one of `MASK_SUFFIXES`.
 
     Returns:
-        Labels, (H, W) uint8.
+        Labels, (H, W), uint8.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, a colour picture of a mask, or in a lossy format.
+        ValueError: If the file is damaged, contains colours, or has a lossy format.
     """
     if not exists(path):
         raise FileNotFoundError(f"{path}: no such mask")
@@ -117,10 +117,10 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 def decode_mask(path: Path) -> StoredMask:
-    """What a file of a mask holds, whether these are labels or not.
+    """Content of a mask file, whether it contains labels or not.
 
     Raises:
-        ValueError: If the file is missing or damaged, or an array that cannot be a mask.
+        ValueError: If the file is missing or damaged, or is an array that cannot be a mask.
     """
     with readable(path, "mask"):
         if path.suffix.lower() == ".npy":
@@ -144,10 +144,10 @@ def _from_image(image: ImageFile.ImageFile) -> StoredMask:
 
 
 def _by_colour(indices: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8] | None:
-    """Labels of a GIF, whose writers renumber colours: VOC's colours, or grey levels.
+    """Labels of a GIF by its colours: VOC's palette or grey levels. Writers reorder GIF indices.
 
     Args:
-        indices: (H, W), uint8, into the file's own palette.
+        indices: (H, W), uint8, indices into the file's own palette.
         image: The opened file.
     """
     palette = np.zeros((256, 3), dtype=np.uint8)
@@ -180,7 +180,7 @@ def _from_array(array: NDArray[np.generic]) -> StoredMask:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something of that name; nothing has a name that is too long."""
+    """Whether a path exists; false if its name is too long."""
     try:
         return path.exists()
     except OSError as error:
@@ -190,7 +190,7 @@ def exists(path: Path) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a mask is there and can be read to its end."""
+    """Whether a mask exists and can be read completely."""
     try:
         read_mask(path)
     except (FileNotFoundError, ValueError):
@@ -199,13 +199,13 @@ def is_whole(path: Path) -> bool:
 
 
 def void_border(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels next to another label: where the 3x3 dilation and erosion of the map differ.
+    """Pixels next to another label, where 3x3 dilation and erosion of the label map differ.
 
     Args:
         labels: Any label map, (H, W).
 
     Returns:
-        (H, W) bool, a line two pixels wide along each boundary, one on either side.
+        (H, W), bool: a line two pixels wide along each boundary, one pixel on either side.
 
     Example:
         >>> void_border(np.array([[0, 0, 0, 5, 5]], dtype=np.uint8)).astype(int).tolist()
@@ -225,7 +225,7 @@ def with_void_border(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _neighbours(labels: NDArray[np.uint8], axis: int, extreme: np.ufunc) -> NDArray[np.uint8]:
-    """The extreme of each value and its two neighbours along `axis`."""
+    """Maximum or minimum (`extreme`) of each value and its two neighbours along `axis`."""
     out = labels.copy()
     here, there = [slice(None)] * 2, [slice(None)] * 2
     here[axis], there[axis] = slice(1, None), slice(None, -1)

@@ -1,7 +1,7 @@
-"""Numbers in a struct of a MATLAB 5 file, read so that no damage can do more than fail.
+"""Numbers in a struct of a MATLAB 5 file, read so that a damaged file can only raise an error.
 
-SciPy's reader follows the sizes that a file states in compiled code, and a damaged one can end the
-process. Here only what lies inside the file is looked at, and only what leads to one field.
+SciPy's reader uses the sizes stated in a file in compiled code, and a damaged file can crash the
+process. This reader checks all sizes against the file and reads only one field.
 
 References:
     MathWorks, "MAT-File Format", version 5.
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_LARGEST = 1 << 26  # bytes of a file, packed or unpacked; SBD's are below 1 MB
+_LARGEST = 1 << 26  # bytes of a file, compressed or not; SBD's are below 1 MB
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15  # types of data
-_STRUCT, _DOUBLE, _UINT64 = 2, 6, 15  # classes of arrays; from double on they are numbers
+_STRUCT, _DOUBLE, _UINT64 = 2, 6, 15  # classes of arrays; from double on they are numeric
 _NAMES = {1: "a cell array", 2: "a struct", 3: "an object", 4: "text", 5: "a sparse array"}
 _COMPLEX = 0x800
 _NUMBERS = {
@@ -37,7 +37,7 @@ _NUMBERS = {
 
 
 class _Element(NamedTuple):
-    """A piece of data with its type; `order` is that of its bytes."""
+    """A data element with its type; `order` is its byte order."""
 
     kind: int
     data: memoryview
@@ -45,31 +45,31 @@ class _Element(NamedTuple):
 
 
 class _Array(NamedTuple):
-    """An array as stored."""
+    """A stored array."""
 
     kind: int
-    """Its class."""
+    """Its MATLAB class."""
     complex_: bool
     shape: tuple[int, ...]
     name: str
     parts: Iterator[_Element]
-    """What follows: the values, or the names of fields and the fields."""
+    """The remaining elements: the values, or the field names and fields."""
 
 
 def read_field(path: Path, variable: str, field: str) -> NDArray[np.generic]:
-    """The numbers in one field of a struct; of an array of structs, in that of the first.
+    """The numbers in a field of a struct; of an array of structs, the first one's.
 
     Args:
-        path: A file of version 5 to 7, packed or not.
+        path: A file of version 5 to 7, compressed or not.
         variable: Name of the struct.
         field: Name of the field.
 
     Returns:
-        An array of the shape and the type of numbers in the file.
+        An array with the shape and number type in the file.
 
     Raises:
-        ValueError: If the file is missing, damaged or of another version, holds more than 64 MB,
-            or the field is not there or holds something else than real numbers.
+        ValueError: If the file is missing, damaged or of another version, exceeds 64 MB, or the
+            field is missing or does not contain real numbers.
     """
     with readable(path, "MATLAB file"):
         if path.stat().st_size > _LARGEST:
@@ -108,13 +108,13 @@ def _unpacked(data: memoryview) -> memoryview:
 
 
 def _elements(data: memoryview, order: Literal["<", ">"]) -> Iterator[_Element]:
-    """What lies one after the other: a tag of type and size, the data, and bytes up to 8."""
+    """Consecutive elements: a tag with type and size, the data, and padding to 8 bytes."""
     while data:
         if len(data) < 8:
             raise ValueError("cut off in a tag")
         kind, size = (int(one) for one in np.frombuffer(data[:8], f"{order}u4"))
         start = 8
-        if kind >> 16:  # up to 4 bytes lie in the tag itself
+        if kind >> 16:  # data of up to 4 bytes are in the tag itself
             kind, size, start = kind & 0xFFFF, kind >> 16, 4
             if size > 4:
                 raise ValueError("a short tag of more than 4 bytes")
@@ -169,7 +169,7 @@ def _numbers(array: _Array, what: str) -> NDArray[np.generic]:
 
 
 def _values(element: _Element, code: str) -> NDArray[np.generic]:
-    """The data as numbers of this machine's byte order."""
+    """The data as numbers in this machine's byte order."""
     stored = np.frombuffer(element.data, f"{element.order}{code}")
     return stored.astype(code)
 

@@ -1,8 +1,8 @@
-"""A pickle, run so that it can do one thing only: record the calls it requests.
+"""An unpickler that executes nothing and records the calls that a pickle requests.
 
-A pickle is a program. Here each global that it names becomes a `Name`, each call a `Call`, and
-nothing else happens; `weakclip.data.formats.arrays` compares the records with what `np.save` and
-torch write, and makes arrays from the raw bytes itself.
+A pickle is a program. Here each global that it names becomes a `Name` and each call a `Call`.
+`weakclip.data.formats.arrays` compares these records with those of `np.save` and torch, and makes
+arrays from the raw bytes itself.
 
 References:
     Python documentation, "Restricting Globals" (module `pickle`).
@@ -23,21 +23,21 @@ STORAGES = {
     "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "|i1", "ByteStorage": "|u1",
     "BoolStorage": "|b1",
 }  # fmt: skip
-"""Kinds of torch's typed storages, as NumPy's types."""
+"""NumPy types of torch's typed storages."""
 NAMES = frozenset({
     "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar", "numpy.dtype",
     "numpy.ndarray", "_codecs.encode", "collections.OrderedDict",
     "torch._utils._rebuild_tensor_v2", "torch.storage._load_from_bytes",
 })  # fmt: skip
-"""All that a file may name; in NumPy 2 `numpy.core` is `numpy._core`."""
+"""All globals that a file may name; in NumPy 2 `numpy.core` is `numpy._core`."""
 
 
 class Refused(Exception):  # noqa: N818 (becomes a ValueError that names the file)
-    """The file holds something that is not plain data; the text says what."""
+    """The file contains something that is not plain data; the message says what."""
 
 
 class Call:
-    """A call that the pickle requested: what, with what, and the state it set afterwards."""
+    """A call requested by the pickle: name, arguments, and the state that was set afterwards."""
 
     __slots__ = ("arguments", "name", "state")
 
@@ -50,7 +50,7 @@ class Call:
 
 
 class Name:
-    """A global that the pickle named; a pickle may set attributes of anything, but not of this."""
+    """A global named by the pickle; immutable, since a pickle may try to set attributes."""
 
     __slots__ = ("name",)
     name: str
@@ -62,15 +62,15 @@ class Name:
         raise Refused(f"the pickle changes {self.name}")
 
     def __call__(self, *arguments: object) -> Call:
-        """Nothing but a record."""
+        """Record the call."""
         return Call(self.name, arguments)
 
 
 class Recorder(pickle.Unpickler):
-    """Knows the names that `np.save` writes, and refuses others."""
+    """An unpickler that accepts only the names in `NAMES`."""
 
     def find_class(self, module: str, name: str) -> Name:
-        """A name on the list, in NumPy 1's spelling."""
+        """A `Name` in NumPy 1's spelling."""
         full = f"{module.replace('numpy._core.', 'numpy.core.')}.{name}"
         if full not in NAMES:
             raise Refused(f"the pickle names {module}.{name}")
@@ -78,24 +78,24 @@ class Recorder(pickle.Unpickler):
 
 
 class StorageRecorder(pickle.Unpickler):
-    """The same for the values of a tensor, which torch writes as a file within the file."""
+    """An unpickler for the values of a tensor, which torch writes as a file within the file."""
 
     def find_class(self, module: str, name: str) -> Name:
-        """A kind of storage."""
+        """The `Name` of a storage type."""
         if module != "torch" or name not in STORAGES:
             raise Refused(f"the pickle of a tensor names {module}.{name}")
         return Name(name)
 
     def persistent_load(self, pid: object) -> object:
-        """The description of a storage, as it is written."""
+        """The description of a storage, unchanged."""
         return pid
 
 
 def record(file: io.BytesIO, recorder: type[pickle.Unpickler]) -> object:
-    """What one pickle of a file leaves behind; its memo may not be larger than the file.
+    """The result of one pickle in a file; its memo indices must not exceed the file's length.
 
     Raises:
-        Refused: If it names a global that is not on the list.
+        Refused: If it names a global that is not allowed.
     """
     start, longest = file.tell(), len(file.getbuffer())
     for code, argument, _ in pickletools.genops(file):
@@ -106,7 +106,7 @@ def record(file: io.BytesIO, recorder: type[pickle.Unpickler]) -> object:
 
 
 def expect(condition: bool, what: str) -> None:  # noqa: FBT001 (reads as a sentence)
-    """Refuse a file whose data is not written as NumPy and torch write it.
+    """Reject a file whose data is not written as NumPy and torch write it.
 
     Raises:
         Refused: If the condition does not hold.
@@ -116,13 +116,13 @@ def expect(condition: bool, what: str) -> None:  # noqa: FBT001 (reads as a sent
 
 
 def a(kind: type[_T], thing: object, what: str) -> _T:
-    """`thing`, which has to be of a kind; `Refused` if not."""
+    """`thing`, checked to be of a type; raises `Refused` if it is not."""
     if not isinstance(thing, kind):
         raise Refused(f"an unusual {what}")
     return thing
 
 
 def several(things: object, count: int, what: str) -> tuple[object, ...]:
-    """`things`, which have to be a tuple of a length; `Refused` if not."""
+    """`things`, checked to be a tuple of a length; raises `Refused` if not."""
     expect(isinstance(things, tuple) and len(things) == count, what)
     return a(tuple, things, what)

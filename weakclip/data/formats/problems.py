@@ -1,4 +1,4 @@
-"""What can be wrong with files of maps: the kinds of finding, each with its fix."""
+"""The kinds of finding about map files, each with its fix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weakclip.data.formats.image_maps import ImageMaps
 
 TOLERANCE = 1e-3
-"""How far rounding may lead out of [0, 1]: SEAM's minimum is a little below 0."""
+"""Excess over [0, 1] that can be due to rounding: SEAM's minimum is slightly below 0."""
 
 MISSING = Kind(
     name="maps-missing",
@@ -80,16 +80,16 @@ SURPLUS = Kind(
 KINDS = (
     MISSING, SEVERAL, UNREADABLE, SIZE, NOT_FINITE, RANGE, LABELS, UNTAGGED, CLASS_MISSING, SURPLUS,
 )  # fmt: skip
-"""In the order of a report: what breaks a run before what biases its numbers."""
+"""All kinds in the order of a report: by severity."""
 
 
 def problems(
     labels: Sequence[int], maps: ImageMaps, tags: Tensor, size: tuple[int, int]
 ) -> Iterator[tuple[Kind, str]]:
-    """What is wrong with the maps of one image, and where.
+    """The problems of one image's maps: kind and details.
 
     Args:
-        labels: Of the K maps as the data set counts them.
+        labels: Labels of the K maps in the numbering of the data set.
         maps: The maps.
         tags: Image-level tags, (F,), bool.
         size: (H, W) of the image.

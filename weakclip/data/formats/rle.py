@@ -1,8 +1,8 @@
-"""Label maps as one COCO-RLE JSON: what annotation tools and COCO's own API read.
+"""Label maps as one COCO-RLE JSON, the format of annotation tools and of COCO's own API.
 
-One annotation per image and class, so an "instance" is all pixels of a class. Background and void
-(255) pixels are in no annotation. `read_instances` and `class_mask`
-(`weakclip.data.read.coco`, `coco_masks`) read the file back.
+There is one annotation per image and class, so an "instance" is all pixels of a class. Background
+and void pixels (255) are in no annotation. `weakclip.data.read.coco_json.read_instances` and
+`weakclip.data.build.coco_masks.class_mask` read the file back.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 def class_regions(
     mask: NDArray[np.uint8], classes: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Label and annotation fields (area, bbox, segmentation) of every class of a label map.
+    """Label and annotation fields (area, bbox, segmentation) of every class in a label map.
 
     Args:
-        mask: Labels, (H, W) uint8.
+        mask: Labels, (H, W), uint8.
         classes: Names of the F classes.
 
     Raises:
@@ -62,11 +62,11 @@ def class_regions(
 def write_coco_rle(
     path: Path, masks: Iterable[tuple[str, NDArray[np.uint8]]], classes: Sequence[str]
 ) -> int:
-    """Write label maps as one COCO JSON, atomically, holding one mask in memory at a time.
+    """Write label maps as one COCO JSON, atomically, with one mask in memory at a time.
 
     Args:
         path: Target; its folder must exist.
-        masks: (file name, labels (H, W) uint8) of each image, in order.
+        masks: (file name, labels (H, W), uint8) of each image, in order.
         classes: Names of the F classes; class c becomes category id c + 1.
 
     Returns:

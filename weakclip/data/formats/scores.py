@@ -1,8 +1,8 @@
-"""Arrays of class scores that other programs wrote, judged before they are taken for probabilities.
+"""Class scores written by other programs, checked before they are used as probabilities.
 
-Values that are no probabilities give a mask without an error, and a wrong one: pictures of 0 to 255
-are clipped at 1, so that every label is equally likely. So the values are checked, and any other
-meaning has to be requested by a flag.
+Values that are not probabilities would give a wrong mask without an error: values of 0 to 255, for
+example, are clipped to 1, so all labels become equally likely. So the values are checked, and any
+other meaning must be requested by a flag.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Given = Literal["probabilities", "positive", "logits"]
-"""What the values are: in [0, 1], or to be divided by their sum, or to go through a softmax."""
+"""Meaning of the values: in [0, 1], to be divided by their sum, or input of a softmax."""
 ROUNDING = 1e-3
-"""By how much a probability may be above 1, and the sum of a pixel's differ from 1."""
-_NEARLY = 0.02  # relative difference of a sum from 100 or 255 that rounding explains
+"""Tolerance of a probability above 1, and of the sum of a pixel's probabilities."""
+_NEARLY = 0.02  # relative difference of a sum from 100 or 255 that can be due to rounding
 
 
 def read_scores(path: Path, given: Given = "probabilities") -> NDArray[np.float32]:
-    """Probabilities of an .npy, or of an .npz with one array or one called `probs`.
+    """Probabilities in an .npy, or in an .npz with one array or one called `probs`.
 
     Args:
-        path: The file, floats (L, H, W); of positive values and logits integers, too.
-        given: What it holds.
+        path: The file, (L, H, W): floats; for `positive` and `logits` also integers.
+        given: Meaning of the values.
 
     Returns:
-        (L, H, W), each in [0, 1]. Of probabilities the sums are those of the file.
+        (L, H, W), each in [0, 1]. The sums of `probabilities` are not changed, except that values
+        are clipped to 1.
 
     Raises:
-        ValueError: If it is damaged, or holds something else.
+        ValueError: If the file is damaged or its values do not have that meaning.
     """
     values = _array(path)
     kinds = "f" if given == "probabilities" else "fiu"
@@ -70,7 +71,7 @@ def read_scores(path: Path, given: Given = "probabilities") -> NDArray[np.float3
 
 
 def sums_of(scores: NDArray[np.float32]) -> tuple[float, float]:
-    """The smallest and the largest sum over the labels of a pixel, of (L, H, W)."""
+    """Smallest and largest sum over the labels of a pixel, for scores (L, H, W)."""
     sums = scores.sum(0, dtype=np.float64)
     return float(sums.min()), float(sums.max())
 
@@ -84,7 +85,7 @@ _EXPECTED: dict[Given, str] = {
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        # NumPy leaves a file that it has opened itself open if the archive in it is damaged
+        # Pass an open file: NumPy would not close its own if the archive is damaged.
         with (
             readable(path, "file of scores", zipfile.BadZipFile, TokenError),
             path.open("rb") as file,
@@ -107,7 +108,7 @@ def _array(path: Path) -> NDArray[Any]:
 
 
 def _guess(values: NDArray[Any], low: float) -> str:
-    """What the values may be, and what to do then."""
+    """A guess at the meaning of the values, with the flag to use."""
     if low < 0:
         return "are they logits? --softmax makes probabilities of them"
     sums = values.sum(0, dtype=np.float64)

@@ -1,8 +1,8 @@
-"""Writing class activation maps: our own files, small enough for COCO, or those of IRN.
+"""Writing class activation maps, in our compact format or in IRN's.
 
-Ours hold the tagged classes only, in half precision, on the grid that the maps were made on. Of
-COCO's 82,081 training images, with three classes each, patches of 16 pixels (30 x 40 cells) take
-0.65 GB and a grid of stride 8 2.4 GB; IRN's files, which hold every pixel in 32 bits, 300 GB.
+Our format contains only the tagged classes, in half precision, on the grid of the maps. For COCO's
+82,081 training images with three classes each, maps on patches of 16 pixels (30 x 40 cells) take
+0.65 GB and maps of stride 8 take 2.4 GB; IRN's format, with every pixel in 32 bits, takes 300 GB.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def write_maps(
 
     Args:
         path: Target, `.npz`; its folder must exist.
-        cams: (F, h, w), in [0, 1]; only those of tagged classes are written.
+        cams: (F, h, w), in [0, 1]; only those of the tagged classes are written.
         image_labels: Image-level tags, (F,), bool.
         size: (H, W) of the image.
-        compressed: Whether to compress the arrays; worth it for maps with few different values.
+        compressed: Whether to compress the arrays, which helps for maps with few distinct values.
 
     Raises:
-        ValueError: If the shapes do not fit or a written value is not finite or not in [0, 1].
+        ValueError: If the shapes do not fit or a written value is not in [0, 1].
     """
     classes, maps = _tagged(cams, image_labels)
     save = np.savez_compressed if compressed else np.savez
@@ -60,20 +60,20 @@ def write_maps(
 
 
 def write_irn_maps(path: Path, cams: Tensor, image_labels: Tensor, size: tuple[int, int]) -> None:
-    """Write the maps of one image as irn does, atomically, in NumPy arrays.
+    """Write the maps of one image in irn's format, atomically, as NumPy arrays.
 
-    The dict has `keys` (K,) int64, classes from 0; `high_res` (K, H, W) float32; and `cam`, the
-    same on a grid of stride 4. The second step of irn itself wants `cam` as a tensor
-    (`torch.from_numpy`); what else reads its files takes arrays. NumPy 1 and 2 can load it.
+    The dict has `keys` (K,), int64, classes from 0; `high_res` (K, H, W), float32; and `cam`, the
+    same on a grid of stride 4. irn's own second step needs `cam` as a tensor (`torch.from_numpy`);
+    other readers of the format accept arrays. NumPy 1 and 2 can load the file.
 
     Args:
         path: Target, `.npy`; its folder must exist.
-        cams: (F, h, w), in [0, 1], of any grid: they are resized bilinearly.
+        cams: (F, h, w), in [0, 1], on any grid; resized bilinearly.
         image_labels: Image-level tags, (F,), bool.
         size: (H, W) of the image.
 
     Raises:
-        ValueError: As `write_maps`.
+        ValueError: As for `write_maps`.
     """
     classes, maps = _tagged(cams, image_labels)
     height, width = size
@@ -85,7 +85,7 @@ def write_irn_maps(path: Path, cams: Tensor, image_labels: Tensor, size: tuple[i
     }
     boxed = np.empty((), dtype=object)
     boxed[()] = content
-    # NumPy 2 names its own module, which NumPy 1 does not have; protocol 3 has names as lines
+    # NumPy 2 writes a module name that NumPy 1 lacks; in protocol 3 names are separate lines.
     pickled = pickle.dumps(boxed, protocol=3).replace(
         b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"
     )
@@ -96,7 +96,7 @@ def write_irn_maps(path: Path, cams: Tensor, image_labels: Tensor, size: tuple[i
 
 
 def _tagged(cams: Tensor, image_labels: Tensor) -> tuple[NDArray[np.int64], Tensor]:
-    """Classes, from 0, and maps of the tagged classes, checked."""
+    """Classes, counted from 0, and checked maps of the tagged classes."""
     if cams.ndim != 3 or image_labels.shape != cams.shape[:1]:
         raise ValueError(
             f"expected maps (F, h, w) and tags (F,), got {tuple(cams.shape)} and "
@@ -109,7 +109,7 @@ def _tagged(cams: Tensor, image_labels: Tensor) -> tuple[NDArray[np.int64], Tens
 
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(K, h, w) to (K, *size), also for no maps, of which torch has no interpolation."""
+    """Resize (K, h, w) to (K, *size); also for K = 0, which torch cannot interpolate."""
     if not len(maps):
         return torch.zeros(0, *size)
     return F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]

@@ -1,1 +1,1 @@
-"""Readers of images and tags in every layout."""
+"""Readers of images and tags in all supported layouts."""

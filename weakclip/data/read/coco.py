@@ -1,11 +1,11 @@
-"""COCO's instances JSON: images, categories, objects, and the image-level tags they make.
+"""COCO's categories and their numberings, and the tagged images of an instances JSON.
 
-Two numberings of the 80 classes are in use, and a mask does not say which it has:
+Two numberings of the 80 classes are in use, and a mask does not state which one it has:
 
-* `contiguous`: label 1 to 80, the rank of the category's id (what WSSS tables use);
-* `original`: label = category id, 1 to 90, of which ten are unused.
+* `contiguous`: labels 1 to 80, the rank of the category's id (used in WSSS tables);
+* `original`: label = category id, 1 to 90, ten of which are unused.
 
-Tags count crowds: the class is in the image. `weakclip.data.build.coco_masks` paints.
+Crowd annotations count for tags, since the class is in the image.
 
 References:
     Lin et al. 2014, Microsoft COCO: Common Objects in Context; https://cocodataset.org/#format-data
@@ -45,7 +45,7 @@ COCO_CATEGORIES: dict[int, str] = {
 
 
 def coco_classes(categories: Mapping[int, str], numbering: Numbering) -> tuple[str, ...]:
-    """Class names in label order; unused ids of the original numbering are called `unused-12`.
+    """Class names in label order; unused ids of the original numbering are named `unused-12`.
 
     Example:
         >>> coco_classes({1: "person", 3: "car"}, "original")
@@ -69,14 +69,14 @@ def list_coco(
 
     Args:
         annotations: The JSON.
-        images: Folder that `file_name` is relative to.
-        classes: Class names in label order, e.g. those of the original ids; None takes the
-            categories by increasing id.
-        masks: Folder of class masks, named as the images, if there is one.
+        images: Folder to which `file_name` is relative.
+        classes: Class names in label order, e.g. those of the original ids; None: the categories
+            by increasing id.
+        masks: Folder of class masks, named like the images, if there is one.
 
     Raises:
         FileNotFoundError: If the JSON or the folder is missing.
-        ValueError: If the JSON is malformed, or has a tag that is not among `classes`.
+        ValueError: If the JSON is malformed, or a category is not among `classes`.
     """
     if not images.is_dir():
         raise FileNotFoundError(f"{images}: no such folder of images")

@@ -1,9 +1,9 @@
-"""Reading COCO's instances JSON as people's tools write it.
+"""Reader of COCO's instances JSON as written by various tools.
 
-What can be meant in one way only is read: any UTF encoding with or without its mark, ids as whole
-numbers or digits, entries that stand twice word for word. A fault of one entry costs that entry,
-which is left out and named in `Instances.problems`. A fault that makes the others uncertain (an id
-of two images, a name of two categories) refuses the file.
+Everything unambiguous is accepted: any UTF encoding with or without a byte order mark, ids as
+integers or digits, exact duplicates of entries. An entry with an error is left out and reported in
+`Instances.problems`. An error that affects other entries (an id shared by two images, a name shared
+by two categories) rejects the file.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def read_instances(path: Path) -> Instances:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no JSON, lacks a part, has nothing that can be used, or an id or a
-            name stands for two things.
+        ValueError: If it is not JSON, lacks a section, contains nothing usable, or an id or name
+            is ambiguous.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -49,10 +49,10 @@ def read_instances(path: Path) -> Instances:
 
 
 def whole_number(value: object) -> int:
-    """A whole number, also if written as 3.0 or "3".
+    """An integer, also if written as 3.0 or "3".
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not one.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -64,7 +64,7 @@ def whole_number(value: object) -> int:
 
 
 class _Reader:
-    """Collects what is usable of one file, and why the rest is not."""
+    """Collects the usable entries of a file, and the problems of the others."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -110,7 +110,7 @@ class _Reader:
         return {name: content[name] for name in SECTIONS}
 
     def _images(self, entries: list[Any]) -> dict[ImageId, CocoImage | None]:
-        """By id; None for those whose entry has a fault, so that their annotations have none."""
+        """Images by id; None for an image with an error, so that its annotations are no errors."""
         images: dict[ImageId, CocoImage | None] = {}
         by_name: dict[str, CocoImage] = {}
         for position, entry in enumerate(entries):
@@ -146,7 +146,7 @@ class _Reader:
         for position, entry in enumerate(entries):
             try:
                 number, name = whole_number(_get(entry, "id")), _name(_get(entry, "name"))
-            except ValueError as error:  # without it, all labels would be uncertain
+            except ValueError as error:  # an error here would make all labels uncertain
                 raise ValueError(f"{self._path}: categories[{position}]: {error}") from error
             if names.get(number) == name:
                 self._notes.append(f"category {number} ({name}) stands twice: taken once")
@@ -167,7 +167,7 @@ class _Reader:
     def _objects(
         self, entries: list[Any], images: Mapping[ImageId, object], names: Mapping[int, str]
     ) -> Iterator[tuple[ImageId, CocoObject]]:
-        """Image id and object of the annotations without a fault."""
+        """Image id and object of each annotation without an error."""
         seen: dict[str, Any] = {}
         for position, entry in enumerate(entries):
             number = entry.get("id") if isinstance(entry, dict) else None
@@ -186,7 +186,7 @@ class _Reader:
             yield found
 
     def _classes(self, names: Mapping[int, str], used: set[int]) -> dict[int, str]:
-        """The categories by increasing id, without those that stand for the background."""
+        """The categories by increasing id, without those for the background."""
         kept = {}
         for number, name in sorted(names.items()):
             if number > BACKGROUND and name.strip("_").casefold() not in _BACKGROUNDS:
@@ -206,7 +206,7 @@ class _Reader:
         return kept
 
     def _try(self, name: str, read: Callable[[], _Read]) -> _Read | None:
-        """What `read` gives; None, and a problem more, if it raises `ValueError`."""
+        """The result of `read`; None, with a recorded problem, if it raises `ValueError`."""
         try:
             return read()
         except ValueError as error:
@@ -247,7 +247,7 @@ def _annotation(
 
 
 def _get(entry: object, name: str) -> Any:  # noqa: ANN401 (JSON)
-    """A value that an entry must have."""
+    """A required value of an entry."""
     if not isinstance(entry, dict):
         raise ValueError(f"expected a JSON object, got {_brief(entry)}")
     if name not in entry:
@@ -256,7 +256,7 @@ def _get(entry: object, name: str) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _key(value: object) -> ImageId:
-    """An id of an image: a whole number, or any other text."""
+    """An image id: an integer, or any other text."""
     try:
         return whole_number(value)
     except ValueError:
@@ -266,7 +266,7 @@ def _key(value: object) -> ImageId:
 
 
 def _length(value: object) -> int:
-    """A height, a width or the id of an annotation; 0 if it is none."""
+    """A height, a width or an annotation id; 0 if it is not an integer."""
     try:
         return whole_number(value)
     except ValueError:
@@ -274,14 +274,14 @@ def _length(value: object) -> int:
 
 
 def _name(value: object) -> str:
-    """A name of a category, without blanks around it."""
+    """A category name, without surrounding blanks."""
     if not isinstance(value, str) or not _is_text(value) or not value.strip():
         raise ValueError(f"expected a name, got {_brief(value)}")
     return value.strip()
 
 
 def _is_text(value: str) -> bool:
-    """Whether a name can stand in a line of a UTF-8 file."""
+    """Whether a name fits on one line of a UTF-8 file."""
     one_line = len(f"{value}.".splitlines()) == 1
     return one_line and not any("\ud800" <= letter <= "\udfff" for letter in value)
 

@@ -1,6 +1,6 @@
-"""Tables that people write by hand or with their programs: named columns anywhere in a CSV.
+"""CSV tables with named columns in any order, written by people or programs.
 
-What a cell holds several of is separated by ";" or "|", or by "," inside quotes.
+A cell with several values separates them by ";" or "|", or by "," inside quotes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _NAMES = {",": "", ";": "with semicolons", "\t": "with tabs", "|": "with bars"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """What a column is called in these pages, and what other programs call it."""
+    """A column: its name in this project, and its names in other programs."""
 
     name: str
     others: frozenset[str]
-    """Lower-case, without blanks, hyphens and underscores."""
+    """Other names in lower case, without blanks, hyphens and underscores."""
 
     def matches(self, cell: str) -> bool:
-        """Whether a header says that it is this column; numbers at its end do not count.
+        """Whether a header cell names this column; numbers at its end are ignored.
 
         Example:
             >>> labels = Column(name="labels", others=frozenset({"label"}))
@@ -48,45 +48,45 @@ class Table:
 
     path: Path
     line: int
-    """On which the header is, from 1."""
+    """Line number of the header, from 1."""
     header: tuple[str, ...]
-    """Its cells."""
+    """Cells of the header."""
     rows: tuple[tuple[int, tuple[str, ...]], ...]
-    """Line number and cells of the others."""
+    """Line number and cells of each further row."""
     delimiter: str
     encoding: str
 
     def column(self, index: int) -> Iterator[tuple[int, str]]:
-        """Line number and cell of every row that is so long."""
+        """Line number and cell of every row that has this column."""
         return ((line, row[index]) for line, row in self.rows if index < len(row))
 
     def named(self, column: Column) -> list[int]:
-        """Which columns are called so: the one of exactly that name, or all that may be."""
+        """Indices of the columns with exactly this name, or else of all that match."""
         exact = [at for at, cell in enumerate(self.header) if _word(cell) == column.name]
         return exact or [at for at, cell in enumerate(self.header) if column.matches(cell)]
 
     def form(self) -> list[str]:
-        """What is unusual about the file, in words; nothing if it is UTF-8 with commas."""
+        """What is unusual about the file, as text; empty for UTF-8 with commas."""
         delimiter = _NAMES.get(self.delimiter, f"with {self.delimiter!r} between cells")
         return [part for part in (_ENCODINGS[self.encoding], delimiter) if part]
 
 
 def read_table(path: Path, columns: Sequence[Column], *, what: str, advice: str) -> Table:
-    """The table of a CSV with any usual encoding and delimiter.
+    """The table in a CSV of any usual encoding and delimiter.
 
     Args:
         path: The file.
-        columns: What its header should name; they decide which delimiter is meant.
-        what: What the file is of, for the error, e.g. "tags".
+        columns: Columns that the header should name; used to choose the delimiter.
+        what: Content of the file, for errors, e.g. "tags".
         advice: What to write below the header, e.g. "one line per image, e.g. 'a.jpg,cat;dog'".
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no text, its quotes do not close, or it is empty.
+        ValueError: If it is not text, a quote is not closed, or it is empty.
     """
 
     def rate(cells: Sequence[str]) -> int:
-        """First the columns that are named, then files, then whether there are several cells."""
+        """Rank cells by the named columns, then by file names, then by the number of cells."""
         found = sum(any(column.matches(cell) for cell in cells) for column in columns)
         files = any(re.search(r"\.[A-Za-z]\w{1,4}$", cell) for cell in cells)
         return 100 * found + 10 * files + (len(cells) > 1)
@@ -113,12 +113,12 @@ def read_table(path: Path, columns: Sequence[Column], *, what: str, advice: str)
 def read_pairs(
     path: Path, columns: tuple[Column, Column], *, what: str, advice: str
 ) -> list[tuple[str, str, str]]:
-    """File and line, and the two cells, of every row of a table of two named columns; at least one.
+    """Location (file:line) and the two cells of every row of a table with two named columns.
 
     Raises:
-        FileNotFoundError: As `read_table`.
-        ValueError: As `read_table`; or if a column is missing or named twice, or a row has another
-            number of cells.
+        FileNotFoundError: As for `read_table`.
+        ValueError: As for `read_table`; or if a column is missing or occurs twice, there is no row,
+            or a row has another number of cells.
     """
     table = read_table(path, columns, what=what, advice=advice)
     places = [table.named(column) for column in columns]
@@ -134,13 +134,13 @@ def read_pairs(
 
 
 def check_rows(table: Table, advice: str) -> None:
-    """Raise a ValueError if there is no row."""
+    """Raise a ValueError if the table has no rows."""
     if not table.rows:
         raise ValueError(f"{table.path}: no line below the header; write {advice}")
 
 
 def header_error(path: Path, columns: Sequence[Column], found: Sequence[str], advice: str) -> str:
-    """What is wrong with a header."""
+    """Message about an unusable header."""
     expected = ",".join(column.name for column in columns)
     return (
         f"{path}: expected the header {expected!r}, got {','.join(found)!r}; "
@@ -149,15 +149,15 @@ def header_error(path: Path, columns: Sequence[Column], found: Sequence[str], ad
 
 
 def full_row(table: Table, row: Sequence[str], where: str) -> tuple[str, ...]:
-    """The cells of a row, as many as the header has; empty ones at its end do not count.
+    """The cells of a row, as many as the header has; additional empty cells are dropped.
 
     Args:
-        table: Where it is from.
-        row: Cells of it.
+        table: Its table.
+        row: Its cells.
         where: File and line, for the error.
 
     Raises:
-        ValueError: If there are more or fewer.
+        ValueError: If there are more or fewer cells.
     """
     wide = len(table.header)
     if any(row[wide:]) or len(row) < wide:
@@ -170,7 +170,7 @@ def full_row(table: Table, row: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def split_cell(cell: str) -> tuple[str, ...]:
-    """What a cell holds, in order, separated by ";", "|" or ",".
+    """The values in a cell, in order, separated by ";", "|" or ",".
 
     Example:
         >>> split_cell(" dog; traffic light|cat,,")

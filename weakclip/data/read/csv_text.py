@@ -1,7 +1,7 @@
-"""Text of CSV files as people's programs write it: which encoding, which delimiter, which lines.
+"""Text of CSV files written by various programs: encoding, delimiter and records.
 
-Excel in most of Europe writes semicolons, its "Unicode text" is UTF-16 with tabs, older programs
-write Windows-1252. A byte order mark, zero bytes and the first line say which it is.
+Excel writes semicolons in most of Europe, its "Unicode text" is UTF-16 with tabs, and older
+programs write Windows-1252. Byte order mark, zero bytes and the first lines show which it is.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DELIMITERS = (",", ";", "\t", "|")
-TOP = 5  # lines among which a header is, below a title or a comment
-HEAD = 100_000  # characters among which they are
+TOP = 5  # the header is among the first lines, below a title or a comment
+HEAD = 100_000  # characters that contain them
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is a prefix of it
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -39,10 +39,10 @@ class Records:
     """The records of a file that are not blank, and how they were read."""
 
     rows: tuple[tuple[int, tuple[str, ...]], ...]
-    """The line on which each begins, from 1, and its cells without blanks around them."""
+    """For each record the line on which it begins, from 1, and its stripped cells."""
     delimiter: str
     encoding: str
-    """Python's name of it."""
+    """Python's name of the encoding."""
 
 
 def read_records(path: Path, *, what: str, rate: Callable[[Sequence[str]], int]) -> Records:
@@ -50,17 +50,17 @@ def read_records(path: Path, *, what: str, rate: Callable[[Sequence[str]], int])
 
     Args:
         path: The file.
-        what: What it is of, for the error, e.g. "tags".
-        rate: How much the cells of a line look as they should; the delimiter under which one of
-            the first lines does most is taken, of equal ones the first of `DELIMITERS`.
+        what: Content of the file, for errors, e.g. "tags".
+        rate: Rates how plausible the cells of a line are. The delimiter with the best rating of one
+            of the first lines is used; of equal ones, the first of `DELIMITERS`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no text, or a quote is opened and not closed.
+        ValueError: If it is not text, or a quote is not closed.
     """
     text, encoding = decoded(path, what)
     first, _, rest = text.partition("\n")
-    if named := re.fullmatch(r'"?sep=(.)"?\r?', first):  # Excel's way to say it
+    if named := re.fullmatch(r'"?sep=(.)"?\r?', first):  # Excel's declaration of the delimiter
         return Records(rows=_parsed(rest, named[1], path, 2), delimiter=named[1], encoding=encoding)
     if re.match(r"\s*[{\[]", text):
         raise ValueError(f"{path}: is JSON or another list, not a CSV; {_SAVE}")
@@ -70,11 +70,11 @@ def read_records(path: Path, *, what: str, rate: Callable[[Sequence[str]], int])
 
 
 def decoded(path: Path, what: str) -> tuple[str, str]:
-    """Text of a file and Python's name of its encoding, without a byte order mark.
+    """Text of a file without byte order mark, and Python's name of its encoding.
 
     Raises:
-        FileNotFoundError: If there is no such file of `what`.
-        ValueError: If it is no text.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not text.
     """
     try:
         content = path.read_bytes()
@@ -97,7 +97,7 @@ def decoded(path: Path, what: str) -> tuple[str, str]:
 
 
 def _wide(content: bytes) -> tuple[str, ...]:
-    """UTF-16 without its mark: every second byte of western text is zero."""
+    """UTF-16 without a mark: every second byte of western text is zero."""
     return tuple(
         name
         for name, zeros in (("utf-16-le", content[1::2]), ("utf-16-be", content[::2]))
@@ -106,7 +106,7 @@ def _wide(content: bytes) -> tuple[str, ...]:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    """The cells of one line, whatever is wrong with it."""
+    """The cells of one line; the whole line if it is malformed."""
     try:
         reader = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
         return [cell.strip() for cell in next(reader, [])]
@@ -136,7 +136,7 @@ def _parsed(
 
 
 def _quote(error: csv.Error, first: int, last: int) -> str:
-    """What is wrong with the quotes of a record."""
+    """Message about the quotes of a record."""
     advice = "close it, remove it, or write two for one that is part of the text"
     if "unexpected end" in str(error) or "field limit" in str(error):
         return f"a quote is opened on line {first} and never closed; {advice}"

@@ -1,15 +1,15 @@
-"""A plain folder of images with tags: from a CSV, from sub-folders, or from a COCO JSON.
+"""A folder of images with tags from a CSV, from sub-folders, or from a COCO JSON.
 
-    labels.csv     header `file,labels`; paths relative to the folder of the images; several labels
-                   separated by ";" or "|", or by "," inside quotes; lines of one file add up;
-                   other forms of tables: `weakclip.data.read.tag_table`
-    sub-folders    root/cat/1.jpg: the first folder is the tag; images above have none
+    labels.csv     header `file,labels`; paths relative to the image folder; several labels
+                   separated by ";" or "|", or by "," inside quotes; several lines of one file are
+                   combined; other forms of tables: `weakclip.data.read.tag_table`
+    sub-folders    root/cat/1.jpg: the first folder is the tag; images directly in root have none
     tags.json      COCO: images, annotations with image_id and category_id, categories
 
-Sub-folders that hold annotated masks are left out, and it is said. A tree of VOC or COCO without
-tags of its own is refused by name: its folders are no classes.
+Sub-folders with annotated masks are left out and reported. A tree of VOC or COCO without tags of
+its own is rejected, because its folders are not classes.
 
-Images that the CSV does not name come last, without tags, so that somebody can count them.
+Images that the CSV does not name come last, without tags, so that they are counted.
 """
 
 from __future__ import annotations
@@ -39,20 +39,19 @@ def list_folder(
     classes: Sequence[str] | None = None,
     masks: Path | None = None,
 ) -> TaggedFiles:
-    """A folder of images as tagged files.
+    """List a folder of images with their tags.
 
     Args:
         root: Folder of the images.
-        tags: `.csv` or `.json` file; None takes `root/labels.csv` if there is one, and the
-            sub-folders otherwise.
-        classes: Class names in label order; None takes the tags that occur, sorted (of a JSON:
-            its categories, by id).
+        tags: `.csv` or `.json` file; None: `root/labels.csv` if it exists, else the sub-folders.
+        classes: Class names in label order; None: the tags that occur, sorted (for a JSON: its
+            categories, by id).
         masks: Folder of annotated masks, `a/b.png` for the image `a/b.jpg`.
 
     Raises:
-        FileNotFoundError: If the folder or the file of tags is missing.
-        ValueError: If there is no image, the file of tags is empty or malformed, or it has a tag
-            that is not among `classes`.
+        FileNotFoundError: If the folder or the tag file is missing.
+        ValueError: If there is no image, the tag file is empty or malformed, or a tag is not among
+            `classes`.
     """
     root, tags = Path(root), None if tags is None else Path(tags)
     if not root.is_dir():
@@ -98,7 +97,7 @@ def list_folder(
 
 
 def list_masked(root: Path, masks: Path, classes: Sequence[str] = ()) -> TaggedFiles:
-    """A folder of images with the masks of another folder, without tags.
+    """A folder of images with masks in another folder, without tags.
 
     Args:
         root: Folder of the images.
@@ -107,7 +106,7 @@ def list_masked(root: Path, masks: Path, classes: Sequence[str] = ()) -> TaggedF
 
     Raises:
         FileNotFoundError: If a folder is missing.
-        ValueError: If both are the same, or there is no image.
+        ValueError: If both are the same folder, or there is no image.
     """
     for folder, what in ((root, "images"), (masks, "masks")):
         if not folder.is_dir():
@@ -130,7 +129,7 @@ def list_masked(root: Path, masks: Path, classes: Sequence[str] = ()) -> TaggedF
 
 
 def known_tree(root: Path) -> str:
-    """What a tree of VOC or COCO is, and how its tags are had; empty for another folder."""
+    """What a tree of VOC or COCO is and how to use it, as text; empty for any other folder."""
     below = (path for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}JPEGImages"))
     voc = sorted(path.parent for path in below if path.is_dir())
     if voc:
@@ -152,7 +151,7 @@ def known_tree(root: Path) -> str:
 
 
 def _from_folders(root: Path, skip: Sequence[Path], on_disk: Sequence[str]) -> TagTable:
-    """The first folder of each path is its tag; a folder without images is a tag without any."""
+    """Tags by the first folder of each path; a folder without images is a class without images."""
     left_out = {path.resolve() for path in skip}
     folders = sorted(
         path.name

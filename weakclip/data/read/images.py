@@ -1,9 +1,9 @@
-"""Image files to RGB arrays, whatever a camera, a scanner or a drawing program made of them.
+"""Image files as RGB arrays, for images of cameras, scanners and drawing programs.
 
-Conventions, so that a picture has one meaning: EXIF orientation is applied; transparent pixels are
-seen on white; grey and 16-bit values are scaled to 8 bits (65535 becomes 255, nothing is clipped);
-CMYK is converted without its colour profile; of an animation the first frame is taken. HEIC is read
-if pillow-heif is installed (the extra `heif`).
+Conventions: EXIF orientation is applied; transparent pixels are blended with white; grey and 16-bit
+values are scaled to 8 bits (65535 becomes 255, nothing is clipped); CMYK is converted without its
+colour profile; an animation gives its first frame. HEIC is read if pillow-heif is installed (the
+extra `heif`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DAMAGE = (
     OSError, ValueError, SyntaxError, EOFError, TypeError, ArithmeticError, LookupError,
     MemoryError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
-"""What decoders raise on files that are not what their name says."""
+"""What decoders raise on damaged or misnamed files."""
 
 _SCALE = "scale it to 0 to 255 and save it as 8-bit PNG"
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
@@ -43,37 +43,37 @@ _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFacts:
-    """What a file is before it becomes RGB."""
+    """Properties of an image file before conversion to RGB."""
 
     size: tuple[int, int]
     """(H, W) of the upright image."""
     mode: str
     """Pillow's mode, e.g. "RGB", "L", "CMYK", "I;16"."""
     rotated: bool
-    """Whether EXIF orientation turns or mirrors the stored pixels."""
+    """Whether EXIF orientation rotates or mirrors the stored pixels."""
     alpha: bool
-    """Whether some pixel can be transparent."""
+    """Whether a pixel can be transparent."""
     deep: bool
     """Whether a channel has more than 8 bits."""
 
 
 @contextmanager
 def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
-    """Turn whatever a damaged file raises into a `ValueError` that names it.
+    """Convert the exceptions of a damaged file to a `ValueError` that names it.
 
     Args:
         path: The file that the block reads.
-        what: What it should be, e.g. "image".
-        also: What else its reader raises on damage.
+        what: Its expected content, e.g. "image".
+        also: Further exceptions that its reader raises on damage.
 
     Raises:
-        ValueError: If the block fails as it does on a damaged file.
+        ValueError: If the block fails as on a damaged file.
     """
     damage: tuple[type[Exception], ...] = (*_DAMAGE, *also)
     _refuse_pipes(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # decoders warn of oddities that they have solved
+            warnings.simplefilter("ignore")  # decoders warn about oddities that they can handle
             yield
     except UnfitError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -97,10 +97,10 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
 
 
 def _refuse_pipes(path: Path) -> None:
-    """Raise if reading might never end: at a pipe, a socket or a device.
+    """Raise if reading might never end: for a pipe, a socket or a device.
 
     Raises:
-        ValueError: If it is one. What cannot be looked at is left to the reader of the file.
+        ValueError: If it is one. An inaccessible path is left to the reader.
     """
     try:
         mode = path.stat().st_mode
@@ -111,31 +111,31 @@ def _refuse_pipes(path: Path) -> None:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image by the conventions of this module.
+    """Read an image by the conventions of this module.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, 3), uint8, RGB.
 
     Raises:
-        ValueError: If the file is missing or damaged, has more pixels than Pillow's limit
-            against decompression bombs (about 179 million), or holds floats.
+        ValueError: If the file is missing or damaged, exceeds Pillow's limit against decompression
+            bombs (about 179 million pixels), or contains floats.
     """
     with readable(path, "image"):
         return with_image(path, lambda image: _rgb(ImageOps.exif_transpose(image)))
 
 
 def probe(path: Path) -> ImageFacts:
-    """The facts of an image file; every pixel is decoded, so that damage shows.
+    """The properties of an image file; every pixel is decoded to detect damage.
 
     Raises:
-        ValueError: As `read_rgb`.
+        ValueError: As for `read_rgb`.
     """
     with readable(path, "image"):
         return with_image(path, _facts)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) as stored, from the header alone.
+    """(H, W) of the stored pixels, from the header alone.
 
     Raises:
         ValueError: If the file is missing or its header is damaged.
@@ -145,7 +145,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def seen_size(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(H, W) as stored and of the upright image; where the header tells, no pixel is decoded.
+    """(H, W) of the stored pixels and of the upright image, without decoding where possible.
 
     Raises:
         ValueError: If the file is missing or damaged.
@@ -163,12 +163,12 @@ def seen_size(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
 def image_names(root: Path, *, skip: Collection[Path] = ()) -> tuple[str, ...]:
     """Paths of the images below a folder, relative to it, with slashes, sorted.
 
-    Links to folders are not followed, so a loop of links ends. Hidden files are left out. A folder
-    that is called like an image is listed: it fails as an image does, instead of being silent.
+    Links to folders are not followed, which avoids loops. Hidden files are left out. A folder whose
+    name ends like that of an image is listed, so that it is reported as unreadable.
 
     Args:
         root: The folder.
-        skip: Folders below it to leave out, e.g. that of the masks.
+        skip: Sub-folders to leave out, e.g. that of the masks.
     """
     return tuple(
         sorted(
@@ -180,11 +180,11 @@ def image_names(root: Path, *, skip: Collection[Path] = ()) -> tuple[str, ...]:
 
 
 def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
-    """Files below a folder that are not hidden, and folders that are called like an image.
+    """Files below a folder that are not hidden, and folders that are named like an image.
 
     Args:
         root: The folder.
-        skip: Folders below it to leave out.
+        skip: Sub-folders to leave out.
     """
     left_out = {path.resolve() for path in skip}
     for folder, folders, files in os.walk(root):
@@ -202,7 +202,7 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
 
 def _facts(image: ImageFile.ImageFile) -> ImageFacts:
     deep = image.mode.startswith(("I", "F")) or ";16" in _stored_mode(image)
-    orientation = image.getexif().get(_ORIENTATION, 1)  # may decode, which forgets the former
+    orientation = image.getexif().get(_ORIENTATION, 1)  # may decode, which resets the tile
     upright = ImageOps.exif_transpose(image)
     facts = ImageFacts(
         size=(upright.height, upright.width),
@@ -216,7 +216,7 @@ def _facts(image: ImageFile.ImageFile) -> ImageFacts:
 
 
 def _stored_mode(image: ImageFile.ImageFile) -> str:
-    """How the file stores a pixel, e.g. "RGB;16B"; known before the image is decoded."""
+    """The pixel format in the file, e.g. "RGB;16B"; known only before the image is decoded."""
     arguments = image.tile[0].args if image.tile else None
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
@@ -238,7 +238,7 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _from_deep_grey(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """(H, W) integers in [0, 65535] to (H, W, 3) uint8."""
+    """Convert (H, W) integers in [0, 65535] to (H, W, 3), uint8."""
     wide = values.astype(np.int64)
     if wide.min() < 0 or wide.max() > 65535:
         raise UnfitError(

@@ -1,4 +1,4 @@
-"""What an instances JSON of COCO says, as values: images, categories and objects.
+"""Types for the content of COCO's instances JSON: images, categories and objects.
 
 `weakclip.data.read.coco_json` reads them, `weakclip.data.build.coco_masks` paints them.
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Numbering = Literal["contiguous", "original"]
 Segmentation = list[list[float]] | dict[str, Any] | None
-"""Polygons [[x, y, ...], ...] or RLE {"size", "counts"}; None if the JSON has tags only."""
+"""Polygons [[x, y, ...], ...] or RLE {"size", "counts"}; None if the JSON has only tags."""
 ImageId = int | str
 UNKNOWN_SIZE = (0, 0)
 
@@ -32,7 +32,7 @@ class CocoImage:
     id: ImageId
     file_name: str
     size: tuple[int, int]
-    """(H, W); zeros where the JSON does not say."""
+    """(H, W); zeros if not stated in the JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class CocoObject:
     """An annotation of the JSON."""
 
     id: int
-    """0 if it has none."""
+    """Annotation id; 0 if there is none."""
     category: int
     crowd: bool
     segmentation: Segmentation
@@ -48,23 +48,23 @@ class CocoObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instances:
-    """An instances JSON."""
+    """Content of an instances JSON."""
 
     images: tuple[CocoImage, ...]
     categories: dict[int, str]
-    """Name by id, ids increasing."""
+    """Names by id, in increasing order of ids."""
     objects: Mapping[ImageId, Sequence[CocoObject]]
-    """By image id; images without objects are absent."""
+    """Objects by image id; images without objects are absent."""
     problems: tuple[BadImage, ...] = ()
-    """Entries that are left out, and what else makes the result doubtful."""
+    """Entries that are left out, and other problems that make the result doubtful."""
     notes: tuple[str, ...] = ()
-    """How what is unusual was read."""
+    """How unusual entries were interpreted."""
 
     def labels(self, numbering: Numbering) -> dict[int, int]:
         """Mask label of each category id.
 
         Raises:
-            ValueError: If a label does not fit between background and void.
+            ValueError: If a label is not in 1 to 254.
         """
         ids = list(self.categories)
         values = range(1, len(ids) + 1) if numbering == "contiguous" else ids
@@ -78,5 +78,5 @@ class Instances:
         return labels
 
     def tags(self, image_id: ImageId) -> frozenset[str]:
-        """Names of the categories of an image, crowds included."""
+        """Category names of an image, crowd annotations included."""
         return frozenset(self.categories[one.category] for one in self.objects.get(image_id, ()))

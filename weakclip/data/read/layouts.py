@@ -1,4 +1,4 @@
-"""Where a data set lies and in which layout: one value, one function that opens it."""
+"""The location and layout of a data set as one value, and a function that opens it."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ IMAGES, CLASSES_NAME = "images", "classes.txt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A data set as somebody names it on a command line; None is what the layout has by itself."""
+    """A data set as given on a command line; None selects the default of its layout."""
 
     root: Path
-    """VOC's root, COCO's root (or a folder of its images), the folder above `images`, or a folder
-    of images."""
+    """VOC's root, COCO's root (or a folder of its images), the parent of `images`, or a folder of
+    images."""
     split: str | None = None
-    """A list of VOC, or e.g. train2014 of COCO."""
+    """A list of VOC, or a split of COCO, e.g. train2014."""
     tags: Path | None = None
-    """A CSV or COCO JSON, for layouts that have no place of their own for tags."""
+    """A CSV or COCO JSON, for layouts that do not define where tags are."""
     masks: Path | None = None
-    """Folder of annotated masks; None is VOC's own, or the one sub-folder that holds masks."""
+    """Folder of annotated masks; None: VOC's own, or the only sub-folder with masks."""
     classes: tuple[str, ...] | None = None
-    """Class names in label order; None is VOC's, those of a `classes.txt` next to `images`, or the
+    """Class names in label order; None: VOC's, those in a `classes.txt` next to `images`, or the
     tags."""
 
 
 def layout_of(root: Path) -> Layout:
-    """The layout that the sub-folders of `root` suggest.
+    """The layout of `root`, inferred from its sub-folders.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -68,11 +68,11 @@ def open_place(place: Place, layout: Layout | None = None) -> TaggedFiles:
     """The tagged images of a place.
 
     Args:
-        place: Where they lie.
-        layout: None asks `layout_of`.
+        place: Location of the data set.
+        layout: Its layout; None: inferred by `layout_of`.
 
     Raises:
-        FileNotFoundError: If something that the layout needs is missing.
+        FileNotFoundError: If a part of the layout is missing.
         ValueError: If a list, a split or the tags are malformed.
     """
     files = _OPENERS[layout or layout_of(place.root)](place)
@@ -83,7 +83,7 @@ def open_place(place: Place, layout: Layout | None = None) -> TaggedFiles:
 
 
 def _open_voc(place: Place) -> TaggedFiles:
-    """VOC with its own masks, or with those of another folder."""
+    """VOC with its own masks, or with masks in another folder."""
     files = list_voc(place.root, place.split, classes=place.classes or VOC_CLASSES)
     if place.masks is None:
         return files
@@ -92,7 +92,7 @@ def _open_voc(place: Place) -> TaggedFiles:
 
 
 def _open_coco(place: Place) -> TaggedFiles:
-    """Images and annotations in COCO's folders, or wherever `tags` and `root` are."""
+    """Images and annotations in COCO's folders, or at `root` and `tags`."""
     annotations = place.tags or _annotations(place)
     split = annotations.stem.removeprefix("instances_")
     folders = (place.root / split, place.root / "images" / split, place.root)
@@ -120,7 +120,7 @@ def _open_folder(place: Place) -> TaggedFiles:
 
 
 def _open_pairs(place: Place) -> TaggedFiles:
-    """`images/` with masks, tags and classes; a table names files below it or below the root."""
+    """`images/` with masks, tags and classes; paths in a table are relative to it or its parent."""
     tags = place.tags or (place.root / CSV_NAME if (place.root / CSV_NAME).is_file() else None)
     classes, listed = place.classes, place.root / CLASSES_NAME
     if classes is None and listed.is_file():
@@ -139,13 +139,13 @@ def _open_pairs(place: Place) -> TaggedFiles:
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Names of a file, one a line; blank lines are skipped.
+    """Class names in a file, one per line; blank lines are skipped.
 
-    Where every line begins with its label, as in the `classes.txt` of a run, the names follow it.
+    If every line begins with its label, as in the `classes.txt` of a run, the label is removed.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it has no name, or one twice.
+        ValueError: If it contains no name, or a name twice.
     """
     lines = decoded(path, "classes")[0].splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
@@ -158,7 +158,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
 
 def without_background(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Class names without the background that many lists begin with.
+    """Class names without a leading background, with which many lists begin.
 
     Example:
         >>> without_background(("__background__", "cat"))
@@ -168,11 +168,11 @@ def without_background(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def images_of(place: Place) -> tuple[Path, tuple[str, ...]]:
-    """A folder and the paths of the images below it, whether they have tags or not.
+    """A folder and the paths of its images, with or without tags.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If a split is unknown, or needed.
+        ValueError: If a split is unknown, or required.
     """
     root = place.root
     match layout_of(root):
@@ -189,13 +189,13 @@ def images_of(place: Place) -> tuple[Path, tuple[str, ...]]:
 
 
 def _own_masks(root: Path) -> Path | None:
-    """The one sub-folder that holds annotated masks; none if there are several."""
+    """The only sub-folder with annotated masks; None if there is none or several."""
     found = annotation_folders(root)
     return found[0] if len(found) == 1 else None
 
 
 def _has_pictures(root: Path) -> bool:
-    """Whether images lie in a folder itself."""
+    """Whether a folder directly contains images."""
     return any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in root.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Pictures in a folder that are not listed as images: nobody should miss them without a word."""
+"""Pictures in a folder that are not listed as images, so that they can be reported."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 def left_out(
     root: Path, names: Collection[str], *, skip: Collection[Path] = ()
 ) -> tuple[BadImage, ...]:
-    """Pictures below a folder that are not read, and why.
+    """Pictures below a folder that are not listed, and why.
 
-    A raw file next to the image that the camera made of it is not among them.
+    A raw file next to the image that the camera made of it is not reported.
 
     Args:
         root: The folder.
-        names: Paths of the images that are listed.
-        skip: Folders below it to leave out.
+        names: Paths of the listed images.
+        skip: Sub-folders to leave out.
     """
     listed = {name_key(name) for name in names}
     stems = {name_key(without_suffix(name)) for name in names}
@@ -39,7 +39,7 @@ def left_out(
 
 
 def _other_files(root: Path, skip: Collection[Path]) -> Iterator[tuple[Path, str]]:
-    """Pictures whose name says something else, or which are of a kind that is not read."""
+    """Pictures with an unknown suffix, or of a kind that is not supported."""
     for path in walk(root, skip=skip):
         if path.name.lower().endswith((*IMAGE_SUFFIXES, *TEXT_SUFFIXES)):
             continue

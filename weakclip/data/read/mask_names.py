@@ -1,10 +1,10 @@
-"""Which file of a folder is the mask of which image, by the names that people give them.
+"""Matching of mask files and images by name.
 
-A mask has the path of its image with any suffix (`a/b.png`), or all of its name and another suffix
-(`a/b.jpg.png`). If nothing matches so, a common word at the beginning or end (`b_mask.png`,
-`gt_b.png`) or another folder may make the difference, as long as every name then has one meaning.
-A sub-folder of a folder of images holds masks if it is called so and its files are label images
-that belong to images outside it.
+A mask has the path of its image with any suffix (`a/b.png`), or the full name of the image followed
+by another suffix (`a/b.jpg.png`). If nothing matches, a common word at the beginning or end
+(`b_mask.png`, `gt_b.png`) or a different folder is ignored, as long as all matches are unique. A
+sub-folder of an image folder is a mask folder if it is named like one and its files are label
+images that belong to images outside it.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ AFFIXES = frozenset({
     "labeltrainids", "trainids", "gtfine", "gtcoarse", "target", "class", "classes", "image",
     "img", "im", "rgb", "sat", "photo", "leftimg8bit", "jpg", "jpeg", "png",
 })  # fmt: skip
-"""Words around a name that say what the file is and not which."""
+"""Words in names that describe the kind of file and do not identify the image."""
 MASK_FOLDERS = frozenset({
     "annotation", "annotations", "gt", "groundtruth", "ground_truth", "label", "labels", "mask",
     "masks", "seg", "segmentation", "segmentationclass", "segmentationclassaug",
     "segmentationobject", "segmentations", "truth",
 })  # fmt: skip
-"""What folders of masks are called, in lower case."""
+"""Names of mask folders, in lower case."""
 _LOOKED_AT = 20
-"""Files of such a folder whose kind is looked at."""
+"""Number of files of such a folder that are inspected."""
 _COLOUR = frozenset({"RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "F"})
 
 
@@ -48,18 +48,18 @@ class FoundMasks:
     """The masks of N images."""
 
     paths: tuple[Path | None, ...]
-    """N; None where there is none."""
+    """For each image its mask, N; None where there is none."""
     near: dict[str, str]
-    """Masks that images without one may mean: path of the mask by that of the image."""
+    """For images without a mask, the file that may be meant: its path by that of the image."""
     unused: tuple[str, ...]
-    """Paths, below the folder, of files that may be masks and belong to no image, sorted."""
+    """Sorted paths, relative to the folder, of possible masks that belong to no image."""
     reading: tuple[str, ...]
-    """By which rule they were found, in words, if it is not the usual one; else empty."""
+    """Description of the matching rule, if it is not the usual one; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
-    """Names are compared by a form of theirs; an image by several, the best first."""
+    """A rule that reduces names to comparable forms; for images several, the best first."""
 
     what: str
     of_mask: Callable[[str], str]
@@ -67,11 +67,11 @@ class _Rule:
 
 
 def find_masks(folder: Path | None, names: Sequence[str]) -> FoundMasks:
-    """The masks of images in a folder.
+    """Find the masks of images in a folder.
 
     Args:
-        folder: None, or one that does not exist, has no masks.
-        names: Paths of the images, relative to theirs.
+        folder: Folder of the masks; None or a missing folder has no masks.
+        names: Paths of the images, relative to their folder.
     """
     files = mask_files(folder)
     found = _matched(_RULES[0], files, names)
@@ -97,10 +97,10 @@ def find_masks(folder: Path | None, names: Sequence[str]) -> FoundMasks:
 
 
 def annotation_folders(root: Path) -> tuple[Path, ...]:
-    """Sub-folders of a folder of images that hold annotated masks of them, sorted.
+    """Sub-folders of an image folder that contain annotated masks of its images, sorted.
 
-    Nearly all files of such a folder belong to an image outside it, and none that is looked at is
-    a colour picture: a class called `masks` is a class.
+    At least nine in ten files of such a folder belong to an image outside it, and no inspected file
+    is a colour picture. So a class called `masks` remains a class.
     """
     called = [
         path
@@ -122,7 +122,7 @@ def _holds_masks(folder: Path, outside: Collection[str]) -> bool:
 
 
 def _is_colour(path: Path) -> bool:
-    """Whether a file is a picture in colour; what cannot be opened is none."""
+    """Whether a file is a colour picture; false if it cannot be opened."""
     try:
         with readable(path, "mask"), Image.open(path) as image:
             return image.mode in _COLOUR
@@ -131,7 +131,7 @@ def _is_colour(path: Path) -> bool:
 
 
 def mask_files(folder: Path | None) -> list[str]:
-    """Paths of all files below a folder that may be masks; those of a preferred format first."""
+    """Paths of the possible masks below a folder; preferred formats come first."""
     if folder is None:
         return []
     order = {suffix: rank for rank, suffix in enumerate(MASK_SUFFIXES)}
@@ -143,8 +143,8 @@ def mask_files(folder: Path | None) -> list[str]:
 def _matched(rule: _Rule, files: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Path of the mask by path of the image.
 
-    All rules but the first leave out what would have two meanings: a mask of two images, or an
-    image of two masks.
+    All rules except the first omit ambiguous matches: a mask of two images, or an image of two
+    masks.
     """
     masks: dict[str, list[str]] = defaultdict(list)
     for one in files:
@@ -163,7 +163,7 @@ def _matched(rule: _Rule, files: Sequence[str], names: Sequence[str]) -> dict[st
 
 
 def _plain(name: str) -> str:
-    """The path without case and without the words that only say what the file is.
+    """A path in lower case without the words in `AFFIXES` at the ends of its name.
 
     Example:
         >>> _plain("x/gt_A_mask"), _plain("a.jpg_Mask"), _plain("mask"), _plain("a (mask)")
@@ -204,4 +204,4 @@ _RULES = (
         of_image=lambda name: (_base(without_suffix(name)),),
     ),
 )
-"""The strictest first."""
+"""Matching rules, the strictest first."""

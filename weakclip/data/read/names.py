@@ -1,7 +1,7 @@
-"""File names as people and file systems confuse them: case, Unicode form, suffix, slashes, folders.
+"""File names that people or file systems confuse: case, Unicode form, suffix, slashes, folders.
 
-Two names are twins if some file system in use takes them for one: Windows and macOS ignore case,
-macOS also stores "é" as one or two characters as it likes.
+Two names are twins if some file system treats them as equal: Windows and macOS ignore case, and
+macOS may store "é" as one or two characters.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 PAIRS = 20_000
-"""Up to so many pairs of names are compared letter by letter; more would take minutes."""
+"""Largest number of name pairs that are compared by similarity; more would take minutes."""
 
 
 def name_key(name: str) -> str:
-    r"""What twins have in common.
+    """A key that is equal for twins.
 
     Example:
         >>> name_key("Cafe\u0301.JPG") == name_key("caf\u00e9.jpg")
@@ -33,7 +33,7 @@ def name_key(name: str) -> str:
 
 
 def without_suffix(name: str) -> str:
-    """The path without the suffix of its file.
+    """The path without its suffix.
 
     Example:
         >>> without_suffix("a.b/x.y.jpg")
@@ -43,11 +43,11 @@ def without_suffix(name: str) -> str:
 
 
 def output_stems(names: Sequence[str]) -> tuple[str, ...]:
-    """A path without suffix for the result of each file, so that no two results are one file.
+    """A unique output path, without suffix, for the result of each file.
 
-    The path of the file without its suffix; with it where others differ in the suffix only; and
-    with a hash of the name where twins would be one file on some systems. What a name becomes
-    does not depend on the order.
+    It is the path of the file without its suffix; with its suffix if others differ only in that;
+    and with a hash of the name if twins would collide on some file systems. It does not depend on
+    the order of the names.
 
     Example:
         >>> output_stems(("a/x.jpg", "b/x.jpg", "b/X.png"))
@@ -61,12 +61,12 @@ def output_stems(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _digest(name: str) -> str:
-    """Six hex digits; a name that is no UTF-8 has them too."""
+    """Six hex digits of a hash of the name, which need not be valid UTF-8."""
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]
 
 
 def _apart(names: Sequence[str], longer: Sequence[str]) -> tuple[str, ...]:
-    """`names`, but the longer one where several have one key."""
+    """`names`, replaced by the longer ones where several have the same key."""
     count = Counter(map(name_key, names))
     return tuple(
         more if count[name_key(name)] > 1 else name
@@ -75,11 +75,11 @@ def _apart(names: Sequence[str], longer: Sequence[str]) -> tuple[str, ...]:
 
 
 def meant_names(missing: Collection[str], on_disk: Collection[str]) -> dict[str, str]:
-    r"""Which file each missing name probably means; names without a good guess are left out.
+    r"""The existing file that each missing name probably means; names without a match are omitted.
 
     Args:
-        missing: Paths that somebody wrote and that are not there.
-        on_disk: Paths that are there, relative to the same folder.
+        missing: Paths that were given and do not exist.
+        on_disk: Existing paths, relative to the same folder.
 
     Example:
         >>> found = meant_names(["a", "img\\a.jpg", "B.JPG", "x/b.jpeg"], ["a.jpg", "b.jpg"])
@@ -103,7 +103,7 @@ def meant_names(missing: Collection[str], on_disk: Collection[str]) -> dict[str,
 
 
 def did_you_mean(name: str, meant: str) -> str:
-    """The question for a name that is not there; if both look the same it says how they differ.
+    """A question for a missing name; says how the names differ if both look the same.
 
     Example:
         >>> did_you_mean("A.jpg", "a.jpg"), did_you_mean("e\u0301", "\u00e9")
@@ -115,7 +115,7 @@ def did_you_mean(name: str, meant: str) -> str:
 
 
 def _forms(name: str) -> tuple[str, ...]:
-    """A path reduced more and more: without case, suffix, folders, both, and leading zeros."""
+    """Increasingly reduced forms of a path: no case, suffix, folders, both, leading zeros."""
     path = name_key(unquote(name).replace("\\", "/").strip(" '\"\t"))
     path = PurePosixPath(path).as_posix()
     bare = re.sub(r"\.[a-z]\w{1,4}$", "", path)
@@ -124,6 +124,6 @@ def _forms(name: str) -> tuple[str, ...]:
 
 
 def _rows(forms: Sequence[str]) -> dict[str, int | None]:
-    """The row of each form; None if several have it."""
+    """Row of each form; None if it is not unique."""
     count = Counter(forms)
     return {form: row if count[form] == 1 else None for row, form in enumerate(forms) if form}

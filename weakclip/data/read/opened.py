@@ -1,4 +1,4 @@
-"""Images opened by Pillow, also those that it opens only with some help."""
+"""Images opened by Pillow, with workarounds for files that it rejects."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 
 class UnfitError(ValueError):
-    """A file that is whole, and still no image that can be used here; says the way out."""
+    """An intact file that cannot be used here; the message says what to do."""
 
 
 def with_image(path: Path, work: Callable[[ImageFile.ImageFile], T]) -> T:
-    """What `work` makes of an opened image; also of HEIC, and of PNG with much text in it.
+    """The result of `work` for an opened image, also for HEIC and for PNG with long texts.
 
-    Pillow refuses a PNG whose text would unpack to more than a megabyte, although the pixels are
-    apart from it: such a file is read without its text.
+    Pillow rejects a PNG whose text chunks unpack to more than a megabyte, although they are
+    independent of the pixels; such a file is read without its texts.
 
     Raises:
         UnfitError: If the file is a camera's raw file, of which Pillow would read the thumbnail.
-        OSError: And what else Pillow raises.
+        OSError: If the file cannot be read; Pillow also raises other exceptions.
     """
     if raw := by_suffix(path):
         raise UnfitError(f"is {raw.name} that is not read here; {raw.advise(path.name)}")
@@ -53,7 +53,7 @@ def with_image(path: Path, work: Callable[[ImageFile.ImageFile], T]) -> T:
 
 @lru_cache(maxsize=1)
 def _reads_heif() -> bool:
-    """Teach Pillow to read HEIC, if pillow-heif is installed."""
+    """Register pillow-heif with Pillow; whether it is installed."""
     try:
         plugin = import_module("pillow_heif")
     except ImportError:
@@ -66,7 +66,7 @@ _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
 
 def _without_text(path: Path) -> io.BytesIO:
-    """A PNG without the chunks that can hold megabytes of something else than pixels."""
+    """The PNG without chunks that can hold megabytes of data other than pixels."""
     content = path.read_bytes()
     kept, at = [content[:8]], 8
     while at < len(content):

@@ -1,7 +1,7 @@
-"""What a file really is, by its first bytes, and what makes an image of it that is read here.
+"""The real type of a file by its first bytes, and how to convert it to a supported image.
 
-A photo library holds HEIC, raw files and pages that a server sent instead of a picture. They are
-not damaged, so copying them again is no help.
+Photo collections contain HEIC, raw files and web pages saved in place of a picture. These are not
+damaged, so the usual advice to copy them again would not help.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = (
     ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pcx", ".pgm", ".png", ".pnm",
     ".ppm", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-"""Files that are listed as images: what Pillow reads, some of it with a plugin."""
+"""Suffixes of files that are listed as images: formats that Pillow reads, some with a plugin."""
 
 _CONVERT = "convert it, e.g. with `magick {name} {stem}.png`"
 _HEIC = (
@@ -31,18 +31,18 @@ _RAW = "develop it, e.g. with darktable, or `dcraw -w -T {name}` for {stem}.tiff
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A kind of file."""
+    """A type of file."""
 
     name: str
-    """With its article, e.g. "a JPEG image"."""
+    """Name with its article, e.g. "a JPEG image"."""
     picture: bool
-    """Whether somebody may expect a mask of it."""
+    """Whether a user may expect a mask of it."""
     advice: str = ""
-    """How to make an image of it that is read; {name} and {stem} stand for its own. Empty if it is
-    read as it is."""
+    """How to convert it to a supported image; {name} and {stem} stand for those of the file. Empty
+    if it is supported."""
 
     def advise(self, name: str) -> str:
-        """The way out for a file of that name."""
+        """The advice for a file of that name."""
         stem = PurePosixPath(name).stem
         return self.advice.replace("{name}", f"'{name}'").replace("{stem}", stem)
 
@@ -83,13 +83,13 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (rb"\s*<(!doctype html|html|head)", _other("a web page", "fetch the picture itself")),
     (rb"\s*[{\[<]", _other("text", "fetch the picture itself")),
 )  # fmt: skip
-"""Patterns of the first bytes, the particular before the general."""
+"""Patterns of the first bytes, special ones before general ones."""
 
 _RAW_SUFFIXES = (
     ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2",
     ".srw",
 )  # fmt: skip
-"""Cameras' raw files; several are TIFF with a thumbnail, which is not the picture."""
+"""Raw files of cameras; several are TIFF files whose first image is only a thumbnail."""
 
 _BY_SUFFIX = {
     **dict.fromkeys(_RAW_SUFFIXES, _picture("a camera's raw file", _RAW)),
@@ -100,16 +100,16 @@ TEXT_SUFFIXES = (
     ".csv", ".db", ".html", ".ini", ".json", ".log", ".md", ".npy", ".npz", ".py", ".toml", ".tsv",
     ".txt", ".xml", ".yaml", ".yml", ".zip",
 )  # fmt: skip
-"""Files that often lie in great numbers among images: not opened when a folder is listed."""
+"""Files that are frequent among images and are not opened when a folder is listed."""
 
 
 def by_suffix(path: Path) -> Format | None:
-    """What a name says of a file, if its first bytes could say something else."""
+    """The type of a file by its suffix, where the first bytes would be misleading."""
     return _BY_SUFFIX.get(Path(path.name.lower().removesuffix(".gz")).suffix)
 
 
 def sniff(path: Path) -> Format | None:
-    """What a file is by its name or its first bytes; None of anything unknown or not regular."""
+    """The type of a file by its suffix or first bytes; None if unknown or not a regular file."""
     if found := by_suffix(path):
         return found
     try:

@@ -1,4 +1,4 @@
-"""Which column of a table holds the files of images, which their labels, and which are classes."""
+"""Finds the columns of a table that contain image files, labels, or one class each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ META = frozenset({
     "imageid", "filesize", "classid", "labelid", "categoryid", "x", "y", "w", "h", "xmin", "ymin",
     "xmax", "ymax", "score", "confidence", "count", "area",
 })  # fmt: skip
-"""Columns of numbers that are no class, without blanks, signs and digits at the end."""
+"""Numeric columns that are not classes, without blanks, punctuation and trailing digits."""
 SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
 YES = frozenset({"1", "1.0", "1,0", "true", "yes", "y", "t", "x"})
 NO = frozenset({"0", "0.0", "0,0", "false", "no", "n", "f", ""})
@@ -45,7 +45,7 @@ SIGNS = frozenset({"1", "1.0", "-1", "-1.0"})
 
 
 def headless(table: Table, known: Collection[str]) -> Table | None:
-    """The table with its first record as a row, if that names an image."""
+    """The table with its first record as a row, if that names an image; else None."""
     if not any(_is_file(cell, known) for cell in table.header):
         return None
     blank = ("",) * len(table.header)
@@ -53,10 +53,10 @@ def headless(table: Table, known: Collection[str]) -> Table | None:
 
 
 def two_columns(table: Table, known: Collection[str]) -> tuple[int, list[int]]:
-    """The column of files and the other one of a table without header.
+    """The file column and the other column of a table without a header.
 
     Raises:
-        ValueError: If there are not these two.
+        ValueError: If the table does not consist of these two.
     """
     places = range(len(table.header))
     files = [at for at in places if any(_is_file(cell, known) for _, cell in table.column(at))]
@@ -69,7 +69,7 @@ def two_columns(table: Table, known: Collection[str]) -> tuple[int, list[int]]:
 
 
 def file_column(table: Table, known: Collection[str]) -> int | None:
-    """The column of files: named so, or the only one whose cells are images."""
+    """The file column: the one named so, or the only one whose cells are images; else None."""
     named = table.named(FILE)
     if len(named) == 1:
         return named[0]
@@ -86,10 +86,10 @@ def file_column(table: Table, known: Collection[str]) -> int | None:
 
 
 def label_columns(table: Table, file: int) -> list[int]:
-    """The columns of labels: the one named so, or `label1`, `label2`, ...; none if there are none.
+    """The label columns: the one named so, or `label1`, `label2`, ...; empty if there are none.
 
     Raises:
-        ValueError: If two columns could be meant.
+        ValueError: If it is ambiguous which column contains the labels.
     """
     named = [at for at in table.named(LABELS) if at != file]
     if len(named) > 1 and len({_base(table.header[at]) for at in named}) > 1:
@@ -105,10 +105,10 @@ def label_columns(table: Table, file: int) -> list[int]:
 
 
 def class_columns(table: Table, file: int) -> list[int]:
-    """The columns of 0 and 1; columns that have neither, or are known to be no class, are left out.
+    """The columns of 0 and 1; other columns, and columns known not to be classes, are left out.
 
     Raises:
-        ValueError: If a column has 0 and 1 and something else.
+        ValueError: If a column contains 0 or 1 and other values.
     """
     found = []
     for at in sorted({*range(len(table.header))} - {file} - _no_classes(table)):
@@ -126,7 +126,7 @@ def class_columns(table: Table, file: int) -> list[int]:
 
 
 def _model_header(table: Table, files: Collection[int]) -> str:
-    """A header for a table that has none."""
+    """A proposed header for a table that has none."""
     first = min(files)
     names = ["file" if at == first else f"column{at + 1}" for at in range(len(table.header))]
     words = [at for at in range(len(names)) if at != first and has_words(table, at)]
@@ -136,7 +136,7 @@ def _model_header(table: Table, files: Collection[int]) -> str:
 
 
 def _no_classes(table: Table) -> set[int]:
-    """Columns that are numbers for other purposes; `train` alone is a class (of VOC)."""
+    """Columns that are not classes; `train` is one of VOC's classes unless other splits occur."""
     words = {at: _base(cell) for at, cell in enumerate(table.header)}
     splits = set(words.values()) & SPLITS
     return {
@@ -149,10 +149,10 @@ def _is_file(cell: str, known: Collection[str]) -> bool:
 
 
 def has_words(table: Table, at: int) -> bool:
-    """Whether a column has letters somewhere."""
+    """Whether any cell of a column contains a letter."""
     return any(any(letter.isalpha() for letter in cell) for _, cell in table.column(at))
 
 
 def _base(cell: str) -> str:
-    """A name without blanks, signs, and the number at its end."""
+    """A name without blanks, punctuation and trailing digits, in lower case."""
     return re.sub(r"[\W_]+", "", cell).casefold().rstrip("0123456789")

@@ -1,11 +1,12 @@
-"""Tags from a CSV in the forms that labelling tools, spreadsheets and data frames give it.
+"""Tags from a CSV in the forms used by labelling tools, spreadsheets and data frames.
 
-    file,labels                  one line per image; lines of one file add up
-    id;image;width;class         named columns anywhere, any delimiter, other columns left out
-    file,dog,cow                 a column of 0 and 1 per class
-    a.jpg,dog                    no header, one file and one other cell a line
+    file,labels                  one line per image; several lines of one file are combined
+    id;image;width;class         named columns in any order, any delimiter, other columns ignored
+    file,dog,cow                 one column of 0 and 1 per class
+    a.jpg,dog                    no header; a file and one other cell per line
 
-What has one meaning is read, and said; what could have two is refused with the line to write.
+An unambiguous table is read, and its interpretation is reported. An ambiguous one is rejected with
+the line to add.
 """
 
 from __future__ import annotations
@@ -42,30 +43,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagTable:
-    """What a CSV says of images."""
+    """Tags of images in a CSV."""
 
     tags: dict[str, set[str]]
     """Tags by path, in the order of the file."""
     classes: tuple[str, ...]
-    """All tags, sorted; with those of one-hot columns that no image has."""
+    """All tags, sorted; for one-hot columns also those of no image."""
     problems: tuple[BadImage, ...]
-    """Lines that say nothing usable."""
+    """Lines without usable content."""
     unfit: dict[str, str] = field(default_factory=dict)
-    """What they call their file, by file and line."""
+    """For each of these lines (file:line), the file name it contains."""
     reading: str = ""
-    """How the file was understood, if it is not plain `file,labels` in UTF-8; else empty."""
+    """How the file was interpreted, if it is not plain `file,labels` in UTF-8; else empty."""
 
 
 def read_tag_table(path: Path, on_disk: Collection[str]) -> TagTable:
-    """The tags of a CSV.
+    """Read the tags of a CSV.
 
     Args:
         path: The file.
-        on_disk: Paths of the images, by which a column of files is known.
+        on_disk: Paths of the images, used to recognise the file column.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no text, or what it means is not plain; says what to write.
+        ValueError: If it is not text, or is ambiguous; the message says what to write.
     """
     known = frozenset(on_disk)
     read = _read(read_table(path, COLUMNS, what="tags", advice=ADVICE), known)
@@ -80,7 +81,7 @@ def read_tag_table(path: Path, on_disk: Collection[str]) -> TagTable:
 
 
 def _read(table: Table, known: frozenset[str]) -> TagTable:
-    """The tags of a table, by the form that it has."""
+    """The tags of a table, according to its form."""
     bare = headless(table, known)
     if bare is not None:
         return _from_column(bare, *two_columns(bare, known), "without a header")
@@ -101,7 +102,7 @@ def _read(table: Table, known: frozenset[str]) -> TagTable:
 
 
 def _from_column(table: Table, file: int, labels: list[int], form: str) -> TagTable:
-    """Tags that are written in cells."""
+    """Tags written in cells."""
 
     def words(row: tuple[str, ...]) -> Iterable[str]:
         return (word for at in labels for word in split_cell(row[at]))
@@ -114,7 +115,7 @@ def _from_column(table: Table, file: int, labels: list[int], form: str) -> TagTa
 
 
 def _from_one_hot(table: Table, file: int, classes: list[int]) -> TagTable:
-    """Tags that are names of columns, also of those that no image has."""
+    """Tags that are names of columns, including those of no image."""
 
     def words(row: tuple[str, ...]) -> Iterable[str]:
         return (table.header[at] for at in classes if row[at].casefold() in YES)
@@ -135,7 +136,7 @@ def _collect(
     words: Callable[[tuple[str, ...]], Iterable[str]],
     parts: Sequence[str],
 ) -> TagTable:
-    """The tags of every row."""
+    """The tags of all rows."""
     tags: dict[str, set[str]] = {}
     problems: list[BadImage] = []
     unfit: dict[str, str] = {}
@@ -161,7 +162,7 @@ def _collect(
 
 
 def _check_lines(table: Table, cells: Iterable[str], where: str) -> None:
-    """Raise a ValueError if a cell has swallowed a line, as one with a late quote does."""
+    """Raise a ValueError if a cell contains whole lines because a quote is closed too late."""
     for cell in cells:
         _, *more = cell.splitlines() or [""]
         if any(table.delimiter in line for line in more):
@@ -176,6 +177,6 @@ def _named(table: Table, places: Iterable[int]) -> str:
 
 
 def _left_out(table: Table, used: Collection[int]) -> list[str]:
-    """The columns that are not used, in words."""
+    """The unused columns, as text."""
     rest = [at for at in range(len(table.header)) if at not in used and table.header[at]]
     return [f"not used: {_named(table, rest)}"] if rest else []

@@ -1,8 +1,8 @@
-"""One reader of tagged images, whatever layout they lie in: VOC, COCO or a plain folder.
+"""Tagged images on disk, independent of their layout: VOC, COCO or a plain folder.
 
-Each layout has a function that lists it (`list_voc`, `list_coco`, `list_folder`) as a
-`TaggedFiles`; nothing is decoded before it is used. An image that cannot be had is a value,
-`BadImage`, so that one bad file stops no run of a million.
+Each layout has a function that lists its images (`list_voc`, `list_coco`, `list_folder`) as a
+`TaggedFiles`; an image is decoded only when it is used. An unusable image is a value, `BadImage`,
+so that one bad file does not stop a run over many.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BadImage:
-    """An image, or a line that should name one, that cannot be used."""
+    """An unusable image, or a line that should name one."""
 
     name: str
-    """Path below the root, or file and line of the listing."""
+    """Path relative to the root, or file and line of the list."""
     reason: str
-    """What is wrong and what to do about it, for people."""
+    """What is wrong and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +44,7 @@ class TaggedFiles:
     root: Path
     """Folder of the images; no name leads out of it."""
     names: tuple[str, ...]
-    """N paths below the root, with slashes, in the order of the list that names them."""
+    """N paths relative to the root, with slashes, in the order of their list."""
     classes: tuple[str, ...]
     """Names of the F foreground classes; class c has label c + 1 in a mask."""
     image_labels: Tensor
@@ -52,15 +52,15 @@ class TaggedFiles:
     masks: tuple[Path | None, ...]
     """Annotated masks, N; None where there is none."""
     problems: tuple[BadImage, ...] = ()
-    """Lines of the list that name no image, and annotations that cannot be read."""
+    """Lines of the list that name no image, and unreadable annotations."""
     mask_root: Path | None = None
-    """Folder in which the masks were looked for by the names of the images."""
+    """Folder in which masks were searched by the names of the images."""
     left_out: tuple[BadImage, ...] = ()
-    """Pictures below the root that are not read, and why."""
+    """Pictures below the root that are not listed, and why."""
     meant: Mapping[str, str] = field(default_factory=dict)
-    """For names that are not there, the image that they probably mean."""
+    """For names that do not exist, the image that is probably meant."""
     reading: tuple[str, ...] = ()
-    """How tags and masks were understood where that is not plain, a sentence each."""
+    """How unusual tags and masks were interpreted, one sentence each."""
 
     def __len__(self) -> int:
         """Number of images, N."""
@@ -68,14 +68,14 @@ class TaggedFiles:
 
     @property
     def sha256(self) -> str:
-        """Hash of the names in this order, one a line."""
+        """Hash of the names in order, one per line."""
         return list_sha256(self.names)
 
     def path(self, index: int) -> Path:
-        """Where an image is.
+        """The path of an image.
 
         Raises:
-            ValueError: If a link leads out of the root or in a circle.
+            ValueError: If a link leads out of the root or forms a loop.
         """
         path = self.root / self.names[index]
         with readable(path, "link"):
@@ -93,48 +93,48 @@ class TaggedFiles:
         return torch.from_numpy(read_rgb(self.path(index))).permute(2, 0, 1).contiguous()
 
     def load(self, index: int) -> Tensor | BadImage:
-        """`image`, or why there is none."""
+        """The result of `image`, or the reason why it cannot be read."""
         try:
             return self.image(index)
         except ValueError as error:
             return self.bad(index, error)
 
     def bad(self, index: int, error: ValueError) -> BadImage:
-        """What `error` says of an image, without the path that `BadImage.name` has already."""
+        """`error` as a `BadImage`, without the path that is already in its name."""
         name = self.names[index]
         hint = f"; {did_you_mean(name, self.meant[name])}" if name in self.meant else ""
         return BadImage(name, str(error).removeprefix(f"{self.root / name}: ") + hint)
 
     def gt_mask(self, index: int) -> NDArray[np.uint8] | None:
-        """The annotated mask, (H, W) uint8, or None if the data set has none of this image.
+        """The annotated mask, (H, W), uint8; None if the image has none.
 
         Raises:
-            ValueError: If the file is damaged or holds colours instead of labels.
+            ValueError: If the file is damaged or contains colours instead of labels.
         """
         path = self.masks[index]
         return None if path is None else read_mask(path)
 
 
 def list_sha256(names: Iterable[str]) -> str:
-    """SHA-256 of a list, one name a line: what tells two splits apart in a record.
+    """SHA-256 of a list, one name per line; identifies a split in records.
 
     Example:
         >>> list_sha256(["a", "b"])[:12]
         '911169ddaaf1'
     """
-    text = "".join(f"{name}\n" for name in names)  # of names that are no UTF-8, their bytes
+    text = "".join(f"{name}\n" for name in names)  # names that are not UTF-8 give their bytes
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def relative_name(name: str, where: str) -> str:
-    """`name` as a path with slashes that stays below the folder it is relative to.
+    """Normalise a path from a list, and check that it stays below its folder.
 
     Args:
-        name: A path from a list that somebody wrote.
+        name: The path, with slashes.
         where: File and line of the list, for the error.
 
     Raises:
-        ValueError: If the path is empty, absolute or climbs with "..".
+        ValueError: If the path is empty, absolute or contains "..".
 
     Example:
         >>> relative_name("./birds/a b.jpg", "labels.csv:2")
@@ -150,10 +150,10 @@ def relative_name(name: str, where: str) -> str:
 
 
 def check_known(tags: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise unless every tag is a class.
+    """Check that every tag is a class.
 
     Raises:
-        ValueError: If one is not; says which was probably meant.
+        ValueError: If one is not; proposes the one that was probably meant.
     """
     unknown = [tag for tag in tags if tag not in classes]
     if unknown:
@@ -164,7 +164,7 @@ def check_known(tags: Sequence[str], classes: Sequence[str]) -> None:
 
 
 def labels_tensor(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> Tensor:
-    """The tags of N images as (N, F) bool; every tag must be one of the F classes.
+    """The tags of N images as (N, F), bool; every tag must be one of the F classes.
 
     Example:
         >>> labels_tensor([["dog"], [], ["cat", "dog"]], ["cat", "dog"]).int().tolist()

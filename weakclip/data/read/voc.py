@@ -2,10 +2,10 @@
 
     root/JPEGImages/{id}.jpg
     root/Annotations/{id}.xml                    names of the objects: the image-level labels
-    root/SegmentationClass/{id}.png              labels; SegmentationClassAug/ is looked at next
+    root/SegmentationClass/{id}.png              labels; if missing, SegmentationClassAug/{id}.png
     root/ImageSets/Segmentation/{split}.txt      ids, or "/JPEGImages/a.jpg /Masks/a.png" pairs
 
-Only the labels of a whole image may teach a weakly-supervised method; the masks are for scoring.
+A weakly-supervised method may use only the image-level labels; the masks are for scoring.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ VOC_CLASSES: tuple[str, ...] = (
 """The 20 foreground classes; class c (0-based) has label c + 1 in a mask."""
 
 _LISTS = PurePosixPath("ImageSets/Segmentation")
-_LONGEST_NAME = 240  # bytes; common file systems have 255, of which a suffix takes some
+_LONGEST_NAME = 240  # bytes; common file systems allow 255, part of which a suffix takes
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug")
 
 
@@ -46,10 +46,10 @@ class Sample:
     """One image of a data set.
 
     Attributes:
-        image_id: Name without folder and extension.
-        image: (H, W, 3) uint8 RGB.
-        image_labels: Image-level labels, (F,) bool.
-        gt_mask: (H, W) uint8: 0 background, 1..F classes, 255 void; None if the split has none.
+        image_id: Name without folder and suffix.
+        image: (H, W, 3), uint8, RGB.
+        image_labels: Image-level labels, (F,), bool.
+        gt_mask: (H, W), uint8: 0 background, 1..F classes, 255 void; None if there is none.
     """
 
     image_id: str
@@ -60,7 +60,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """Where the pieces of one image lie; a mask that does not exist is None."""
+    """Paths of an image and its annotations; None for a mask that does not exist."""
 
     image_id: str
     image: Path
@@ -72,25 +72,25 @@ class VOCDataset:
     """A split of a data set in VOC's layout, read lazily; `dataset[i]` is a `Sample`.
 
     Attributes:
-        root: The folder that holds JPEGImages.
+        root: The folder that contains JPEGImages.
         split: Name of the list, e.g. "train", "trainaug", "val".
         classes: Names of the foreground classes, in label order.
         ids: Image ids, in the order of the list.
-        image_list_sha256: Hash of the ids in this order, one a line; names the split in records.
+        image_list_sha256: Hash of the ids in order, one per line; identifies the split.
     """
 
     def __init__(self, root: Path, split: str, *, classes: tuple[str, ...] = VOC_CLASSES) -> None:
-        """Read the list and check that each image has its pieces; no image is opened yet.
+        """Read the list and check that all files exist; no image is opened yet.
 
-        Objects marked difficult count for the image-level labels like any other.
+        Objects marked difficult count as image-level labels like any other.
 
         Args:
-            root: The folder that holds JPEGImages, e.g. VOCdevkit/VOC2012.
+            root: The folder that contains JPEGImages, e.g. VOCdevkit/VOC2012.
             split: Name of a list in ImageSets/Segmentation, without ".txt".
             classes: Names of the foreground classes, in label order.
 
         Raises:
-            FileNotFoundError: If the root or pieces of some image are missing.
+            FileNotFoundError: If the root or files of some image are missing.
             ValueError: If the split is unknown or its list is malformed.
         """
         self.root = Path(root)
@@ -122,7 +122,7 @@ class VOCDataset:
         return (self[index] for index in range(len(self)))
 
     def image_labels(self) -> NDArray[np.bool_]:
-        """Image-level labels of the whole split, (N, F) bool; reads annotations only."""
+        """Image-level labels of the whole split, (N, F), bool; reads only annotations."""
         return np.stack([_read_labels(entry.annotation, self.classes) for entry in self._entries])
 
     def _check_mask(
@@ -144,20 +144,20 @@ class VOCDataset:
 def list_voc(
     root: Path, split: str | None = None, *, classes: tuple[str, ...] = VOC_CLASSES
 ) -> TaggedFiles:
-    """A data set in VOC's layout as tagged files, however incomplete it is.
+    """A possibly incomplete data set in VOC's layout as tagged files.
 
-    `VOCDataset` insists that every piece is there; this reader is for running on what there is
-    and for finding out what is wrong: an image without annotation has no tags and a problem.
+    `VOCDataset` requires all files; this function is for using an incomplete data set and for
+    finding out what is missing. An image without annotation has no tags and a problem.
 
     Args:
-        root: The folder that holds JPEGImages.
-        split: Name of a list; None takes every image that some list names, sorted.
+        root: The folder that contains JPEGImages.
+        split: Name of a list; None: all images of all lists, sorted.
         classes: Names of the foreground classes, in label order.
 
     Raises:
-        FileNotFoundError: If the root does not look like VOC.
+        FileNotFoundError: If the root does not have VOC's layout.
         ValueError: If the split is unknown, a list is malformed, or images of different folders
-            have one name.
+            have the same name.
     """
     _check_root(root)
     every = sorted((root / _LISTS).glob("*.txt"))
@@ -180,7 +180,7 @@ def list_voc(
 
 
 def voc_ids(root: Path, split: str) -> tuple[str, ...]:
-    """The image ids of a list in ImageSets/Segmentation, in its order.
+    """The image ids of a list in ImageSets/Segmentation, in order.
 
     Raises:
         ValueError: If there is no such list or it is malformed.
@@ -191,7 +191,7 @@ def voc_ids(root: Path, split: str) -> tuple[str, ...]:
 def _tags_of(
     entries: Sequence[_Entry], classes: tuple[str, ...]
 ) -> tuple[list[frozenset[str]], tuple[BadImage, ...]]:
-    """The tags of each entry, none where they cannot be read, and why not."""
+    """The tags of each entry, empty if unreadable, and the problems."""
     tags: list[frozenset[str]] = []
     problems: list[BadImage] = []
     for entry in entries:
@@ -204,7 +204,7 @@ def _tags_of(
 
 
 def _check_root(root: Path) -> None:
-    """Raise if `root` does not look like VOC, naming the folder that does if it lies below."""
+    """Raise if `root` does not have VOC's layout; proposes a sub-folder that has it."""
     if not root.is_dir():
         raise FileNotFoundError(f"data root {root}: no such folder")
     missing = [name for name in ("JPEGImages", str(_LISTS)) if not (root / name).is_dir()]
@@ -245,10 +245,10 @@ def _read_list(root: Path, path: Path) -> tuple[_Entry, ...]:
 
 
 def _by_id(entries: Sequence[_Entry], where: str) -> dict[str, _Entry]:
-    """Entries by id; lists may agree about an image, but two images cannot have one id.
+    """Entries by id. An image may be in several lists, but two images cannot have the same id.
 
     Raises:
-        ValueError: If images of different folders have one name, and so one annotation.
+        ValueError: If images of different folders have the same name, and so one annotation.
     """
     found: dict[str, _Entry] = {}
     for entry in entries:
@@ -284,7 +284,7 @@ def _parse_line(root: Path, words: Sequence[str], where: str) -> _Entry:
 
 
 def _inside(root: Path, name: str, where: str) -> Path:
-    """`root / name` for a name that may start with a slash but may not climb out of the root."""
+    """`root / name`; the name may begin with a slash but may not lead out of the root."""
     relative = PurePosixPath(name.lstrip("/"))
     if ".." in relative.parts:
         raise ValueError(f"{where}: expected a path below the data root, got {name!r}")
@@ -292,7 +292,7 @@ def _inside(root: Path, name: str, where: str) -> Path:
 
 
 def _check_pieces(entries: Sequence[_Entry], root: Path, split: str) -> None:
-    """Raise if images, annotations or, of a split that has masks, some masks are missing."""
+    """Raise if images or annotations are missing, or some masks of a split that has masks."""
     wanted = {
         "images (JPEGImages)": [e.image_id for e in entries if not e.image.is_file()],
         "annotations (Annotations)": [e.image_id for e in entries if not e.annotation.is_file()],
@@ -300,7 +300,7 @@ def _check_pieces(entries: Sequence[_Entry], root: Path, split: str) -> None:
     }
     masks = list(wanted)[-1]
     if len(wanted[masks]) == len(entries):
-        del wanted[masks]  # a test split: nothing to score against, which is no damage
+        del wanted[masks]  # a test split without masks, which is no error
     for what, missing in wanted.items():
         if missing:
             raise FileNotFoundError(
@@ -310,21 +310,21 @@ def _check_pieces(entries: Sequence[_Entry], root: Path, split: str) -> None:
 
 
 def _read_labels(path: Path, classes: tuple[str, ...]) -> NDArray[np.bool_]:
-    """The classes of the objects of an annotation, (F,) bool."""
+    """The classes of the objects in an annotation, (F,), bool."""
     names = read_tags(path, classes)
     return np.array([name in names for name in classes], dtype=np.bool_)
 
 
 def read_tags(path: Path, classes: tuple[str, ...]) -> frozenset[str]:
-    """The classes of the objects of an annotation, by name.
+    """The class names of the objects in an annotation.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, or names a class that is none of `classes`.
+        ValueError: If it is damaged, or names a class that is not in `classes`.
     """
     try:
         names = [node.findtext("name") for node in ElementTree.parse(path).iterfind("object")]
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an unknown encoding, too
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # or an unknown encoding
         raise ValueError(f"{path}: damaged annotation ({error}); copy it again") from error
     unknown = [name for name in names if name not in classes]
     if unknown:
