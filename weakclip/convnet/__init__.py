@@ -1,1 +1,1 @@
-"""Networks without CLIP: a timm backbone, CAM of a classifier, the random walk of AffinityNet."""
+"""Methods without CLIP: a timm backbone, CAM of a classifier, and AffinityNet's random walk."""

@@ -1,7 +1,6 @@
-"""Convolutional backbones of methods that do not use CLIP: any timm network made of stages.
+"""Convolutional backbones of methods without CLIP: any timm network with consecutive stages.
 
-Nothing is downloaded: weights come from a file that the user names, or the network starts at
-random.
+Nothing is downloaded: weights are read from a file of the user, or initialised at random.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEADS = ("fc.", "head.", "classifier.")
-"""How the names of a classifier's last layer begin."""
+"""Prefixes of the names of a classifier's last layer."""
 MEAN = (123.675, 116.28, 103.53)
 """Channel means of ImageNet, RGB, in 0-255 units."""
 STD = (58.395, 57.12, 57.375)
@@ -32,15 +31,16 @@ class Backbone:
 
     name: str = "resnet50"
     stride: Literal[8, 16, 32] = 16
-    """Pixels per cell of the last stage; strides beyond it are left out or become dilations."""
+    """Output stride of the last stage; further strides are removed or replaced by dilation."""
     weights: str | Path | None = "weights/resnet50.safetensors"
     """File with timm's weights for `name`, relative to the working directory; None: random."""
     channels: tuple[int, ...] | None = None
-    """Widths of the stages after the stem, where not those of `name`."""
+    """Widths of the stages after the stem; None: those of `name`."""
     frozen_stages: int = 3
-    """Stages from the stem on that are not trained (3 of a ResNet: stem, first and second)."""
+    """Number of stages, counted from the stem, that are not trained (3 of a ResNet: stem, first and
+    second)."""
     batch_norm: Literal["fixed", "trained"] = "fixed"
-    """`fixed`: the statistics of the file are kept, as small batches need."""
+    """`fixed`: batch norms keep the statistics of the weight file, as small batches require."""
 
     def __post_init__(self) -> None:
         if self.weights is None and (self.frozen_stages or self.batch_norm == "fixed"):
@@ -51,32 +51,32 @@ class Backbone:
 
 
 RESNET50 = Backbone()
-"""ImageNet weights, stride 16, stem to second stage frozen: the field's CAM network."""
+"""ImageNet weights, stride 16, frozen up to the second stage: the usual network for CAM."""
 
 MICRO_BACKBONE = Backbone(
     name="resnet10t", stride=8, weights=None, channels=(32, 64, 96, 128), frozen_stages=0,
     batch_norm="trained",
 )  # fmt: skip
-"""Half a million weights from scratch for CartoonVOC: 16 x 16 cells at 128 pixels."""
+"""Half a million weights, trained from scratch on CartoonVOC: 16 x 16 cells at 128 pixels."""
 
 PRETRAINED_MICRO = replace(
     MICRO_BACKBONE,
     weights="weakclip/assets/micro-backbone.safetensors",
     channels=(32, 64, 128, 256),
 )
-"""1.3 million weights pretrained on the web pool of CartoonVOC 2."""
+"""1.3 million weights, pretrained on the web pool of CartoonVOC 2."""
 
 
 class Stages(nn.Module):
-    """A backbone cut into its stages; the frozen ones never train."""
+    """A backbone divided into its stages; frozen stages are never trained."""
 
     def __init__(self, config: Backbone) -> None:
         """Build the network and load its weights.
 
         Raises:
-            FileNotFoundError: If the weights are not there.
-            ValueError: If the network is unknown to timm, has no stages in a row, or is another
-                one than the weights are for.
+            FileNotFoundError: If the weight file is missing.
+            ValueError: If timm does not know the network, its stages are not consecutive, or the
+                weights belong to another network.
         """
         super().__init__()
         network = _create(config)
@@ -100,7 +100,7 @@ class Stages(nn.Module):
             stage.requires_grad_(requires_grad=False)
 
     def train(self, mode: bool = True) -> Stages:  # noqa: FBT001, FBT002 (nn.Module's)
-        """Switch everything but frozen stages and fixed statistics."""
+        """Set the mode of all layers but frozen stages and batch norms with fixed statistics."""
         super().train(mode)
         for index, stage in enumerate(self.parts):
             for layer in stage.modules():
@@ -119,7 +119,7 @@ class Stages(nn.Module):
         return tuple(outputs)
 
     def network_state(self) -> dict[str, Tensor]:
-        """The weights under timm's names, as a file that `Backbone.weights` names holds them."""
+        """The weights by timm's names, as in a file for `Backbone.weights`."""
         state, names = self.state_dict(), iter(self._names)
         found: dict[str, Tensor] = {}
         for i, stage in enumerate(self.parts):
@@ -133,7 +133,7 @@ class Stages(nn.Module):
         return found
 
     def rest(self, features: Tensor, stage: int) -> Tensor:
-        """Output of the last stage from the output of `stage` (negative: from the end)."""
+        """Output of the last stage, from that of `stage` (negative: counted from the end)."""
         first = stage % len(self.parts) + 1
         for part in list(self.parts)[first:]:
             features = part(features)
@@ -152,7 +152,7 @@ def _create(config: Backbone) -> FeatureListNet:
 
 
 def read_weights(path: Path, name: str) -> dict[str, Tensor]:
-    """The state dict of a backbone, and what else is in its file; see `encoder_weights`."""
+    """The state dict in a weight file of a backbone; see `encoder_weights`."""
     otherwise = "name another file in `weights`, or train from scratch with weights=None"
     return encoder_weights(path, name, otherwise)
 

@@ -1,7 +1,7 @@
-"""CAM and Grad-CAM of an ordinary image classifier: where weak supervision began.
+"""CAM and Grad-CAM of an image classifier, the origin of weakly-supervised segmentation.
 
-A convolutional network learns the image-level tags; what its classifier looks at in each cell is
-the class activation map. No text, no CLIP.
+A convolutional network learns the image-level tags; the class activation map is the contribution
+of each cell to a class's logit. It uses neither text nor CLIP.
 
 References:
     Zhou et al., "Learning Deep Features for Discriminative Localization" (CAM), CVPR 2016.
@@ -49,23 +49,23 @@ if TYPE_CHECKING:
 
 HEAD = "fc"
 HEADS = (HEAD, "head", "head.fc", "classifier")
-"""What timm calls the last layer."""
-_EPS = 1e-5  # IRN's, in logit units: a map without evidence stays 0
+"""Names of the last layer in timm's networks."""
+_EPS = 1e-5  # IRN's, in logit units; a map without evidence stays 0
 _DESCENT = Descent()
 _FRAMING = Framing(size=512, ratio=(0.47, 0.94))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier:
-    """The network and how it learns the tags."""
+    """The classification network and its training."""
 
     backbone: Backbone = RESNET50
     recipe: Descent = _DESCENT
     framing: Framing = _FRAMING
     """Training views; the default is IRN's (long side of 320 to 640, crop of 512)."""
     trained: Path | None = field(default=None, metadata={IMPLIED: None})
-    """File of a classifier of these classes, which is not trained again: what `save_classifier`
-    wrote, or the state dict of any timm network that ends in a mean and a linear layer."""
+    """File of a trained classifier of these classes, written by `save_classifier`, or the state
+    dict of any timm network that ends with a mean and a linear layer. None: one is trained."""
 
 
 _CLASSIFIER = Classifier()
@@ -74,22 +74,22 @@ _MICRO_CLASSIFIER = Classifier(
     recipe=Descent(epochs=24, learning_rate=0.1, head_factor=1.0, weight_decay=5e-4),
     framing=Framing(size=64, ratio=(1.0, 1.6)),
 )
-"""Half the size of the images: from scratch, epochs count more than pixels."""
+"""Views of half the image size: when training from scratch, epochs matter more than pixels."""
 _MICRO_SCALES = (0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CAM:
-    """Maps of the linear head: each cell's share of the class's logit."""
+    """Maps of the linear head: the contribution of each cell to the class's logit."""
 
     classifier: Classifier = _CLASSIFIER
     scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
-    """Image sizes whose maps are added (IRN's)."""
+    """Factors of the image size; the maps are added (IRN's)."""
     flip: bool = True
-    """Add the maps of the mirror image."""
+    """Whether the maps of the mirror image are added."""
 
     def build(self, setting: Setting) -> PseudoMasker:
-        """The classifier; to be fitted."""
+        """The classifier, ready to be fitted."""
         return ClassifierMasker(self, setting, _linear_maps)
 
 
@@ -101,15 +101,15 @@ class GradCAM:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = True
     stage: int = -2
-    """Stage whose output is looked at. -1, the last, gives exactly the maps of `CAM`, because the
-    head is linear; -2 is the one before."""
+    """Stage at whose output the gradient is taken. For -1, the last stage, the maps equal those of
+    `CAM`, because the head is linear; -2 is the stage before."""
 
     def __post_init__(self) -> None:
         if self.stage >= 0:
             raise ValueError(f"stage: expected -1 (the last) or less, got {self.stage}")
 
     def build(self, setting: Setting) -> PseudoMasker:
-        """The classifier; to be fitted."""
+        """The classifier, ready to be fitted."""
 
         def maps(network: TagNetwork, images: Tensor, image_labels: Tensor) -> Tensor:
             return gradient_maps(network, images, image_labels, stage=self.stage)
@@ -118,16 +118,16 @@ class GradCAM:
 
 
 MICRO_CAM = CAM(classifier=_MICRO_CLASSIFIER, scales=_MICRO_SCALES)
-"""For CartoonVOC: a small network from scratch on 16 x 16 cells."""
+"""For CartoonVOC: a small network, trained from scratch, with 16 x 16 cells."""
 
 MICRO_GRAD_CAM = GradCAM(classifier=_MICRO_CLASSIFIER, scales=_MICRO_SCALES)
 
 
 class TagNetwork(nn.Module):
-    """Backbone, linear map per class without bias, mean over the cells."""
+    """A backbone, a linear map per class without bias, and the mean over the cells."""
 
     def __init__(self, backbone: Backbone, classes: int) -> None:
-        """Initialise for F classes; see `Stages` for what may be wrong."""
+        """Initialise for F classes; see `Stages` for the errors."""
         super().__init__()
         self.stages = Stages(backbone)
         self.head = nn.Conv2d(self.stages.widths[-1], classes, 1, bias=False)
@@ -139,15 +139,15 @@ class TagNetwork(nn.Module):
 
 
 def gradient_maps(network: TagNetwork, images: Tensor, image_labels: Tensor, stage: int) -> Tensor:
-    """Grad-CAMs of all tagged classes of a batch: one forward and one backward pass.
+    """Grad-CAMs of all tagged classes of a batch, by one forward and one backward pass.
 
-    The stages up to `stage` run once per image, those after it once per (image, class) pair.
+    The stages up to `stage` run once per image, later stages once per (image, class) pair.
 
     Args:
-        network: In evaluation mode.
-        images: Normalised, (B, 3, H, W).
-        image_labels: (B, F), bool.
-        stage: Stage whose output is looked at, negative.
+        network: A network in evaluation mode.
+        images: Normalised images, (B, 3, H, W).
+        image_labels: Image-level tags, (B, F), bool.
+        stage: Stage at whose output the gradient is taken, negative.
 
     Returns:
         (B, F, h, w), >= 0, not normalised; 0 for classes that are not tagged.
@@ -176,7 +176,7 @@ def _linear_maps(network: TagNetwork, images: Tensor, image_labels: Tensor) -> T
 
 
 class ClassifierMasker:
-    """A classifier and a way to read maps from it."""
+    """The `PseudoMasker` of `CAM` and `GradCAM`: a classifier, and a function for its maps."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class ClassifierMasker:
         )
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
-        """Learn the tags; see `weakclip.stages.protocols.PseudoMasker`."""
+        """Train the classifier; see `weakclip.stages.protocols.PseudoMasker`."""
         if self.config.classifier.trained is not None:
             return
         self.network = network = self._initialised(seed).train()
@@ -221,7 +221,7 @@ class ClassifierMasker:
         network.eval()
 
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
-        """See `weakclip.stages.protocols.PseudoMasker`; the grid is the finest of the scales'."""
+        """See `weakclip.stages.protocols.PseudoMasker`; the grid is that of the largest scale."""
         check_batch(images, image_labels, classes=self.classes)
         normalised = normalise_images(images, MEAN, STD)
         views = [self._view(normalised, image_labels, scale) for scale in self.config.scales]
@@ -231,11 +231,11 @@ class ClassifierMasker:
         return total / (total.amax(dim=(2, 3), keepdim=True) + _EPS)
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """Weights of backbone and head."""
+        """Numbers of weights of backbone and head."""
         return count_parameters({"backbone": self.network.stages, "head": self.network.head})
 
     def _view(self, images: Tensor, image_labels: Tensor, scale: float) -> Tensor:
-        """Maps at a scale, with those of the mirror image if the configuration says so."""
+        """Maps at a scale, plus those of the mirror image if configured."""
         size = [max(1, round(side * scale)) for side in images.shape[2:]]
         resized = F.interpolate(images, size, mode="bilinear") if scale != 1 else images
         maps = self.maps(self.network, resized, image_labels)
@@ -251,23 +251,23 @@ class ClassifierMasker:
 
 
 def save_classifier(path: Path, network: TagNetwork, classes: Sequence[str]) -> None:
-    """Write a classifier as timm names its weights, with its classes, atomically."""
+    """Write a classifier by timm's names of the weights, with its classes, atomically."""
     head = {f"{HEAD}.weight": network.head.weight[:, :, 0, 0]}
     state = network.stages.network_state() | head
     write_weights(path, state, {"classes": json.dumps(list(classes))})
 
 
 def load_classifier(path: Path, backbone: Backbone, classes: Sequence[str]) -> TagNetwork:
-    """The classifier that a file holds.
+    """Load a classifier from a file.
 
     Args:
         path: See `Classifier.trained`.
-        backbone: Which network.
-        classes: Names of the F classes; of a file that does not name its own only the number.
+        backbone: Its network.
+        classes: Names of the F classes; if the file has no names, only their number is checked.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds another network, or a classifier of other classes.
+        ValueError: If it contains another network, or a classifier of other classes.
     """
     state = read_weights(path, backbone.name)
     weights = [state[f"{name}.weight"] for name in HEADS if f"{name}.weight" in state]
@@ -289,7 +289,7 @@ def load_classifier(path: Path, backbone: Backbone, classes: Sequence[str]) -> T
 
 
 def _classes(path: Path) -> list[str]:
-    """The classes that a file of ours names; none of another file."""
+    """The class names in a file written by `save_classifier`; empty for another file."""
     try:
         with safe_open(path, framework="pt") as file:
             notes = file.metadata() or {}
@@ -299,6 +299,6 @@ def _classes(path: Path) -> list[str]:
 
 
 def draw_image(image: Tensor, framing: Framing, generator: Generator) -> Tensor:
-    """A random view, (3, S, S) uint8, of an image without labels."""
+    """A random view, (3, S, S), uint8, of an image without labels."""
     nothing = torch.zeros(image.shape[1:], dtype=torch.int64)
     return draw_view(image, nothing, framing, generator)[0]

@@ -1,4 +1,4 @@
-"""Weights of a trained network on disk, so that it is trained once."""
+"""Weights of a trained network on disk, so that it is trained only once."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 def train_once(
     network: nn.Module, path: Path, processes: Processes, train: Callable[[], None]
 ) -> None:
-    """Take the weights of an earlier training, or train and keep them.
+    """Load the weights of an earlier training, or train and save them.
 
     Args:
-        network: Gets the weights; of several processes the first one trains.
-        path: Named by all that the training depends on; what cannot be read is made again.
-        processes: Who wants the network.
+        network: Gets the weights. With several processes, only the first one trains.
+        path: Its name is a hash of what the training depends on; an unreadable file is made again.
+        processes: The processes that need the network.
         train: Trains `network` in place.
     """
     if processes.first and not _taken(network, path):

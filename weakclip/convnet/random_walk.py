@@ -1,8 +1,8 @@
-"""AffinityNet: a network learns which pixels belong together, and scores walk along.
+"""AffinityNet: a network learns the affinity of pixels, and scores take a random walk along it.
 
-It learns from where the activation maps, after a dense CRF, are sure: two sure pixels of one label
-are similar, two of different labels are not, unsure pixels say nothing. The maps of an image then
-take a random walk whose steps prefer similar pixels.
+It is trained where class activation maps, after a dense CRF, are certain: two certain pixels with
+the same label are similar, two with different labels are not; uncertain pixels are ignored. The
+scores of an image then take a random walk whose steps prefer similar pixels.
 
 References:
     Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level Supervision for Weakly
@@ -66,32 +66,32 @@ _SURE_FOREGROUND, _SURE_BACKGROUND, _BACKGROUND = Power(alpha=4), Power(alpha=32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomWalk:
-    """What can be chosen about AffinityNet. The defaults are the paper's on another backbone.
+    """Configuration of AffinityNet. The defaults are the paper's, with another backbone.
 
-    Differs from the release: ResNet-50 instead of ResNet-38, pairs at the border train as well,
-    labels are brought to the grid by nearest neighbour instead of by averaging scores.
+    Differs from the release: ResNet-50 instead of ResNet-38; pairs at the border are used in
+    training; labels are resized to the grid by nearest neighbour instead of by averaging scores.
     """
 
     backbone: Backbone = RESNET50
     widths: tuple[int, int, int] = (64, 128, 256)
-    """Channels to which the last three stages are reduced before they are joined."""
+    """Channels to which each of the last three stages is reduced before concatenation."""
     radius: int = 5
-    """Pairs are closer than this, in cells of the grid."""
+    """Pairs have a smaller distance than this, in cells of the grid."""
     crf: CRFConfig = PSA
     sure_foreground: BackgroundRule = _SURE_FOREGROUND
-    """A strong background: where a class wins against it, the class is sure."""
+    """A strong background: a class that exceeds it is certain."""
     sure_background: BackgroundRule = _SURE_BACKGROUND
-    """A weak background: where it wins against all classes, the background is sure."""
+    """A weak background: where it exceeds all classes, the background is certain."""
     recipe: Descent = _DESCENT
     framing: Framing = _FRAMING
     background: BackgroundRule = _BACKGROUND
-    """The background that takes part in the walk."""
+    """Rule for the background score in the walk."""
     sharpness: float = 8.0
     """Exponent of the affinities ("beta")."""
     steps: int = 256
 
     def build(self, setting: Setting) -> Refinement:
-        """The network; to be fitted."""
+        """The network, ready to be fitted."""
         return _RandomWalk(self, setting)
 
 
@@ -107,18 +107,18 @@ MICRO = RandomWalk(
     sharpness=32.0,
     steps=16,
 )
-"""For CartoonVOC: a small network from scratch on 16 x 16 cells.
+"""For CartoonVOC: a small network, trained from scratch, with 16 x 16 cells.
 
-The default backgrounds fit the maps of the paper's classifier; these fit anybody's. The steps are
-scaled with the area of the grid from the paper's 56 x 56 cells. The exponent makes up for weaker
-affinities; it was chosen on the split `tune`, which no table reports."""
+The default backgrounds fit the maps of the paper's classifier; these fit the maps of any method.
+The number of steps is scaled with the area of the grid from the paper's 56 x 56 cells. The exponent
+compensates for weaker affinities; it was chosen on the split `tune`, which no table reports."""
 
 
 class AffinityNetwork(nn.Module):
-    """Images to a field of features whose distances measure the similarity of two cells."""
+    """Computes features whose distance measures the similarity of two cells."""
 
     def __init__(self, backbone: Backbone, widths: tuple[int, int, int]) -> None:
-        """Initialise; see `Stages` for what may be wrong."""
+        """Initialise the layers; see `Stages` for the errors."""
         super().__init__()
         self.stages = Stages(backbone)
         self.head = nn.ModuleDict()
@@ -129,7 +129,7 @@ class AffinityNetwork(nn.Module):
         self.head["join"] = nn.Sequential(nn.Conv2d(joined, joined, 1, bias=False), nn.ELU())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features, (B, C, h, w) on the grid of the third last stage, of normalised images."""
+        """Features, (B, C, h, w), of normalised images, on the grid of the third last stage."""
         outputs = self.stages(images)[-3:]
         size = outputs[0].shape[2:]
         reduced = [
@@ -141,21 +141,21 @@ class AffinityNetwork(nn.Module):
 
 
 def affinities(field: Tensor, offsets: Sequence[Offset]) -> Iterator[Tensor]:
-    """Affinities of all pairs, offset by offset.
+    """Affinities of all pairs, one offset at a time.
 
     Args:
         field: Features, (B, C, h, w).
-        offsets: From a cell to its neighbours.
+        offsets: Offsets from a cell to its neighbours.
 
     Yields:
-        exp(-mean distance of the channels), (B, h', w'), in (0, 1]; differentiable.
+        exp(-mean absolute difference of the channels), (B, h', w'), in (0, 1]; differentiable.
     """
     for here, there in pair_values(field, offsets):
         yield (-(here - there).abs().mean(dim=1)).exp()
 
 
 def sure_labels(image: Tensor, tags: Tensor, cams: Tensor, config: RandomWalk) -> Tensor:
-    """Labels of an image where maps and CRF leave no doubt.
+    """Labels of an image where maps and CRF are certain.
 
     Args:
         image: (3, H, W), uint8.
@@ -164,8 +164,8 @@ def sure_labels(image: Tensor, tags: Tensor, cams: Tensor, config: RandomWalk) -
         config: The two backgrounds and the CRF.
 
     Returns:
-        (H, W), int64: a class where it wins against a strong background, 0 where even a weak
-        background wins, 255 elsewhere.
+        (H, W), int64: a class where it exceeds a strong background, 0 where even a weak background
+        exceeds all classes, 255 elsewhere.
     """
     images, known = image[None], known_labels(tags[None])
     lattices = build_lattices(images, config.crf)
@@ -180,16 +180,16 @@ def sure_labels(image: Tensor, tags: Tensor, cams: Tensor, config: RandomWalk) -
 
 
 def affinity_loss(field: Tensor, labels: Tensor, offsets: Sequence[Offset]) -> Tensor:
-    """Cross-entropy of the affinities, three kinds of pairs balanced.
+    """Cross-entropy of the affinities, balanced over three kinds of pairs.
 
     Args:
         field: Features, (B, C, h, w).
-        labels: On the same grid, (B, h, w), int64, 255 = unsure.
-        offsets: From a cell to its neighbours.
+        labels: Labels on the same grid, (B, h, w), int64, 255 = uncertain.
+        offsets: Offsets from a cell to its neighbours.
 
     Returns:
-        A number: a quarter of the mean over pairs of background, a quarter over pairs within a
-        class, half over pairs of different labels. A kind without pairs counts 0.
+        A scalar: 1/4 of the mean over pairs of background, plus 1/4 of that over pairs within a
+        class, plus 1/2 of that over pairs of different labels. A mean over no pairs is 0.
     """
     sums = [field.new_zeros(()) for _ in range(3)]
     counts = [field.new_zeros(()) for _ in range(3)]
@@ -210,7 +210,7 @@ def affinity_loss(field: Tensor, labels: Tensor, offsets: Sequence[Offset]) -> T
 
 
 class _RandomWalk:
-    """The affinity network and the walk."""
+    """The `Refinement` of `RandomWalk`: the affinity network and the walk."""
 
     def __init__(self, config: RandomWalk, setting: Setting) -> None:
         self.config, self.setting, self.device = config, setting, setting.device
@@ -226,10 +226,9 @@ class _RandomWalk:
         seed: int,
         report: Callable[[int, int], None],
     ) -> None:
-        """Learn affinities from sure labels; see `weakclip.stages.protocols.Refinement`.
+        """Learn affinities from certain labels; see `weakclip.stages.protocols.Refinement`.
 
-        Labels and the trained network are kept in the folder of the setting; a training that was
-        stopped goes on.
+        Labels and network are kept in the setting's folder; an interrupted training is resumed.
 
         Raises:
             ValueError: If no image has a tag.
@@ -314,7 +313,7 @@ class _RandomWalk:
         return F.interpolate(walked, size, mode="bilinear")
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """Weights of backbone and head."""
+        """Numbers of weights of backbone and head."""
         return count_parameters({"backbone": self.network.stages, "head": self.network.head})
 
     def _initialised(self, seed: int) -> AffinityNetwork:
