@@ -1,1 +1,1 @@
-"""Training-free dense CLIPs (MaskCLIP, SCLIP, ClearCLIP, ...): one map source and its values."""
+"""Training-free dense CLIPs (MaskCLIP, SCLIP, ClearCLIP, ...): a map source and its settings."""

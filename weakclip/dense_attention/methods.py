@@ -1,8 +1,8 @@
 """The published training-free dense CLIPs as values of `DenseAttention`.
 
-They share all that does not make them different: whole images in their proportions, tags. What
-releases add (windows, probability and area thresholds chosen on the evaluation sets, PAMR)
-is not in the values; windows are a field, PAMR is a refinement.
+Whatever does not distinguish them is the same for all: tags, and whole images with their aspect
+ratio. Additions of the releases (windows, PAMR, thresholds on probability and area chosen on the
+evaluation sets) are not included; windows are a field of the configuration, PAMR is a refinement.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weakclip.dense_attention.source import DenseAttention, Resize
 from weakclip.dense_attention.templates import IMAGENET_80, MASKCLIP_85
 
 MASKCLIP = DenseAttention()
-"""Values only, residual path and MLP kept: the released code."""
+"""The released code: attention replaced by the values, residual path and MLP kept."""
 
 SCLIP = DenseAttention(
     change=ChangedBlocks(attention=Similarity(pairs=("qq", "kk"), combine="sum")),
@@ -26,7 +26,7 @@ SCLIP = DenseAttention(
     resize=Resize(short_side=336),
     positions="bicubic",
 )
-"""The two softmaxes are summed, so rows sum to 2, beside residual path and MLP."""
+"""The two softmaxes are summed, so rows sum to 2; residual path and MLP are kept."""
 
 CLEARCLIP = replace(
     SCLIP,
@@ -70,7 +70,7 @@ EXCEL = DenseAttention(
     resize=Resize(short_side=320, proportions="square"),
     colours="imagenet",
 )
-"""The static map of ExCEL without its descriptions of classes; CAA and PAR are refinements."""
+"""ExCEL's static map without its descriptions of classes; CAA and PAR are refinements."""
 
 METHODS: dict[str, DenseAttention] = {
     "maskclip": MASKCLIP,
@@ -81,13 +81,13 @@ METHODS: dict[str, DenseAttention] = {
     "clip-surgery": CLIP_SURGERY,
     "excel": EXCEL,
 }
-"""At the size of ViT-B/16, with the names and background words of the setting."""
+"""Methods at the size of ViT-B/16, with the names and background words of the setting."""
 
 
 def micro(method: DenseAttention) -> DenseAttention:
-    """A method for the embedded micro-CLIP: one sentence, images as they are, half the blocks.
+    """A method for the embedded micro-CLIP: one template, no resizing, half the blocks.
 
-    micro-CLIP has 6 blocks for the 12 of ViT-B/16 and knows few sentences.
+    micro-CLIP has 6 blocks, ViT-B/16 has 12, and its vocabulary is small.
     """
     change = replace(method.change, blocks=-(-method.change.blocks // 2))
     return replace(method, change=change, templates=("a photo of a {}.",), resize=None)
@@ -100,7 +100,7 @@ SCLIP_BACKGROUND = (
     "bed", "building", "cloud", "lamp", "door", "window", "wardrobe", "ceiling", "shelf", "curtain",
     "stair", "floor", "hill", "rail", "fence",
 )  # fmt: skip
-"""What SCLIP and NACLIP call the background of VOC."""
+"""SCLIP's and NACLIP's background words for VOC."""
 
 _CLEARCLIP_NAMES = renamed(VOC_CLASSES, {"boat": "ship", "diningtable": "table"})
 _SEVERAL = {
@@ -126,4 +126,4 @@ VOC: dict[str, DenseAttention] = {
         background=CLIP_ES_VOC_BACKGROUND,
     ),
 }
-"""With the words of the releases for PASCAL VOC, where they have their own."""
+"""Methods with the words of their releases for PASCAL VOC, where they have their own."""

@@ -1,8 +1,8 @@
-"""From patch and text embeddings to class activation maps, for training-free dense CLIPs.
+"""Class activation maps from patch and text embeddings, for training-free dense CLIPs.
 
-Two steps, because windows of an image are averaged between them: embeddings to text similarities
-(`similarities`), and similarities of the whole image to maps of the tagged classes
-(`activation_maps`). A class may have several names; the best one counts.
+There are two steps, because the windows of an image are averaged in between: embeddings to text
+similarities (`similarities`), and similarities of the whole image to maps of the tagged classes
+(`activation_maps`). If a class has several names, the best one counts.
 
 References:
     Zhou et al., MaskCLIP, ECCV 2022; Wang et al., SCLIP, ECCV 2024 (`PresentSoftmax`).
@@ -29,39 +29,38 @@ class PresentSoftmax:
     """Softmax of each patch over the names of the tags and the background words."""
 
     scale: float | None = None
-    """Factor of the cosines; None: CLIP's own, 100 for OpenAI's."""
+    """Factor on the cosines; None: CLIP's own, 100 for OpenAI's."""
     prompt_denoising: float | None = None
-    """Names whose probability stays below this everywhere get no score (0.5); None: off."""
+    """A name whose probability is below this at every patch gets no score (e.g. 0.5); None: off."""
     key_smoothing: float | None = None
-    """Patches whose largest probability is below this (1: all) take the scores of patches with
+    """Patches whose largest probability is below this (1: all) get the scores of patches with
     similar keys; None: off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinMax:
-    """Cosines, each map stretched by itself: classes do not compete, words play no part."""
+    """Cosines, each map scaled to [0, 1] on its own; neither other classes nor words matter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSurgery:
-    """Cosines without what all texts share, each map stretched by itself."""
+    """Cosines without the component that all texts share, each map scaled to [0, 1]."""
 
     redundancy: Literal["weighted", "mean"] = "weighted"
-    """What is taken away from the cosines s of a patch. `weighted`: from w s the mean over all
-    texts of w s, with w = T softmax(2 g) of the image's cosines g to T texts; `mean`: the mean of
-    s."""
+    """What is subtracted from the cosines s of a patch. `weighted`: from w s its mean over all
+    texts, with w = T softmax(2 g) for the image's cosines g to T texts; `mean`: from s its mean."""
     texts: Literal["tagged", "all"] = "tagged"
-    """Texts that take part: those of the tags and the background words, or all."""
+    """Texts that are used: those of the tags and the background words, or all."""
     norm: Literal["channels", "tokens"] = "channels"
-    """Over what the tokens of an image are normalised; `tokens` (ExCEL's release) divides every
-    channel by its norm over the image, so that there is no cosine."""
+    """Axis over which the tokens of an image are normalised. `tokens` (ExCEL's release) divides
+    each channel by its norm over the tokens, so the similarities are no cosines."""
     extremes: Literal["patches", "tokens"] = "patches"
-    """What a map is stretched by; with `tokens` the image's own value counts as well, so that the
+    """Values whose extremes scale a map. With `tokens` the image's own value is included, so the
     largest patch may be below 1."""
 
 
 CLIPS_SOFTMAX = PresentSoftmax()
-"""With CLIP's own scale, nothing repaired."""
+"""CLIP's own scale, without denoising and smoothing."""
 
 Scores: TypeAlias = PresentSoftmax | MinMax | FeatureSurgery
 
@@ -82,11 +81,11 @@ def similarities(
     """Text similarities of an image and its patches.
 
     Args:
-        scores: Which ones.
+        scores: Which similarities.
         image: Image embeddings, (B, E), any scale.
         dense: Patch embeddings, (B, E, h, w), any scale.
-        texts: (T, E), of length 1.
-        allowed: Texts that may take part, (B, T), bool.
+        texts: Text embeddings, (T, E), of length 1.
+        allowed: Texts that may be used, (B, T), bool.
     """
     match scores:
         case PresentSoftmax() | MinMax():
@@ -118,12 +117,12 @@ def activation_maps(
     """Class activation maps of the tagged classes.
 
     Args:
-        scores: How they are made.
-        found: Similarities to N names of classes, then M background words, of the whole image.
+        scores: How the maps are made.
+        found: Similarities of whole images to N class names followed by M background words.
         image_labels: Image-level tags, (B, F), bool.
         owner: Class of each name, (N,), int64.
-        logit_scale: CLIP's own factor of the cosine.
-        keys: Of the patches, (B, hw, D), for `key_smoothing`.
+        logit_scale: CLIP's own factor on the cosine.
+        keys: Keys of the patches, (B, hw, D), for `key_smoothing`.
 
     Returns:
         (B, F, h, w), in [0, 1]; 0 for classes that are not tagged.
@@ -157,11 +156,11 @@ def activation_maps(
 def class_chances(
     logits: Tensor, image_labels: Tensor, owner: Tensor, denoising: float | None = None
 ) -> Tensor:
-    """Softmax over the names of the tags and the background words, per class its best name.
+    """Softmax over the names of the tags and the background words; per class its best name.
 
     Args:
-        logits: Of N names, then M background words, (B, N + M, h, w).
-        image_labels: (B, F), bool.
+        logits: Logits of N names followed by M background words, (B, N + M, h, w).
+        image_labels: Image-level tags, (B, F), bool.
         owner: Class of each name, (N,), int64.
         denoising: See `PresentSoftmax.prompt_denoising`.
 
@@ -178,8 +177,8 @@ def best_name(maps: Tensor, owner: Tensor, classes: int) -> Tensor:
     """For each class the maximum over its names.
 
     Args:
-        maps: Of N names, (B, N, ...).
-        owner: Class of each name, (N,), int64; every class has one or more.
+        maps: Maps of N names, (B, N, ...).
+        owner: Class of each name, (N,), int64; every class has at least one.
         classes: F.
 
     Returns:
@@ -195,15 +194,15 @@ def best_name(maps: Tensor, owner: Tensor, classes: int) -> Tensor:
 
 
 def denoise(logits: Tensor, tagged: Tensor, threshold: float) -> Tensor:
-    """Drop the names that win nowhere: their logits become -inf.
+    """Remove names that reach a probability nowhere, by setting their logits to -inf.
 
     Args:
-        logits: Of N names, then M background words, (B, N + M, h, w).
-        tagged: (B, N), bool; other names take no part.
-        threshold: Least probability a name must reach somewhere, in [0, 1].
+        logits: Logits of N names followed by M background words, (B, N + M, h, w).
+        tagged: Names of tagged classes, (B, N), bool; other names are ignored.
+        threshold: Probability that a name must reach at some patch, in [0, 1].
 
     Returns:
-        (B, N + M, h, w); background words are never dropped, so every patch keeps a text.
+        (B, N + M, h, w); background words are never removed, so every patch keeps a text.
     """
     seen = present_softmax(logits, tagged).amax(dim=(2, 3)) >= threshold
     background = logits.shape[1] - tagged.shape[1]
@@ -212,16 +211,16 @@ def denoise(logits: Tensor, tagged: Tensor, threshold: float) -> Tensor:
 
 
 def smooth(chances: Tensor, keys: Tensor, threshold: float) -> Tensor:
-    """Give unsure patches the scores of patches with similar keys.
+    """Give uncertain patches the scores of patches with similar keys.
 
     Args:
         chances: (B, F, h, w), in [0, 1].
-        keys: Of the patches, (B, hw, D), any scale.
+        keys: Keys of the patches, (B, hw, D), any scale.
         threshold: Patches whose largest probability is below this are replaced.
 
     Returns:
         (B, F, h, w): sum over all patches of key cosine times probability. The weights do not sum
-        to 1 and may be negative, so the scale is free.
+        to 1 and may be negative, so the scale is arbitrary.
     """
     unit = F.normalize(keys, dim=2)
     similarity = unit @ unit.transpose(1, 2)  # (B, hw, hw), symmetric
@@ -231,15 +230,15 @@ def smooth(chances: Tensor, keys: Tensor, threshold: float) -> Tensor:
 
 
 def enriched(texts: Tensor, centres: Tensor, *, share: float = 0.9) -> Tensor:
-    """Class embeddings moved towards the centres of descriptions they resemble (ExCEL's TSE).
+    """Class embeddings moved towards cluster centres of similar descriptions (ExCEL's TSE).
 
-    ExCEL's descriptions were written by a language model and have no licence, so there is no
-    method with them here; a caller with attributes clusters their embeddings and calls this.
+    ExCEL's descriptions were written by a language model and have no licence, so no method here
+    uses them; a caller with descriptions can cluster their embeddings and call this.
 
     Args:
         texts: Class embeddings, (F, E), of length 1.
         centres: Cluster centres of the embedded descriptions, (A, E), any length.
-        share: Of the centres of a class, the most similar first, that take part.
+        share: Fraction of the centres used for a class, the most similar ones.
 
     Returns:
         (F, E), of length 1.
@@ -254,7 +253,7 @@ def enriched(texts: Tensor, centres: Tensor, *, share: float = 0.9) -> Tensor:
 def _without_redundancy(
     cosine: Tensor, chosen: Tensor, redundancy: Literal["weighted", "mean"]
 ) -> Tensor:
-    """Cosines (B, T, 1 + hw) without what the chosen texts (B, T) share; 0 for the others."""
+    """Cosines (B, T, 1 + hw) without what the chosen texts (B, T) share; 0 for other texts."""
     count = chosen.sum(dim=1, keepdim=True)
     weights = chosen.float()
     if redundancy == "weighted":

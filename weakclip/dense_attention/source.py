@@ -1,12 +1,11 @@
-"""Training-free dense CLIPs: one map source, the published methods are values of it.
+"""Training-free dense CLIPs: one map source whose settings are the published methods.
 
-Patches of a frozen CLIP whose last blocks attend differently (`weakclip/clip/dense.py`) are
-compared with texts, and the comparison becomes class activation maps (`scores.py`); `methods.py`
-has the published values. As pseudo-mask methods they compare patches with the tagged classes and
-with background words; the originals have all classes of a data set.
+Patch embeddings of a frozen CLIP with changed attention in its last blocks
+(`weakclip/clip/dense.py`) are compared with texts, and the similarities become class activation
+maps (`scores.py`); `methods.py` contains the published settings. As pseudo-mask methods they use
+the tagged classes and background words as texts; the originals use all classes of a data set.
 
-This is not "DenseCLIP" of Rao et al. (CVPR 2022), which is trained
-and is one of the baselines.
+This is not "DenseCLIP" of Rao et al. (CVPR 2022), which is trained and is one of the baselines.
 
 References:
     Zhou, Loy and Dai, "Extract Free Dense Labels from CLIP" (MaskCLIP), ECCV 2022.
@@ -62,12 +61,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize:
-    """The size images are brought to."""
+    """The size to which images are resized."""
 
     short_side: int
     """In pixels."""
     proportions: Literal["kept", "square"] = "kept"
-    """`square`: both sides become the short side."""
+    """`kept`: the aspect ratio is kept; `square`: both sides become the short side."""
 
     def __post_init__(self) -> None:
         if self.short_side < 1:
@@ -76,10 +75,10 @@ class Resize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """Overlapping square windows, whose text similarities are averaged pixel by pixel."""
+    """Overlapping square windows; their text similarities are averaged per pixel."""
 
     size: int = 224
-    """Side in pixels; an image that is smaller is one window."""
+    """Side in pixels; a smaller image is a single window."""
     stride: int = 112
 
     def __post_init__(self) -> None:
@@ -89,26 +88,26 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenseAttention:
-    """What can be chosen about a training-free dense CLIP; the defaults are MaskCLIP's.
+    """Configuration of a training-free dense CLIP; the defaults are MaskCLIP's.
 
     Differs from the releases: images are resized to whole patches, bilinearly with antialiasing,
-    where releases cut or pad the rest; the texts are those of the image's tags and of background
-    words, and a map is divided by its maximum. MaskCLIP's keys are normalised over their channels
-    (in its release by accident over the tokens) and do not pass the attention's output projection.
+    where releases crop or pad them; the texts are the image's tags and background words; and each
+    map is divided by its maximum. MaskCLIP's keys are normalised over their channels (its release
+    normalises over the tokens by mistake) and skip the attention's output projection.
     """
 
     change: ChangedBlocks = VALUE_PATH
     scores: Scores = CLIPS_SOFTMAX
     templates: tuple[str, ...] = MASKCLIP_85
-    """Sentences whose normalised embeddings are averaged for each name and background word."""
+    """Templates whose normalised embeddings are averaged, for each name and background word."""
     class_phrases: tuple[tuple[str, ...], ...] | None = None
-    """What to call each class instead of the setting's names, one name or more; the best counts."""
+    """At least one name per class, instead of the setting's names; the best one counts."""
     background: tuple[str, ...] | None = None
     """Background words instead of the setting's."""
     resize: Resize | None = Resize(short_side=512)
-    """None leaves the size of images. Both sides are then rounded to whole patches."""
+    """None: images keep their size. In any case both sides are then rounded to whole patches."""
     colours: Literal["clip", "imagenet"] = "clip"
-    """Whose mean and deviation images are normalised with."""
+    """Source of the channel means and standard deviations for normalisation."""
     positions: Positions = "exact"
     """How position embeddings are resized."""
     windows: Windows | None = None
@@ -132,14 +131,14 @@ class DenseAttention:
         """The method; it needs no fitting.
 
         Raises:
-            ValueError: If there are not as many phrases as classes, no background words where the
-                scores need them, or a CLIP with a small vocabulary does not know a word.
+            ValueError: If the number of phrases is not that of the classes, the scores need
+                background words and there are none, or a word is not in the CLIP's vocabulary.
         """
         return _DenseAttention(self, setting)
 
 
 class _DenseAttention:
-    """The frozen CLIP and the embeddings of all texts."""
+    """The `PseudoMasker` of `DenseAttention`: the frozen CLIP and the text embeddings."""
 
     def __init__(self, spec: DenseAttention, setting: Setting) -> None:
         phrases = spec.class_phrases or tuple((name,) for name in setting.class_names)
@@ -170,13 +169,13 @@ class _DenseAttention:
         self.texts = F.normalize(texts, dim=1)  # (N + M, E)
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
-        """Nothing to learn."""
+        """Learn nothing."""
 
     @torch.no_grad()
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
         """See `weakclip.stages.protocols.PseudoMasker`; the grid is that of the patches.
 
-        With windows, it is that of the pixels.
+        With windows, the grid is that of the pixels.
         """
         check_batch(images, image_labels, classes=self.classes)
         pixels = normalise_images(images, *self.colours)
@@ -198,7 +197,7 @@ class _DenseAttention:
         )
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """The frozen towers."""
+        """Parameters of the two frozen towers."""
         return count_parameters({"image tower": self.clip.image, "text tower": self.clip.text})
 
     def _look(self, pixels: Tensor, allowed: Tensor) -> tuple[Similarities, Tensor]:
@@ -212,15 +211,15 @@ class _DenseAttention:
 
 
 def averaged(look: Callable[[Tensor], Similarities], pixels: Tensor, view: Windows) -> Similarities:
-    """Similarities in overlapping windows, averaged pixel by pixel.
+    """Similarities in overlapping windows, averaged per pixel.
 
     Args:
-        look: Of one window of all images, (B, 3, S, S).
+        look: Returns the similarities of one window of all images, (B, 3, S, S).
         pixels: Normalised images, (B, 3, H, W).
-        view: Side and stride of the windows; the last ones end at the border.
+        view: Side and stride of the windows; the last ones end at the image border.
 
     Returns:
-        Those of the patches at the size of the images, those of the image the mean of the windows.
+        Those of the patches, at image size; those of the image are the mean over the windows.
     """
     height, width = pixels.shape[2:]
     total: Tensor | None = None
@@ -242,7 +241,7 @@ def averaged(look: Callable[[Tensor], Similarities], pixels: Tensor, view: Windo
 
 
 def resized(pixels: Tensor, resize: Resize | None, patch: int) -> Tensor:
-    """Images (B, 3, H, W) at a size, both sides rounded to whole patches, at least one."""
+    """Resize images (B, 3, H, W); both sides are rounded to whole patches, at least one."""
     sides = pixels.shape[2:]
     factors = [1.0, 1.0]
     if resize is not None:

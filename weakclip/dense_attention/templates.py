@@ -1,4 +1,4 @@
-"""Sentences whose mean embedding names a class better than one sentence does."""
+"""Prompt templates; the mean embedding of several describes a class better than a single one."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ IMAGENET_80: tuple[str, ...] = (
     "a dark photo of a {}.", "itap of a {}.", "graffiti of the {}.", "a toy {}.", "itap of my {}.",
     "a photo of a cool {}.", "a photo of a small {}.", "a tattoo of the {}.",
 )  # fmt: skip
-"""Radford et al., CLIP, ICML 2021: the 80 sentences for ImageNet."""
+"""Radford et al., CLIP, ICML 2021: the 80 templates for ImageNet."""
 
 SCENE_5: tuple[str, ...] = (
     "there is a {} in the scene.", "there is the {} in the scene.", "this is a {} in the scene.",
     "this is the {} in the scene.", "this is one {} in the scene.",
 )  # fmt: skip
-"""Gu et al., ViLD, ICLR 2022: sentences for objects among others."""
+"""Gu et al., ViLD, ICLR 2022: templates for objects in a scene."""
 
 MASKCLIP_85 = IMAGENET_80 + SCENE_5
-"""What MaskCLIP averages."""
+"""The templates that MaskCLIP averages."""
