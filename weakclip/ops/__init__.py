@@ -1,1 +1,1 @@
-"""Operations on tensors that need torch alone."""
+"""Operations on tensors that need only torch."""

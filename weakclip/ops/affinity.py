@@ -1,4 +1,4 @@
-"""Spreading a class activation map along CLIP's own attention (CLIP-ES's CAA)."""
+"""Propagation of class activation maps along CLIP's own attention (CLIP-ES's CAA)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def sinkhorn_affinity(attention: Tensor, *, rounds: int = 3, power: int = 2) -> Tensor:
-    """Symmetric affinity of patches from their attention.
+    """Symmetric affinity of patches, from their attention.
 
     Args:
         attention: Patch-to-patch attention, (B, N, N), positive; rows are queries.
-        rounds: How often columns, then rows, are normalised.
-        power: The affinity is multiplied by itself this many times in all.
+        rounds: Number of normalisations of columns, then rows.
+        power: Exponent of the matrix power.
 
     Returns:
         Affinity, (B, N, N), >= 0.
@@ -40,15 +40,15 @@ def sinkhorn_affinity(attention: Tensor, *, rounds: int = 3, power: int = 2) -> 
 
 
 def spread(affinity: Tensor, sources: Tensor, *, power: int = 2) -> Tensor:
-    """Values carried along an affinity `power` times, without the matrix power.
+    """Propagate values along an affinity `power` times, without computing the matrix power.
 
     Args:
-        affinity: Of one image, (N, N), as `sinkhorn_affinity` with `power=1` gives it.
-        sources: What is carried, (P, N).
-        power: How often.
+        affinity: Affinity of one image, (N, N), from `sinkhorn_affinity` with `power=1`.
+        sources: Values to propagate, (P, N).
+        power: Number of propagations.
 
     Returns:
-        (P, N); the value at a patch is a mean of all sources, weighted by their affinity to it.
+        (P, N); the value at a patch is a sum over all patches, weighted by their affinity to it.
     """
     values = sources.T
     for _ in range(power):
@@ -57,16 +57,16 @@ def spread(affinity: Tensor, sources: Tensor, *, power: int = 2) -> Tensor:
 
 
 def box_mask(cam: Tensor, *, threshold: float = 0.4, trim_last: bool = False) -> Tensor:
-    """Union of the bounding boxes of all regions above a share of the map's maximum.
+    """Union of the bounding boxes of all regions above a fraction of the map's maximum.
 
     Args:
         cam: Maps, (P, h, w), in [0, 1].
-        threshold: Share of each map's own maximum.
-        trim_last: Never include the last row and column of the grid, as the release's clipping
-            of box corners does (a slip; see `docs/log.md`).
+        threshold: Fraction of each map's own maximum.
+        trim_last: Never include the last row and column of the grid, like the release, whose
+            clipping of box corners has this bug (see `docs/log.md`).
 
     Returns:
-        (P, h, w), bool; regions are 8-connected. The release's 8-bit quantisation is followed.
+        (P, h, w), bool; regions are 8-connected. Maps are quantised to 8 bits as in the release.
     """
     maps, height, width = dims(cam, "P h w", name="cam")
     quantised = (255 * cam).to(torch.uint8).to(torch.int64)
@@ -85,7 +85,7 @@ def box_mask(cam: Tensor, *, threshold: float = 0.4, trim_last: bool = False) ->
 
 
 def _symmetrise(matrices: Tensor, *, rows: int = 256) -> None:
-    """Replace (B, N, N) by the mean of each and its transpose, in place, some rows at a time."""
+    """Replace each matrix of (B, N, N) by its mean with its transpose, in place, in chunks."""
     for first in range(0, matrices.shape[1], rows):
         part, rest = slice(first, first + rows), slice(first, None)
         mean = (matrices[:, part, rest] + matrices[:, rest, part].transpose(1, 2)) / 2
@@ -94,7 +94,7 @@ def _symmetrise(matrices: Tensor, *, rows: int = 256) -> None:
 
 
 def _components(foreground: Tensor) -> Tensor:
-    """8-connected components, (P, h, w) bool to int64 labels, 0 outside."""
+    """Labels of 8-connected components, (P, h, w), bool to int64; 0 outside."""
     cells = foreground.shape[1] * foreground.shape[2]
     index = torch.arange(1, cells + 1, dtype=torch.float32, device=foreground.device)
     labels = index.view(1, *foreground.shape[1:]) * foreground

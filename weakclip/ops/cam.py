@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_EPS = 1e-7  # keeps a map without contrast finite
-_WORKING_BYTES = 32 << 20  # of activations that are differentiated at a time
+_EPS = 1e-7  # avoids a division by 0 for constant maps
+_WORKING_BYTES = 32 << 20  # of activations that are differentiated together
 
 
 def present_softmax(logits: Tensor, image_labels: Tensor) -> Tensor:
-    """Softmax over the texts, absent foreground classes left out.
+    """Softmax over the texts, with absent foreground classes left out.
 
     Args:
         logits: (B, F + M, ...), the F foreground texts first, then M background texts.
-        image_labels: Classes of each image, (B, F), bool.
+        image_labels: Image-level tags, (B, F), bool.
 
     Returns:
         Probabilities of the foreground texts, (B, F, ...); 0 for absent classes.
@@ -39,7 +39,7 @@ def present_softmax(logits: Tensor, image_labels: Tensor) -> Tensor:
 
 
 def normalise_cam(cam: Tensor) -> Tensor:
-    """Stretch every map to [0, 1]; a constant map becomes 0.
+    """Scale every map to [0, 1]; a constant map becomes 0.
 
     Args:
         cam: (..., h, w), any scale.
@@ -63,15 +63,15 @@ def grad_cam(
     *,
     prefix_tokens: int = 1,
 ) -> Tensor:
-    """Grad-CAM of many (image, class) pairs in one backward pass, or in few if they are large.
+    """Grad-CAM of (image, class) pairs in one backward pass, or in several if they are large.
 
     Args:
         score: Maps activations (P, N, C) of P pairs, and the pairs (P, 2), to their scores (P,).
-        activations: Activations of B images, (B, N, C): the tokens of a transformer, or the
-            cells of a convolutional map row by row.
+        activations: Activations of B images, (B, N, C): the tokens of a transformer, or the cells
+            of a convolutional map in row order.
         pairs: Image and class of each map, (P, 2), int64.
-        prefix_tokens: Tokens T at the front that have no place in the map: 1 for a class token,
-            0 for the cells of a convolutional map.
+        prefix_tokens: Number T of leading tokens that are not in the map: 1 for a class token, 0
+            for the cells of a convolutional map.
 
     Returns:
         Maps before normalisation, (P, N - T), >= 0; 0 where no gradient is positive.

@@ -1,8 +1,8 @@
-"""Which pixels are wrong: counts by image, group of pixels, annotated and predicted class.
+"""Counts of pixels by image, group of pixels, annotated and predicted class.
 
-A group is anything that is known of a pixel: how near a contour it is, what it shows, what its
-seed said. Only cells with pixels are kept, in rows of five numbers, so a whole data set is a small
-table; summed over the groups, it is the confusion matrix of each image.
+A group is any property of a pixel, e.g. its distance to a contour or the label of its seed. Only
+cells with pixels are stored, as rows of five numbers, so the table of a whole data set is small;
+summed over the groups it is the confusion matrix of each image.
 
 References:
     Kohli, Ladicky and Torr, "Robust Higher Order Potentials for Enforcing Label Consistency", IJCV
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGE, GROUP, TRUTH, PREDICTED, PIXELS = range(5)
-"""Columns of a table of cells; a predicted K (the number of classes) is undecided."""
+"""Columns of a table of cells. A predicted class K (the number of classes) means undecided."""
 
 
 def count_cells(
@@ -41,12 +41,12 @@ def count_cells(
         num_classes: K, background included.
 
     Returns:
-        (M, 5): image of the batch, group, annotated class, predicted class (K: undecided) and the
-        number of pixels, of the M cells that have some, sorted.
+        (M, 5), sorted: image in the batch, group, annotated class, predicted class (K: undecided)
+        and number of pixels, for the M cells that have pixels.
 
     Raises:
         ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
-        TypeError: If the labels are no integers.
+        TypeError: If the labels are not integers.
 
     Example:
         >>> gt = torch.tensor([[[0, 1], [1, 255]]])
@@ -60,10 +60,10 @@ def count_cells(
             f"groups: expected numbers from 0 in the shape of gt_mask {tuple(gt.shape)}, "
             f"got {tuple(groups.shape)} from {int(groups.min())}"
         )
-    side = num_classes + 1  # a void or undecided pixel is of the last class
+    side = num_classes + 1  # void and undecided pixels count as the last class
     sizes = (len(gt), int(groups.max()) + 1, side, side)
     cells = int(np.prod(sizes))
-    kind = torch.int32 if cells < 2**31 else torch.int64  # half of the bytes, half of the time
+    kind = torch.int32 if cells < 2**31 else torch.int64  # int32 takes half the memory and time
     images = torch.arange(len(gt), dtype=kind, device=gt.device).view(-1, 1, 1)
     place = images * sizes[1] + groups.to(kind)
     place.mul_(side).add_(gt.clamp(max=num_classes))
@@ -74,22 +74,22 @@ def count_cells(
 
 
 def contour_bands(gt_mask: Tensor, widths: Sequence[int]) -> Tensor:
-    """Which band around the contours of the ground truth each pixel lies in.
+    """The band around the contours of the ground truth in which each pixel lies.
 
-    A pixel is within a width of a contour if another class lies at most so many pixels away
-    (Chebyshev distance). The border of the image is no contour. VOC's void lies on the contours:
-    as for `boundary_counts`, void pixels up to the largest width deep take the nearest class first.
+    A pixel is within a width of a contour if another class is at most that many pixels away
+    (Chebyshev distance). The image border is not a contour. VOC's void pixels lie on the contours;
+    as for `boundary_counts`, those up to the largest width deep first get the nearest class.
 
     Args:
         gt_mask: Annotated labels, (B, H, W), uint8 with `IGNORE`.
-        widths: Of the bands, pixels, ascending, e.g. (3, 5, 9).
+        widths: Widths of the bands in pixels, ascending, e.g. (3, 5, 9).
 
     Returns:
-        (B, H, W), int64: the place in `widths` of the smallest that reaches the pixel, or their
-        number for a pixel farther than all.
+        (B, H, W), int64: index in `widths` of the smallest width that reaches the pixel, or
+        `len(widths)` if none does.
 
     Raises:
-        ValueError: If the widths do not ascend from at least 1.
+        ValueError: If the widths are not ascending or are below 1.
 
     Example:
         >>> gt = torch.tensor([[[0, 0, 0, 0, 1, 1]]], dtype=torch.uint8)

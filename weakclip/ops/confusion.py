@@ -1,8 +1,8 @@
 """Pixel counts per image and class, and the scores that are ratios of them.
 
-Counts, not scores, are kept per image: summing them over any set of images (a data set, a
-bootstrap resample) gives the pooled score of that set. The layout is always (..., K, 3) with
-`[intersection, predicted pixels, ground-truth pixels]` last.
+Counts instead of scores are kept per image: their sum over any set of images (a data set, a
+bootstrap resample) gives the pooled score of that set. The layout is always (..., K, 3); the last
+axis is `[intersection, predicted pixels, ground-truth pixels]`.
 
 References:
     Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010 (IoU, void pixels).
@@ -20,13 +20,13 @@ from torch.nn import functional
 from weakclip.labels import IGNORE
 from weakclip.ops.shapes import dims
 
-_CACHED_PIXELS = 1 << 18  # CPU: pixels counted at a time, to stay in a core's cache
+_CACHED_PIXELS = 1 << 18  # pixels counted together on a CPU, so that they fit into a core's cache
 
 
 def class_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
     """Count pixels per image and class, dropping pixels whose ground truth is `IGNORE`.
 
-    A predicted `IGNORE` is a miss of the ground-truth class and a pixel of no predicted class.
+    A predicted `IGNORE` is a miss of the ground-truth class and counts for no predicted class.
 
     Args:
         pred_mask: Predicted labels, (B, H, W), integers in [0, K) or `IGNORE`.
@@ -38,7 +38,7 @@ def class_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor
 
     Raises:
         ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
-        TypeError: If the labels are no integers.
+        TypeError: If the labels are not integers.
 
     Example:
         >>> gt = torch.tensor([[[0, 1], [1, 255]]])
@@ -56,7 +56,7 @@ def class_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor
 
 
 def confusion_matrix(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
-    """Count pixels by ground-truth and predicted class over all images together.
+    """Count pixels by ground-truth and predicted class, over all images.
 
     Args:
         pred_mask: Predicted labels, (B, H, W), integers in [0, K) or `IGNORE`.
@@ -64,12 +64,12 @@ def confusion_matrix(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Te
         num_classes: K, background included.
 
     Returns:
-        Pixels, (K, K + 1), int64: ground-truth class by predicted class; the last column holds the
-        pixels predicted `IGNORE`.
+        Pixels, (K, K + 1), int64: ground-truth class by predicted class; the last column is the
+        pixels predicted as `IGNORE`.
 
     Raises:
         ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
-        TypeError: If the labels are no integers.
+        TypeError: If the labels are not integers.
 
     Example:
         >>> gt = torch.tensor([[[0, 1], [1, 255]]])
@@ -81,7 +81,7 @@ def confusion_matrix(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Te
 
 
 def joint_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
-    """Count pixels by ground-truth and predicted class of each image.
+    """Count pixels by ground-truth and predicted class, for each image.
 
     Args:
         pred_mask: Predicted labels, (B, H, W), integers in [0, K) or `IGNORE`.
@@ -89,7 +89,7 @@ def joint_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor
         num_classes: K, background included.
 
     Returns:
-        Pixels, (B, K, K + 1), int64: see `confusion_matrix`, which is their sum.
+        Pixels, (B, K, K + 1), int64; their sum over the images is `confusion_matrix`.
 
     Raises:
         ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
@@ -106,13 +106,13 @@ def joint_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor
 def boundary_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int, *, width: int) -> Tensor:
     """Count the pixels of each class that lie within `width` pixels of that class's contour.
 
-    A pixel belongs to the boundary of its class when another label, or the outside of the image,
-    lies at most `width` pixels away (Chebyshev distance), as in the authors' implementation.
+    A pixel is in the boundary region of its class if another label, or the outside of the image, is
+    at most `width` pixels away (Chebyshev distance), as in the authors' implementation.
 
-    VOC draws its void band exactly on the contours. The contours of the ground truth are therefore
-    found on a map whose void pixels, up to `width` deep, were given the nearest class (ties: the
-    lowest label); the void pixels themselves are then dropped from all three counts. A band that
-    is narrower than `width` on each side leaves something to measure.
+    VOC's void band lies on the contours. To find the contours of the ground truth, void pixels up
+    to `width` deep therefore get the nearest class (of equally near ones, the lowest label). The
+    void pixels themselves are not counted. A void band narrower than `width` on each side leaves
+    pixels to count.
 
     Args:
         pred_mask: Predicted labels, (B, H, W), integers in [0, K) or `IGNORE`.
@@ -121,11 +121,11 @@ def boundary_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int, *, wid
         width: Width of the boundary region in pixels; see `boundary_width`.
 
     Returns:
-        Counts, (B, K, 3), int64, as `class_counts`.
+        Counts, (B, K, 3), int64, as for `class_counts`.
 
     Raises:
-        ValueError: If the shapes differ, a label is not known, or `width` is below 1.
-        TypeError: If the labels are no integers.
+        ValueError: If the shapes differ, a label is unknown, or `width` is below 1.
+        TypeError: If the labels are not integers.
     """
     pred_mask, gt_mask = check_masks(pred_mask, gt_mask, num_classes)
     if width < 1:
@@ -138,7 +138,7 @@ def boundary_counts(pred_mask: Tensor, gt_mask: Tensor, num_classes: int, *, wid
 
 
 def boundary_width(height: int, width: int, fraction: float = 0.02) -> int:
-    """Return the boundary width for an image size: 2 % of the diagonal, at least 1 pixel.
+    """Boundary width for an image size: a fraction of the diagonal, at least 1 pixel.
 
     Example:
         >>> boundary_width(375, 500), boundary_width(128, 128)
@@ -159,13 +159,13 @@ def iou_from_counts(counts: Tensor) -> Tensor:
 
 
 def precision_from_counts(counts: Tensor) -> Tensor:
-    """Correct share of the predicted pixels, (..., K); NaN for a class never predicted."""
+    """Precision: correct fraction of the predicted pixels, (..., K); NaN if never predicted."""
     intersection, predicted, _ = _split(counts)
     return intersection / predicted
 
 
 def recall_from_counts(counts: Tensor) -> Tensor:
-    """Found share of the annotated pixels, (..., K); NaN for a class never annotated."""
+    """Recall: correct fraction of the annotated pixels, (..., K); NaN if never annotated."""
     intersection, _, annotated = _split(counts)
     return intersection / annotated
 
@@ -173,13 +173,13 @@ def recall_from_counts(counts: Tensor) -> Tensor:
 def miou(counts: Tensor) -> Tensor:
     """Mean of `iou_from_counts` over the classes with a non-empty union, (..., K, 3) -> (...).
 
-    Sum the counts over images first: the mean of per-image scores is another number.
+    Sum the counts over images first; the mean of per-image scores is a different number.
     """
     return iou_from_counts(counts).nanmean(dim=-1)
 
 
 def _check_shapes(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> None:
-    """Raise unless both masks have one shape, (B, H, W), and the number of classes fits uint8."""
+    """Raise unless both masks have the same shape (B, H, W) and the number of classes is valid."""
     shape = dims(gt_mask, "B H W", name="gt_mask")
     if dims(pred_mask, "B H W", name="pred_mask") != shape:
         raise ValueError(
@@ -190,18 +190,18 @@ def _check_shapes(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> None:
 
 
 def check_masks(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Both masks, (B, H, W), as uint8, their shapes and labels checked.
+    """Both masks, (B, H, W), as uint8, after checks of shapes and labels.
 
     Raises:
         ValueError: If the shapes differ or a label is neither a class nor `IGNORE`.
-        TypeError: If the labels are no integers.
+        TypeError: If the labels are not integers.
     """
     _check_shapes(pred_mask, gt_mask, num_classes)
     return _check_labels(pred_mask, gt_mask, num_classes)
 
 
 def _check_labels(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Both masks as uint8, which makes what follows several times faster."""
+    """Both masks as uint8, which makes later steps several times faster, after checks."""
     for name, labels in (("pred_mask", pred_mask), ("gt_mask", gt_mask)):
         if labels.is_floating_point() or labels.is_complex():
             raise TypeError(
@@ -218,7 +218,7 @@ def _check_labels(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> tuple
 
 
 def _count(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Tensor:
-    """Counts from one joint histogram per image; `IGNORE` is the row and column left out."""
+    """Counts from one joint histogram per image, without the row and column of `IGNORE`."""
     histogram = _joint_histogram(pred_mask, gt_mask, num_classes)
     parts = (histogram.diagonal(dim1=1, dim2=2), histogram.sum(dim=2), histogram.sum(dim=1))
     return torch.stack(parts, dim=-1)[:, :num_classes]
@@ -234,10 +234,10 @@ def _joint_histogram(pred_mask: Tensor, gt_mask: Tensor, num_classes: int) -> Te
 
 
 def _near_contour(labels: Tensor, width: int) -> Tensor:
-    """Whether another label or the image's outside is within `width`: (B, H, W), bool.
+    """Whether another label or the outside of the image is within `width`, (B, H, W), bool.
 
-    A window holds one label only if its largest and smallest labels agree, so two filters on the
-    label map replace an erosion per class.
+    A window contains one label only if its largest and smallest labels are equal, so two filters
+    on the label map replace an erosion per class.
     """
     near = window_max(labels, width) != IGNORE - window_max(IGNORE - labels, width)
     near[:, :width] = near[:, -width:] = True
@@ -246,7 +246,7 @@ def _near_contour(labels: Tensor, width: int) -> Tensor:
 
 
 def window_max(values: Tensor, width: int) -> Tensor:
-    """Largest value within `width` pixels of each, (B, H, W) uint8, by windows that double."""
+    """Largest value within `width` pixels of each, (B, H, W), uint8, by doubling windows."""
     for axis in (1, 2):
         length = values.shape[axis]
         margin = (width, width) if axis == 2 else (0, 0, width, width)
@@ -261,7 +261,7 @@ def window_max(values: Tensor, width: int) -> Tensor:
 
 
 def fill_void(labels: Tensor, steps: int) -> Tensor:
-    """Give `IGNORE` pixels of (B, H, W) uint8 labels, up to `steps` deep, the nearest class."""
+    """Give `IGNORE` pixels of labels (B, H, W), uint8, the nearest class, up to `steps` deep."""
     for _ in range(steps):
         void = labels == IGNORE  # the largest label
         if not void.any():

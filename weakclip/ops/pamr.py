@@ -1,8 +1,8 @@
 """Pixel-adaptive mask refinement (PAMR): scores diffuse between pixels of similar colour.
 
-A cheap stand-in for a dense CRF: a few rounds of averaging with 8 neighbours at several distances,
-with weights that the image alone decides. Batched over images and classes, on torch alone. What
-later papers call pixel-adaptive refinement (PAR) has other weights, `PAR_KERNEL`.
+It is cheaper than a dense CRF: a few rounds of averaging over 8 neighbours at several distances,
+with weights that depend only on the image. It needs only torch, and is batched over images and
+classes. The pixel-adaptive refinement (PAR) of later papers has other weights, `PAR_KERNEL`.
 
 References:
     Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020, section
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
-"""Distances in pixels at which the release looks at the 8 neighbours."""
+"""Distances in pixels of the 8 neighbours, as in the release."""
 
 _EPS = 1e-8
 _RING = tuple(step for step in product((-1, 0, 1), repeat=2) if step != (0, 0))
@@ -36,27 +36,27 @@ _RING = tuple(step for step in product((-1, 0, 1), repeat=2) if step != (0, 0))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """How the weights of a pixel's neighbours follow from the image. The defaults are PAMR's.
+    """Weights of a pixel's neighbours as a function of the image. The defaults are PAMR's.
 
-    A weight is a softmax over minus the difference in colour, measured in shares of the local
-    standard deviation. To it, a softmax over minus the squared distance may be added, measured in
-    the same shares of the standard deviation of the distances.
+    A weight is a softmax over minus the colour difference, in units of a fraction of the local
+    standard deviation. Optionally, a softmax over minus the squared distance is added, in units of
+    the same fraction of the standard deviation of the distances.
     """
 
     share: float = 0.1
-    """Of the standard deviation, which is the unit of a difference."""
+    """Fraction of the standard deviation that is the unit of a difference."""
     exponent: Literal[1, 2] = 1
-    """Of a difference in its unit."""
+    """Exponent of a colour difference in that unit."""
     deviation: Literal["window", "neighbours"] = "window"
-    """Samples of the local standard deviation: with the pixel itself, once per dilation, or
-    without it."""
+    """Samples of the local standard deviation: the neighbours and, once per dilation, the pixel
+    itself; or the neighbours only."""
     position: float = 0.0
-    """Weight of the distance term; the weights sum to 1 and this."""
+    """Factor on the distance term; the weights sum to 1 + position."""
 
 
 PAMR_KERNEL = Kernel()
 PAR_KERNEL = Kernel(share=0.3, exponent=2, deviation="neighbours", position=0.01)
-"""Of AFA, which WeCLIP and ExCEL keep. Scores grow by 1.01 with every iteration."""
+"""AFA's weights, also used by WeCLIP and ExCEL. Scores grow by 1.01 with every iteration."""
 
 
 @torch.no_grad()
@@ -68,26 +68,26 @@ def pamr(
     dilations: Sequence[int] = DILATIONS,
     kernel: Kernel = PAMR_KERNEL,
 ) -> Tensor:
-    """Average every score map along the image, again and again.
+    """Average every score map repeatedly, along the image.
 
-    A pixel has 8 neighbours per dilation; borders are replicated, the pixel itself is left out.
-    With `PAMR_KERNEL` their weights sum to 1: the sum over labels is preserved and values stay
-    in their range.
+    A pixel has 8 neighbours per dilation; borders are replicated, and the pixel itself is left out.
+    With `PAMR_KERNEL` the weights sum to 1, so the sum over labels is preserved and values stay in
+    their range.
 
     Args:
-        images: (B, 3, H, W), any type and range; an affine change of the intensities of a
-            channel changes nothing.
+        images: (B, 3, H, W), any dtype and range; an affine change of a channel's intensities has
+            no effect.
         scores: (B, L, H, W), any range.
         iterations: Rounds of averaging, 0 or more.
         dilations: Distances of the neighbours in pixels.
-        kernel: The weights of the neighbours.
+        kernel: Weights of the neighbours.
 
     Returns:
-        (B, L, H, W), float32, in the range of `scores`, times (1 + position) for each iteration.
-        No gradient flows.
+        (B, L, H, W), float32, in the range of `scores` times (1 + position) per iteration; no
+        gradients.
 
     Raises:
-        ValueError: If sizes differ, or there is no dilation or one below 1, or `iterations` is
+        ValueError: If sizes differ, there is no dilation or one below 1, or `iterations` is
             negative.
 
     Example:
@@ -122,7 +122,7 @@ def _weights(images: Tensor, dilations: Sequence[int], kernel: Kernel) -> Tensor
     samples = (8 + (kernel.deviation == "window")) * len(dilations)
     first, second = torch.zeros_like(images), torch.zeros_like(images)
     for neighbour in _neighbours(images, dilations):
-        difference = neighbour - images  # moments about the centre: no cancellation
+        difference = neighbour - images  # moments about the centre avoid cancellation
         first += difference
         second.addcmul_(difference, difference)
     variance = (second - first * first / samples).clamp(min=0) / (samples - 1)
@@ -143,7 +143,7 @@ def _nearness(dilations: Sequence[int], share: float) -> Tensor:
 
 
 def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
-    """Views of `maps` (B, C, H, W) moved by each neighbour's offset, borders replicated."""
+    """Views of `maps` (B, C, H, W), shifted by each neighbour's offset, with borders replicated."""
     height, width = maps.shape[-2:]
     for reach in dilations:
         padded = F.pad(maps, (reach,) * 4, mode="replicate")

@@ -1,4 +1,4 @@
-"""How many weights a model has."""
+"""Numbers of parameters of modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def count_parameters(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, int]]:
-    """Weights of each named module: {"total", "trainable"}."""
+    """Numbers of parameters of each module: {name: {"total": n, "trainable": n}}."""
     return {
         name: {
             "total": sum(p.numel() for p in module.parameters()),

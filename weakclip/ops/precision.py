@@ -1,4 +1,4 @@
-"""Numbers of low precision, brought back to float32."""
+"""Conversion of low-precision values to float32."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def at_least_single(values: Tensor) -> Tensor:
-    """The same numbers in float32 if they were in less; gradients flow."""
+    """The values in float32 if their precision is lower, else unchanged; differentiable."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""From a class activation map to seed labels, without ground truth."""
+"""Seed labels from class activation maps, without ground truth."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _BINS = 64  # histogram bins of Otsu's threshold
 
 
 def seed_from_cam(cam: Tensor, size: tuple[int, int], low: Tensor, high: Tensor) -> Tensor:
-    """Label sure pixels: the strongest class above `high`, background below `low`.
+    """Label certain pixels: the strongest class from `high` on, background up to `low`.
 
     Args:
         cam: Class activation maps, (B, F, h, w), in [0, 1]; 0 for absent classes.
         size: Height and width of the seeds.
-        low: Below or at this value of the strongest map a pixel is background, (B,).
-        high: From this value on it is the class of the strongest map, (B,).
+        low: A pixel whose strongest map is at most this value is background, (B,).
+        high: A pixel whose strongest map is at least this value has that class, (B,).
 
     Returns:
         Seeds, (B, H, W), int64: 0 background, c + 1 class c, 255 undecided.
 
     Raises:
-        ValueError: If a lower bound is above its upper bound, a map is not finite, or there are
-            more classes than labels.
+        ValueError: If `low` exceeds `high`, a map is not finite, or there are more classes than
+            labels.
     """
     _, classes, _, _ = dims(cam, "B F h w", name="cam")
     if classes >= IGNORE:
@@ -53,15 +53,15 @@ def seed_from_cam(cam: Tensor, size: tuple[int, int], low: Tensor, high: Tensor)
 def otsu_band(cam: Tensor, *, width: float) -> tuple[Tensor, Tensor]:
     """A band of undecided values around Otsu's threshold of each image's strongest map.
 
-    Otsu's threshold splits the values into two groups as far apart as possible; it needs neither
-    labels nor constants. The band reaches from it towards the two groups' means.
+    Otsu's threshold maximises the variance between the two groups of values it separates, without
+    labels or constants. The band extends from it towards the means of the two groups.
 
     Args:
         cam: Class activation maps, (B, F, h, w), in [0, 1].
-        width: 0 for no band, 1 for a band from one mean to the other.
+        width: 0 for no band, 1 for a band between the two means.
 
     Returns:
-        Lower and upper end, each (B,).
+        Lower and upper ends, each (B,).
 
     References:
         Otsu, "A threshold selection method from gray-level histograms", IEEE SMC 1979.

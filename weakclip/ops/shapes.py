@@ -1,6 +1,6 @@
-"""Shape checks that return sizes, so that a function's first line documents its input.
+"""Shape checks that return the sizes, so that a function's first line documents its input.
 
-Kept apart from the functions that use it because every one of them needs the same error message.
+They are here once, so that all functions raise the same error message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def dims(tensor: Tensor, axes: str, *, name: str) -> tuple[int, ...]:
     Args:
         tensor: Any tensor.
         axes: Axis names separated by spaces, one per expected dimension, e.g. `"B D h w"`.
-        name: What the caller calls this tensor, for the error message.
+        name: The caller's name of this tensor, for the error message.
 
     Returns:
         The sizes, one per axis name.

@@ -1,8 +1,8 @@
-"""Random walks on a pixel grid with short steps: near pixels, their affinities, the walk itself.
+"""Random walks with short steps on a pixel grid: pairs of nearby pixels, and the walk itself.
 
 AffinityNet and its successors build a dense (hw, hw) transition matrix and square it eight times.
-A step only reaches a few pixels, so here it is a sum of shifted maps: memory grows with hw and not
-with its square, a batch is one call, and nothing leaves the device.
+A step reaches only a few pixels, so here it is a sum of shifted maps: memory grows with hw instead
+of its square, and a batch is one call on one device.
 
 References:
     Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level Supervision"
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Offset: TypeAlias = tuple[int, int]
-"""Rows down (0 or more) and columns to the right (any sign) from a pixel to its neighbour."""
+"""Rows down (not negative) and columns to the right (any sign) from a pixel to its neighbour."""
 
 Window: TypeAlias = tuple[slice, slice]
 
 
 def disc_offsets(radius: int) -> tuple[Offset, ...]:
-    """Offsets to the pixels closer than `radius`, one of each opposite pair.
+    """Offsets to the pixels closer than `radius`, one of each pair of opposite offsets.
 
     Raises:
-        ValueError: If the radius is below 2, so that no pixel has a neighbour.
+        ValueError: If the radius is below 2; then no pixel has a neighbour.
 
     Example:
         >>> disc_offsets(2)
@@ -52,14 +52,14 @@ def disc_offsets(radius: int) -> tuple[Offset, ...]:
 
 
 def pair_windows(size: tuple[int, int], offset: Offset) -> tuple[Window, Window]:
-    """Where the pixels that have a neighbour at `offset` are, and where those neighbours are.
+    """Windows of the pixels that have a neighbour at `offset`, and of those neighbours.
 
     Args:
         size: Height and width of the grid.
-        offset: From the pixel to its neighbour.
+        offset: Offset from a pixel to its neighbour.
 
     Returns:
-        Two windows of one shape, empty if the grid is smaller than the offset.
+        Two windows of the same shape, empty if the grid is smaller than the offset.
 
     Example:
         >>> pair_windows((4, 5), (1, -2))
@@ -75,11 +75,11 @@ def pair_windows(size: tuple[int, int], offset: Offset) -> tuple[Window, Window]
 
 
 def pair_values(maps: Tensor, offsets: Sequence[Offset]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Values at both ends of every pair, offset by offset.
+    """Values at both ends of every pair, one offset at a time.
 
     Args:
         maps: (..., h, w).
-        offsets: From a pixel to its neighbours.
+        offsets: Offsets from a pixel to its neighbours.
 
     Yields:
         Views (..., h', w') of the pixels and of their neighbours.
@@ -99,20 +99,20 @@ def random_walk(
     sharpness: float,
     steps: int,
 ) -> Tensor:
-    """Scores after a random walk: each step replaces a value by a mean of its neighbours.
+    """Scores after a random walk; each step replaces a value by a mean of itself and neighbours.
 
-    A pixel's own affinity is 1, affinities are symmetric and raised to `sharpness`, and the
-    weights of each mean sum to 1. So values stay in their range, whatever the affinities.
+    Affinities are symmetric and raised to `sharpness`, a pixel's own affinity is 1, and the weights
+    of each mean sum to 1. So values stay in their range for any affinities.
 
     Args:
         scores: (B, C, h, w), any range.
-        affinities: One (B, h', w') per offset, in [0, 1], as `pair_windows` places them.
-        offsets: From a pixel to its neighbours.
+        affinities: For each offset (B, h', w'), in [0, 1], aligned as by `pair_windows`.
+        offsets: Offsets from a pixel to its neighbours.
         sharpness: Exponent of the affinities ("beta"), > 0.
         steps: Number of steps, 0 or more (2^8 in AffinityNet).
 
     Returns:
-        (B, C, h, w). No gradient flows.
+        (B, C, h, w); no gradients.
 
     Raises:
         ValueError: If a shape does not fit or a number is out of range.
