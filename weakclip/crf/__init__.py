@@ -1,1 +1,1 @@
-"""The dense CRF: one function, computed by torch or by compiled loops."""
+"""The dense CRF, computed by torch's operators or by compiled loops."""

@@ -1,9 +1,9 @@
-"""The fully connected CRF of Krähenbühl and Koltun, batched, on torch alone.
+"""The fully connected CRF of Krähenbühl and Koltun, batched, with torch only.
 
-It is in the training loss, in every baseline and in every post-processing step of the field, and
-its usual C++ implementation needs a compiler, does one image at a time and one thread. This one
-computes the same function (same lattice, same rounding, same normalisation), takes many images in
-one call and runs wherever torch runs.
+It is used in the training loss, in every baseline and in most post-processing of the field. The
+usual C++ implementation needs a compiler and processes one image at a time on one thread. This one
+computes the same function (same lattice, rounding and normalisation) for many images per call, on
+every device of torch.
 
 References:
     Krähenbühl and Koltun 2011, "Efficient inference in fully connected CRFs with Gaussian edge
@@ -62,19 +62,19 @@ __all__ = [
     "unary_from_probs",
 ]
 
-_GROUP_FLOATS = 1 << 25  # pixels x labels of the images taken through the CRF together
+_GROUP_FLOATS = 1 << 25  # pixels x labels of the images processed together
 
 
 def unary_from_probs(probs: Tensor, *, clip: float = 1e-5) -> Tensor:
     """Energies -ln p of class probabilities, which need not sum to 1.
 
     Args:
-        probs: (B, L, H, W), 0 or more; values are clipped to [clip, 1].
+        probs: (B, L, H, W), not negative; values are clipped to [clip, 1].
         clip: Smallest probability.
 
     Returns:
-        (B, L, H, W), in [0, -ln clip]; float64 stays, any other type becomes float32 (before the
-        logarithm).
+        (B, L, H, W), in [0, -ln clip]; float64 for float64 input, else float32 (converted before
+        the logarithm).
 
     Raises:
         ValueError: If a probability is negative or NaN, or `clip` is outside (0, 1).
@@ -98,15 +98,15 @@ def unary_from_probs(probs: Tensor, *, clip: float = 1e-5) -> Tensor:
 def unary_from_labels(
     labels: Tensor, num_labels: int, *, confidence: float = 0.7, unsure: int | None = None
 ) -> Tensor:
-    """Energies of a label map of which each pixel is right with probability `confidence`.
+    """Energies of a label map each pixel of which is correct with probability `confidence`.
 
     Args:
         labels: (B, H, W), integers in [0, num_labels) or `unsure`.
         num_labels: L, 2 or more.
-        confidence: Probability that a label is right, in (0, 1); the rest is shared by the other
-            labels.
-        unsure: Label value that means unknown (all labels equal), e.g. 255. The C++ code's
-            `zero_unsure=True` is `unsure=-1` on labels minus 1.
+        confidence: Probability that a label is correct, in (0, 1); the rest is divided equally
+            among the other labels.
+        unsure: Value for unknown pixels (all labels equally likely), e.g. 255. The C++ code's
+            `zero_unsure=True` corresponds to `unsure=-1` on labels minus 1.
 
     Returns:
         (B, L, H, W), float32.
@@ -149,20 +149,19 @@ def dense_crf(
     clip: float = 1e-5,
     lattices: Lattices | Sequence[Lattices] | None = None,
 ) -> Tensor:
-    """Marginals of the dense CRF started from class probabilities.
+    """Marginals of the dense CRF, initialised with class probabilities.
 
     Args:
         images: (B, 3, H, W), uint8, any channel order.
-        probs: (B, L, H, W), 0 or more, not necessarily summing to 1.
+        probs: (B, L, H, W), not negative; need not sum to 1.
         config: Terms and iterations.
-        present: (B, L), bool; labels an image does not have are left out and come back as 0, all
-            others get exactly what a run on them alone gives.
-        clip: Smallest probability of the unary.
-        lattices: From `build_lattices(images, config)`, to save building them again.
+        present: Labels of each image, (B, L), bool. Other labels are left out and become 0; the
+            result is exactly that of a call with the present labels alone.
+        clip: Smallest probability in the unary.
+        lattices: From `build_lattices(images, config)`; built here if None.
 
     Returns:
-        (B, L, H, W), summing to 1 over L; float32, or float64 for float64 `probs`. No gradient
-        flows.
+        (B, L, H, W), summing to 1 over L; float32, or float64 for float64 `probs`; no gradients.
 
     Raises:
         TypeError: If the images are not uint8 or `present` is not bool.
@@ -212,7 +211,7 @@ def dense_crf(
 
 
 def _check_present(present: Tensor | None, count: int, labels: int) -> Tensor:
-    """All labels when absent; else checked."""
+    """Checked `present`; all labels if it is None."""
     if present is None:
         return torch.ones(count, labels, dtype=torch.bool)
     if present.dtype != torch.bool:
@@ -229,13 +228,13 @@ def _check_present(present: Tensor | None, count: int, labels: int) -> Tensor:
 def _groups(
     present: Tensor, config: CRFConfig, pixels: int
 ) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """Images that can go through one call.
+    """Groups of images that can be processed by one call.
 
-    They have equally many labels, or the same ones if a term tells labels apart.
+    They have the same number of labels, or the same labels if a term has a compatibility matrix.
 
     Yields:
-        Images of the group, and the present labels of each. A group holds a bounded number of
-        values, which bounds the memory of the call.
+        Images of the group, and the present labels of each. The number of values in a group is
+        limited, which limits the memory of the call.
     """
     chosen = [row.nonzero()[:, 0].tolist() for row in present.cpu()]
     alike: dict[tuple[int, ...], list[int]] = {}
@@ -257,18 +256,18 @@ def dense_crf_inference(
     present: Sequence[int] | None = None,
     clip: float = 1e-5,
 ) -> np.ndarray:
-    """Marginals of one image, for numpy users: stands in for the `crf_inference` of research code.
+    """Marginals of one image, for numpy users: replaces the `crf_inference` of research code.
 
     Args:
-        image: (H, W, 3), uint8, in any memory order: `image[:, :, ::-1]` as well.
-        probs: (L, H, W), floats of 0 or more, in any memory order.
+        image: (H, W, 3), uint8, in any memory order, e.g. `image[:, :, ::-1]`.
+        probs: (L, H, W), floats that are not negative, in any memory order.
         config: Terms and iterations.
-        present: Labels the image has; the others come back as 0. All when absent.
-        clip: Smallest probability of the unary.
+        present: Labels of the image; all others become 0. By default all labels.
+        clip: Smallest probability in the unary.
 
     Returns:
-        (L, H, W), float32 (float64 for float64 `probs`), summing to 1 over L. In a process that
-        was forked it is computed on one thread, and torch keeps to one from then on.
+        (L, H, W), float32 (float64 for float64 `probs`), summing to 1 over L. In a forked process
+        it is computed on one thread, and torch is limited to one thread from then on.
 
     Raises:
         TypeError: If the image is not uint8.

@@ -1,8 +1,8 @@
-"""Finds the compiled engine, where numba is installed (`pip install weakclip[fast]`).
+"""Finds the compiled engine if numba is installed (`pip install weakclip[fast]`).
 
-The engine is the module `weakclip.crf.compiled.engine` with two functions: `build` makes lattices
-and `infer` mean-field updates, in float32 on a CPU. Who gets none does the same by torch's
-operators; nothing else asks whether numba is there.
+The engine is the module `weakclip.crf.compiled.engine` with two functions: `build` makes lattices,
+`infer` runs mean-field updates, both in float32 on a CPU. Without it the same is computed by
+torch's operators. Only this module checks for numba.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def engine_for(like: Tensor) -> ModuleType | None:
-    """The engine, if it can take numbers such as those of `like`."""
+    """The engine, if it supports the device and dtype of `like`."""
     return _found() if like.device.type == "cpu" and like.dtype == torch.float32 else None
 
 
 @lru_cache
 def _found() -> ModuleType | None:
-    """The engine, if numba is there and can compile."""
+    """The engine, if numba is installed and can compile."""
     try:
         numba = importlib.import_module("numba")
         found = importlib.import_module("weakclip.crf.compiled.engine")
-    except (ImportError, RuntimeError):  # numba raises the latter where it may not write its cache
+    except (ImportError, RuntimeError):  # numba raises RuntimeError if its cache is not writable
         return None
     return None if numba.config.DISABLE_JIT else found

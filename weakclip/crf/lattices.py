@@ -1,7 +1,7 @@
-"""The lattices of a batch of images: the part of a dense CRF that images and terms determine.
+"""The lattices of a batch of images: the part of a dense CRF that depends only on images and terms.
 
-Kept apart from the inference so that a training loop can make them once for a fixed set of images,
-keep them image by image, and assemble any batch from them.
+They are separate from the inference, so that a training loop can build them once for a fixed set of
+images, keep them per image, and combine those of any batch.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_CACHED_PIXELS = 1 << 18  # position-only lattices of at most so many pixels are remembered
+_CACHED_PIXELS = 1 << 18  # position-only lattices of at most this many pixels are cached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lattices:
-    """The lattices of B images of one size, one per term, ready for any number of calls.
+    """The lattices of B images of one size, one per term, for any number of calls.
 
-    Indexing gives the lattices of one image, which a training loop can keep and hand back as a
-    list. A term that looks at positions only has one lattice for all images of one size, held once.
+    Indexing gives the lattices of one image; a training loop can keep these and pass them as a
+    list. A term that depends only on positions has one lattice for all images, stored once.
     """
 
     height: int
@@ -62,19 +62,19 @@ class Lattices:
 
     @property
     def vertices(self) -> int:
-        """Vertices of all terms and images."""
+        """Number of vertices of all terms and images."""
         pairs = zip(self.kinds, self.terms, strict=True)
         return sum(x.vertices * (self.images if len(kind) == 1 else 1) for kind, x in pairs)
 
     @property
     def nbytes(self) -> int:
-        """Memory of the image-dependent lattices, bytes; the position-only ones are shared."""
+        """Bytes of the image-dependent lattices; position-only ones are shared."""
         pairs = zip(self.kinds, self.terms, strict=True)
         return sum(lattice.nbytes for kind, lattice in pairs if len(kind) > 1)
 
 
 def kind_of(term: Gaussian | Bilateral) -> tuple[float, ...]:
-    """What the lattice of a term depends on, apart from the image."""
+    """Parameters of a term on which its lattice depends."""
     return (term.sxy,) if isinstance(term, Gaussian) else (term.sxy, term.srgb)
 
 
@@ -89,7 +89,7 @@ def _positions(
 
 
 def _features(images: Tensor, term: Bilateral, dtype: torch.dtype) -> Tensor:
-    """Positions and colours of (B, 3, H, W) images by their deviations, (B, 5, H*W)."""
+    """Positions and colours of images (B, 3, H, W), divided by their deviations, (B, 5, H*W)."""
     count, _, height, width = images.shape
     features = images.new_empty(count, 5, height * width, dtype=dtype)
     features[:, :2] = _positions(height, width, term.sxy, dtype, images.device)
@@ -98,10 +98,10 @@ def _features(images: Tensor, term: Bilateral, dtype: torch.dtype) -> Tensor:
 
 
 def _over(values: Tensor, deviation: float, out: Tensor | None = None) -> Tensor:
-    """Values by their deviation, divided by a tensor.
+    """Values divided by their standard deviation, as a tensor.
 
-    By a number of the host CUDA does not divide but multiplies with its reciprocal, and pixels that
-    round otherwise may lie in other simplices.
+    CUDA replaces the division by a Python number by a multiplication with its reciprocal, whose
+    rounding could place a pixel in another simplex.
     """
     return torch.div(values, values.new_tensor(deviation), out=out)
 
@@ -116,12 +116,12 @@ def _cached_lattice(
 
 
 def forget_position_lattices() -> None:
-    """Drop the remembered position-only lattices, to free their memory or to time their making."""
+    """Empty the cache of position-only lattices, to free memory or to time their construction."""
     _cached_lattice.cache_clear()
 
 
 def position_lattice(height: int, width: int, images: int, sxy: float, like: Tensor) -> Lattice:
-    """The lattice of a position-only term for `images` images; remembered when it is small."""
+    """The lattice of a position-only term for `images` images; cached if it is small."""
     small = height * width * images <= _CACHED_PIXELS
     build = _cached_lattice if small else _cached_lattice.__wrapped__
     return build(height, width, images, sxy, like.dtype, like.device)
@@ -134,11 +134,11 @@ def build_lattices(
 
     Args:
         images: (B, 3, H, W), uint8; any channel order.
-        config: Terms; weights and iterations do not matter here.
+        config: Terms; weights and iterations are ignored.
         dtype: float32 reproduces the reference; float64 is for tests.
 
     Returns:
-        Lattices of the B images, on the device of `images`; index them for those of one image.
+        Lattices of the B images, on the device of `images`; index them to get those of one image.
 
     Raises:
         TypeError: If the images are not uint8.
@@ -170,7 +170,7 @@ def build_lattices(
 
 
 def check_images(images: Tensor) -> tuple[int, int, int]:
-    """Number, height and width of (B, 3, H, W) uint8 images."""
+    """Number, height and width of images (B, 3, H, W), uint8, after checks."""
     count, channels, height, width = dims(images, "B C H W", name="images")
     if images.dtype != torch.uint8:
         raise TypeError(

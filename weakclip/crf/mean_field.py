@@ -1,7 +1,7 @@
 """Mean-field inference of the dense CRF, for a batch of images of one size.
 
-Kept apart from `crf.py` because it takes energies and lattices: whoever has another unary, or keeps
-the lattices of a fixed set of images, starts here.
+It takes energies and lattices, and is therefore the entry point for callers with another unary, or
+with lattices kept for a fixed set of images; `dense.py` starts from images and probabilities.
 
 References:
     Krähenbühl and Koltun 2011, "Efficient inference in fully connected CRFs with Gaussian edge
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_TOGETHER_FLOATS = 1 << 21  # values of the images iterated together on a core, for its cache
+_TOGETHER_FLOATS = 1 << 21  # values per core of images iterated together, to fit its cache
 
 
 @torch.no_grad()
@@ -42,19 +42,19 @@ def mean_field(
 
     Args:
         unary: Energies, (B, L, H, W), finite.
-        lattices: From `build_lattices`, of the same images in the same order; or a list of single
-            ones.
-        config: Terms in the order the lattices were built with.
-        overwrite_unary: Whether the marginals may take the memory of the unary, which saves the
-            time to get other memory.
+        lattices: From `build_lattices`, for the same images in the same order; or a list of those
+            of single images.
+        config: Terms, in the order in which the lattices were built.
+        overwrite_unary: Whether the marginals may be written to the memory of the unary, which
+            saves an allocation.
 
     Returns:
-        (B, L, H, W), summing to 1 over L; no gradient flows. What an image gets does not depend on
-        the others.
+        (B, L, H, W), summing to 1 over L; no gradients. The result for an image does not depend on
+        the other images.
 
     Raises:
-        ValueError: If sizes, terms or devices do not fit each other, or a compatibility matrix is
-            not (L, L).
+        ValueError: If sizes, terms or devices do not match, or a compatibility matrix is not
+            (L, L).
     """
     dims(unary, "B L H W", name="unary")
     if unary.numel() == 0:
@@ -74,7 +74,7 @@ def mean_field(
 
 
 def _groups(unary: Tensor, lattices: list[Lattices]) -> Iterator[tuple[Tensor, list[Lattices]]]:
-    """Images to iterate together: all of them, or one by one if no CPU cache would hold all."""
+    """Images to iterate together: all, or single ones if all would not fit into a CPU's cache."""
     values = unary.shape[1] * (2 * unary[:, 0].numel() + sum(part.vertices for part in lattices))
     if unary.device.type != "cpu" or values <= _TOGETHER_FLOATS * torch.get_num_threads():
         yield unary, lattices
@@ -86,18 +86,18 @@ def _groups(unary: Tensor, lattices: list[Lattices]) -> Iterator[tuple[Tensor, l
 
 
 def _infer(unary: Tensor, lattices: list[Lattices], config: CRFConfig) -> Tensor:
-    """Marginals (B, L, H, W) of images that are iterated together."""
+    """Marginals (B, L, H, W) of images iterated together."""
     if not config.terms:
         return torch.softmax(-unary, 1)
     update = Update(_messages(lattices, config), unary)
     fast = update.run(config.iterations, BaseTwo) if unary.device.type == "cpu" else None
     found = update.run(config.iterations, Shifted) if fast is None else fast
-    assert found is not None  # this softmax takes any logits
+    assert found is not None  # `Shifted` accepts any logits
     return found
 
 
 def _messages(lattices: list[Lattices], config: CRFConfig) -> list[Message]:
-    """What each term sends to the pixels of all images of a call."""
+    """The message of each term to the pixels of all images of a call."""
     images = sum(len(part) for part in lattices)
     messages = []
     for k, term in enumerate(config.terms):
@@ -116,7 +116,7 @@ def _messages(lattices: list[Lattices], config: CRFConfig) -> list[Message]:
 
 
 def _check_lattices(lattices: list[Lattices], config: CRFConfig, unary: Tensor) -> None:
-    """Lattices that fit the unary and the terms, or a clear error."""
+    """Raise a ValueError unless the lattices fit the unary and the terms."""
     count, labels, height, width = unary.shape
     if sum(len(part) for part in lattices) != count:
         raise ValueError(

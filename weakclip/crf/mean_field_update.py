@@ -1,6 +1,6 @@
-"""The mean-field update: what it adds up, and how a CPU's cache is kept warm meanwhile.
+"""The mean-field update on rows of pixels, arranged for a CPU's cache.
 
-Kept apart from `mean_field.py` because it knows rows of pixels only: no images, maps or configs.
+It is separate from `mean_field.py`, because it needs no images, maps or configs.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     from weakclip.crf.permutohedral import Lattice
 
-_CHUNK_FLOATS = 1 << 19  # CPU: pixels x labels normalised at a time on a core, for its cache
-_ALIGNED = 64  # values that vectorised functions take at a time, or a multiple of them
-_GRAIN = 1 << 15  # values that torch gives a thread at least
-_KEPT = 1 << 22  # values of an array that is kept for the next call
-_TABLE_FLOATS = 1 << 26  # vertices x labels splatted and blurred at a time
-_WIDE = 16  # floats of the pixels whose labels are summed by one row of a matrix product
+_CHUNK_FLOATS = 1 << 19  # pixels x labels normalised together on a core, to fit its cache
+_ALIGNED = 64  # a multiple of the values that a vectorised function processes at once
+_GRAIN = 1 << 15  # fewest values that torch assigns to a thread
+_KEPT = 1 << 22  # largest array, in values, that is kept for the next call
+_TABLE_FLOATS = 1 << 26  # vertices x labels splatted and blurred together
+_WIDE = 16  # floats of the pixels that one row of the summing matrix product covers
 
 
 _memory = threading.local()
 
 
 def _kept(name: str, shape: tuple[int, int], like: Tensor) -> Tensor:
-    """Memory that a thread keeps between calls, or fresh memory if it is large or not a CPU's."""
+    """An array that a thread keeps between calls; a new one if it is large or not on a CPU."""
     size = math.prod(shape)
     if like.device.type != "cpu" or size > _KEPT:
         return like.new_empty(shape)
@@ -48,11 +48,11 @@ def _kept(name: str, shape: tuple[int, int], like: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Message:
-    """What one term adds to the logits: factor x D K D Q, times a matrix if labels differ.
+    """The message of a term to the logits: factor x D K D Q, times a matrix unless it is Potts.
 
     Attributes:
         lattice: Filter of all images of the call.
-        factor: Weight of a Potts term, or of `mixing`; the pixels' gathering applies it.
+        factor: Weight of a Potts term, or factor of `mixing`; applied when the pixels gather.
         mixing: Symmetric matrix, (L, L), or None for Potts.
     """
 
@@ -61,7 +61,7 @@ class Message:
     mixing: Tensor | None
 
     def to_vertices(self, marginals: Tensor, out: Tensor) -> None:
-        """Splat and blur marginals (B*N, L), and mix their labels, to vertex values (M, L)."""
+        """Splat and blur marginals (B*N, L), and mix their labels; writes vertex values (M, L)."""
         labels = marginals.shape[1]
         block = max(1, _TABLE_FLOATS // len(out))
         if block >= labels:
@@ -74,18 +74,18 @@ class Message:
 
 
 class Update:
-    """One update of the marginals: what all terms and the unary add up to, normalised.
+    """Mean-field updates: the sum of all messages and the unary, normalised.
 
-    The values of all vertices and the logits of the unary lie in one table, so that all that a
-    pixel receives is one row of one sparse matrix times the table. The large arrays are made once:
-    memory touched for the first time costs as much as an iteration.
+    The values of all vertices and the logits of the unary are in one table, so that the input of
+    each pixel is one row of a sparse matrix times the table. The large arrays are allocated once:
+    first access to new memory costs as much as an iteration.
     """
 
     def __init__(self, messages: Sequence[Message], unary: Tensor) -> None:
-        """What is needed of all iterations.
+        """Prepare what all iterations need.
 
         Args:
-            messages: One per term, one or more.
+            messages: At least one; one per term.
             unary: Energies, (B, L, H, W).
         """
         lattices = [message.lattice for message in messages]
@@ -98,7 +98,7 @@ class Update:
         self._parts = _parts(self._logits, len(unary))
 
     def _all_corners(self, scale: float) -> SparseRows:
-        """What each pixel gathers from the table: the corners of all lattices, and its logits."""
+        """Matrix by which pixels gather from the table: corners of all lattices, and own logits."""
         corners = [message.lattice.corners for message in self._messages]
         shape = len(self._logits), sum(corners) + 1
         index = _kept("index", shape, self._messages[0].lattice.slice.index)
@@ -119,7 +119,7 @@ class Update:
         return SparseRows.equal(index, weight)
 
     def run(self, iterations: int, kind: type[BaseTwo | Shifted]) -> Tensor | None:
-        """Marginals (B, L, H, W), or None if this softmax cannot take the numbers."""
+        """Marginals (B, L, H, W), or None if this softmax cannot represent the values."""
         self._fill(kind.scale)
         softmax = kind(self._marginals, len(self._unary))
         gather = self._all_corners(kind.scale)
@@ -135,7 +135,7 @@ class Update:
         return self._maps()
 
     def _fill(self, scale: float) -> None:
-        """Logits from energies; the likeliest label of each pixel gets 0: nothing underflows."""
+        """Logits from energies, shifted so that each pixel's largest is 0, against underflow."""
         energies = self._unary.flatten(2)
         logits, spare = self._by_image(self._logits), self._by_image(self._marginals)
         maps = spare.view(energies.shape)
@@ -155,11 +155,11 @@ class Update:
 
 
 def _parts(logits: Tensor, images: int) -> list[slice]:
-    """Ranges of pixels that are normalised at a time.
+    """Ranges of pixels that are normalised together.
 
-    On a CPU they are small enough for its cache, and no image may depend on those beside it: the
-    ends of an array round otherwise in vectorised functions. Images share a range only where these
-    have no ends.
+    On a CPU they fit into its cache. The result for an image must not depend on its neighbours in
+    the batch, but vectorised functions round differently at the ends of an array. Images share a
+    range only if there are no such ends.
     """
     total, labels = logits.shape
     if logits.device.type != "cpu":
@@ -177,18 +177,18 @@ def _parts(logits: Tensor, images: int) -> list[slice]:
 
 
 def _no_ends(values: int) -> bool:
-    """Whether torch hands each thread whole vectors of so many values."""
+    """Whether torch gives every thread complete vectors, for an array of this many values."""
     threads = max(1, min(torch.get_num_threads(), -(-values // _GRAIN)))
     return values % (_ALIGNED * threads) == 0
 
 
 class Shifted:
-    """The usual softmax, right for any logits."""
+    """The usual softmax, for any logits."""
 
     scale = 1.0
 
     def __init__(self, marginals: Tensor, images: int) -> None:
-        """Where the marginals of all images go, (B*N, L)."""
+        """Store the array for the marginals of all images, (B*N, L)."""
         del images
         self._marginals = marginals
 
@@ -197,22 +197,22 @@ class Shifted:
         torch.softmax(logits, 1, out=self._marginals[part])
 
     def in_range(self) -> bool:
-        """Always."""
+        """True: it has no limits."""
         return True
 
 
 class BaseTwo:
-    """Softmax of base-2 logits without the shift by the largest, which costs more than the rest.
+    """Softmax of base-2 logits without subtracting the largest, which costs more than the rest.
 
-    On some CPUs exp2 takes a third of the time of exp, and torch reduces short rows slowly: the
-    sums are a matrix product, with few labels of several pixels at a time, each sum as often as
-    the division needs it. The sums tell whether the shift was needed.
+    On some CPUs exp2 takes a third of the time of exp. torch reduces short rows slowly, so the sums
+    are computed by a matrix product; with few labels, for several pixels per row and repeated as
+    often as the division needs them. The sums show whether the subtraction was necessary.
     """
 
     scale = math.log2(math.e)
 
     def __init__(self, marginals: Tensor, images: int) -> None:
-        """Where the marginals of all images go, (B*N, L)."""
+        """Store the array for the marginals of all images, (B*N, L)."""
         labels = marginals.shape[1]
         beside = _WIDE
         while beside > 1 and (beside * labels > _WIDE or len(marginals) // images % beside):
@@ -230,8 +230,8 @@ class BaseTwo:
         sums = powers @ self._summing
         torch.div(powers, sums, out=self._marginals[rows])
         least, most = sums.aminmax()
-        self._in_range &= float(least) > 1e-25 and float(most) < 1e35  # not for NaN either
+        self._in_range &= float(least) > 1e-25 and float(most) < 1e35  # false for NaN
 
     def in_range(self) -> bool:
-        """Whether all sums so far were numbers far from the ends of float32."""
+        """Whether all sums so far were finite and far from the limits of float32."""
         return self._in_range

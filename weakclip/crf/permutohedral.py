@@ -1,10 +1,10 @@
 """The permutohedral lattice: Gaussian filtering of many label maps in five dimensions.
 
-Kept apart from the CRF because it knows nothing of labels or energies: it turns features into a
-sparse linear operator (splat, blur along d+1 axes, slice) that is built once and applied as often
-as wanted. Rounding, rank and tie rules are those of the C++ code every paper of the field used, in
-the same order of operations, because another rounding is another function. All is done by sorting,
-gathering and `embedding_bag`, hence on any device.
+It is independent of labels and energies: features define a sparse linear operator (splat, blur
+along d+1 axes, slice) that is built once and applied any number of times. Rounding, ranks and ties,
+and the order of operations, are those of the C++ code that all papers of the field used, because
+different rounding gives a different function. Everything is done by sorting, gathering and
+`embedding_bag`, so it runs on any device.
 
 References:
     Adams, Baek and Davis 2010, "Fast high-dimensional filtering using the permutohedral lattice".
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SparseRows:
-    """A sparse matrix by rows.
+    """A sparse matrix stored by rows.
 
     Row i of its product with a table is the sum of `weight[e] * table[index[e]]` over the entries
     start[i]:start[i+1].
@@ -39,7 +39,7 @@ class SparseRows:
     Attributes:
         index: Columns, (E,), int32.
         weight: Values, (E,).
-        start: First entry of each row and a last offset E, (R + 1,), int32.
+        start: First entry of each row, and finally E, (R + 1,), int32.
     """
 
     index: Tensor
@@ -58,7 +58,7 @@ class SparseRows:
         )
 
     def rows(self, first: int, last: int, *, column: int) -> SparseRows:
-        """Rows first:last as a diagonal block: `column` is subtracted from the column numbers."""
+        """Rows first:last as a separate block; `column` is subtracted from the column numbers."""
         begin, end = int(self.start[first]), int(self.start[last])
         return SparseRows(
             index=self.index[begin:end] - column,
@@ -68,7 +68,7 @@ class SparseRows:
 
     @classmethod
     def equal(cls, index: Tensor, weight: Tensor) -> SparseRows:
-        """A matrix with rows of one length, from columns and values (R, length)."""
+        """A matrix whose rows have the same length, from columns and values (R, length)."""
         start = equal_starts(len(index), index.shape[1], index.device)
         return cls(index=index.view(-1), weight=weight.view(-1), start=start)
 
@@ -78,7 +78,7 @@ class SparseRows:
         return self.index.shape[0] // (self.start.shape[0] - 1)
 
     def part(self, first: int, last: int) -> SparseRows:
-        """Rows first:last, in the same memory, of a matrix made by `equal`."""
+        """Rows first:last of a matrix made by `equal`, sharing its memory."""
         entries = slice(first * self.length, last * self.length)
         return SparseRows(
             index=self.index[entries],
@@ -95,11 +95,11 @@ class SparseRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VertexFilter:
-    """Splat and blur, as products of matrices.
+    """Splat and blur, as matrix products.
 
     Attributes:
         splat: One row per vertex.
-        blur: The matrices of all axes, one below the other: d+1 times M rows of three entries.
+        blur: The matrices of all d+1 axes, stacked: (d+1) M rows of three entries.
     """
 
     splat: SparseRows
@@ -119,12 +119,12 @@ class Lattice:
     """Normalised filter D K D of B images of N pixels, block-diagonal over the images.
 
     Attributes:
-        vertex_counts: Lattice points of each image, B integers.
-        slice: The d+1 vertices around each pixel, weighted with their barycentric coordinate times
-            D of the pixel: B*N rows of d+1 entries.
-        splat: Its transpose, one row per vertex; None where it is still to be made, as compiled
-            loops splat along the rows of `slice`.
-        beside: The vertices below and above each vertex along each axis, the vertex itself where
+        vertex_counts: Number of lattice points of each image, B integers.
+        slice: The d+1 vertices around each pixel, weighted by barycentric coordinate times the
+            pixel's D: B*N rows of d+1 entries.
+        splat: Its transpose, one row per vertex. None if not computed: compiled loops splat along
+            the rows of `slice`.
+        beside: The vertices below and above each vertex along each axis, or the vertex itself if
             there is none, (d+1, M, 2), int32.
     """
 
@@ -137,7 +137,7 @@ class Lattice:
         return len(self.vertex_counts)
 
     def __getitem__(self, image: int) -> Lattice:
-        """The lattice of one image, in memory of its own."""
+        """The lattice of one image, copied."""
         images = len(self)
         if not -images <= image < images:
             raise IndexError(f"image {image} of a lattice of {images} images")
@@ -166,10 +166,10 @@ class Lattice:
 
     @cached_property
     def vertex_filter(self) -> VertexFilter:
-        """Splat and blur, V + (V[below] + V[above]) / 2 along each axis; made when first asked for.
+        """Splat and blur, V + (V[below] + V[above]) / 2 along each axis; made at first access.
 
-        A missing neighbour, the vertex itself, has weight 0: rows of one length are summed twice as
-        fast as rows of one, two or three.
+        A missing neighbour is the vertex itself with weight 0, because rows of equal length are
+        summed twice as fast as rows of different lengths.
         """
         axes, count, _ = self.beside.shape
         here = torch.arange(count, dtype=torch.int32, device=self.beside.device)
@@ -183,7 +183,7 @@ class Lattice:
         )
 
     def _transposed(self) -> SparseRows:
-        """The splat matrix, from `slice`."""
+        """The splat matrix, computed from `slice`."""
         _, entry = sort_rows(self.slice.index)
         ends = torch.bincount(self.slice.index, minlength=self.vertices).cumsum(0)
         return SparseRows(
@@ -202,22 +202,22 @@ class Lattice:
 
     @property
     def pixels(self) -> int:
-        """B*N."""
+        """Number of pixels of all images, B*N."""
         return self.slice.start.shape[0] - 1
 
     @property
     def vertices(self) -> int:
-        """M, of all images."""
+        """Number of vertices of all images, M."""
         return sum(self.vertex_counts)
 
     @property
     def corners(self) -> int:
-        """Vertices around a pixel, d+1."""
+        """Number of vertices around a pixel, d+1."""
         return self.slice.length
 
     @property
     def nbytes(self) -> int:
-        """Memory it holds, bytes."""
+        """Bytes of all tensors."""
         matrices = (self.slice,) if self.splat is None else (self.slice, self.splat)
         return self.beside.nbytes + sum(
             tensor.nbytes
@@ -227,21 +227,21 @@ class Lattice:
 
 
 def equal_starts(rows: int, length: int, device: torch.device) -> Tensor:
-    """First entry of each of some rows of one length, and the end, (rows + 1,), int32."""
+    """Offsets of rows of equal length, and the end, (rows + 1,), int32."""
     return torch.arange(0, rows * length + 1, length, dtype=torch.int32, device=device)
 
 
 def pixel_scale(mass: Tensor, corners: int) -> Tensor:
-    """D = 1/sqrt(K 1) of each pixel from the weights' unscaled K 1, which is overwritten.
+    """D = 1/sqrt(K 1) of each pixel, from K 1 of the unscaled weights, which is overwritten.
 
-    It holds the factor of the lattice's filter as well, 1 / (1 + 2^-d).
+    D includes the factor of the lattice's filter, 1 / (1 + 2^-d).
     """
     alpha = 1 / (1 + 2.0 ** (1 - corners))
     return mass.mul_(alpha).add_(1e-20).rsqrt_().mul_(math.sqrt(alpha))
 
 
 def join(lattices: Sequence[Lattice]) -> Lattice:
-    """One block-diagonal lattice of the images of several, in order."""
+    """One block-diagonal lattice of the images of several lattices, in order."""
     if len(lattices) == 1:
         return lattices[0]
     columns = list(itertools.accumulate((sum(x.vertex_counts) for x in lattices), initial=0))

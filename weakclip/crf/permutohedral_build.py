@@ -1,9 +1,9 @@
-"""Building the permutohedral lattice: number the vertices, find their neighbours, normalise.
+"""Construction of the permutohedral lattice: vertex numbers, neighbours and normalisation.
 
-All by sorting integer keys, so that it runs on any device and for many images at once. Keys are
-sorted per image and remainder: short sorts cost less than a long one. Vertices are then numbered in
-the order in which the pixels first touch them, so that what lies together in the image lies
-together in memory: filtering is gathering, and the cache decides how fast that is.
+It works by sorting integer keys, so it runs on any device and for many images at once. Keys are
+sorted per image and remainder, because short sorts are cheaper than a long one. Vertices are
+numbered in the order in which pixels first touch them, so that neighbours in the image are
+neighbours in memory: filtering consists of gathering, whose speed depends on the cache.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MAX_KEY_BITS = 62
 
 
-_CHUNK = 1 << 18  # CPU: corners sorted at a time, so that temporaries stay in a core's cache
+_CHUNK = 1 << 18  # corners sorted together on a CPU, so that temporaries fit into a core's cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,8 +37,8 @@ class _Runs:
 
     Attributes:
         row: Row of these corners among those of all images and remainders, (R,), int64.
-        pixel: Pixel of its image of each corner, ascending within a run, (R, N), int32.
-        run: Number of its run among those of all images, (R, N), int32.
+        pixel: Pixel of each corner within its image, ascending within a run, (R, N), int32.
+        run: Number of each corner's run among those of all images, (R, N), int32.
         keys: Key of each run among all images and remainders, int64.
         first: Position of the first corner of each run among those of all images, int64.
         touch: Pixel of that corner, int32.
@@ -54,15 +54,15 @@ class _Runs:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Vertices:
-    """The M vertices, numbered image by image, and in an image by the first pixel on them.
+    """The M vertices, numbered by image and within an image by the first pixel that touches them.
 
     Attributes:
         number: Vertex of each run, (M,), int32.
-        shift: How far the corners of each run move when runs are put in this order, (M,), int64.
-        start: First corner of each vertex then, and a last offset, (M + 1,), int32.
+        shift: Displacement of each run's corners when runs are put in this order, (M,), int64.
+        start: First corner of each vertex in this order, and a last offset, (M + 1,), int32.
         keys: Key of each vertex among all images and remainders, (M,), int64.
-        below: Key one step down an axis, less the stride of the axis, (M,), int64.
-        counts: Vertices of each image, B integers.
+        below: Key one step down an axis, before adding the axis's stride, (M,), int64.
+        counts: Number of vertices of each image, B integers.
     """
 
     number: Tensor
@@ -78,10 +78,10 @@ def build_lattice(features: Tensor) -> Lattice:
 
     Args:
         features: (B, d, N), each dimension divided by its standard deviation; float32, or float64
-            for tests. Neither B nor N is 0.
+            for tests. B and N must be positive.
 
     Raises:
-        ValueError: If the features span too many lattice cells to number them with 62 bits.
+        ValueError: If the features span too many lattice cells for keys of 62 bits.
     """
     images, axes, pixels = features.shape
     flat = features.transpose(0, 1).reshape(axes, images * pixels)
@@ -116,14 +116,14 @@ def _by_sorting(flat: Tensor, box: KeyBox, images: int) -> Lattice:
 
 
 def _sort(keys: Tensor, box: KeyBox) -> list[_Runs]:
-    """Sort the keys (B*(d+1), N) of each image and remainder, a few rows at a time."""
+    """Sort the keys (B*(d+1), N) of each image and remainder, some rows at a time."""
     rows, pixels = keys.shape
     size = max(1, _CHUNK // pixels) if keys.device.type == "cpu" else rows
     found, count = [], 0
     for begin in range(0, rows, size):
         ordered, pixel = sort_rows(keys[begin : begin + size])
         row = torch.arange(begin, begin + len(ordered), device=keys.device)
-        flat = ordered.add_((row * box.cells)[:, None]).view(-1)  # no key stands in two rows
+        flat = ordered.add_((row * box.cells)[:, None]).view(-1)  # makes keys unique across rows
         is_first = torch.ones_like(flat, dtype=torch.bool)
         torch.ne(flat[1:], flat[:-1], out=is_first[1:])
         first = is_first.nonzero()[:, 0]
@@ -143,7 +143,7 @@ def _sort(keys: Tensor, box: KeyBox) -> list[_Runs]:
 
 
 def _number(runs: Sequence[_Runs], box: KeyBox, images: int) -> _Vertices:
-    """Number the runs of equal keys."""
+    """Number the runs of equal keys as vertices."""
     keys, first, touch = (
         torch.cat([getattr(part, name) for part in runs]) for name in ("keys", "first", "touch")
     )
@@ -170,7 +170,7 @@ def _number(runs: Sequence[_Runs], box: KeyBox, images: int) -> _Vertices:
 def _slice_matrix(
     runs: Sequence[_Runs], vertices: _Vertices, weights: Tensor, images: int
 ) -> SparseRows:
-    """One row per pixel with the d+1 vertices around it and their weights (B*(d+1), N)."""
+    """The d+1 vertices around each pixel, one row per pixel, with weights (B*(d+1), N)."""
     corners, pixels = len(weights) // images, weights.shape[1]
     index = torch.empty(images * pixels * corners, dtype=torch.int32, device=weights.device)
     for part in runs:
@@ -185,7 +185,7 @@ def _slice_matrix(
 def _splat_matrix(
     runs: Sequence[_Runs], vertices: _Vertices, weights: Tensor, images: int
 ) -> SparseRows:
-    """One row per vertex with the pixels around it and their weights (B*(d+1), N)."""
+    """The pixels around each vertex, one row per vertex, with weights (B*(d+1), N)."""
     corners, pixels = len(weights) // images, weights.shape[1]
     index = torch.empty(weights.numel(), dtype=torch.int32, device=weights.device)
     weight = torch.empty_like(weights).view(-1)
@@ -202,10 +202,10 @@ def _splat_matrix(
 
 
 def _beside(vertices: _Vertices, box: KeyBox) -> Tensor:
-    """The vertices below and above each along each axis, or itself, (d+1, M, 2).
+    """The vertices below and above each vertex along each axis, or itself, (d+1, M, 2).
 
-    A step down along axis j takes d+1 coordinates (d+1) u_i + r to remainder r - 1 with u_j one up
-    or, from remainder 0, to remainder d with all u_i but u_j one down.
+    A step down along axis j changes coordinates (d+1) u_i + r to remainder r - 1 with u_j increased
+    by one; from remainder 0, to remainder d with all u_i except u_j decreased by one.
     """
     table = KeyTable(vertices.keys)
     count, device = len(vertices.keys), vertices.keys.device
@@ -214,14 +214,14 @@ def _beside(vertices: _Vertices, box: KeyBox) -> Tensor:
     for axis, stride in enumerate(box.strides):
         below = table.find(vertices.below + stride)
         above = torch.full((count + 1,), -1, dtype=torch.int32, device=device)
-        above.scatter_(0, below.long() + 1, here)  # -1 goes to the spare first place
+        above.scatter_(0, below.long() + 1, here)  # -1 goes to the unused first place
         for side, vertex in enumerate((below, above[1:])):
             beside[axis, :, side] = torch.where(vertex < 0, here, vertex)
     return beside
 
 
 def _normalised(raw: Lattice) -> Lattice:
-    """D K D, folded into the weights of splat and slice, in place."""
+    """Normalise to D K D, in place, by scaling the weights of splat and slice."""
     corners = raw.corners
     ones = raw.slice.weight.new_ones(raw.pixels, 1)
     scale = pixel_scale(raw.to_pixels(raw.to_vertices(ones)), corners)

@@ -1,8 +1,7 @@
-"""Where a feature vector lies in the permutohedral lattice: simplex, vertices, weights.
+"""The position of feature vectors in the permutohedral lattice: simplex, vertices and weights.
 
-Kept apart from the operator because this is the part that must follow the reference to the last
-bit: the order of the float32 operations, half-to-even rounding and the rule for equal ranks decide
-which vertices exist.
+This part must agree with the reference bit by bit: the order of the float32 operations,
+half-to-even rounding and the rule for equal ranks determine which vertices exist.
 
 References:
     Adams, Baek and Davis 2010, sections 2 and 3 (elevation, simplex, barycentric coordinates).
@@ -20,16 +19,16 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CHUNK = 1 << 15  # pixels embedded at a time, so that the temporaries stay in a core's cache
+_CHUNK = 1 << 15  # pixels embedded together, so that temporaries fit into a core's cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyBox:
     """Mixed-radix numbering of the lattice points of one remainder and one image.
 
-    A point with remainder r has d+1 coordinates (d+1) u_i + r whose u_i sum to -r, so one u_i is
-    redundant: the one with the widest range is dropped (stride 0). One spare value per digit keeps
-    a neighbour that would leave the box from being taken for a point of the next row.
+    A point with remainder r has d+1 coordinates (d+1) u_i + r whose u_i sum to -r. So one u_i is
+    redundant, and that with the widest range is dropped (stride 0). One unused value per digit
+    prevents a neighbour outside the box from getting the key of a point in the next row.
 
     Attributes:
         strides: Key step of each u_i, d+1 integers.
@@ -43,7 +42,7 @@ class KeyBox:
 
 
 def key_box(flat: Tensor) -> KeyBox:
-    """The box around all points next to features (d, P)."""
+    """The box around all lattice points adjacent to features (d, P)."""
     axes = flat.shape[0]
     extremes = torch.stack([flat.amin(1), flat.amax(1)]).double().cpu()
     low, high = (extremes * torch.tensor(feature_scales(axes), dtype=torch.float64)).tolist()
@@ -66,7 +65,7 @@ def key_box(flat: Tensor) -> KeyBox:
 
 
 def embed(flat: Tensor, box: KeyBox) -> tuple[Tensor, Tensor]:
-    """Vertices around each pixel and its barycentric coordinates.
+    """Vertices around each pixel, and its barycentric coordinates.
 
     Args:
         flat: Features, (d, P).
@@ -74,7 +73,7 @@ def embed(flat: Tensor, box: KeyBox) -> tuple[Tensor, Tensor]:
 
     Returns:
         Keys, (d+1, P), row r for the vertex of remainder r, in [0, box.cells), int32 or int64;
-        weights, (d+1, P), in [0, 1] and summing to 1 up to rounding.
+        weights, (d+1, P), in [0, 1], summing to 1 up to rounding.
     """
     axes, total = flat.shape
     dtype = torch.int32 if box.cells < 1 << 31 else torch.int64
@@ -84,7 +83,7 @@ def embed(flat: Tensor, box: KeyBox) -> tuple[Tensor, Tensor]:
     for first in range(0, total, chunk):
         part = slice(first, first + chunk)
         cell, rank, offset = enclosing_simplex(flat[:, part])
-        place = rank.long()  # the coordinate of rank k goes to row k
+        place = rank.long()  # the coordinate of rank k is moved to row k
         ordered = torch.empty_like(offset).scatter_(0, place, offset)
         torch.sub(ordered[:-1].flip(0), ordered[1:].flip(0), out=weights[1:, part])
         torch.add(ordered[-1], 1 - ordered[0], out=weights[0, part])
@@ -93,7 +92,7 @@ def embed(flat: Tensor, box: KeyBox) -> tuple[Tensor, Tensor]:
 
 
 def _write_keys(keys: Tensor, cell: Tensor, place: Tensor, box: KeyBox) -> None:
-    """Keys of the d+1 vertices: from one vertex to the next, one coordinate loses a cell."""
+    """Keys of the d+1 vertices: from one vertex to the next, one coordinate decreases by a cell."""
     steps = cell.new_tensor(box.strides)[:, None]
     ordered = torch.empty_like(cell).scatter_(0, place, steps.expand_as(cell))
     digits = cell.sub_(cell.new_tensor(box.lows)[:, None])
@@ -103,7 +102,7 @@ def _write_keys(keys: Tensor, cell: Tensor, place: Tensor, box: KeyBox) -> None:
 
 
 def feature_scales(axes: int) -> list[float]:
-    """Scale of each feature before elevation, rounded as the reference rounds them (float32)."""
+    """Scale of each feature before elevation, rounded to float32 as in the reference."""
     inverse_std = _single(math.sqrt(2.0 / 3.0) * (axes + 1))
     return [_single(inverse_std / math.sqrt((i + 1) * (i + 2))) for i in range(axes)]
 
@@ -113,7 +112,7 @@ def _single(value: float) -> float:
 
 
 def enclosing_simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Elevate (d, P) features and find the simplex around each.
+    """Elevate features (d, P) and find the simplex around each.
 
     Returns:
         Cell of the remainder-0 vertex (its coordinates over d+1), (d+1, P), integral floats; rank
@@ -138,7 +137,7 @@ def enclosing_simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _ranks(rest: Tensor) -> Tensor:
-    """How many coordinates are larger, (d+1, P), int8; of equal ones the first counts as larger."""
+    """Number of larger coordinates, (d+1, P), int8; of equal ones the first counts as larger."""
     count = rest.shape[0]
     rank = torch.arange(count, dtype=torch.int8, device=rest.device)[:, None]
     rank = rank.repeat(1, rest.shape[1])

@@ -1,6 +1,6 @@
-"""Sorting and finding integer keys, the two things that building a lattice spends its time on.
+"""Sorting and lookup of integer keys, which take most of the time of building a lattice.
 
-Kept apart because neither knows what the keys mean.
+They are separate because they do not depend on the meaning of the keys.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _SLOTS_PER_KEY = 4
 def sort_rows(keys: Tensor) -> tuple[Tensor, Tensor]:
     """Sort along the last axis.
 
-    On a CPU key and position are sorted as one number through the array view of the tensor, whose
-    vectorised sort is several times as fast as torch's sort of pairs.
+    On a CPU, key and position are packed into one number and sorted by NumPy through an array view
+    of the tensor, whose vectorised sort is several times as fast as torch's sort with indices.
 
     Args:
-        keys: (..., N), integers of 0 or more; left as they are.
+        keys: (..., N), integers that are not negative; not changed.
 
     Returns:
-        The sorted keys, (..., N), int64, and where they stood, int32; equal keys keep their order.
+        The sorted keys, (..., N), int64, and their former positions, int32; the sort is stable.
     """
     bits = max(1, (keys.shape[-1] - 1).bit_length())
     if keys.device.type != "cpu" or int(keys.max()) >= 1 << (63 - bits):
@@ -36,14 +36,14 @@ def sort_rows(keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class KeyTable:
-    """The positions of distinct keys: a hash table, exact, on any device.
+    """The positions of distinct keys: an exact hash table, on any device.
 
-    Of keys that share a slot one keeps it; the others are searched for in their sorted list, by
-    queries of shared slots only.
+    If several keys share a slot, one of them occupies it. The others are in a sorted list, which is
+    searched only for queries of shared slots.
     """
 
     def __init__(self, keys: Tensor) -> None:
-        """Enter the keys, (M,), int64, distinct, M of 1 or more."""
+        """Enter the keys, (M,), int64, distinct; M is positive."""
         count = len(keys)
         self._bits = (_SLOTS_PER_KEY * count - 1).bit_length()
         self._keys = torch.cat([keys, keys.new_tensor([torch.iinfo(keys.dtype).min])])
@@ -61,9 +61,10 @@ class KeyTable:
         """Positions of wanted keys among the keys.
 
         Args:
-            wanted: (Q,), int64, above the least one.
+            wanted: (Q,), int64, larger than the smallest int64.
 
         Returns:
+            (Q,), int32; -1 where absent.
             (Q,), int32; -1 where absent.
         """
         slots = self._slots(wanted)

@@ -1,6 +1,6 @@
-"""What a dense CRF computes: pairwise terms, iterations, and the parameter sets of the field.
+"""The parameters of a dense CRF: pairwise terms, iterations, and published parameter sets.
 
-Values only, so that a study or a command line can name a CRF without touching the algorithm.
+They are values only, so that a study or command line can name a CRF without the algorithm.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 Compatibility = float | tuple[tuple[float, ...], ...]
-"""Potts weight (a reward for agreeing), or an (L, L) matrix of PENALTIES, the opposite sign: a
-positive entry pushes the two labels apart. A weight w is the matrix -w I."""
+"""Potts weight (a reward for equal labels), or an (L, L) matrix of PENALTIES, of the opposite sign:
+a positive entry makes the two labels less likely together. A weight w equals the matrix -w I."""
 
 
 def _compatibility(weight: object) -> Compatibility:
-    """Check a weight and make it hashable."""
+    """Check a weight and convert it to a hashable type."""
     compatibility: Compatibility
     if isinstance(weight, int | float):
         values, compatibility = [float(weight)], float(weight)
@@ -48,11 +48,11 @@ def _check_positive(value: float, *, name: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gaussian:
-    """Smoothness term: pixels close to each other agree.
+    """Smoothness term: nearby pixels tend to have the same label.
 
     Attributes:
         sxy: Standard deviation in pixels.
-        weight: Reward for agreeing (Potts), or an (L, L) matrix of penalties, which is symmetrised.
+        weight: Reward for equal labels (Potts), or an (L, L) matrix of penalties; symmetrised.
     """
 
     sxy: float
@@ -65,12 +65,12 @@ class Gaussian:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bilateral:
-    """Appearance term: pixels close to each other and of similar colour agree.
+    """Appearance term: nearby pixels of similar colour tend to have the same label.
 
     Attributes:
         sxy: Standard deviation in pixels.
-        srgb: Standard deviation in colour steps of an image in [0, 255].
-        weight: Reward for agreeing (Potts), or an (L, L) matrix of penalties, which is symmetrised.
+        srgb: Standard deviation in intensity levels of an image in [0, 255].
+        weight: Reward for equal labels (Potts), or an (L, L) matrix of penalties; symmetrised.
     """
 
     sxy: float
@@ -96,11 +96,11 @@ class CRFConfig:
 
     @property
     def has_matrix(self) -> bool:
-        """Whether any term tells labels apart."""
+        """Whether any term has a compatibility matrix."""
         return any(not isinstance(term.weight, float) for term in self.terms)
 
     def restricted(self, chosen: Sequence[int], labels: int) -> CRFConfig:
-        """The same CRF on some of `labels` labels: rows and columns of the matrices are picked."""
+        """The same CRF on some of `labels` labels: selects rows and columns of the matrices."""
         if len(chosen) == labels or not self.has_matrix:
             return self
         terms = tuple(replace(term, weight=_picked(term, chosen, labels)) for term in self.terms)
@@ -117,7 +117,7 @@ def _picked(term: Gaussian | Bilateral, chosen: Sequence[int], labels: int) -> C
 
 
 def check_matrix(weight: tuple[tuple[float, ...], ...], labels: int) -> None:
-    """Raise unless a compatibility matrix is for `labels` labels."""
+    """Raise a ValueError unless a compatibility matrix has `labels` rows."""
     if len(weight) != labels:
         sizes = f"{labels} x {labels} labels, got {len(weight)} x {len(weight)}"
         raise ValueError(f"weight: expected a matrix of {sizes}")
@@ -136,7 +136,7 @@ def _preset(gaussian: tuple[float, float], bilateral: tuple[float, float, float]
 WEAKCLIP_VOC = _preset((3.0, 3.0), (83.0, 5.0, 3.0))
 WEAKCLIP_COCO = _preset((1.0, 3.0), (67.0, 3.0, 4.0))
 WEAKCLIP_TRAIN = _preset((3.0, 3.0), (80.0, 13.0, 10.0))
-PSA = WEAKCLIP_TRAIN  # also SEAM and 1-stage: the same numbers at full resolution
+PSA = WEAKCLIP_TRAIN  # also SEAM and 1-stage, at full resolution
 CLIP_ES = _preset((1.0, 3.0), (67.0, 3.0, 4.0))
 DEEPLAB = CLIP_ES  # deeplab-pytorch
 IRN = _preset((3.0, 3.0), (50.0, 5.0, 10.0))  # with labels, confidence 0.7

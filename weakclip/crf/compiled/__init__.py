@@ -1,1 +1,1 @@
-"""The dense CRF by loops that numba compiles; `engine.py` is what the rest of the CRF uses."""
+"""The dense CRF by loops compiled with numba; `engine.py` is the interface for other modules."""

@@ -1,4 +1,4 @@
-"""How the loops of this folder are compiled."""
+"""Compilation of the loops in this folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Loop = TypeVar("Loop", bound="Callable[..., object]")
 
 
 def compiled(loop: Loop) -> Loop:
-    """Compile at the first call on a machine, without the global lock.
+    """Compile a loop at its first call on a machine; it releases the global interpreter lock.
 
-    And without fast math: not even a product and a sum may be fused, or other bits come out.
+    Fast math is off: even fusing a product and a sum would change the result bits.
     """
     made: Loop = njit(nogil=True, cache=True, error_model="numpy")(loop)
     return made

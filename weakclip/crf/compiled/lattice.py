@@ -1,9 +1,9 @@
-"""The building of a lattice by loops that numba compiles, where it is installed.
+"""Construction of a lattice by loops compiled with numba.
 
-Kept apart because it needs numba, an extra (`pip install weakclip[fast]`): what torch's operators
-find by sorting, one walk over the pixels finds with a hash table, in a fraction of the time.
-Vertices and entries stand in the order of `permutohedral_build.py`, and all bits are the same, but
-for the last of a normalisation where an image is walked in pieces by several threads.
+It is separate because it needs numba, an extra (`pip install weakclip[fast]`). Where torch's
+operators sort, it passes over the pixels once with a hash table, in a fraction of the time.
+Vertices and entries are in the order of `permutohedral_build.py`, and all bits agree, except for
+the last bit of the normalisation if several threads process an image in pieces.
 
 References:
     Adams, Baek and Davis 2010, sections 2 and 3.
@@ -43,7 +43,7 @@ def build(features: Tensor, box: KeyBox) -> Lattice:
 
     Args:
         features: (B, d, N), float32, on a CPU.
-        box: `key_box` of all of them.
+        box: `key_box` of all features.
     """
     images, axes, pixels = features.shape
     index = torch.empty(images, pixels, axes + 1, dtype=torch.int32)
@@ -76,7 +76,7 @@ def _number_pixels(
     index: Integers,
     weight: Floats,
 ) -> list[Table]:
-    """Vertices of each image, and those around each pixel, in pieces of the images."""
+    """Vertices of each image, and those around each pixel; images are processed in pieces."""
     tasks = [
         partial(enter, image, frame, piece, places, shares)
         for image, places, shares in zip(features, index, weight, strict=True)

@@ -1,6 +1,6 @@
-"""The loops of building a lattice that numba compiles.
+"""The compiled loops of the construction of a lattice.
 
-Kept apart from `lattice.py`, which hands out the work, because they run without Python.
+They run without Python, and are therefore separate from `lattice.py`, which distributes the work.
 The arithmetic is that of `permutohedral_embed.py`, operation for operation in float32.
 """
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     Vertices = NDArray[np.void]  # of `_VERTEX`
 
 _VERTEX = np.dtype([("key", np.int64), ("mass", np.float32)], align=True)
-_TILE = 128  # pixels embedded at a time, with vector instructions
-_FIRST_ROOM = 1 << 13  # vertices that a hash table has room for at first, at most
-_SLOTS = 4  # of a hash table for each vertex it has room for
+_TILE = 128  # pixels embedded together, by vector instructions
+_FIRST_ROOM = 1 << 13  # largest initial capacity of a hash table, in vertices
+_SLOTS = 4  # slots of a hash table per vertex of its capacity
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Fibonacci hashing
 
 
 class Frame(NamedTuple):
-    """What the embedding of all pixels shares.
+    """Parameters of the embedding, the same for all pixels.
 
     Attributes:
-        scales: Of each feature before elevation, (d,).
+        scales: Scale of each feature before elevation, (d,).
         inverse: 1 / (d+1).
-        lows: Of the key box, (d+1,).
-        strides: Of the key box, (d+1,).
-        cells: Of the key box.
+        lows: Those of the key box, (d+1,).
+        strides: Those of the key box, (d+1,).
+        cells: Number of keys of the key box.
     """
 
     scales: Floats
@@ -49,9 +49,10 @@ class Table(NamedTuple):
     """A hash table of vertices.
 
     Attributes:
-        vertices: Key and sum of weights of each, in the order of their first pixels, and room.
+        vertices: Key and sum of weights of each vertex, in the order of their first pixels, and
+            unused capacity.
         slots: Number of the vertex in each slot, or -1.
-        used: M, the number of vertices.
+        used: Number of vertices, M.
     """
 
     vertices: Vertices
@@ -63,14 +64,14 @@ class Table(NamedTuple):
 def enter(
     features: Floats, frame: Frame, piece: tuple[int, int], index: Integers, weight: Floats
 ) -> Table:
-    """Embed a range of an image's pixels and number the vertices as they touch them.
+    """Embed a range of an image's pixels, and number the vertices in the order they are touched.
 
     Args:
         features: (d, N).
-        frame: Of all pixels.
-        piece: First and end of the range.
+        frame: Parameters of the embedding.
+        piece: First pixel and end of the range.
         index: Receives the vertices around each pixel, by remainder, (N, d+1).
-        weight: Receives its barycentric coordinates, (N, d+1).
+        weight: Receives the pixels' barycentric coordinates, (N, d+1).
     """
     shape, pixels = (len(features) + 1, _TILE), piece[1] - piece[0]
     cell, offset = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -90,7 +91,7 @@ def enter(
 
 @compiled
 def absorb(table: Table, other: Table, index: Integers) -> Table:
-    """A table with the vertices of another, whose numbers in `index` become those of the first."""
+    """Add the vertices of another table to a table; renumbers them in `index`."""
     vertices, slots, count = table
     if count + other.used > len(vertices):
         vertices, slots = _grown(vertices, count, count + other.used)
@@ -144,7 +145,7 @@ def _enclosing_simplex(
     offset: Floats,
     rank: Integers,
 ) -> None:
-    """`permutohedral_embed.enclosing_simplex` of a tile of pixels."""
+    """`permutohedral_embed.enclosing_simplex` for a tile of pixels."""
     axes, size = features.shape
     corners, inverse = np.float32(axes + 1), frame.inverse
     elevated = np.zeros(cell.shape, np.float32)
@@ -185,7 +186,7 @@ def _number(
     count: int,
     index: Integers,
 ) -> int:
-    """Vertices of a tile of pixels; returns how many there are now."""
+    """Number the vertices of a tile of pixels; returns the new number of vertices."""
     size, corners = index.shape
     for i in range(size):
         for r in range(corners):
@@ -204,7 +205,7 @@ def _number(
 
 @compiled
 def _slot(vertices: Vertices, slots: Integers, key: int) -> np.uint64:
-    """Slot of a key in a hash table, or the free one where it may be entered."""
+    """Slot of a key in a hash table, or the free slot for it."""
     mask = np.uint64(len(slots) - 1)
     slot = ((np.uint64(key) * _MULTIPLIER) >> np.uint64(32)) & mask
     while slots[slot] >= 0 and vertices[slots[slot]]["key"] != key:
@@ -214,7 +215,7 @@ def _slot(vertices: Vertices, slots: Integers, key: int) -> np.uint64:
 
 @compiled
 def _grown(vertices: Vertices, count: int, least: int) -> tuple[Vertices, Integers]:
-    """The first `count` vertices in room for `least` or twice the room, and a hash table."""
+    """Copy the first `count` vertices to a table of capacity `least` or twice the old one."""
     size = max(1, 2 * len(vertices))
     while size < least:
         size *= 2
@@ -229,15 +230,15 @@ def _grown(vertices: Vertices, count: int, least: int) -> tuple[Vertices, Intege
 def find_neighbours(
     table: Table, frame: Frame, vertices: tuple[int, int], first: int, beside: Integers
 ) -> None:
-    """Look for the vertex below each of a range of vertices of an image along each axis.
+    """Find the vertex below each of a range of an image's vertices, along each axis.
 
     Args:
-        table: Of the image.
-        frame: Of all pixels.
-        vertices: First and end of the range.
-        first: Number of the first vertex of the image among those of all images.
-        beside: Of all images, (d+1, M', 2), each vertex itself; receives the one below it, and for
-            that one the vertex as the one above.
+        table: Vertices of the image.
+        frame: Parameters of the embedding.
+        vertices: First vertex and end of the range.
+        first: Number of the image's first vertex among those of all images.
+        beside: Neighbours of the vertices of all images, (d+1, M', 2), initially the vertex itself.
+            Receives the vertex below and, for that one, the vertex above.
     """
     corners = len(frame.strides)
     wrap = corners * frame.cells - frame.strides.sum()
@@ -254,7 +255,7 @@ def find_neighbours(
 
 @compiled
 def blurred_mass(table: Table, first: int, beside: Integers) -> Floats:
-    """Sum of weights of all vertices of an image, blurred along all axes, (M,)."""
+    """Sums of weights of an image's vertices, blurred along all axes, (M,)."""
     mass, half = table.vertices["mass"][: table.used].copy(), np.float32(0.5)
     blurred = np.empty_like(mass)
     for axis in range(len(beside)):

@@ -1,9 +1,8 @@
-"""Mean-field inference by loops that numba compiles, where it is installed.
+"""Mean-field inference by loops compiled with numba.
 
-Kept apart because it needs numba, an extra (`pip install weakclip[fast]`). By torch's operators
-the corners of all pixels are read twice an iteration, to slice and to splat, and what is computed
-in between goes through memory; a loop keeps a few pixels in cache for all of it. What comes out
-differs by rounding.
+It is separate because it needs numba, an extra (`pip install weakclip[fast]`). torch's operators
+read the corners of all pixels twice per iteration, to slice and to splat, with intermediate results
+in memory; a compiled loop keeps some pixels in the cache for all steps. Results differ by rounding.
 
 References:
     Krähenbühl and Koltun 2011, "Efficient inference in fully connected CRFs with Gaussian edge
@@ -44,19 +43,19 @@ if TYPE_CHECKING:
     from weakclip.crf.terms import CRFConfig
 
 _LANES = (4, 8, 16, 24)  # labels in a vector
-_MANY = 1 << 18  # values of a term's vertices that are worth several threads
+_MANY = 1 << 18  # values of a term's vertices from which several threads are worthwhile
 
 
 def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig, found: Tensor) -> None:
     """Write the marginals after `config.iterations` mean-field updates to `found`.
 
-    Small images are spread over torch's number of threads, large ones go one after the other in
-    pieces, so that an image gets the same bits alone and in a batch.
+    Small images are distributed over torch's number of threads; large ones are processed one after
+    the other in pieces. So an image gives the same bits alone and in a batch.
 
     Args:
         unary: Energies, (B, L, H, W), float32, on a CPU.
-        lattices: Of these images, in order.
-        config: One term or more, with a number each for a weight.
+        lattices: Lattices of these images, in order.
+        config: At least one term; all weights are numbers.
         found: (B, L, H, W), contiguous; may be `unary`.
     """
     unary = unary.contiguous()
@@ -79,13 +78,13 @@ def infer(unary: Tensor, lattices: Sequence[Lattices], config: CRFConfig, found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Filter:
-    """The lattice of a term, for each of B images or for all of them, as arrays.
+    """The lattice of a term as arrays, for each of B images or the same for all.
 
     Attributes:
         corners: Vertices around each pixel, (B or 1, N, d+1).
         shares: Their weights, (B or 1, N, d+1).
         beside: Neighbours of all vertices, (d+1, M, 2).
-        ends: First vertex of each image, and a last M.
+        ends: First vertex of each image, and finally M.
     """
 
     corners: Integers
@@ -95,7 +94,7 @@ class _Filter:
 
     @classmethod
     def of(cls, lattice: Lattice) -> _Filter:
-        """Of a lattice."""
+        """The arrays of a lattice."""
         shape = len(lattice), -1, lattice.corners
         return cls(
             corners=lattice.slice.index.numpy().reshape(shape),
@@ -105,24 +104,24 @@ class _Filter:
         )
 
     def own(self, image: int) -> int:
-        """Which of its images stands for one of a batch."""
+        """Index of an image of the batch in these arrays."""
         return image if len(self.corners) > 1 else 0
 
     def count(self, image: int) -> int:
-        """Vertices of an image."""
+        """Number of vertices of an image."""
         own = self.own(image)
         return self.ends[own + 1] - self.ends[own]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """What all images of a call share.
+    """Parameters of a call, the same for all images.
 
     Attributes:
-        weights: Of the terms.
-        iterations: Updates.
+        weights: Weights of the terms.
+        iterations: Number of updates.
         lanes: Labels in a vector.
-        pieces: Pixels of an image that are worth a thread.
+        pieces: Ranges of pixels for the threads.
     """
 
     weights: list[np.float32]
@@ -131,13 +130,13 @@ class _Call:
     pieces: list[tuple[int, int]]
 
     def solve(self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats) -> None:
-        """Write the marginals (L, N) of one image of some filters to `found`."""
+        """Write the marginals (L, N) of one image to `found`."""
         iterate(self._image(filters, image, unary, found), self.lanes)
 
     def solve_in_pieces(
         self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats
     ) -> None:
-        """The same, on several threads."""
+        """The same as `solve`, with several threads."""
         task, lanes = self._image(filters, image, unary, found), self.lanes
         many = [term for term in task.terms if term.tables[0].size >= _MANY]
         few = [term for term in task.terms if term.tables[0].size < _MANY]
@@ -150,19 +149,19 @@ class _Call:
                     self._blur_in_pieces(term)
 
     def _blur_in_pieces(self, term: Term) -> None:
-        """What `blur` does, the vertices in pieces."""
+        """The same as `blur`, with the vertices in pieces."""
         pieces = ranges(term.tables.shape[1], len(self.pieces))
         axes = [partial(blur_axis, term, self.lanes, axis) for axis in range(len(term.beside))]
         for run in (partial(collect, term, self.lanes), *axes):
             spread([partial(run, piece) for piece in pieces])
 
     def _image(self, filters: Sequence[_Filter], image: int, unary: Floats, found: Floats) -> Image:
-        """The image, with room to work in."""
+        """The image, with working memory."""
         pixels, lanes = unary.shape[1], len(self.lanes)
         wide, tables = -(-len(unary) // lanes) * lanes, len(self.pieces) + 2
         sizes = [pixels * wide, *(tables * x.count(image) * wide for x in filters)]
         ends = list(accumulate(sizes, initial=0))
-        memory = torch.empty(ends[-1]).numpy()  # which is aligned to vectors
+        memory = torch.empty(ends[-1]).numpy()  # aligned to vectors
         terms = []
         for x, weight, (first, end) in zip(filters, self.weights, pairwise(ends[1:]), strict=True):
             own = x.own(image)

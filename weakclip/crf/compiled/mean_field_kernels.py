@@ -1,8 +1,8 @@
-"""The loops of mean-field inference that numba compiles.
+"""The compiled loops of mean-field inference.
 
-Kept apart from `mean_field.py`, which hands out the work, because they run without Python. A
-tile of pixels at a time gathers what the vertices around it hold, is normalised, and splats its
-marginals to the vertices at once, all labels of a pixel in one vector.
+They run without Python, and are therefore separate from `mean_field.py`, which distributes the
+work. A tile of pixels at a time gathers the values of the vertices around it, is normalised, and
+immediately splats its marginals to the vertices; all labels of a pixel are in one vector.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Integers = NDArray[np.int32]
 
-_TILE = 256  # pixels that are gathered, normalised and splatted at a time
+_TILE = 256  # pixels that are gathered, normalised and splatted together
 _LOG2_E = math.log2(math.e)
 
-Unsigned = np.uint64  # of a signed index numba asks whether it counts from the end
+Unsigned = np.uint64  # numba checks signed indices for counting from the end
 
 
 class Term(NamedTuple):
-    """What one term has for an image of N pixels.
+    """Data of one term for an image of N pixels.
 
     Attributes:
-        corners: Vertices around each pixel, counted from `first` on, (N, d+1).
+        corners: Vertices around each pixel, numbered from `first`, (N, d+1).
         shares: Their weights, (N, d+1).
         beside: The vertices below and above each along each axis, or itself, (d+1, M', 2).
         first: First vertex of the image in `corners` and `beside`.
         factor: Weight of the term.
-        tables: Values of the image's M vertices in labels rounded up to whole vectors,
-            (P + 2, M, L'): what each of P pieces of the image splats, and twice what that is
+        tables: Values of the image's M vertices, labels padded to whole vectors, (P + 2, M, L'):
+            one table for the splats of each of P pieces of the image, and two for the blur.
             blurred to.
     """
 
@@ -62,14 +62,14 @@ class Term(NamedTuple):
 
 
 class Image(NamedTuple):
-    """What the inference of one image reads and writes.
+    """Input, output and working memory of the inference of one image.
 
     Attributes:
         unary: Energies, (L, N).
-        terms: One or more.
-        logits: Base-2 logits of the unary, (N, L'); the first update writes them.
+        terms: At least one.
+        logits: Base-2 logits of the unary, (N, L'), written by the first update.
         found: Receives the marginals, (L, N).
-        iterations: Updates after the first marginals, which are of the unary alone.
+        iterations: Number of updates after the first marginals, which use the unary alone.
     """
 
     unary: Floats
@@ -81,7 +81,7 @@ class Image(NamedTuple):
 
 @compiled
 def iterate(image: Image, lanes: Lanes) -> None:
-    """All updates of an image in one piece."""
+    """Run all updates of an image in one piece."""
     for step in range(image.iterations + 1):
         update(image, lanes, step, 0, (0, len(image.logits)))
         if step < image.iterations:
@@ -91,9 +91,9 @@ def iterate(image: Image, lanes: Lanes) -> None:
 
 @compiled
 def update(image: Image, lanes: Lanes, step: int, piece: int, pixels: tuple[int, int]) -> None:
-    """Marginals of a range of pixels, which the `piece`-th tables receive.
+    """Compute the marginals of a range of pixels, and splat them to the `piece`-th tables.
 
-    The first step starts from the unary alone; the last one ends in the maps, not in tables.
+    The first step uses only the unary; the last step writes to the maps instead of the tables.
     """
     rows = np.empty((_TILE, image.logits.shape[1]), np.float32)
     begin, end = pixels
@@ -119,7 +119,7 @@ def update(image: Image, lanes: Lanes, step: int, piece: int, pixels: tuple[int,
 
 @compiled
 def _enter(unary: Floats, start: int, logits: Floats) -> None:
-    """Logits of a tile of pixels from their energies; what has no label gets a share of 0."""
+    """Logits of a tile of pixels from energies; padded labels get -inf, a probability of 0."""
     labels, scale = len(unary), np.float32(-_LOG2_E)
     logits[:, labels:] = -np.inf
     for label in range(labels):
@@ -129,7 +129,7 @@ def _enter(unary: Floats, start: int, logits: Floats) -> None:
 
 @compiled
 def _leave(rows: Floats, start: int, found: Floats) -> None:
-    """Write the marginals of a tile of pixels to maps."""
+    """Write the marginals of a tile of pixels to the maps."""
     for label in range(len(found)):
         for i in range(len(rows)):
             found[label, start + i] = rows[i, label]
@@ -137,13 +137,13 @@ def _leave(rows: Floats, start: int, found: Floats) -> None:
 
 @compiled
 def blurred(tables: Floats, axes: int) -> int:
-    """Which table of a term holds what has been blurred along so many axes."""
+    """Index of a term's table that holds the values after blurring along `axes` axes."""
     return len(tables) - 1 - axes % 2
 
 
 @compiled
 def _gather(term: Term, lanes: Lanes, start: int, given: Floats, rows: Floats) -> None:
-    """Given logits of a tile of pixels and what the vertices around them hold, added up."""
+    """Sum of given logits of a tile of pixels and the values of the vertices around them."""
     table = term.tables[blurred(term.tables, len(term.beside))]
     wide, around = Unsigned(rows.shape[1]), Unsigned(term.corners.shape[1])
     for i in range(Unsigned(len(rows))):
@@ -158,7 +158,7 @@ def _gather(term: Term, lanes: Lanes, start: int, given: Floats, rows: Floats) -
 
 @compiled
 def _normalise(lanes: Lanes, logits: Floats, rows: Floats) -> None:
-    """Marginals of a tile of pixels from their base-2 logits, which may stand in the same rows."""
+    """Marginals of a tile of pixels from base-2 logits, which may be in the same rows."""
     wide, step = Unsigned(logits.shape[1]), Unsigned(len(lanes))
     for first in range(Unsigned(0), Unsigned(logits.size), wide):
         most = load(logits, first, lanes)
@@ -193,7 +193,7 @@ def _splat(term: Term, lanes: Lanes, piece: int, start: int, rows: Floats) -> No
 
 @compiled
 def blur(term: Term, lanes: Lanes) -> None:
-    """Blur along all axes what all pieces splatted."""
+    """Blur the splats of all pieces along all axes."""
     vertices = (0, term.tables.shape[1])
     collect(term, lanes, vertices)
     for axis in range(len(term.beside)):
@@ -202,7 +202,7 @@ def blur(term: Term, lanes: Lanes) -> None:
 
 @compiled
 def collect(term: Term, lanes: Lanes, vertices: tuple[int, int]) -> None:
-    """Add up, in the first table, what all pieces splatted to a range of vertices."""
+    """Add the splats of all pieces to the first table, for a range of vertices."""
     begin, end = vertices[0] * term.tables.shape[2], vertices[1] * term.tables.shape[2]
     together = term.tables[0]
     for piece in range(1, len(term.tables) - 2):
@@ -214,9 +214,9 @@ def collect(term: Term, lanes: Lanes, vertices: tuple[int, int]) -> None:
 
 @compiled
 def blur_axis(term: Term, lanes: Lanes, axis: int, vertices: tuple[int, int]) -> None:
-    """Blur a range of vertices along an axis, after those before it.
+    """Blur a range of vertices along an axis, after the previous axes.
 
-    What the last axis leaves is a message in base-2 logits.
+    The result of the last axis is a message in base-2 logits.
     """
     source = term.tables[blurred(term.tables, axis) if axis else 0]
     target, around = term.tables[blurred(term.tables, axis + 1)], term.beside[axis]

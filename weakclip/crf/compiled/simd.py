@@ -1,9 +1,8 @@
-"""Vectors of floats for loops that numba compiles.
+"""Vectors of floats for loops compiled with numba.
 
-Kept apart because it speaks LLVM: numba turns a loop over the labels of a pixel into vector
-instructions only if it has very many of them, and a pixel has two to twenty. These functions say
-outright what one instruction does to several labels. They can be called from compiled loops only,
-and check no bounds.
+It is separate because it generates LLVM code. numba uses vector instructions for the loop over a
+pixel's labels only if there are very many, and a pixel has two to twenty. These functions specify
+vector instructions explicitly. They can be called only in compiled loops, and check no bounds.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 _SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _FUSED = ("contract",)  # a product and a sum may be one instruction
-_TINY = -100.0  # powers of two below count as 0: products with them would be slow, being subnormal
-_EXP2 = (  # polynomial of least relative error on [-1/2, 1/2]: 2e-9, evaluated 8e-8
+_TINY = -100.0  # smaller powers of two become 0: products with them would be subnormal, and slow
+_EXP2 = (  # minimax polynomial on [-1/2, 1/2]: relative error 2e-9, 8e-8 as evaluated
     1.0,
     0.6931471824645996,
     0.24022646248340607,
@@ -41,15 +40,15 @@ _EXP2 = (  # polynomial of least relative error on [-1/2, 1/2]: 2e-9, evaluated 
     0.0013399930903688073,
     0.00015345810970757157,
 )
-_ROUNDER = 12582912.0  # 1.5 * 2^23: added to a float, its last bits are those of the integer
+_ROUNDER = 12582912.0  # 1.5 * 2^23: adding it to a float puts the rounded integer in the low bits
 _ROUNDER_BITS = 0x4B400000
 
 
 class Lanes:
-    """How many floats the vectors of a compiled loop have: 4, or a multiple of 8."""
+    """Number of floats in the vectors of a compiled loop: 4, or a multiple of 8."""
 
     def __init__(self, count: int) -> None:
-        """So many."""
+        """Store the number."""
         self.count = count
 
     def __len__(self) -> int:
@@ -57,10 +56,10 @@ class Lanes:
 
 
 class _LanesType(types.Type):
-    """Type of `Lanes`, one for each number, so that loops are compiled for it.
+    """numba's type of `Lanes`, one for each number, so that loops are compiled for that number.
 
-    Its name has the digest of this file: numba keeps compiled loops by the file they stand in and
-    the types of what they take, and would not notice a change here.
+    Its name contains the digest of this file: numba caches compiled loops by their file and the
+    types of their arguments, and would not notice a change here.
     """
 
     def __init__(self, count: int) -> None:
@@ -94,7 +93,7 @@ def _len_of_lanes(lanes: Any) -> Callable[[Any], int] | None:
 
 
 class _Vector(types.Type):
-    """Type of a vector, which LLVM gets in parts: it makes little of one longer than a register."""
+    """Type of a vector, as several LLVM vectors: LLVM handles one longer than a register poorly."""
 
     def __init__(self, lanes: int) -> None:
         self.parts = max(1, lanes // 8)
@@ -127,7 +126,7 @@ def _all(kind: ir.VectorType, value: float) -> ir.Constant:
 
 
 def _moved(builder: ir.IRBuilder, part: Any, places: list[int]) -> Any:
-    """The numbers at `places` of a part."""
+    """The numbers at `places` in a part."""
     nothing, kind = ir.Constant(part.type, ir.Undefined), ir.VectorType(_INT, len(places))
     return builder.shuffle_vector(part, nothing, ir.Constant(kind, [_INT(i) for i in places]))
 
@@ -141,7 +140,7 @@ def _repeated(builder: ir.IRBuilder, number: Any, kind: ir.VectorType) -> Any:
 def _addresses(
     context: Any, builder: ir.IRBuilder, given: Sequence[Any], kind: types.Array, vector: _Vector
 ) -> Iterator[Any]:
-    """Where the parts of a vector lie in an array, given with its place there."""
+    """Addresses of the parts of a vector that begins at a place in an array."""
     array, place = given
     data = context.make_array(kind)(context, builder, array).data
     first = builder.bitcast(builder.gep(data, [place]), vector.part.as_pointer())
@@ -150,7 +149,7 @@ def _addresses(
 
 @intrinsic
 def load(_typing: Any, array: types.Array, place: types.uint64, lanes: _LanesType) -> Any:
-    """The numbers of a contiguous array from its place-th on."""
+    """Load a vector from a contiguous array, beginning at its place-th number."""
     vector = _Vector(lanes.count)
 
     def code(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
@@ -162,7 +161,7 @@ def load(_typing: Any, array: types.Array, place: types.uint64, lanes: _LanesTyp
 
 @intrinsic
 def store(_typing: Any, array: types.Array, place: types.uint64, vector: _Vector) -> Any:
-    """Write a vector to a contiguous array from its place-th number on."""
+    """Write a vector to a contiguous array, beginning at its place-th number."""
 
     def code(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
         places = _addresses(context, builder, given[:2], signature.args[0], vector)
@@ -174,7 +173,7 @@ def store(_typing: Any, array: types.Array, place: types.uint64, vector: _Vector
 
 
 def _of_parts(compute: Callable[[ir.IRBuilder, Any, Any], Any]) -> Callable[..., Any]:
-    """A function of a vector and another, or of a vector and a number, part by part."""
+    """A function of two vectors, or of a vector and a number, computed part by part."""
 
     @intrinsic
     def function(_typing: Any, vector: _Vector, other: _Vector | types.Float) -> Any:
@@ -231,7 +230,7 @@ power_of_two = _of_parts(_power_of_two)
 
 @intrinsic
 def add_product(_typing: Any, vector: _Vector, factor: types.float32, other: _Vector) -> Any:
-    """Vector + factor * other, rounded once where the processor can."""
+    """Vector + factor * other, rounded once if the processor supports it."""
 
     def code(_context: Any, builder: ir.IRBuilder, _signature: Any, given: Any) -> Any:
         factors = _repeated(builder, given[1], vector.part)
@@ -245,7 +244,7 @@ def add_product(_typing: Any, vector: _Vector, factor: types.float32, other: _Ve
 
 
 def _to_number(join: Callable[[ir.IRBuilder, Any, Any], Any]) -> Callable[..., Any]:
-    """A function of a vector that joins all its numbers."""
+    """A function that reduces all numbers of a vector to one."""
 
     @intrinsic
     def function(_typing: Any, vector: _Vector) -> Any:

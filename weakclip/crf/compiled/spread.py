@@ -1,7 +1,7 @@
-"""Independent tasks on several threads, for loops that run without Python.
+"""Independent tasks on several threads, for compiled loops that run without Python.
 
-Kept apart because lattices and mean field share it. Torch's own threads cannot be asked to run a
-compiled loop; these sleep between calls.
+Lattices and mean field both use it. torch's own threads cannot run a compiled loop; these threads
+sleep between calls.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_PIECE = 1 << 15  # pixels that are worth a thread
+_PIECE = 1 << 15  # fewest pixels for which a thread is worthwhile
 
 
 def spread(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Run tasks on as many threads as torch has, this one included.
+    """Run tasks on torch's number of threads, including the calling one.
 
-    Each thread takes the next task that is left.
+    Each thread takes the next remaining task.
 
     Returns:
-        What the tasks return, in order.
+        Results of the tasks, in order.
 
     Raises:
+        Exception: That of a task, after all threads have stopped.
         Exception: What a task raised, when no thread is at work any more.
     """
     left, found = iter(enumerate(tasks)), dict[int, Result]()
@@ -52,12 +53,12 @@ def spread(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
 
 
 def pieces_of(pixels: int) -> list[tuple[int, int]]:
-    """First and end of the pieces in which the pixels of an image are worth several threads."""
+    """Start and end of the pieces into which an image is divided for several threads."""
     return ranges(pixels, max(1, min(torch.get_num_threads(), pixels // _PIECE)))
 
 
 def ranges(count: int, parts: int) -> list[tuple[int, int]]:
-    """First and end of nearly equal parts of a range."""
+    """Start and end of nearly equal parts of a range."""
     return list(pairwise(count * part // parts for part in range(parts + 1)))
 
 
@@ -70,17 +71,17 @@ _forked = False
 
 
 def one_thread_if_forked() -> None:
-    """In a process that was forked, let torch work on one thread from here on.
+    """In a forked process, limit torch to one thread from now on.
 
-    Its threads are OpenMP's, and a forked child waits for ever for those that its parent had. Code
-    that works on an image a process, as a pool around pydensecrf does, has no use for more.
+    torch's threads are OpenMP's; a forked child would wait forever for the threads of its parent.
+    Code with one process per image, such as a pool around pydensecrf, needs no more.
     """
     if _forked and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
 
 
 def _after_fork() -> None:
-    """Forget the threads of the parent; a child has none of them."""
+    """Forget the threads of the parent, which do not exist in a child."""
     global _forked
     _forked = True
     _pool.cache_clear()
