@@ -1,1 +1,1 @@
-"""The commands of `weakclip`: one module a verb."""
+"""The commands of `weakclip`, one module per command."""

@@ -1,4 +1,4 @@
-"""The flags that say which timm network a command works with."""
+"""The flags for the timm network of a command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RANDOM = "random"
 
 
 def add_backbone_flags(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add `--backbone` and `--backbone-weights`; `what` needs them, e.g. "--source cam"."""
+    """Add `--backbone` and `--backbone-weights`, for the flag `what`, e.g. "--source cam"."""
     add = parser.add_argument
     add("--backbone", metavar="NAME", help=f"{what}: a ResNet of timm; default: resnet50")
     add("--backbone-weights", metavar="FILE", help=f"{what}: timm's weights of it, as timm saves "
@@ -22,14 +22,14 @@ def add_backbone_flags(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def backbone_of(args: argparse.Namespace, what: str) -> Backbone:
-    """The network of the flags.
+    """The network specified by the flags.
 
     Args:
-        args: Of `add_backbone_flags`.
-        what: What needs it, for the error.
+        args: Parsed flags of `add_backbone_flags`.
+        what: The flag that needs it, for the error.
 
     Raises:
-        ValueError: If there are no weights.
+        ValueError: If `--backbone-weights` is missing.
     """
     name = args.backbone or "resnet50"
     if args.backbone_weights is None:

@@ -1,4 +1,4 @@
-"""`weakclip check`: what is wrong with a data set, before hours are spent on it."""
+"""`weakclip check`: finds problems of a data set before it is used."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from weakclip.data.check.survey import Survey, Words
     from weakclip.data.read.tagged import TaggedFiles
 
-CONTEXT = 77  # tokens of every OpenAI and open_clip text tower of this kind
+CONTEXT = 77  # tokens of the text towers of OpenAI and open_clip
 
 
 class BytePairs:
-    """Words of an OpenAI or open_clip text tower; its tokenizer is imported for long ones."""
+    """Checks texts for an OpenAI or open_clip text tower; imports its tokeniser only if needed."""
 
     def knows(self, text: str) -> bool:
-        """Always: byte pairs spell every text."""
+        """True: byte pairs can encode every text."""
         return True
 
     def fits(self, text: str) -> bool:
-        """Whether `text` with its start and end is no longer than the context."""
+        """Whether `text` with start and end token fits into the context."""
         if text.isascii() and "&" not in text and len(text) + 2 <= CONTEXT:
-            return True  # cleaning makes such a text no longer, and a token is a byte or more
-        from weakclip.clip.tokens import BytePairTokenizer  # takes seconds
+            return True  # cleaning does not lengthen such a text, and a token has at least one byte
+        from weakclip.clip.tokens import BytePairTokenizer  # the import takes seconds
 
         return BytePairTokenizer(CONTEXT).fits(text)
 
 
 def _words(clip: str) -> Words:
-    """What a vocabulary can say."""
+    """The vocabulary of the flag `--clip`."""
     if clip == "full":
         return BytePairs()
     from weakclip.clip.micro import load_micro
@@ -55,7 +55,7 @@ def _words(clip: str) -> Words:
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the `check` command; `run` takes what it parses."""
+    """Add the `check` command; `run` takes the parsed arguments."""
     parser = subparsers.add_parser(
         "check",
         help="say what is wrong with a data set",
@@ -94,7 +94,7 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check a data set; returns 0 if nothing breaks or biases a run, 1 if so, 2 for usage."""
+    """Check a data set; returns 0 if nothing breaks or biases a run, else 1; 2 for usage errors."""
     try:
         files = open_place(_place(args), args.layout)
         _check_usage(args, files)
@@ -125,7 +125,7 @@ def _place(args: argparse.Namespace) -> Place:
 
 
 def _check_maps(args: argparse.Namespace, found: Survey) -> Sequence[Finding]:
-    """What is wrong with the maps of the images that decode; nothing without `--maps`."""
+    """Findings about the maps of the images that decode; empty without `--maps`."""
     if args.maps is None:
         return ()
     files = found.files
@@ -149,7 +149,7 @@ def _check_usage(args: argparse.Namespace, files: TaggedFiles) -> None:
 
 
 def _show(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> None:
-    """The table for people."""
+    """Print the table of findings."""
     masks = sum(mask is not None for mask in files.masks)
     counts = f"{len(files)} images, {len(files.classes)} classes, {masks} masks"
     if findings:
@@ -159,7 +159,7 @@ def _show(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> Non
 
 
 def _summary(findings: Sequence[Finding], files: TaggedFiles, examples: int) -> dict[str, object]:
-    """What the table showed, for programs."""
+    """The content of the table, for the JSON output."""
     return {
         "images": len(files),
         "classes": len(files.classes),

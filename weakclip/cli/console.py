@@ -1,6 +1,6 @@
-"""What the commands show while they work: a progress bar and tables, for people.
+"""Progress bars and tables of the commands.
 
-Progress goes to stderr and is silent when that is no terminal; results go to stdout.
+Progress is shown on stderr if that is a terminal; results go to stdout.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """A console on stdout; wide enough for whole sentences where there is no terminal."""
+    """A console on stdout; 120 columns wide where there is no terminal."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 EVERY = 30.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two progress lines where there is no terminal."""
 LONG = 120.0
-"""A training that takes longer says so after its first steps."""
+"""Remaining seconds from which a training is announced as long, after its first steps."""
 MEASURED = 3
-"""Steps after which a training is known well enough."""
+"""Number of steps after which the duration of a training is estimated."""
 
 
 FEWER = "fewer: --iterations, smaller: --training-batch, --max-side; none: --method clip-es"
-"""What to do about a long training of masks."""
+"""Advice for a long training of `weakclip masks`."""
 
 
 @contextmanager
 def phases(advice: str = FEWER) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a phase with its rate and the time left; called with (phase, done, in all).
+    """A progress bar per phase, with rate and remaining time; call it with (phase, done, total).
 
     Args:
-        advice: What to do about a training that takes long.
+        advice: What to do about a long training.
 
-    Where there is no terminal, a line every half minute. What was done before counts neither for
-    the rate nor for the time left; a phase that goes on with another total is timed anew.
+    Without a terminal, a line is printed every half minute. Items done before the first call do not
+    affect the rate and the remaining time; a phase whose total changes is timed anew.
     """
     screen = Console(file=sys.stderr)
     columns = (
@@ -62,7 +62,7 @@ def phases(advice: str = FEWER) -> Iterator[Callable[[str, int, int], None]]:
     started: dict[tuple[str, int], tuple[float, int]] = {}
     said: dict[str, float] = {}
     bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
-    with bar if screen.is_terminal else nullcontext():  # rich 13 ends an unseen bar with a line
+    with bar if screen.is_terminal else nullcontext():  # rich 13 ends a disabled bar with a newline
 
         def report(phase: str, done: int, total: int) -> None:
             now = time.monotonic()
@@ -90,7 +90,7 @@ def phases(advice: str = FEWER) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _duration(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes.
+    """A duration as minutes and seconds, or hours and minutes.
 
     Example:
         >>> _duration(75), _duration(7260)
@@ -104,10 +104,10 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """One bar; called with (done, in all).
+    """A single progress bar; call it with (done, total).
 
     Args:
-        what: What is being done, e.g. "masks".
+        what: The activity, e.g. "masks".
     """
     with phases() as report:
         yield lambda done, total: report(what, done, total)

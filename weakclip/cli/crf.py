@@ -1,7 +1,7 @@
-"""`weakclip crf`: the dense CRF on a folder of images and a folder of class probabilities.
+"""`weakclip crf`: a dense CRF on a folder of images and a folder of class probabilities.
 
-For users of other code: probabilities in, label maps or marginals out, one file per image, with the
-numbers of pydensecrf and without its compiler.
+For users of other code: reads probabilities and writes label maps or marginals, one file per image,
+with the results of pydensecrf and without its compiler.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PRESETS = {
 }
 PROBS_SUFFIXES = (".npy", ".npz")
 BAD_FILE = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
-"""What a damaged or unfitting file can raise while it is read, refined or written."""
+"""What reading, refining or writing a damaged or unsuitable file can raise."""
 
 Array = np.ndarray[Any, Any]
 
@@ -54,7 +54,7 @@ Array = np.ndarray[Any, Any]
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the `crf` command; `run` takes what it parses."""
+    """Add the `crf` command; `run` takes the parsed arguments."""
     parser = subparsers.add_parser(
         "crf",
         help="dense CRF on a folder of class probabilities",
@@ -123,7 +123,7 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Refine every file of `args.probs`; returns 0 if all went well, 1 if not, 2 for usage."""
+    """Refine every file of `args.probs`; returns 0 if all succeeded, else 1; 2 for usage errors."""
     try:
         config = _config(args)
         device = _device(args.device)
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _about_sums(sums: Sequence[tuple[float, float]]) -> str:
-    """A line if the probabilities of some pixels do not add up to 1, which may be meant."""
+    """A note if the probabilities of some pixels do not sum to 1, which may be intended."""
     off = [one for one in sums if one[0] < 1 - ROUNDING or one[1] > 1 + ROUNDING]
     if not off:
         return ""
@@ -174,7 +174,7 @@ def _about_sums(sums: Sequence[tuple[float, float]]) -> str:
 
 
 def _config(args: argparse.Namespace) -> CRFConfig:
-    """The CRF of the flags."""
+    """The CRF specified by the flags."""
     if not 0 < args.clip < 1:
         raise ValueError(f"--clip: expected a number between 0 and 1, got {args.clip}")
     config: CRFConfig = PRESETS[args.preset]
@@ -201,7 +201,7 @@ def _device(name: str) -> torch.device:
 
 
 def _inputs(args: argparse.Namespace) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """Probability files and images by their name without suffix."""
+    """Probability files and images, by name without suffix."""
     for flag, folder in (("--images", args.images), ("--probs", args.probs)):
         if not folder.is_dir():
             raise ValueError(f"{flag} {folder}: no such folder")
@@ -219,9 +219,9 @@ def _by_stem(folder: Path, suffixes: Sequence[str], skip: Path) -> dict[str, lis
     """Files below a folder with one of the suffixes, by path without suffix.
 
     Args:
-        folder: Where they lie.
-        suffixes: What their names may end in.
-        skip: A folder below it to leave out.
+        folder: The folder.
+        suffixes: Suffixes in lower case.
+        skip: A sub-folder to leave out.
     """
     found: dict[str, list[Path]] = {}
     for path in sorted(walk(folder, skip=(skip,))):
@@ -231,7 +231,7 @@ def _by_stem(folder: Path, suffixes: Sequence[str], skip: Path) -> dict[str, lis
 
 
 def _only(stem: str, found: Mapping[str, Sequence[Path]], folder: Path) -> Path:
-    """The one path of that name, which lies in `folder` also after links are followed."""
+    """The only path of that name; it must be in `folder` even after following links."""
     paths = found.get(stem, ())
     if len(paths) != 1:
         names = ", ".join(path.name for path in paths) or "none"
@@ -251,7 +251,7 @@ def _refine(
     config: CRFConfig,
     device: torch.device,
 ) -> None:
-    """Refine one image (H, W, 3) with probabilities (L, H, W) and write the result."""
+    """Refine an image (H, W, 3) with probabilities (L, H, W), and write the result."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if args.save == "labels" and len(probs) > IGNORE:
         raise ValueError(f"{len(probs)} labels do not fit into a PNG; use --save marginals")

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from weakclip.data.read.tagged import BadImage
 
 SHOWN = 20
-"""Lines of one kind on stderr; the JSON object has all."""
+"""Most lines of one kind on stderr; the JSON object contains all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What is to be built from one data set."""
+    """What to build from a data set."""
 
     settings: dict[str, str]
     masks: str
@@ -38,23 +38,23 @@ class _Plan:
     jobs: Sequence[MaskJob]
     lists: Mapping[str, Sequence[str]]
     missing: tuple[str, ...]
-    """What differs from the published data set."""
+    """Differences from the published data set."""
     extras: Callable[[Path], None]
-    """Writes what else belongs to it."""
+    """Writes the other files of the data set."""
     archives: Sequence[Archive]
-    """What it is published as."""
+    """The published archives of the data set."""
     members: Sequence[Member]
-    """Files on disk that decide the lists, as they lie in the archives."""
+    """Files on disk that determine the lists, as members of their archives."""
     problems: Sequence[BadImage] = ()
     """What is left out of masks and lists, or makes them doubtful."""
     notes: Sequence[str] = ()
-    """How what is unusual was read."""
+    """How unusual entries were interpreted."""
 
 
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the `data` command; `run` takes what it parses."""
+    """Add the `data` command; `run` takes the parsed arguments."""
     parser = subparsers.add_parser(
         "data",
         help="build masks and lists of VOC 2012 + SBD or COCO 2014",
@@ -124,7 +124,7 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build; returns 0 if all went well, 1 if pieces are missing or fail, 2 for usage."""
+    """Build; returns 0 if all succeeded, 1 if files are missing or fail, 2 for usage errors."""
     renew = args.on_existing == "replace"
     try:
         plan: _Plan = args.plan(args)
@@ -144,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _differing(args: argparse.Namespace, plan: _Plan) -> tuple[str, ...]:
-    """Where the data set is not that of the manifest or of the archives, a line each."""
+    """Differences of the data set from the manifest or the archives, one line each."""
     lines = differing_lists(args.manifest, plan.lists) if args.manifest else ()
     if args.archives is None:
         return lines
@@ -214,7 +214,7 @@ def _check_out(out: Path) -> None:
 
 
 def _stopped(args: argparse.Namespace, error: OSError) -> None:
-    """Say why nothing more can be written."""
+    """Report why nothing more can be written."""
     sys.stderr.write(
         f"weakclip data {args.set}: cannot write to {args.out} ({error}); make room or choose "
         "another --out. What is there is whole: the same command goes on from it\n"
@@ -222,7 +222,7 @@ def _stopped(args: argparse.Namespace, error: OSError) -> None:
 
 
 def _report(plan: _Plan, built: Built | None, lists: Mapping[str, ListRecord]) -> int:
-    """Lines for people on stderr, one JSON object on stdout, and the exit status."""
+    """Write lines to stderr and one JSON object to stdout; the exit status."""
     failed = built.failed if built else ()
     problems, failures = (
         [f"{one.name}: {one.reason}" for one in several] for several in (plan.problems, failed)

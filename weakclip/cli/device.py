@@ -9,7 +9,7 @@ from weakclip.training.parallel import local_rank
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a flag; on a GPU float32 is not rounded from then on.
+    """The device of a flag; for a GPU, TF32 is disabled and the process's own GPU is selected.
 
     Raises:
         ValueError: If there is no such device, or fewer GPUs than processes.

@@ -1,4 +1,4 @@
-"""`weakclip eval`: masks or maps against ground truth, one result or two."""
+"""`weakclip eval`: scores of masks or maps against ground truth, for one result or two."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SEAMS_SWEEP = "0:0.59:0.01"
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the `eval` command; `run` takes what it parses."""
+    """Add the `eval` command; `run` takes the parsed arguments."""
     parser = subparsers.add_parser(
         "eval",
         help="score masks or class activation maps against ground truth",
@@ -126,7 +126,7 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate; returns 0 if all listed images are scored, 1 if some are not, 2 for usage."""
+    """Evaluate; returns 0 if all listed images are scored, 1 if not, 2 for usage errors."""
     try:
         _check_outputs(args)
         evaluation = _evaluate(args)
@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> Evaluation:
-    """The values of the flags."""
+    """The evaluation specified by the flags."""
     rule: MapRule | Sweep | None = None
     if args.background is not None:
         rule = parse_rule(args.background)
@@ -174,7 +174,7 @@ def _evaluate(args: argparse.Namespace) -> Evaluation:
 
 
 def _classes(args: argparse.Namespace) -> tuple[str, ...]:
-    """Names in label order, without the background that many lists begin with."""
+    """Names in label order, without a leading background."""
     if args.classes == "voc":
         return VOC_CLASSES
     if args.classes == "coco":
@@ -191,7 +191,7 @@ def _classes(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    """Check before an hour of counting that the requested files can be written."""
+    """Check before counting that the requested files can be written."""
     for flag, path in (("--csv", args.csv), ("--json", args.json), ("--figure", args.figure)):
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{flag} {path}: no such folder {path.parent}; make it first")
@@ -200,7 +200,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
 
 def _draw(evaluation: Evaluation, path: Path) -> None:
-    """The curve of a sweep, or bars of IoU by class."""
+    """Draw the curve of a sweep, or bars of IoU by class."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")

@@ -1,4 +1,4 @@
-"""An evaluation as people read it: tables in percent."""
+"""Tables of an evaluation, in percent."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 NEVER = "–"
 SHOWN = 20
-"""Kinds of error in the table; all are in JSON and CSV."""
+"""Number of kinds of error in the table; JSON and CSV contain all."""
 
 
 def show(evaluation: Evaluation, examples: int) -> None:
-    """Print the tables for people, in percent.
+    """Print the tables of an evaluation, in percent.
 
     Args:
-        evaluation: What was found.
-        examples: How many are shown per finding.
+        evaluation: The evaluation.
+        examples: Number of examples per finding.
     """
     screen = console()
     if evaluation.findings:
@@ -46,7 +46,7 @@ def show(evaluation: Evaluation, examples: int) -> None:
 
 
 def _class_table(evaluation: Evaluation, result: Result, name: str) -> Table:
-    """A row a class that occurs, and the means."""
+    """One row per class that occurs, and the means."""
     oracle = ", ORACLE: the threshold was chosen on this ground truth" if result.oracle else ""
     scores = result.scores
     table = Table(
@@ -68,7 +68,7 @@ def _class_table(evaluation: Evaluation, result: Result, name: str) -> Table:
 
 
 def _costs_table(result: Result, name: str) -> Table:
-    """The costliest errors, if each did not occur."""
+    """The kinds of error with the largest gain if they did not occur."""
     costs = [cost for cost in result.diagnosis if cost.errors > 0]
     table = Table(
         title=f"{name}what costs most: {min(SHOWN, len(costs))} of {len(costs)} kinds of error; "
@@ -87,7 +87,7 @@ def _costs_table(result: Result, name: str) -> Table:
 
 
 def _summary(evaluation: Evaluation, result: Result) -> str:
-    """What is no table, a line each."""
+    """Results that are not in a table, one line each."""
     scores = result.scores
     chosen = scores.miou_by_absent[evaluation.absent]
     rules = ", ".join(f"{one} {_percent(value)}" for one, value in scores.miou_by_absent.items())
@@ -112,7 +112,7 @@ def _summary(evaluation: Evaluation, result: Result) -> str:
 
 
 def _heading(metric: str) -> str:
-    """The name of a metric in few letters."""
+    """The abbreviated name of a metric."""
     words = metric.replace("boundary_iou", "BIoU").replace("_activation", "").split("_")
     return " ".join(word.upper() if word in ("fp", "fn") else word for word in words).replace(
         "iou", "IoU"

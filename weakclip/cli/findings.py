@@ -1,4 +1,4 @@
-"""How findings are shown: a table for people, a list for programs."""
+"""Findings as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLOURS = {"breaks": "bold red", "biases": "yellow", "note": "dim"}
 
 
 def findings_table(title: str, findings: Sequence[Finding], examples: int) -> Table:
-    """A row a finding: count, what it is with first examples, and the fix."""
+    """One row per finding: count, description with the first examples, and fix."""
     table = Table(title=title, title_justify="left", show_lines=True)
     for column in ("finding", "count", "what, and first examples", "fix"):
         table.add_column(column, justify="right" if column == "count" else "left")
@@ -35,7 +35,7 @@ def findings_table(title: str, findings: Sequence[Finding], examples: int) -> Ta
 
 
 def findings_json(findings: Sequence[Finding], examples: int) -> list[dict[str, object]]:
-    """What the table shows, for programs."""
+    """The content of the table as JSON types."""
     return [
         {
             "kind": finding.kind.name,
@@ -48,6 +48,6 @@ def findings_json(findings: Sequence[Finding], examples: int) -> list[dict[str, 
 
 
 def _short(text: str, longest: int = 200) -> str:
-    """One line that a table can hold; control characters are written out."""
+    """One line of limited length, with control characters escaped."""
     line = one_line(text)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"

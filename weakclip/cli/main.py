@@ -1,4 +1,4 @@
-"""`weakclip COMMAND`: the door for people with images."""
+"""The command line `weakclip COMMAND`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weakclip.version import add_version_flag
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-INTERRUPTED = 130  # what shells expect after Ctrl-C
+INTERRUPTED = 130  # exit status after Ctrl-C by convention of shells
 COMMANDS = {
     "masks": "images and tags in, masks out",
     "maps": "images and tags in, class activation maps out",
@@ -24,11 +24,11 @@ COMMANDS = {
     "eval": "score masks or maps against ground truth, and compare two results",
     "crf": "refine class probabilities with a dense CRF",
 }
-"""Command to what it does; `weakclip.cli.<command>` has `add_parser(subparsers)`, `run(args)`."""
+"""Purpose of each command; `weakclip.cli.<command>` has `add_parser(subparsers)`, `run(args)`."""
 
 
 def parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser of a command line; only the module of its command is imported."""
+    """Return the parser of a command line; imports only the module of its command."""
     top = argparse.ArgumentParser(prog="weakclip", description="Masks from image-level tags.")
     add_version_flag(top)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -42,10 +42,10 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out a command line.
+    """Run a command line.
 
     Returns:
-        0 done, 1 some files failed, 2 wrong usage, 130 stopped by Ctrl-C.
+        0 done, 1 some files failed, 2 usage error, 130 interrupted by Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser(words).parse_args(words)

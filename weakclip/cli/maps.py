@@ -1,4 +1,4 @@
-"""`weakclip maps`: class activation maps of a frozen CLIP or of a classifier, for any refiner."""
+"""`weakclip maps`: class activation maps of a frozen CLIP or a classifier, for any refinement."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SOURCES: dict[str, MaskerSpec] = {
     "patch-softmax": CLIPMaps(source=PatchSoftmax()),
     **METHODS,
 }
-"""Of the frozen CLIP; further ones are `clip-es`, the plan's own, and `cam`."""
+"""Sources with a frozen CLIP; others are `clip-es`, the source of the plan, and `cam`."""
 WRITERS = {"weakclip": (write_maps, ".npz"), "irn": (write_irn_maps, ".npy")}
 TRAINED = "classifier.safetensors"
 
@@ -50,7 +50,7 @@ TRAINED = "classifier.safetensors"
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the `maps` command; `run` takes what it parses."""
+    """Add the `maps` command; `run` takes the parsed arguments."""
     parser = subparsers.add_parser(
         "maps",
         help="images and tags in, class activation maps out",
@@ -78,7 +78,7 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write maps; returns 0 if all went well, 1 if some images failed, 2 for usage."""
+    """Write maps; returns 0 if all succeeded, 1 if some images failed, 2 for usage errors."""
     try:
         files = opened(args)
         clip = load_clip(args.clip or "micro", weights=args.weights, device=device_of(args.device))
@@ -134,22 +134,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace, clip: CLIPBundle) -> MaskPlan:
-    """Words, size and the plan's own source; a classifier without a CLIP is for photographs."""
+    """Words, size and source of the plan; for a classifier without a CLIP, those of photographs."""
     free = args.source == CLASSIFIER and args.clip is None
     plan = PHOTOGRAPHS if free else plan_for(clip, "clip-es")
     return plan if args.max_side is None else replace(plan, max_side=args.max_side)
 
 
 def _trains(args: argparse.Namespace) -> bool:
-    """Whether there is no classifier that was trained before."""
+    """Whether a classifier has to be trained, because none is given or in the output folder."""
     return args.classifier is None and not (args.out / TRAINED).is_file()
 
 
 def _source(args: argparse.Namespace, plan: MaskPlan, clip: CLIPBundle) -> MaskerSpec:
-    """The source of the flags.
+    """The source specified by the flags.
 
     Raises:
-        ValueError: If a flag does not go with the source, or the classifier has no weights.
+        ValueError: If a flag does not apply to the source, or the classifier has no weights.
     """
     cartoons = clip.name.endswith("micro-clip")
     if args.source == CLASSIFIER:
@@ -165,7 +165,7 @@ def _source(args: argparse.Namespace, plan: MaskPlan, clip: CLIPBundle) -> Maske
 
 
 def _classifier(args: argparse.Namespace, *, cartoons: bool) -> CAM:
-    """CAM of a classifier to be trained, or of one that was."""
+    """CAM of a classifier that is to be trained, or of an existing one."""
     own = cartoons and args.backbone is None and args.backbone_weights is None
     cam = MICRO_CAM if own else CAM()
     classifier = cam.classifier

@@ -1,4 +1,4 @@
-"""`weakclip masks`: from a folder of images and their tags to masks, in one command."""
+"""`weakclip masks`: masks from a folder of images and their tags."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ MICRO_WARNING = (
     "warning: micro-CLIP knows nothing but cartoons; what it makes of photographs means nothing. "
     "For photographs: --clip ViT-B-16/openai, with --weights FILE if the file is not in a cache"
 )
-SHOWN = 10  # failures that are printed; all are in run.json
-INTERRUPTED = 130  # what shells expect after Ctrl-C
+SHOWN = 10  # number of failures printed; all are in run.json
+INTERRUPTED = 130  # exit status after Ctrl-C by convention of shells
 
 
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the `masks` command; `run` takes what it parses."""
+    """Add the `masks` command; `run` takes the parsed arguments."""
     parser = subparsers.add_parser(
         "masks",
         help="images and tags in, masks out",
@@ -69,7 +69,7 @@ def add_parser(
 
 
 def add_input_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what every command needs that looks at images and tags with a CLIP."""
+    """Add the flags of all commands that apply a CLIP to tagged images."""
     add = parser.add_argument
     add("--images", type=Path, required=True, help="folder of images, or VOC's or COCO's root")
     add("--tags", type=Path, help="labels.csv (file,labels; several labels: 'cat;dog') or a COCO "
@@ -85,7 +85,7 @@ def add_input_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what the commands need that make masks."""
+    """Add the flags of the commands that make masks."""
     add, switch = parser.add_argument, argparse.BooleanOptionalAction
     add("--words", type=Path, help="TOML or CSV of background words and class synonyms")
     add("--crf", action=switch, default=True, help="dense CRF at the end")
@@ -104,7 +104,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make masks; returns 0 if all went well, 1 if some images failed, 2 for usage."""
+    """Make masks; returns 0 if all succeeded, 1 if some images failed, 2 for usage errors."""
     return carry_out(
         args, lambda args, clip, images: plan_for(clip, args.method, images=images), "masks"
     )
@@ -113,15 +113,15 @@ def run(args: argparse.Namespace) -> int:
 def carry_out(
     args: argparse.Namespace, planned: Planned, command: str, *, warns: bool = True
 ) -> int:
-    """Make the masks of a plan; returns 0 if all went well, 1 if some images failed, 2 for usage.
+    """Make the masks of a plan; returns 0 if all succeeded, 1 if some failed, 2 for usage errors.
 
-    Under torchrun the processes share the work, and the first one alone speaks for them.
+    Under torchrun the processes share the work, and only the first one writes output.
 
     Args:
-        args: Of `add_input_flags` and `add_training_flags`.
-        planned: From flags, CLIP and number of tagged images to the plan.
+        args: Parsed flags of `add_input_flags` and `add_training_flags`.
+        planned: Returns the plan for flags, CLIP and number of tagged images.
         command: Name of the command, for messages.
-        warns: Whether to say of micro-CLIP what it does not know.
+        warns: Whether to warn about the limits of micro-CLIP.
     """
     logging.getLogger("weakclip").addHandler(logging.NullHandler())  # failures are shown below
     try:
@@ -140,17 +140,17 @@ def carry_out(
         sys.stderr.write(f"weakclip {command}: interrupted; --resume goes on\n")
         return INTERRUPTED
     if not processes.first:
-        return 0  # 1 would make torchrun end the first while it writes
+        return 0  # with 1, torchrun would stop the first process while it writes
     _show(done, args.out)
     return 1 if done.failed else 0
 
 
 def opened(args: argparse.Namespace) -> TaggedFiles:
-    """The images and tags of `add_input_flags`.
+    """The images and tags specified by `add_input_flags`.
 
     Raises:
-        FileNotFoundError: If something is missing.
-        ValueError: If images or tags are not what they should be.
+        FileNotFoundError: If a file or folder is missing.
+        ValueError: If images or tags are invalid.
     """
     return open_place(Place(root=args.images, split=args.split, tags=args.tags))
 
@@ -163,7 +163,7 @@ def _make(
     *,
     warns: bool,
 ) -> MaskRun:
-    """The values of the flags."""
+    """Make the masks specified by the flags."""
     files = opened(args)
     if processes.first:
         say(files)
@@ -179,7 +179,7 @@ def _make(
 
 
 def say(files: TaggedFiles) -> None:
-    """How the tags were understood, and which pictures are not read."""
+    """Print how the tags were interpreted, and which pictures are not listed."""
     aside = [f"{bad.name}: {bad.reason}" for bad in files.left_out]
     for line in (*files.reading, *aside[:SHOWN]):
         sys.stderr.write(one_line(line) + "\n")
@@ -188,11 +188,11 @@ def say(files: TaggedFiles) -> None:
 
 
 def _silent(phase: str, done: int, total: int) -> None:
-    """The report of all processes but the first."""
+    """The report of all processes except the first; does nothing."""
 
 
 def _changed(plan: MaskPlan, args: argparse.Namespace) -> MaskPlan:
-    """The plan with what the flags change of it."""
+    """The plan with the changes of the flags."""
     words = plan.words if args.words is None else read_words(args.words, plan.words)
     training = plan.method.refinement
     if isinstance(training, SeededTraining):
@@ -232,7 +232,7 @@ def _changed(plan: MaskPlan, args: argparse.Namespace) -> MaskPlan:
 def _execution(
     plan: MaskPlan, clip: CLIPBundle, precision: Literal["auto"] | Precision
 ) -> Execution:
-    """What suits the device, in the precision of the flag."""
+    """The execution for the device, with the precision of the flag."""
     trained = isinstance(plan.method.refinement, SeededTraining)
     device = clip.image.vision.proj.device if trained else torch.device("cpu")
     return execution_for(device, precision)

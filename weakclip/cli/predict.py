@@ -1,4 +1,4 @@
-"""`weakclip predict`: label images with a network that a run trained; no tags are needed."""
+"""`weakclip predict`: segments images with a trained network, without tags."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the `predict` command; `run` takes what it parses."""
+    """Add the `predict` command; `run` takes the parsed arguments."""
     parser = subparsers.add_parser(
         "predict",
         help="label images with a network that was trained, without tags",
@@ -58,7 +58,7 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Label a folder; returns 0 if all went well, 1 if some images failed, 2 for usage."""
+    """Segment a folder; returns 0 if all succeeded, 1 if some images failed, 2 for usage errors."""
     try:
         if (args.voc_submission is None) != (args.list is None):
             raise ValueError("--voc-submission and --list: give both, or neither")

@@ -1,4 +1,4 @@
-"""`weakclip refine`: anybody's class activation maps to masks."""
+"""`weakclip refine`: masks from class activation maps of any program."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 METHODS = ("none", "crf", "pamr", "caa", "random-walk", "weakclip")
 ASK_CLIP = ("caa", "weakclip")
-"""Methods that look at images with a CLIP."""
+"""Methods that apply a CLIP to the images."""
 
 
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the `refine` command; `run` takes what it parses."""
+    """Add the `refine` command; `run` takes the parsed arguments."""
     parser = subparsers.add_parser(
         "refine",
         help="anybody's class activation maps in, masks out",
@@ -66,19 +66,19 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make masks; returns 0 if all went well, 1 if some images failed, 2 for usage."""
+    """Make masks; returns 0 if all succeeded, 1 if some images failed, 2 for usage errors."""
     warns = args.method in ASK_CLIP or args.clip is not None
     return masks.carry_out(args, plan_of, "refine", warns=warns)
 
 
 def plan_of(args: argparse.Namespace, clip: CLIPBundle, images: int) -> MaskPlan:
-    """The plan that the flags describe.
+    """The plan specified by the flags.
 
     Raises:
-        ValueError: If a flag does not go with the method.
+        ValueError: If a flag does not apply to the method.
     """
     if args.clip is None and args.method not in ASK_CLIP:
-        plan = PHOTOGRAPHS  # the clip is only there to have one
+        plan = PHOTOGRAPHS  # the CLIP is loaded but not used
     else:
         trained = args.method == "weakclip"
         plan = plan_for(clip, "weakclip" if trained else "clip-es", images=images)
@@ -96,7 +96,7 @@ def plan_of(args: argparse.Namespace, clip: CLIPBundle, images: int) -> MaskPlan
 
 
 def _refinement(args: argparse.Namespace) -> RefinementSpec | None:
-    """The refinement of the flags; none for the plan's own."""
+    """The refinement specified by the flags; None for that of the plan."""
     background = OTSU if args.power is None else Power(alpha=args.power)
     match args.method:
         case "pamr":
@@ -112,7 +112,7 @@ def _refinement(args: argparse.Namespace) -> RefinementSpec | None:
 
 
 def _random_walk(args: argparse.Namespace, background: BackgroundRule) -> RandomWalk:
-    """AffinityNet; what is sure is decided around the background, 16: by 4 and 32 as published."""
+    """AffinityNet; its certain labels use powers of 1/4 and 2 times the walk's (paper: 16)."""
     if args.clip is not None and "micro" in args.clip and not args.backbone_weights:
         return replace(MICRO, background=background)
     alpha = args.power

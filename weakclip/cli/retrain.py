@@ -1,4 +1,4 @@
-"""`weakclip retrain`: train a segmentation network on anybody's masks."""
+"""`weakclip retrain`: trains a segmentation network on existing masks."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ NOTE = (
     "note: preset micro trains a small network from random weights at 128 pixels, as CartoonVOC "
     "needs it; for photographs: --preset deeplabv3plus --encoder-weights FILE"
 )
-INTERRUPTED = 130  # what shells expect after Ctrl-C
+INTERRUPTED = 130  # exit status after Ctrl-C by convention of shells
 SIDES = {"micro": 128}
-"""Longest side by preset, where it is not 512."""
+"""Longest side by preset; 512 for all others."""
 
 
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the `retrain` command; `run` takes what it parses."""
+    """Add the `retrain` command; `run` takes the parsed arguments."""
     parser = subparsers.add_parser(
         "retrain",
         help="images and masks in, a segmentation network out",
@@ -92,14 +92,14 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; returns 0 if all images were used, 1 if some were not, 2 for usage."""
+    """Train; returns 0 if all images were used, 1 if not, 2 for usage errors."""
     logging.getLogger("weakclip").addHandler(logging.NullHandler())
     try:
         with torchrun_processes() as processes:
             if processes.count > 1:
                 raise ValueError("torchrun: retraining is one process; start it without torchrun")
         spec = changed(preset_of(args.preset), args)
-        build_network(spec.network, 2)  # unknown names and missing weights end it here
+        build_network(spec.network, 2)  # reports unknown names and missing weights early
         root, _ = images_of(Place(root=args.images))
         files = list_masked(root, args.masks, _classes(args) or ())
         with progress("masks") as report:
@@ -125,10 +125,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def changed(spec: Retraining, args: argparse.Namespace) -> Retraining:
-    """A retraining with what the flags change of it.
+    """The retraining with the changes of the flags.
 
     Raises:
-        ValueError: If a value makes no sense.
+        ValueError: If a value is invalid.
     """
     recipe = spec.recipe
     if args.iterations is not None:
@@ -156,7 +156,7 @@ def changed(spec: Retraining, args: argparse.Namespace) -> Retraining:
 
 
 def _network(spec: NetworkSpec, args: argparse.Namespace) -> NetworkSpec:
-    """The network of the preset with what the flags change of it."""
+    """The network of the preset with the changes of the flags."""
     if args.network is not None:
         match args.network.lower():
             case "small":
@@ -191,7 +191,7 @@ def _train(
 
 
 def _classes(args: argparse.Namespace) -> tuple[str, ...] | None:
-    """Names in label order; None if nobody says them."""
+    """Names in label order; None if they are not given."""
     if args.classes == "voc":
         return VOC_CLASSES
     places = [args.masks / CLASSES_NAME, args.masks.parent / CLASSES_NAME]
@@ -200,7 +200,7 @@ def _classes(args: argparse.Namespace) -> tuple[str, ...] | None:
 
 
 def _named(found: Survey) -> TaggedFiles:
-    """The files with class names; without any, the labels of the masks are their names."""
+    """The files with class names; if there are none, the labels in the masks become the names."""
     if found.files.classes:
         return found.files
     labels = {label for _, some in found.labelled_masks() for label in some if label < IGNORE}
@@ -210,10 +210,10 @@ def _named(found: Survey) -> TaggedFiles:
 
 
 def _usable(found: Survey, *, leave_out: bool) -> list[int]:
-    """Images to train on; what is wrong with the others is shown.
+    """Indices of the images to train on; problems of the others are shown.
 
     Raises:
-        ValueError: If a mask cannot be used and images are not to be left out.
+        ValueError: If a mask is unusable and images must not be left out.
     """
     findings = run_checks(found, OF_PAIRS)
     _show(found, findings)
@@ -234,7 +234,7 @@ def _usable(found: Survey, *, leave_out: bool) -> list[int]:
 
 
 def _fits(found: Survey, index: int) -> bool:
-    """Whether an image and its mask belong together and hold labels of the classes."""
+    """Whether image and mask have the same size and the mask has only labels of the classes."""
     image, mask = found.images[index], found.masks[index]
     if not isinstance(image, ImageFacts) or not isinstance(mask, MaskFacts):
         return False
@@ -243,7 +243,7 @@ def _fits(found: Survey, index: int) -> bool:
 
 
 def _show(found: Survey, findings: Sequence[Finding]) -> None:
-    """A table of the findings on stderr; nothing if all is well."""
+    """Print a table of the findings to stderr, if there are any."""
     if findings:
         masks = sum(mask is not None for mask in found.masks)
         title = f"{len(found.files)} images, {masks} masks"
