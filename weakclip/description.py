@@ -42,7 +42,7 @@ def describe(value: object) -> Any:  # noqa: ANN401 (a JSON value)
         return [describe(item) for item in value]
     if isinstance(value, dict):
         return {str(key): describe(item) for key, item in value.items()}
-    if isinstance(value, PurePath):  # what a folder is called, not where it is
+    if isinstance(value, PurePath):  # the name of a folder, not its location
         return value.name
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

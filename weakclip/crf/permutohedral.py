@@ -114,7 +114,7 @@ class VertexFilter:
         return values
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: `vertex_filter` is remembered
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: `vertex_filter` is cached
 class Lattice:
     """Normalised filter D K D of B images of N pixels, block-diagonal over the images.
 

@@ -65,7 +65,6 @@ class KeyTable:
 
         Returns:
             (Q,), int32; -1 where absent.
-            (Q,), int32; -1 where absent.
         """
         slots = self._slots(wanted)
         holder = self._holder.index_select(0, slots)

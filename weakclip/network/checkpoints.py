@@ -21,7 +21,7 @@ from weakclip.config import WeakCLIPConfig
 from weakclip.crf import dense as crf
 from weakclip.data.atomic import replacing
 from weakclip.description import dataclasses_of, describe, description_id, value_of
-from weakclip.network.released import load_released as load_released  # the same door for both kinds
+from weakclip.network.released import load_released as load_released  # offered next to our own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -38,7 +38,7 @@ RELEASED_BACKGROUND = Power(alpha=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CAA:
-    """Spread CAMs inside their boxes along the frozen CLIP's attention."""
+    """Propagate CAMs, restricted to their boxes, along the frozen CLIP's attention."""
 
     affinity: Affinity = RELEASED_AFFINITY
     background: BackgroundRule = RELEASED_BACKGROUND
@@ -55,7 +55,7 @@ class CAARefinement:
     """The `Refinement` of `CAA`; nothing is trained."""
 
     def __init__(self, spec: CAA, setting: Setting) -> None:
-        """Hold the frozen image tower."""
+        """Store the frozen image tower."""
         tower = setting.clip.image.configured(positions=spec.positions)
         self.spec, self.device, self.classes = spec, setting.device, len(setting.class_names)
         self.clip: CLIPBundle = replace(setting.clip, image=tower)

@@ -209,7 +209,7 @@ class Weightless:
         seed: int,
         report: Callable[[int, int], None],
     ) -> None:
-        """Nothing to learn."""
+        """Learn nothing."""
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """Empty: there are no parameters."""

@@ -62,7 +62,7 @@ class WarmDescent:
     multiplies by ten."""
     head_factor: float = 1.0
     warmup: int = 50
-    """Steps of linear growth from `warmup_ratio` of the learning rate."""
+    """Steps of linear warm-up from `warmup_ratio` of the learning rate."""
     warmup_ratio: float = 1e-6
     weight_decay: float = 0.01
 

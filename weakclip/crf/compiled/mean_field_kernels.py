@@ -50,7 +50,6 @@ class Term(NamedTuple):
         factor: Weight of the term.
         tables: Values of the image's M vertices, labels padded to whole vectors, (P + 2, M, L'):
             one table for the splats of each of P pieces of the image, and two for the blur.
-            blurred to.
     """
 
     corners: Integers

@@ -32,7 +32,6 @@ def spread(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
 
     Raises:
         Exception: That of a task, after all threads have stopped.
-        Exception: What a task raised, when no thread is at work any more.
     """
     left, found = iter(enumerate(tasks)), dict[int, Result]()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weakclip.data.check.survey import Survey
 
 PROMPT = "a photo of a {}."
-"""The longest prompt that is made of every tag with all methods."""
+"""The longest prompt that every method makes of each tag."""
 
 
 def too_many(survey: Survey) -> Iterator[str]:

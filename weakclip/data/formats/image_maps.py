@@ -63,7 +63,7 @@ class ImageMaps:
 
 
 def with_background(labels: Sequence[int], rows: NDArray[np.float32], *, kind: Kind) -> ImageMaps:
-    """Maps of rows one of which may have label 0, the background; if none has, it is lowest.
+    """Maps of rows, one of which may be the background (label 0); else it is -inf (logits) or 0.
 
     Args:
         labels: Label of each row.

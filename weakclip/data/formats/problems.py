@@ -106,7 +106,7 @@ def problems(
             yield NOT_FINITE, f"label {label}"
         elif low < -TOLERANCE or high > 1 + TOLERANCE:
             yield RANGE, f"label {label} has {low:.4g} to {high:.4g}"
-    if maps.kind == "map":  # a network's probabilities do not know the tags
+    if maps.kind == "map":  # a network's probabilities do not depend on tags
         tagged = {index + 1 for index, tag in enumerate(tags.tolist()) if tag}
         for kind, several in (
             (UNTAGGED, set(labels) - tagged - set(foreign)),
