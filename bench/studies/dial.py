@@ -1,7 +1,7 @@
-"""Dials of a study: one thing about the world or the preset that moves, everything else as it is.
+"""Dials of a study: one property of the images or the preset varies, all others are fixed.
 
-A position is a change of the preset, as `--set` takes it, or other rows at the unchanged preset.
-Each changed preset has records of its own, as any study with `--set` (`study_name`); the centre,
+A position changes the preset as `--set` does, or selects other rows of the unchanged preset.
+Each changed preset has its own records, like any study with `--set` (`study_name`). The centre,
 which most dials share, is run once.
 """
 
@@ -20,13 +20,14 @@ CENTRE = "centre"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where a dial stands.
+    """One value of a dial.
 
     Attributes:
-        label: What tables and axes say.
-        changes: Of the preset, e.g. `generated.world.style_distance=2.0`; none at the centre.
-        prefix: Of the names of its rows, where the dial is part of the method.
-        classes: 0-based classes that are scored here; all if there are none.
+        label: Text in tables and on axes.
+        changes: Changes of the preset, e.g. `generated.world.style_distance=2.0`; empty at the
+            centre.
+        prefix: Prefix of the row names, for a dial that changes the method and not the preset.
+        classes: 0-based indices of the classes that are scored; empty means all.
     """
 
     label: str
@@ -35,20 +36,24 @@ class Position:
     classes: tuple[int, ...] = ()
 
     def preset(self, centre: str) -> str:
-        """The preset of its records."""
+        """The name of the changed preset, given the name of the centre's."""
         return "+".join((centre, *self.changes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
-    """Positions in order, and what was predicted about them (`docs/preregistration.md`).
+    """Positions in order, and the prediction about them (`docs/preregistration.md`).
 
     Attributes:
-        name: What tables call it.
-        positions: At least three; the centre is one of them if it is on this dial.
-        gains: Row without the component whose effect should rise...
-        towards: ...in this direction of the positions.
-        tasks: Those that are compared; the verdict is about the first.
+        name: Name in tables.
+        positions: At least three; includes the centre if it lies on this dial.
+        gains: Row without the component whose effect is predicted to rise.
+        towards: End of `positions` towards which it is predicted to rise: `first` or `last`.
+        tasks: Tasks that are compared; the prediction is tested on the first.
+
+    Raises:
+        ValueError: If there are fewer than three positions, two share a label, or `towards` is
+            another word.
     """
 
     name: str
@@ -70,7 +75,7 @@ class Dial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Rows that are run with one preset."""
+    """A preset and the rows that are run with it."""
 
     preset: str
     rows: tuple[str, ...]
@@ -78,13 +83,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dials:
-    """What moves in a study, and which of its rows are compared at every position.
+    """The dials of a study, and the rows that are compared at every position.
 
     Attributes:
-        preset: The centre of all dials, where no other one is asked for.
-        rows: The whole method, the control, then the rows without one component.
-        beside: Rows that are run at the centre alone.
-        dials: In the order of their worth.
+        preset: Default preset at the centre of all dials.
+        rows: The complete method, the control, then the rows without one component.
+        beside: Rows that are run at the centre only.
+        dials: The most important first.
     """
 
     preset: str
@@ -94,15 +99,15 @@ class Dials:
 
     @property
     def names(self) -> list[str]:
-        """Of all rows that are run."""
+        """Names of all rows that are run."""
         moved = (each for dial in self.dials for each in dial.positions)
         return [*self.rows, *self.beside, *(row for each in moved for row in self.rows_at(each))]
 
     def chosen(self, names: Sequence[str]) -> tuple[Dial, ...]:
-        """The dials of these names; no names means all, `centre` none.
+        """The dials with these names; no names means all, `centre` alone means none.
 
         Raises:
-            BenchError: If there is no dial of a name.
+            BenchError: If a name is not a dial.
         """
         known = [CENTRE, *(dial.name for dial in self.dials)]
         for name in names:
@@ -111,15 +116,15 @@ class Dials:
         return tuple(dial for dial in self.dials if not names or dial.name in names)
 
     def rows_at(self, position: Position) -> tuple[str, ...]:
-        """The compared rows of a position, in the order of `rows`."""
+        """Names of the rows compared at a position, in the order of `rows`."""
         return tuple(position.prefix + row for row in self.rows)
 
     def places(self, centre: str, names: Sequence[str] = ()) -> list[Place]:
-        """What is to be run, each once: the centre, then the positions dial by dial.
+        """What has to be run, without repeats: the centre, then the positions dial by dial.
 
         Args:
-            centre: The preset that the changes start from.
-            names: Of dials; all if there are none.
+            centre: Name of the preset that the positions change.
+            names: Names of dials; empty means all.
         """
         moved = (each for dial in self.chosen(names) for each in dial.positions)
         first = Place(preset=centre, rows=(*self.rows, *self.beside))

@@ -1,14 +1,14 @@
-"""Full factorial studies: what each component does on average, and what two do only together.
+"""Full factorial studies: main effects of components, and interactions of two components.
 
 In a 2^f study every combination of f components, on or off, is one variant. The *main effect* of
 a component is the mean score of the variants with it minus the mean of those without. The
-*interaction* of two is half the difference between the effect of the one in the presence of the
-other and in its absence: 0 if their effects add up, positive if they help each other. Each of
-these uses many variants, so it is known better than any single difference.
+*interaction* of two components is half the difference between the effect of one with the other on
+and its effect with the other off: 0 if their effects add up, positive if they reinforce each other.
+Each estimate uses many variants, so it is more precise than a single difference.
 
-A component that acts only through another (`Study.acts_through`) has its effect and interactions
-over the variants with that other one. Averaged over all variants, its effect would be halved, and
-its interaction with the other would be the same number once more.
+If a component acts only through another (`Study.acts_through`), its effect and interactions are
+computed over the variants with that other component. Over all variants its effect would be halved,
+and its interaction with the other component would be the same number again.
 
 References:
     Box, Hunter and Hunter, "Statistics for Experimenters", 2005, chapter 5 (2^k designs).
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """Which factors a factorial study has, and where each is on."""
+    """The factors of a factorial study, and their levels in each variant."""
 
     factors: tuple[str, ...]
-    """Slots, f of them, in the order of the configuration."""
+    """The f slots that vary, in the order of the configuration."""
     levels: dict[str, tuple[int, ...]]
-    """Variant -> one level per factor: 1 for the reference's value, -1 for the other."""
+    """Variant -> one level per factor: 1 for the reference's value, -1 for the other value."""
     acts_through: tuple[tuple[str, str], ...] = ()
     """Pairs of factors: the first acts only where the second is on."""
 
 
 GIVEN = ", with "
-"""Between the factors of a term and those that are on throughout."""
+"""Separates the factors of a term from those that are held on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,18 @@ class Term:
 
     factors: tuple[str, ...]
     weights: dict[str, float]
-    """One for every variant; 0 for those that the term is not taken over."""
+    """One weight per variant; 0 for variants that the term does not use."""
     given: tuple[str, ...] = ()
-    """Factors that are on in all variants that the term is taken over."""
+    """Factors that are on in all variants that the term uses."""
 
     @property
     def name(self) -> str:
-        """Factors joined by `×`, and what they are taken with."""
+        """Factors joined by `×`, then the factors that are held on."""
         return " × ".join(self.factors) + (f"{GIVEN}{', '.join(self.given)}" if self.given else "")
 
 
 def design_of(study: Study) -> Design | None:
-    """Return the design of a study whose variants are all combinations; none for others."""
+    """Return the design of a full factorial study; None for any other study."""
     reference = study.reference.config
     changed = {row.name: set(differing_slots(row.config, reference)) for row in study.rows}
     varied = set().union(*changed.values())
@@ -81,8 +81,8 @@ def design_of(study: Study) -> Design | None:
 def terms_of(design: Design) -> list[Term]:
     """Return the main effects, then the pairwise interactions, in the order of the factors.
 
-    A term is taken over the variants in which its factors can act. The interaction of a factor with
-    the one it acts through is left out: it is the factor's effect.
+    A term uses only the variants in which its factors can act. The interaction of a factor with the
+    one it acts through is left out, because it equals the factor's effect.
 
     Example:
         >>> two = {"both": (1, 1), "a": (1, -1), "b": (-1, 1), "none": (-1, -1)}

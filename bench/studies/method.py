@@ -1,7 +1,7 @@
-"""One cell of the grid of maps x refinements, as a value, and what is trained on its masks.
+"""A method as a value: source of maps, refinement, and the network trained on the masks.
 
-What a cell holds are values with a `build` method (`weakclip/stages/protocols.py`), so the harness
-knows no method by name. WeakCLIP itself sits in the refinement as its configuration.
+The parts are values with a `build` method (`weakclip/stages/protocols.py`), so the harness knows no
+method by name. WeakCLIP is a refinement, given by its configuration.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroundTruth:
-    """In the place of maps and refinement: the annotated masks of the training split.
+    """The annotated masks of the training split, in place of maps and refinement.
 
-    An upper bound: it has what no weakly-supervised method has.
+    This is an upper bound: no weakly-supervised method has these masks.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfPreset:
-    """In the place of maps or of a retraining: those of the preset which the study is run with."""
+    """The maps, or the retraining, of the preset with which the study is run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Masks or maps that were made elsewhere, in the place of a source of maps."""
+    """Masks or maps that were made outside this project, in place of a source of maps."""
 
     what: Literal["masks", "maps"]
     folder: Path
-    """A description has its name only."""
+    """Records hold only its last component, the name of the folder."""
     sha256: str
-    """Of the names and bytes of the files that are used: other files are another configuration."""
+    """Hash of the names and bytes of the files used: other files make another configuration."""
     citation: str = ""
 
     @property
@@ -56,13 +56,13 @@ class Outside:
 
     @property
     def row(self) -> MethodRow:
-        """Masks as they are; maps with the background of Otsu's threshold."""
+        """A row that keeps masks unchanged, and gives maps a background by Otsu's threshold."""
         return MethodRow(cam=self, refinement=Keep(background=OTSU))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """WeakCLIP in the state of its training that a rule chooses."""
+    """WeakCLIP at the training step that a selection rule chooses."""
 
     config: WeakCLIPConfig
     rule: Rule
@@ -70,31 +70,31 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spoiled:
-    """WeakCLIP trained on the annotation with errors and gaps of a chosen amount: an oracle."""
+    """WeakCLIP trained on seeds made from the annotation with a set amount of errors: an oracle."""
 
     config: WeakCLIPConfig
     precision: float
-    """Share of right labels among the decided pixels."""
+    """Fraction of the labelled pixels whose label is right."""
     coverage: float
-    """Share of decided pixels."""
+    """Fraction of pixels that are labelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRow:
-    """Whose class activation maps, and what is made of them: a row of a grid."""
+    """A method of a study: a source of maps, a refinement, and an optional retraining."""
 
     described_as: ClassVar[str] = "Method"
-    """Records called it so before the library had a value of that name."""
+    """The kind in records; it is older than the library's own class `Method`."""
 
     cam: MapSource | Outside | GroundTruth | OfPreset
     refinement: RefinementSpec | WeakCLIPConfig | Selection | Spoiled | GroundTruth
     retraining: Retraining | OfPreset | None = field(default=None, metadata={IMPLIED: None})
-    """What is trained on the masks and scored on `val`; absent: the refinement itself, if it can
-    label images without tags."""
+    """Network trained on the masks and scored on `val`. None: the refinement itself is scored on
+    `val`, if it can label images without tags."""
     finish: Literal["crf", "none"] = field(default="crf", metadata={IMPLIED: "crf"})
-    """What the masks that are retrained on go through: the preset's dense CRF, or nothing."""
+    """Post-processing of the masks used for retraining: the preset's dense CRF, or none."""
     tags: WrongTags | None = field(default=None, metadata={IMPLIED: None})
-    """Mistakes of the tags that the method is given; none: those of the data set."""
+    """Simulated mistakes in the tags; None: the tags of the data set."""
 
     def __post_init__(self) -> None:
         annotated = [isinstance(part, GroundTruth) for part in (self.cam, self.refinement)]
@@ -105,18 +105,18 @@ class MethodRow:
 
     @property
     def is_supervised(self) -> bool:
-        """Whether the annotated masks stand in the place of a method."""
+        """Whether the row uses the annotated masks in place of a method."""
         return isinstance(self.cam, GroundTruth)
 
 
 def outside_of(config: object) -> Outside | None:
-    """What a row brought in; none if its method is run here."""
+    """The masks or maps from outside that a row uses; None if its method is run here."""
     cam = config.cam if isinstance(config, MethodRow) else None
     return cam if isinstance(cam, Outside) else None
 
 
 def recorded_outside(config: Mapping[str, Any]) -> Outside | None:
-    """What the configuration of a record brought in; none if its method was run here."""
+    """As `outside_of`, for the configuration in a record."""
     cam = config.get("cam")
     if not isinstance(cam, dict) or cam.get("kind") != Outside.__name__:
         return None
@@ -129,13 +129,13 @@ Setting = TypeVar("Setting")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched(Generic[Setting]):
-    """A map source or a refinement, the settings that a search tries, and the one that is used."""
+    """A map source or a refinement, the settings that a search tries, and the one in use."""
 
     name: str
     settings: Mapping[str, Setting]
-    """What is different -> the whole configuration; the first is the method's own."""
+    """Name of what differs -> complete configuration; the first is the method's default."""
     chosen: str
-    """A key of `settings`: the choice of `python -m bench.search.methods`, at first the first."""
+    """Key of `settings` that `python -m bench.search.methods` chose; before a search, the first."""
 
     def __post_init__(self) -> None:
         if self.chosen not in self.settings:

@@ -1,7 +1,7 @@
-"""Presets: a data set, a CLIP and a protocol. Everything that moves a number is here.
+"""Presets: a data set, a CLIP and a protocol. All settings that change results are here.
 
-The figures of `CARTOON` were chosen on a world with another seed (77), which no table reports;
-`docs/log.md` says what was tried.
+The settings of `CARTOON` were chosen on images drawn with another seed (77), on which no table
+reports; `docs/log.md` lists what was tried.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generated:
-    """CartoonVOC: how it is drawn, and how many images each split has."""
+    """How CartoonVOC is drawn, and the number of images of each split."""
 
     images: Mapping[str, int]
     world: WorldConfig = WorldConfig(size=128)
     seed: int = 2012
     redrawn: bool = False
-    """Whether each seed of a run draws its own training images; the others stay."""
+    """Whether each training seed draws its own training images; other splits are the same."""
 
     def of_seed(self, seed: int) -> Generated:
-        """The world whose training images are those of a seed; of seed 0 it is this one."""
+        """The drawing whose `train` split is used with a training seed; seed 0 keeps this one."""
         return replace(self, seed=self.seed + _APART * seed, redrawn=False)
 
 
-_APART = 1_000_000  # between the worlds of two seeds: no pretraining has such a number
+_APART = 1_000_000  # distance of the drawing seeds; no pretraining uses seeds this large
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,51 +79,51 @@ class Preset:
     name: str
     data: Literal["cartoon", "voc", "coco", "folder"]
     splits: Mapping[str, str]
-    """Roles to names of lists: `train` is trained on, the masks of `pseudo`, some of its images,
-    are scored, and what labels images without tags on `val`. `tune` is for searches."""
+    """Role -> name of an image list. Methods are trained on `train`; pseudo masks are scored on
+    `pseudo`, a subset of it, and networks on `val`. `tune` is for hyper-parameter searches."""
     recipe: Recipe
     crf: CRFConfig
-    """For pseudo masks at working size."""
+    """Dense CRF for pseudo masks at working size."""
     clip: str
     config: WeakCLIPConfig
-    """WeakCLIP at the size of the CLIP: the reference of studies of its parts."""
+    """WeakCLIP with the dimensions of this CLIP: the reference of studies of its components."""
     size: Literal["micro", "paper"]
-    """Which of the two values a part has that depends on the size of CLIP and images."""
+    """Whether studies use configurations of micro-CLIP's dimensions or of the paper's."""
     source: CAMSource
-    """Maps of the frozen CLIP, for rows that name no other."""
+    """Default maps, made with the frozen CLIP."""
     words: Words
     retraining: Retraining
-    """What is trained on the masks of rows that ask for it."""
+    """Network trained on the masks of rows that ask for retraining."""
     maps: str = ""
-    """Folder, below that of the data set, of maps that others made: WeakCLIP's seeds are made from
-    them and not from `source`'s."""
+    """Folder with ready-made maps, relative to that of the data set; they replace the maps of
+    `source`. Empty: no such folder."""
     rule: SeedRule = OtsuBand()
     framing: Framing = Framing()
     views: int = 4
-    """Fixed views per training image: itself, its mirror image, and random framings."""
+    """Fixed views per training image: the image, its mirror image, and random crops."""
     scales: tuple[float, ...] = SCALES
     flip: bool = True
     max_side: int = 512
-    """Larger images are worked on at this size; masks are scored at the size of the file."""
+    """Longest side in pixels; larger images are shrunk to it. Masks are scored at file size."""
     generated: Generated | None = None
-    """Of a data set that is drawn where there is no folder of it."""
+    """Drawing of the data set; used where no folder is given."""
     clip_stage: str = ""
-    """Folder, below that of `--clip-stages`, of the files of another micro-CLIP."""
+    """Folder with another micro-CLIP, relative to `--clip-stages`; empty: the shipped one."""
     registered: str = ""
-    """Commit of the page that said beforehand what is predicted and tested."""
+    """Commit of the preregistration of predictions and tests."""
     scoring: Literal["full", "components"] = "full"
-    """`components`: no dense CRF after training and no diagnosis, but the score map by itself."""
+    """`components` omits the dense CRF and the diagnosis, and also scores the score map."""
 
     @property
     def own_maps(self) -> MapSource:
-        """Maps of the frozen CLIP, or those that others made in their place."""
+        """Maps of the frozen CLIP, or the ready-made maps in their place."""
         return FromFiles(folder=Path(self.maps)) if self.maps else CLIPMaps(source=self.source)
 
     def method(self, config: Config) -> Method:
-        """The method of a row: WeakCLIP on the preset's maps, or what the row says.
+        """The method of a row: WeakCLIP on the preset's maps, or the parts that the row names.
 
         Raises:
-            ValueError: If the row has no method, but the ground truth.
+            ValueError: If the row uses the ground truth and so has no method.
         """
         match config:
             case WeakCLIPConfig():
@@ -158,7 +158,7 @@ class Preset:
                 )
 
     def retrained_by(self, row: MethodRow) -> Retraining | None:
-        """What a row's masks are retrained with."""
+        """The retraining of a row, that of the preset where the row refers to it."""
         return self.retraining if isinstance(row.retraining, OfPreset) else row.retraining
 
     def training(self, config: WeakCLIPConfig) -> SeededTraining:
@@ -224,7 +224,7 @@ FOLDER = replace(
     splits={"train": "tagged", "pseudo": "tagged with a mask", "val": "val"},
     recipe=passes_recipe(1000),
 )
-"""Somebody's own images (`bench/tasks/own.py`): a tenth of the steps, for a tenth of the images."""
+"""A user's own images (`bench/tasks/own.py`): the schedule of the paper for 1,000 images."""
 SMOKE = replace(
     CARTOON,
     name="smoke",
@@ -241,7 +241,7 @@ WIDE = replace(
     name="wide",
     generated=Generated(images={"train": 600, "val": 1500, "tune": 400}, world=WideConfig()),
 )
-"""CartoonVOC 2. Its CLIP is not shipped yet: `--weights` names the folder of a pretraining."""
+"""CartoonVOC 2. Its CLIP is not shipped yet: give the folder of a pretraining as `--weights`."""
 assert WIDE.generated is not None
 CONDITIONS = replace(
     WIDE,
@@ -250,17 +250,17 @@ CONDITIONS = replace(
     generated=replace(WIDE.generated, redrawn=True),
     registered="f9f85012bed76be5a1db23a12cd8970648fca0c4",
 )
-"""The centre of the dials of study `conditions`."""
+"""The centre of the dials of the study `conditions`."""
 _PRESETS: dict[str, Preset] = {
     each.name: each for each in (CARTOON, WIDE, CONDITIONS, SMOKE, VOC, COCO, FOLDER)
 }
 
 
 def load_preset(name: str) -> Preset:
-    """Return a preset, changed as its name says: `voc+recipe.iterations=500+max_side=384`.
+    """Return a preset with the changes in its name: `voc+recipe.iterations=500+max_side=384`.
 
     Raises:
-        BenchError: If there is none of that name, it has no such value, or the value is not one.
+        BenchError: If the preset is unknown, or a change is not valid (`overridden`).
     """
     base, *changes = name.split("+")
     if base not in _PRESETS:
@@ -272,14 +272,14 @@ def load_preset(name: str) -> Preset:
 
 
 def overridden(preset: Preset, change: str) -> Preset:
-    """A preset with another value in one place.
+    """A preset with one setting changed.
 
     Args:
         preset: The preset.
         change: Path and value, e.g. `recipe.iterations=500`, `scales=[1.0]`, `splits.val=train`.
 
     Raises:
-        BenchError: If there is no such place, or the value is not of its kind.
+        BenchError: If there is no such setting, or the value has the wrong type.
 
     Example:
         >>> overridden(VOC, "recipe.iterations=500").recipe.iterations
@@ -323,7 +323,7 @@ def _replaced(holder: Any, path: Sequence[str], value: object, whole: str) -> An
 
 
 def study_name(study: str, preset: str) -> str:
-    """What a study is called with a preset: a changed preset makes a study of its own.
+    """The name under which a study is recorded: a changed preset adds a hash of its changes.
 
     Example:
         >>> study_name("components", "voc"), study_name("components", "voc+flip=false")
@@ -334,10 +334,10 @@ def study_name(study: str, preset: str) -> str:
 
 
 def study_for(study: Study, preset: str) -> Study:
-    """The study at the size of a preset's network; as it is for one that nobody knows.
+    """The study with the network dimensions of a preset; unchanged for an unknown preset.
 
     Raises:
-        BenchError: If the study has rows without a counterpart of that size.
+        BenchError: If a row of the study has no counterpart of these dimensions.
     """
     if preset.partition("+")[0] not in _PRESETS:
         return study
@@ -352,7 +352,7 @@ def study_for(study: Study, preset: str) -> Study:
 
 
 def _retrained(row: Variant, preset: Preset) -> Variant:
-    """A row with the preset's own retraining, so that a record says what it was."""
+    """A row with `OfPreset` replaced by the preset's retraining, so that records contain it."""
     config = row.config
     if not isinstance(config, MethodRow) or not isinstance(config.retraining, OfPreset):
         return row

@@ -1,6 +1,6 @@
-"""Which slots of a configuration differ, how to print them, and the id of a configuration.
+"""Slots in which configurations differ, their marks in tables, and the id of a configuration.
 
-The check marks of every table come from here, so they cannot disagree with what was run.
+The ✓ and ✗ of every table are derived here from the configurations that were run.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ COMPONENTS = ("adapter", "prompt", "matching", "decoder")
 """The four slots the paper ablates, in the order in which its table adds them."""
 
 OFF_KINDS = (Resample, FixedTemplate, Cosine, PlainDecoder)
-"""What sits in a component's slot when the idea is removed and nothing else."""
+"""Kinds that sit in the slot of a component that is switched off."""
 
 ON, OFF = "✓", "✗"
 
 
 def plain_config(config: Config) -> dict[str, object]:
-    """Return a configuration as the JSON object that records hold."""
+    """Return a configuration as a JSON object, as stored in records."""
     described = describe(config)
     assert isinstance(described, dict)
     return described
 
 
 def config_id(config: Mapping[str, object]) -> str:
-    """Id of what `plain_config` returned, the same as the library's checkpoints have."""
+    """Id of a configuration from `plain_config`; equal to the id in the library's checkpoints."""
     return description_id(config)
 
 
@@ -61,7 +61,7 @@ def differing_slots(config: Config, reference: Config) -> tuple[str, ...]:
 
 
 def mark(value: object, reference: object) -> str:
-    """Return ✗ for an off kind, ✓ for the reference's value, else the value in short.
+    """Return ✗ for an off kind, ✓ for the reference's value, else a short form of the value.
 
     Example:
         >>> from weakclip.config import CoAttention

@@ -1,7 +1,7 @@
 """A study is a value: a question, a reference, the variants compared with it, and the seeds.
 
-Studies live in `ablations/`, one module each with an attribute `STUDY`; the module's docstring
-says `Source`, `Run`, `Cost` and `Expect`. They are loaded by name, so nothing here imports them.
+Studies live in `ablations/`, one module each with an attribute `STUDY`. The module's docstring has
+`Source`, `Run`, `Cost` and `Expect`. Studies are loaded by name: no module of `bench` imports one.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 STUDIES_PACKAGE = "ablations"
 MAIN = "components"
-"""The study that the main job runs; pages and the README show it first."""
+"""The main study; reports and the README show it first."""
 SET = "-set-"
-"""Between the name of a study and the hash of what was changed about its preset."""
+"""Separates the name of a study from the hash of the changes of its preset."""
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -38,7 +38,7 @@ class Variant:
     name: str
     config: Config
     paper: Config | None = None
-    """The same row at the size of photographs; absent: it is derived (`bench.studies.transfer`)."""
+    """The configuration with the paper's dimensions; None: derived by `bench.studies.transfer`."""
 
     def __post_init__(self) -> None:
         _check_kebab("variant", self.name)
@@ -46,32 +46,33 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A curve of the report: the score against one number of the configuration."""
+    """A curve of the report: the score against one numerical hyper-parameter."""
 
     name: str
     label: str
-    """Of the axis: the quantity, with its unit if it has one."""
+    """Axis label: the quantity, with its unit if it has one."""
     path: str
-    """Where the number stands in a configuration, e.g. `tau` or `matching.depth`."""
+    """Path of the hyper-parameter in a configuration, e.g. `tau` or `matching.depth`."""
     log: bool = False
     """Whether the axis is logarithmic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A score of a curve, and the score that it is compared with."""
+    """A point of a curve: a score, and the score with which it is compared."""
 
     x: float
     row: str
     task: str
     against: str
-    """Row that it is compared with, mostly on the same task; a point may be its own."""
+    """Row of the score with which it is compared; may be `row` itself."""
     against_task: str
+    """Task of that score; mostly `task`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """What one method scores at every value of what is varied."""
+    """The scores of one method at every value of the varied quantity."""
 
     name: str
     points: tuple[Point, ...]
@@ -79,29 +80,34 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A panel of curves: what several methods score against how wrong their input is."""
+    """A panel of curves: scores of several methods against the amount of error in their input."""
 
     name: str
     label: str
-    """Of the axis: the quantity, with its unit if it has one."""
+    """Axis label: the quantity, with its unit if it has one."""
     curves: tuple[Curve, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparisons:
-    """One question of a study, answered by pairs of rows."""
+    """A group of planned comparisons: pairs of rows that answer one question of a study."""
 
     name: str
-    """What is compared with what, e.g. `refinement against the map alone`."""
+    """Description, e.g. `refinement against the map alone`."""
     short: str
-    """What the second row of each pair is, for the head of a column, e.g. `map alone`."""
+    """Column heading that describes the second row of each pair, e.g. `map alone`."""
     pairs: tuple[tuple[str, str], ...]
-    """Names of rows: the difference is the first minus the second."""
+    """Names of rows; the difference is the score of the first minus that of the second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What is compared with what. Every variant is run once per seed, all on the same images."""
+    """Variants that are compared. Each is run once per seed, all on the same images.
+
+    Raises:
+        ValueError: If a name, seed, pair, point, dial or series is not valid, or two variants have
+            the same name or configuration.
+    """
 
     name: str
     question: str
@@ -109,26 +115,25 @@ class Study:
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
     published: tuple[str, ...] = ()
-    """Systems, by how their names begin, whose published figures stand below the table."""
+    """Prefixes of systems in `results/reference.csv` whose scores are shown below the table."""
     series: tuple[Series, ...] = ()
-    """Curves of the score against one quantity each."""
+    """Curves of the score against one hyper-parameter each."""
     responses: tuple[Response, ...] = ()
-    """Curves of several methods against how wrong their input is."""
+    """Curves of several methods against the amount of error in their input."""
     comparisons: tuple[Comparisons, ...] = ()
-    """What is tested, with one correction for all pairs; other differences are then estimates.
-    Without any, every variant is tested against the reference, or, in a factorial study, the terms
-    are tested."""
+    """The tests, with one correction for all pairs; other differences are estimates. If empty,
+    every variant is tested against the reference; in a factorial study every term is tested."""
     dials: Dials | None = None
-    """What moves beside the rows, each position with records of its own."""
+    """Properties of the data or preset that vary, each position with its own records."""
     validity: Validity | None = None
-    """Rows with a published counterpart, and what is tested about them."""
+    """Rows with a published counterpart, and the tests of agreement with it."""
     notes: tuple[str, ...] = ()
-    """Sentences for the caption of its tables: what a reader has to know besides the protocol."""
+    """Sentences for the captions of the tables, in addition to the protocol."""
     bound: str = ""
-    """Name of the row that is an upper bound: the table says what share of it each row reaches."""
+    """Row that is an upper bound; the table gives each score as a percentage of its score."""
     acts_through: tuple[tuple[str, str], ...] = ()
-    """Pairs of slots: what sits in the first reaches the prediction only if the second is on. In a
-    factorial study the effect of the first is taken over the variants that have the second."""
+    """Pairs of slots: the first affects the prediction only if the second is on. In a factorial
+    study the effect of the first is computed over the variants with the second on."""
 
     def __post_init__(self) -> None:
         _check_kebab("study", self.name)
@@ -182,7 +187,7 @@ class Study:
         return (self.reference, *self.variants)
 
     def select(self, names: tuple[str, ...]) -> tuple[Variant, ...]:
-        """Return the rows with these names in the study's order; no names means all.
+        """Return the rows with these names, in the study's order; no names means all.
 
         Raises:
             BenchError: If a name is not a row of the study.
@@ -195,16 +200,16 @@ class Study:
 
 
 def response_points(study: Study) -> list[Point]:
-    """All points of a study's responses."""
+    """All points of the response curves of a study."""
     curves = (curve for response in study.responses for curve in response.curves)
     return [point for curve in curves for point in curve.points]
 
 
 def series_values(study: Study, series: Series) -> dict[str, float]:
-    """Return the rows of a curve and their numbers, read from what is run, in ascending order.
+    """Return the rows of a curve with their values of the hyper-parameter, in ascending order.
 
-    They are the reference and the rows that differ from it in this number and nothing else. Empty
-    if the reference has no number there.
+    These are the reference and the rows that differ from it in this value only. Empty if the
+    reference has no number at `series.path`.
     """
     reference = study.reference.config
     own = _number(reference, series.path)
@@ -218,10 +223,10 @@ def series_values(study: Study, series: Series) -> dict[str, float]:
 
 
 def cumulative_path(study: Study) -> tuple[Variant, ...]:
-    """Return rows that lead to the reference, each switching on one slot that was off before.
+    """Return a chain of rows that ends at the reference; each step switches on one slot.
 
-    The path starts at the row that differs in the most slots. It is empty when the study holds no
-    such chain of at least two steps; among several next steps the first in slot order is taken.
+    The chain starts at the row that differs in the most slots. It is empty if the study contains no
+    such chain of at least two steps. Among several possible steps the first in slot order is taken.
     """
     reference = study.reference.config
     rows = sorted(study.rows, key=lambda row: len(differing_slots(row.config, reference)))
@@ -235,7 +240,7 @@ def cumulative_path(study: Study) -> tuple[Variant, ...]:
 
 
 def _number(config: Config, path: str) -> float | None:
-    """The number at a path of a configuration; none if there is none."""
+    """The number at a path of a configuration; None if it is not a number or does not exist."""
     try:
         value = attrgetter(path)(config)
     except AttributeError:  # another kind sits in the slot
@@ -280,7 +285,7 @@ def known_studies() -> tuple[str, ...]:
 
 
 def load_study(name: str) -> Study:
-    """Return `STUDY` of the module `ablations.<name>`; the module's own spelling will do too.
+    """Return `STUDY` of the module `ablations.<name>`; hyphens and underscores are equivalent.
 
     Raises:
         BenchError: If there is no such module, or it does not define a valid study.
@@ -304,10 +309,10 @@ def load_study(name: str) -> Study:
 
 
 def with_rows(study: Study, rows: Sequence[Variant]) -> Study:
-    """A study with further rows at its end.
+    """A study with rows appended.
 
     Raises:
-        BenchError: If it compares something else than methods, or has a row of that name.
+        BenchError: If the study does not compare methods, or has a row of the same name.
     """
     if not rows:
         return study
@@ -323,12 +328,12 @@ def with_rows(study: Study, rows: Sequence[Variant]) -> Study:
 
 
 def load_with(rows: Sequence[Variant], name: str) -> Study:
-    """`load_study`, with rows from outside."""
+    """`load_study`, with rows appended."""
     return with_rows(load_study(name), rows)
 
 
 def load_name(name: str) -> str:
-    """The name of a study without what a changed preset added to it.
+    """The name of a study without the hash of a changed preset.
 
     Example:
         >>> load_name("components-set-2a3c7d0b")

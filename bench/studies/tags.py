@@ -1,7 +1,7 @@
-"""Image-level tags with people's mistakes: some are missing, or there are some too many.
+"""Image-level tags with simulated annotator mistakes: missing tags, or surplus tags.
 
-What a method may know is then wrong, in training and where its masks are restricted to the tags;
-masks are scored against the annotation all the same.
+The method is given these tags in training and when its masks are restricted to the tags. The masks
+are scored against the unchanged annotation.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongTags:
-    """How tags are wrong.
+    """Kind and rate of the mistakes in tags.
 
-    `missing`: each tag is missing with probability `rate`, but an image keeps one: people forget an
-    object beside others, not the only one. Of an image with n tags each is missing with probability
-    rate - rate^n / n, so one of an image with a single tag never is.
+    `missing`: each tag is dropped with probability `rate`, but every image keeps one, because
+    annotators overlook one object among several and not the only one. In an image with n tags each
+    is missing with probability rate - rate^n / n, so a single tag is never missing.
 
-    `surplus`: for each tag of an image, with probability `rate`, one more that is wrong. Which one
-    is drawn by how often it shares an image with that tag in the training split, as people add what
-    is usually there too; for a tag that is always alone, by how often each class occurs.
+    `surplus`: for each tag of an image, with probability `rate`, one wrong tag is added. It is
+    drawn in proportion to its co-occurrence with that tag in the training split, because annotators
+    add what is usually there too; for a tag without co-occurrence, by class frequency.
 
-    The draws of an image depend on its name and `draw` alone, so that it has the same tags in every
+    The draws depend only on the image's name and on `draw`. So an image has the same tags in every
     list, and a larger rate keeps the mistakes of a smaller one.
     """
 
@@ -40,8 +40,7 @@ class WrongTags:
     rate: float
     """Probability, 0 to 1."""
     draw: int = 0
-    """Of what is random. It is the same for all seeds of a training: the chance is in the images,
-    each of which has its own."""
+    """Random seed of the mistakes. It does not change with the seed of a training."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
@@ -51,12 +50,12 @@ class WrongTags:
         """Tags with mistakes.
 
         Args:
-            names: Of N images.
+            names: Names of N images.
             image_labels: Their tags, (N, F), bool.
-            seen: Tags of the training split, (M, F), bool: what occurs with what.
+            seen: Tags of the training split, (M, F), bool, for the co-occurrence of classes.
 
         Returns:
-            (N, F), bool; an image has a tag if and only if it had one.
+            Changed tags, (N, F), bool; an image has a tag if and only if it had one.
         """
         known = seen.double().numpy()
         shared = known.T @ known
@@ -73,7 +72,7 @@ class WrongTags:
         return torch.from_numpy(found)
 
     def _forget(self, tags: NDArray[np.bool_], chances: NDArray[np.float64]) -> None:
-        """Remove tags (F,) of an image, all but the one with the highest chance."""
+        """Drop tags, (F,), of an image in place; the one with the largest draw stays."""
         if tags.any():
             last = int(np.where(tags, chances, -1).argmax())
             tags &= chances >= self.rate
@@ -86,7 +85,7 @@ class WrongTags:
         shared: NDArray[np.float64],
         often: NDArray[np.float64],
     ) -> None:
-        """Add wrong tags to (F,), each drawn with the classes that are not there yet."""
+        """Add wrong tags to (F,) in place, each drawn from the classes without a tag."""
         for tag in np.flatnonzero(tags):
             if chances[0, tag] >= self.rate or tags.all():
                 continue
@@ -100,11 +99,11 @@ class WrongTags:
 
 
 def shares_wrong(image_labels: Tensor, right: Tensor) -> dict[str, float]:
-    """How many tags are missing and surplus, each as a share of the right tags.
+    """Numbers of missing and of surplus tags, each divided by the number of right tags.
 
     Args:
-        image_labels: (N, F), bool.
-        right: The same without mistakes.
+        image_labels: Tags with mistakes, (N, F), bool.
+        right: Right tags, (N, F), bool.
     """
     total = int(right.sum())
     wrong = {"tags_missing": right & ~image_labels, "tags_surplus": image_labels & ~right}

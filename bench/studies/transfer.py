@@ -1,9 +1,9 @@
-"""A study at another size: what differs from the reference differs there in the same way.
+"""A study with other network dimensions: each row keeps its difference from the reference.
 
-Studies are written at the size of micro-CLIP. On photographs the network is the paper's, so every
-row becomes the paper's configuration with that row's departure: a component that is off is off, a
-length of 4 is a length of 4, and what the departure says nothing about (channels, widths, dropout)
-is the paper's.
+Studies are written with the dimensions of micro-CLIP. On photographs the network is the paper's, so
+every row becomes the paper's configuration with that row's changes. A component that is off stays
+off and a context length of 4 stays 4; unchanged settings (channels, widths, dropout) are the
+paper's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def study_at(study: Study, base: WeakCLIPConfig) -> Study:
-    """The study with `base` as its reference; rows that would repeat another one are left out.
+    """The study with `base` as its reference; rows that would equal another row are left out.
 
     Raises:
         BenchError: If a row is not a configuration of WeakCLIP.

@@ -1,4 +1,4 @@
-"""What of a study has a published counterpart: tests of validity (`docs/preregistration.md`)."""
+"""Rows of a study with a published counterpart: tests of validity (`docs/preregistration.md`)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counterpart:
-    """A row of a study on a task, and the line of `results/reference.csv` about the same method.
+    """A row of a study on a task, and the line of `results/reference.csv` for the same method.
 
     Attributes:
-        name: What tables call the method.
-        row: Of the study.
-        task: On which it is scored.
-        system: Of the line; its data set is VOC2012, its metric mIoU.
-        stage: Of the line.
-        split: Of the line.
-        backbone: How that of the line begins, where several lines differ in nothing else.
+        name: Name of the method in tables.
+        row: Row of the study.
+        task: Task on which the row is scored.
+        system: Column `system` of the line, whose data set is VOC2012 and whose metric is mIoU.
+        stage: Column `stage` of the line.
+        split: Column `split` of the line.
+        backbone: Prefix of the column `backbone`, where lines differ only in it.
     """
 
     name: str
@@ -30,12 +30,15 @@ class Counterpart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
-    """What is compared with what is published.
+    """Comparisons of a study with published results.
 
     Attributes:
         methods: Rows with a counterpart.
-        order: Names of methods as published, the worst first.
-        gains: Pairs of names: the first minus the second is a published gain.
+        order: Names of methods in published order, the worst first.
+        gains: Pairs of names; the score of the first minus that of the second is a published gain.
+
+    Raises:
+        ValueError: If `order` or `gains` name an unknown method, or two methods share a name.
     """
 
     methods: tuple[Counterpart, ...]

@@ -1,6 +1,6 @@
-"""What the runner needs to be given: something that trains one configuration and scores it.
+"""The interface between the runner and the code that trains and scores one configuration.
 
-`bench/tasks/task.py` is the real one; tests use a fake. The runner knows nothing about images.
+`bench/tasks/task.py` implements it; tests use a fake. The runner knows nothing about images.
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one run measured. Scores are left to the runner, which pools the counts."""
+    """Measurements of one run. The runner pools the counts and computes the scores."""
 
     counts: dict[str, Counts]
     """Task -> (N, K, 3): intersection, predicted and ground-truth pixels per image and class."""
     boundary: dict[str, Counts] = field(default_factory=dict)
-    """Task -> the same for boundary pixels; a task may be absent."""
+    """Task -> (N, K, 3): the same near contours; a task may be absent."""
     confusion: dict[str, Counts] = field(default_factory=dict)
     """Task -> (K, K + 1): pixels by ground-truth and predicted class; a task may be absent."""
     cells: dict[str, dict[str, Counts]] = field(default_factory=dict)
     """Task -> view -> (M, 5): pixels by image, group, ground-truth and predicted class."""
     groups: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
-    """Task -> view -> names of its groups."""
+    """Task -> view -> names of the groups of pixels."""
     parameters: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Component -> {"total", "trainable"}; components are disjoint."""
+    """Component -> {"total", "trainable"} numbers of parameters; components are disjoint."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Phase -> wall-clock seconds."""
     curve: list[dict[str, float]] = field(default_factory=list)
     """Logged training steps, e.g. {"step": 50, "loss": 0.7}."""
     data: dict[str, object] = field(default_factory=dict)
-    """What was learnt from besides the data of the workbench, for the record: JSON values only."""
+    """Data used for training besides that of the workbench, for the record: JSON values only."""
     extras: dict[str, float] = field(default_factory=dict)
     """"<task>/<metric>" -> fraction, e.g. "pseudo-mask-train/oracle_miou"."""
     peak_memory_mib: float | None = None
     write_masks: Callable[[Path], None] | None = None
     """Writes the masks of all training images below a folder."""
     discard: Callable[[], None] | None = None
-    """Removes what only had to be there until the record is written."""
+    """Removes files that are needed only until the record is written."""
 
 
 class Workbench(Protocol):
-    """Data, weights and a training and scoring procedure, ready to run configurations.
+    """Data, weights, and a procedure for training and scoring.
 
-    Two runs with equal arguments must give equal counts, whatever ran before in the process.
+    Two runs with equal arguments must give equal counts, whatever was run before in the process.
     """
 
     @property
     def protocol(self) -> Mapping[str, object]:
-        """How numbers are made: JSON values only.
+        """Settings of training and scoring: JSON values only.
 
-        `splits` (task -> split) is required; `main_tasks` (default: the first task) names those
-        whose differences are tested. The rest is printed in captions.
+        `splits` (task -> split) is required. `main_tasks` lists the tasks whose differences are
+        tested; by default it is the first task. Captions print the rest.
         """
 
     @property
@@ -73,7 +73,7 @@ class Workbench(Protocol):
 
     @property
     def weights(self) -> Mapping[str, object]:
-        """`id` and `sha256` of the frozen weights."""
+        """`id` and `sha256` of the frozen CLIP."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -84,14 +84,14 @@ class Workbench(Protocol):
         """The K class names, background first."""
 
     def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
-        """Train and score one configuration; `report(step, total)` is called as it goes."""
+        """Train and score one configuration; `report(step, total)` is called during training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """What one training scored on `tune`."""
+    """The result of one training of a search, scored on `tune`."""
 
     miou: float
     """Pooled over the images of `tune`, a fraction."""
     seconds: float
-    """Of training alone."""
+    """Wall-clock time of the training."""
