@@ -1,4 +1,4 @@
-"""Annotated masks in the place of seeds or pseudo masks: what an upper bound is trained on."""
+"""Annotated masks in place of seeds or pseudo masks, for training an upper bound."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def annotation(images: WorkingImages) -> MaskFiles:
     """The ground truth of all tagged images of a split.
 
     Raises:
-        BenchError: If one of them has no mask.
+        BenchError: If a tagged image has no mask.
     """
     files, indices = images.files, images.tagged
     bare = [index for index in indices if files.masks[index] is None]

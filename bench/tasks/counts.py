@@ -1,10 +1,10 @@
-"""Pixel counts of the images of a task, kept image by image, so that a killed scoring goes on.
+"""Pixel counts of the images of a task, saved image by image, so that scoring can be resumed.
 
-A file of counts grows by one row an image. A row that was cut by a crash, and what follows it, is
-dropped when the file is opened, and those images are scored again.
+The file of counts grows by one row per image. When it is opened, an incomplete row and all rows
+after it are dropped, and these images are scored again.
 
-Pixels are counted by what is known of them (`weakclip.evaluation.causes.View`): always by their
-distance to a contour, which summed over the distances gives the confusion matrix of each image.
+Pixels are counted in groups (`weakclip.evaluation.causes.View`), always by their distance to a
+contour. The sum over these groups is the confusion matrix of each image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEAD = struct.Struct("<III")  # image, number of rows of cells, checksum of wha
 
 
 class KeptCounts:
-    """Counts of a task by image."""
+    """The counts of a task, saved for each image."""
 
     def __init__(
         self,
@@ -40,19 +40,19 @@ class KeptCounts:
         classes: int,
         views: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
-        """Open a file, or start it.
+        """Open the file of counts if it exists.
 
         Args:
-            path: Named by all that the counts depend on.
+            path: The file; its name has to depend on everything that the counts depend on.
             images: Number of images of the task.
-            classes: K, background included.
-            views: Name -> names of the groups of pixels that are counted apart; by default those
-                of the distance to a contour, which every task has.
+            classes: Number K of classes, background included.
+            views: Name -> names of its groups of pixels; by default only the groups by distance to
+                a contour.
         """
         self.path, self._images, self._classes = path, images, classes
         self.views = {CONTOUR: contour_groups()} if views is None else dict(views)
         """Name -> names of the groups."""
-        # of each image: rows of view and cell, (n, 6), and counts near contours, (K, 3)
+        # image -> rows of view and cell, (n, 6), and counts near contours, (K, 3)
         self._rows: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}
         if path.is_file():
             self._open()
@@ -75,7 +75,7 @@ class KeptCounts:
             indices: The images.
             pred_mask: Predicted labels.
             gt_mask: Annotated labels.
-            groups: View -> group of each pixel; others than `views` may be there.
+            groups: View -> group of each pixel, (B, H, W); views not in `views` are ignored.
         """
         height, width = (int(side) for side in gt_mask.shape[1:])
         near = boundary_width(height, width)
@@ -96,7 +96,7 @@ class KeptCounts:
         self._rows |= rows
 
     def counts(self) -> NDArray[np.int64]:
-        """(N, K, 3): intersection, predicted and annotated pixels, in the order of the images."""
+        """Intersection, predicted and annotated pixels, (N, K, 3), in the order of the images."""
         image, _, truth, predicted, pixels = self.cells(CONTOUR).astype(np.int64).T
         found = np.zeros((self._images, self._classes + 1, 3), dtype=np.int64)
         np.add.at(found[..., 0], (image, truth), pixels * (truth == predicted))
@@ -105,18 +105,18 @@ class KeptCounts:
         return found[:, : self._classes]
 
     def boundary(self) -> NDArray[np.int64]:
-        """(N, K, 3): the same of the pixels near contours."""
+        """The same for the pixels near contours, (N, K, 3)."""
         return np.stack([self._rows[index][1] for index in range(self._images)]).astype(np.int64)
 
     def confusion(self) -> NDArray[np.int64]:
-        """(K, K + 1): pixels by annotated and predicted class over all images."""
+        """Pixels by annotated and predicted class over all images, (K, K + 1)."""
         cells = self.cells(CONTOUR)
         total = np.zeros((self._classes, self._classes + 1), dtype=np.int64)
         np.add.at(total, (cells[:, TRUTH], cells[:, PREDICTED]), cells[:, PIXELS])
         return total
 
     def cells(self, view: str) -> NDArray[np.int32]:
-        """(M, 5): pixels by image, group, annotated and predicted class; `weakclip.ops.cells`."""
+        """Pixels by image, group, annotated and predicted class, (M, 5): `weakclip.ops.cells`."""
         wanted = list(self.views).index(view)
         parts = []
         for index in range(self._images):
@@ -150,7 +150,7 @@ def _row(index: int, cells: NDArray[np.int32], boundary: NDArray[np.int32]) -> b
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files and folders that may be gone already."""
+    """Remove files and folders, if they exist."""
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a run fits: the method of a row on the images and tags of `train`, and its network."""
+"""Fitting of a run: the method of a row on the images and tags of `train`, and its network."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """Fits what a preset describes on its images."""
+    """Fits methods with the settings of a preset and on its images."""
 
     preset: Preset
     images: Mapping[str, WorkingImages]
-    """Role of a split to its images at working size."""
+    """Role of a split -> its images at working size."""
     setting: Setting
 
     def method(
@@ -42,7 +42,7 @@ class Fitting:
         seconds: dict[str, float],
         report: Callable[[int, int], None],
     ) -> Fitted:
-        """The method of a row, fitted on `train`; what it took is added to `seconds`."""
+        """The method of a row, fitted on `train`; adds the time of each phase to `seconds`."""
         method, train = self.preset.method(config), self.images["train"]
 
         def tell(_stage: str, done: int, total: int) -> None:
@@ -78,7 +78,7 @@ class Fitting:
         return network
 
     def clip_maps(self, role: str) -> SplitMaps:
-        """The maps of the frozen CLIP that WeakCLIP's seeds are made from."""
+        """The maps of a split from which WeakCLIP's seeds are made."""
         maps = self.preset.method(self.preset.config).maps
         return ensure_maps(maps, self.setting, self.images[role], seed=0, report=silent)
 
@@ -96,4 +96,4 @@ def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
 
 
 def silent(done: int, total: int) -> None:
-    """Report nothing of a training."""
+    """A progress report that does nothing."""

@@ -1,7 +1,7 @@
-"""What distinguishes two data sets with the same file names: the bytes of every file.
+"""Hashes of the bytes of a data set, which tell data sets with the same file names apart.
 
-A list of names says nothing about what is behind them. Each file is hashed once; what was found is
-kept by path, size and time of change, so that asking again reads no image.
+Each file is hashed once. The hashes are cached by path, size and modification time, so that no
+image is read again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILE = "digests.json"
-"""In the folder of artifacts: path -> [size, time of change in ns, SHA-256]."""
+"""In the folder of artifacts: path -> [size, modification time in ns, SHA-256]."""
 
 
 class Digests:
-    """SHA-256 of files, kept from one session to the next."""
+    """SHA-256 of files, cached on disk."""
 
     def __init__(self, folder: Path) -> None:
-        """Open what is kept in a folder of artifacts; a damaged file counts as none."""
+        """Open the cache in a folder of artifacts; a damaged cache is ignored."""
         self._path = folder / FILE
         self._known: dict[str, list[object]] = {}
         self._changed = False
@@ -62,7 +62,7 @@ class Digests:
         return digest
 
     def save(self) -> None:
-        """Keep what was hashed."""
+        """Write new hashes to disk."""
         if self._changed:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_text(self._path, json.dumps(self._known))
@@ -70,11 +70,11 @@ class Digests:
 
 
 def content_sha256(files: TaggedFiles, digests: Digests) -> str:
-    """Hash of everything a split holds: names, tags and classes, bytes of images and masks.
+    """Hash of the contents of a split: names, tags and classes, bytes of images and masks.
 
     Args:
-        files: The split; its masks count where there are some.
-        digests: Of files that were hashed before.
+        files: The split; images without a mask are allowed.
+        digests: Cache of file hashes.
 
     Raises:
         BenchError: If a file cannot be read.
@@ -94,7 +94,7 @@ def masks_sha256(files: TaggedFiles, indices: Iterable[int], digests: Digests) -
 
 
 def _hashed(lines: Iterable[str], digests: Digests) -> str:
-    """Hash of lines that digests are asked for while they are read; the digests are then kept."""
+    """Hash of lines; `digests`, which computing the lines fills, is saved afterwards."""
     found = hashlib.sha256()
     try:
         for line in lines:

@@ -1,4 +1,4 @@
-"""What is known of the pixels of scored images: their class, and for a diagnosis more."""
+"""Properties of the pixels of scored images: annotated class, and groups for the diagnosis."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ SEED_GROUPS = ("seed is right", "seed is wrong", "seed is undecided")
 class KnownPixels:
     """Annotated masks of a split, and the groups of their pixels.
 
-    All runs of a process score the same images, so its memory keeps what the first one reads.
+    All runs of a process score the same images, so masks and groups are cached in `memory`.
     """
 
     def __init__(self, files: TaggedFiles, memory: Memory) -> None:
-        """Nothing is read yet; of the images of a CartoonVOC everything is known."""
+        """Take a split; nothing is read yet. CartoonVOC has more views than other data sets."""
         self._files, self._memory = files, memory
         root = next((mask.parent.parent for mask in files.masks if mask is not None), files.root)
         self._scenes = KnownScenes(root) if KnownScenes.found(root) else None
@@ -48,12 +48,12 @@ class KnownPixels:
         """Annotated labels of an image, (H, W) uint8.
 
         Raises:
-            BenchError: If it has none.
+            BenchError: If the image has no mask.
         """
         return self._kept("mask", index, lambda: {"mask": self._read(index)})["mask"]
 
     def groups(self, index: int, view: str, gt_mask: Tensor) -> Tensor:
-        """Group of each pixel of an image with this annotated mask, (H, W) uint8."""
+        """Group of each pixel of an image in a view, (H, W) uint8; `gt_mask` is its annotation."""
         if view == CONTOUR:
             return self._kept(CONTOUR, index, lambda: {CONTOUR: _bands(gt_mask)})[CONTOUR]
         return self._kept("scene", index, lambda: self._scene(index))[view]
@@ -83,16 +83,16 @@ def _bands(gt_mask: Tensor) -> Tensor:
 
 
 class SeedView:
-    """Pixels by what the seeds of a method say of them."""
+    """Groups of pixels by whether the seed is right, wrong or undecided."""
 
     views: Mapping[str, tuple[str, ...]] = {SEED: SEED_GROUPS}
 
     def __init__(self, seeds: Seeds, places: Sequence[int]) -> None:
-        """Say whose seeds they are.
+        """Take seeds.
 
         Args:
-            seeds: Of some images of a split; one without them is undecided.
-            places: Where in that split each scored image is.
+            seeds: Seeds of some images of a split; other images count as undecided everywhere.
+            places: The index in that split of each scored image.
         """
         self._seeds = seeds
         position = {image: place for place, image in enumerate(seeds.indices)}
@@ -101,7 +101,7 @@ class SeedView:
         }
 
     def groups(self, index: int, gt_mask: Tensor) -> Tensor:
-        """Group of each pixel of an image, in the shape of its annotated mask, (H, W)."""
+        """Group of each pixel of an image, (H, W) uint8, with the size of its annotated mask."""
         if index not in self._positions:
             return torch.full(gt_mask.shape, 2, dtype=torch.uint8)
         seeds = self._seeds[self._positions[index]][None, None].float()

@@ -1,7 +1,7 @@
-"""Rows from outside: masks or maps that others made, checked before anything is run.
+"""Rows for masks or maps made outside this project, checked before anything is run.
 
-They are scored by the code, on the images and with the intervals of every other row. Their files
-are part of what names a configuration, so other files in the same folder make another row.
+They are scored by the same code, on the same images and with the same intervals as all other rows.
+The hash of their files is part of the configuration, so a row changes when its files do.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Misfit(ValueError):  # noqa: N818 (mostly a value)
-    """Why a mask cannot be scored: a kind, and where."""
+    """The reason why a mask cannot be scored: a kind of problem, and the image."""
 
     def __init__(self, kind: str, where: str) -> None:
         super().__init__(f"{where}: {kind}")
@@ -44,14 +44,14 @@ def outside_rows(
     """Rows of a study for folders of masks or maps.
 
     Args:
-        given: What was brought in, without its hash, by the name of its row.
-        splits: The images by role: masks are needed of all of `pseudo`, maps of the tagged ones of
-            `train`.
-        artifacts: Where digests of files are kept.
+        given: Name of a row -> its folder; the hash of the files is filled in here.
+        splits: Role -> images. Masks are needed for all images of `pseudo`, maps for the tagged
+            images of `train`.
+        artifacts: Folder in which file hashes are cached.
 
     Raises:
-        BenchError: If a file is missing, of another size, or has labels that are no class; says how
-            many, and the first of each kind.
+        BenchError: If a file is missing, has another size than its image, or labels that are no
+            class; the message has the number of such files and the first of each kind.
     """
     digests = Digests(artifacts)
     rows = []
@@ -68,7 +68,7 @@ def outside_rows(
 
 
 def masks_in(folder: Path) -> NamedFiles:
-    """The masks of a folder by the names of their images.
+    """The masks of a folder, found by image name.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -78,10 +78,10 @@ def masks_in(folder: Path) -> NamedFiles:
 
 
 def mask_of(masks: NamedFiles, files: TaggedFiles, index: int) -> NDArray[np.uint8]:
-    """The mask of an image, (H, W), as large as its annotation.
+    """The mask of an image, (H, W), with the size of its annotation.
 
     Raises:
-        Misfit: If there is none, or it is none of this image and these classes.
+        Misfit: If it is missing or cannot be read, or its size or labels are wrong.
     """
     name, truth = files.names[index], files.masks[index]
     try:
@@ -99,16 +99,16 @@ def mask_of(masks: NamedFiles, files: TaggedFiles, index: int) -> NDArray[np.uin
 
 
 def fitting(mask: NDArray[np.uint8], name: str, size: tuple[int, int], classes: int) -> None:
-    """Look whether a mask is one of an image.
+    """Check that a mask has the size of its image and only labels of classes.
 
     Args:
         mask: Labels, (H, W).
-        name: Of the image, for the message.
+        name: Name of the image, for the message.
         size: (H, W) of the image.
-        classes: F, the background not counted.
+        classes: Number F of classes without the background.
 
     Raises:
-        Misfit: If it is of another size, or has a label that is no class.
+        Misfit: If the size differs, or a label is neither a class nor 255.
     """
     if mask.shape != size:
         raise Misfit("with one of another size", f"{name} {mask.shape} instead of {size}")
@@ -121,7 +121,7 @@ def _masks(outside: Outside, splits: Mapping[str, TaggedFiles], digests: Digests
     """Hash of the masks of `pseudo`.
 
     Raises:
-        ValueError: If one cannot be scored.
+        ValueError: If a mask cannot be scored.
     """
     files, masks = splits["pseudo"], masks_in(outside.folder)
     wrong: dict[str, list[str]] = defaultdict(list)
@@ -143,7 +143,7 @@ def _maps(outside: Outside, splits: Mapping[str, TaggedFiles], digests: Digests)
     """Hash of the maps of `train`.
 
     Raises:
-        ValueError: If maps are missing, or not what they should be.
+        ValueError: If maps are missing or not valid.
     """
     files = splits["train"]
     sizes = [seen_size(files.path(index))[1] for index in range(len(files))]
@@ -159,7 +159,7 @@ def _maps(outside: Outside, splits: Mapping[str, TaggedFiles], digests: Digests)
 
 
 def _hash(files: NamedFiles, names: Sequence[str], digests: Digests) -> str:
-    """Of the names of images and the bytes of their files."""
+    """SHA-256 of the names of images and the bytes of their files."""
     found = hashlib.sha256()
     for name in names:
         path = files.find(name)

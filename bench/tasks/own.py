@@ -1,13 +1,13 @@
-"""Somebody's own images as a data set: a folder with tags, and masks of some of its images.
+"""A user's own images as a data set: a folder with tags, and masks of some of its images.
 
-There are no lists of splits, so they follow from what is there, by one rule:
+Without lists of splits, the splits follow from the files:
 
-    val      the images of a list (`--val`); without one, those with a mask and no tag; without
-             any such, every second one with a mask, by the hash of its name
-    train    every other image with a tag
-    pseudo   those of train with a mask
+    val      the images of a list (`--val`); without a list, the images with a mask and no tag; if
+             there are none, every second image with a mask, in the order of name hashes
+    train    all other images with a tag
+    pseudo   the images of train with a mask
 
-So a mask is only ever used for scores, and no image of val is trained on.
+So masks are used for scoring only, and no image of val is trained on.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnImages:
-    """Where the parts of a data set are."""
+    """The files and folders of a user's own data set."""
 
     root: Path
     """Folder of the images."""
     tags: Path | None = None
-    """File of tags; by default `labels.csv` in the folder, else its sub-folders."""
+    """File of tags; by default `labels.csv` in `root`, or else its sub-folders are the tags."""
     masks: Path | None = None
     """Folder of annotated masks."""
     classes: Path | None = None
@@ -50,8 +50,8 @@ class OwnImages:
         """The images by role: train, pseudo and val.
 
         Raises:
-            BenchError: If a listed image is not there, a mask is none of its image and the classes,
-                or a role has no image; says what is missing.
+            BenchError: If a listed image is missing, a mask does not fit its image or the classes,
+                or a role has no image.
             FileNotFoundError: If a file or a folder is missing.
             ValueError: If a file is malformed.
         """
@@ -108,7 +108,7 @@ def part_of(files: TaggedFiles, indices: Sequence[int]) -> TaggedFiles:
 
 
 def _by_hash(files: TaggedFiles, indices: Sequence[int]) -> list[int]:
-    """Images in an order that has nothing to do with what they show, and is the same each time."""
+    """Indices sorted by the hash of the image name: reproducible and independent of the content."""
     return sorted(
         indices,
         key=lambda index: hashlib.sha256(

@@ -1,4 +1,4 @@
-"""The score map as a prediction of its own: what prompts and matching make, before any decoder."""
+"""The score map scored as a prediction: the output of prompts and matching, before the decoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from weakclip.stages.network import TrainedWeakCLIP
 
 BEFORE, AFTER = "score_map_before", "score_map_after"
-"""Metrics of a task: the score map before the first step of a training, and after the last."""
+"""Metrics of a task: mIoU of the score map before the first training step and after the last."""
 
 
 def score_map_miou(
@@ -30,15 +30,15 @@ def score_map_miou(
     batch: int,
     tags_used: bool,
 ) -> dict[str, float]:
-    """Pooled mIoU of the largest text-to-pixel cosine of each pixel, a fraction, by name.
+    """Pooled mIoU, a fraction, of labelling each pixel by the largest text-to-pixel cosine.
 
-    It is resized as the matching loss does, so background is the class that the method learns.
+    The score map is resized bilinearly as in the matching loss. Background is a class of it.
 
     Args:
-        networks: Whose score maps, by name; of the same classes.
+        networks: Name of a metric -> network; all have the same classes.
         data: Images of a split.
-        truth: Annotated masks of some of its images, (H, W) each.
-        batch: Images at a time.
+        truth: Returns the annotated masks of some of its images, (H, W) each.
+        batch: Images per batch.
         tags_used: Whether only the background and the tagged classes of an image compete.
     """
     totals: dict[str, Tensor] = {}

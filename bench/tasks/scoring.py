@@ -1,4 +1,4 @@
-"""What a run scores: the masks of a fitted method, and what a network predicts without tags."""
+"""Scoring of a run: the masks of a fitted method, and a network's predictions without tags."""
 
 from __future__ import annotations
 
@@ -46,60 +46,60 @@ ROLES = {"train-pseudo": "pseudo", "train-pseudo-crf": "pseudo", "val-network": 
 """Task -> role of the split that it is scored on."""
 TASKS = tuple(ROLES)
 MAIN_TASKS = ("train-pseudo", "val-network")
-"""Those whose differences are tested, and that are diagnosed."""
+"""The tasks whose differences are tested and whose errors are diagnosed."""
 BATCH = 50
-"""Images scored together, unless memory holds fewer."""
+"""Images per batch in scoring, or fewer if memory is short."""
 COUNTED = 8
-"""Masks counted together: as many at most are counted again after a crash."""
+"""Masks counted and saved together: a crash loses at most the counts of this many."""
 
 
 class Labelled(NamedTuple):
-    """Labels of an image with its annotation, against which they are counted."""
+    """Predicted labels of an image, and its annotated mask."""
 
     image: int
     truth: Tensor
     """The annotated mask, (H, W), uint8."""
     masks: tuple[Tensor, ...]
-    """Labels of the same shape, one for each finish."""
+    """Predicted labels, (H, W), one mask per post-processing (`finishes`)."""
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """Counts masks and predictions of a preset's images."""
+    """Counts pixels of masks and predictions against the annotation of a preset's images."""
 
     preset: Preset
     images: Mapping[str, WorkingImages]
-    """Role of a split to its images at working size."""
+    """Role of a split -> its images at working size."""
     setting: Setting
     places: Sequence[int]
-    """Where in `train` each image of `pseudo` is."""
+    """The index in `train` of each image of `pseudo`."""
 
     @property
     def classes(self) -> int:
-        """K, background included."""
+        """Number K of classes, background included."""
         return 1 + len(self.setting.class_names)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """All tasks, or the main ones."""
+        """All tasks; for a preset for studies of components, the main ones."""
         return TASKS if self.preset.scoring == "full" else MAIN_TASKS
 
     @cached_property
     def known(self) -> Mapping[str, KnownPixels]:
-        """Role of a split to what is known of its pixels."""
+        """Role of a split -> its annotated masks and groups of pixels."""
         memory = Memory(0) if self.setting.memory is None else self.setting.memory
         return {role: KnownPixels(images.files, memory) for role, images in self.images.items()}
 
     def score(
         self, fitted: Fitted | None, network: Segmenter | None, key: str, seconds: dict[str, float]
     ) -> Outcome:
-        """Score what there is: the masks of a method, the predictions of a network.
+        """Score the masks of a method, the predictions of a network, or both.
 
         Args:
-            fitted: The method.
-            network: What labels without tags.
-            key: Of all that the counts depend on; a scoring that was stopped goes on under it.
-            seconds: What fitting took, by phase.
+            fitted: The fitted method, if any.
+            network: A network that needs no tags, if any.
+            key: Hash of everything the counts depend on; interrupted scoring resumes by it.
+            seconds: Time of each phase so far; those of scoring are added.
         """
         diagnosed = self.preset.scoring == "full"
         seeds = self._seeds(fitted) if diagnosed and fitted is not None else None
@@ -136,7 +136,7 @@ class Scoring:
         seeds: SeedView | None,
         seconds: dict[str, float],
     ) -> None:
-        """Count masks of `pseudo` before and, if that is a task, after the CRF, image by image."""
+        """Count masks of `pseudo` image by image, before the CRF and, if scored, after it."""
         finishes = {"train-pseudo": None, "train-pseudo-crf": self.preset.crf}
         scored = {finishes[task]: each for task, each in kept.items() if task in finishes}
         missing = sorted({index for each in scored.values() for index in each.missing})
@@ -147,12 +147,12 @@ class Scoring:
     def _score_network(
         self, network: Segmenter, kept: KeptCounts, seconds: dict[str, float]
     ) -> None:
-        """Count the predictions of the network alone on `val`."""
+        """Count the predictions of a network on `val`, without tags and CRF."""
         with timed(seconds, "infer"):
             self._count("val", self._predictions(network, "val", kept.missing), (kept,))
 
     def score_maps(self, fitted: Fitted, seed: int, seconds: dict[str, float]) -> dict[str, float]:
-        """Figures of the score map of WeakCLIP's network, if the preset asks for them."""
+        """Score WeakCLIP's score map before and after training, if the preset asks for it."""
         network = fitted.refinement
         if self.preset.scoring == "full" or not isinstance(network, TrainedWeakCLIP):
             return {}
@@ -168,7 +168,7 @@ class Scoring:
         return {f"{task}/{name}": each for task in scores for name, each in scores[task].items()}
 
     def score_outside(self, outside: Outside, seconds: dict[str, float]) -> Outcome:
-        """Count masks that others made of the images of `pseudo`; 255 is a missed pixel."""
+        """Count masks of `pseudo` that were made elsewhere; a label of 255 is a missed pixel."""
         data = self.images["pseudo"]
         key = content_key(describe(outside), data.key, code_id(__name__))
         diagnosed = self.preset.scoring == "full"
@@ -193,8 +193,8 @@ class Scoring:
 
         Args:
             fitted: The method.
-            folder: Gets `scores/ID.png` and, after the dense CRF, `crf/ID.png`; what is there is
-                made again, because it may be another training's.
+            folder: Gets `scores/ID.png` and, after the dense CRF, `crf/ID.png`. Existing files are
+                overwritten, because they may be from another training.
         """
         data, stems = self.images["train"], output_stems(self.images["train"].files.names)
         found = class_scores(
@@ -216,7 +216,7 @@ class Scoring:
         indices: Iterable[int],
         finishes: Sequence[CRFConfig | None] = (None,),
     ) -> Iterator[Labelled]:
-        """Labels at the size of the annotated mask, restricted to the tags, one for each finish."""
+        """Masks of a method at annotation size, restricted to the tags, one per `finishes`."""
         data, pseudo = self.images[role], role == "pseudo"
         maps = _Chosen(fitted.maps, self.places) if pseudo else fitted.maps
         found = class_scores(
@@ -232,11 +232,11 @@ class Scoring:
             yield Labelled(index, truth, masks)
 
     def truth(self, role: str, indices: Iterable[int]) -> list[Tensor]:
-        """Annotated masks, (H, W) int64 each; only scoring looks at them."""
+        """Annotated masks, (H, W) int64 each; they are used for scoring only."""
         return [self.known[role].mask(index).long() for index in indices]
 
     def network_counts(self, network: Segmenter, role: str) -> Tensor:
-        """(N, K, 3) of a network alone, without tags."""
+        """Counts of a network's predictions without tags, (N, K, 3)."""
         data = self.images[role]
         rows = {
             index: class_counts(mask[None], truth[None], self.classes)[0]
@@ -247,7 +247,7 @@ class Scoring:
     def _predictions(
         self, network: Segmenter, role: str, indices: Iterable[int]
     ) -> Iterator[Labelled]:
-        """Labels of a network alone at the sizes of the annotated masks."""
+        """Predictions of a network without tags, at annotation size."""
         every = torch.ones(len(self.setting.class_names), dtype=torch.bool)
         for group in self.images[role].groups(indices, BATCH):
             images, _ = self.images[role].stack(group, self.setting.device)
@@ -256,17 +256,17 @@ class Scoring:
                 yield Labelled(index, truth, (labels_at(scores, every, _size(truth)),))
 
     def _file(self, key: str, task: str) -> Path:
-        """Where the counts of a task are kept."""
+        """The file of the counts of a task."""
         return self.setting.place("counts") / f"{key}-{task}.bin"
 
     def _seeds(self, fitted: Fitted) -> SeedView:
-        """What the seeds of a method's maps by the preset's rule say of the images of `pseudo`."""
+        """Seeds of the images of `pseudo`, made from a method's maps by the preset's rule."""
         train = self.images["train"]
         seeds = ensure_seeds(fitted.maps, train, self.preset.rule, self.setting)
         return SeedView(seeds, self.places)
 
     def _views(self, seeds: SeedView | None) -> dict[str, tuple[str, ...]]:
-        """Names and groups of all that is known of the pixels of `pseudo`."""
+        """Views of the pixels of `pseudo`: name -> names of the groups."""
         return {**self.known["pseudo"].views, **({} if seeds is None else seeds.views)}
 
     def _count(
@@ -276,7 +276,7 @@ class Scoring:
         kept: Sequence[KeptCounts],
         seeds: SeedView | None = None,
     ) -> None:
-        """Count masks as they come, a few of one size at a time."""
+        """Count masks in their order, up to `COUNTED` masks of one size at a time."""
         known = self.known[role]
         views = {view for each in kept for view in each.views}
         for group in alike(found, lambda item: tuple(item.truth.shape), COUNTED):
@@ -294,7 +294,7 @@ class Scoring:
 
 
 class _Chosen(PerImage):
-    """Some of the maps of a split, in an order of their own."""
+    """A selection of the maps of a split, in a given order."""
 
     def __init__(self, maps: SplitMaps, places: Sequence[int]) -> None:
         self._maps, self._places = maps, places
@@ -307,7 +307,7 @@ class _Chosen(PerImage):
 
 
 def _counted(kept: Mapping[str, KeptCounts], *, diagnosed: bool) -> Outcome:
-    """The counts of tasks; for a diagnosis the main ones also by what is known of the pixels."""
+    """The counts of all tasks; if diagnosed, also the cells of the views of the main tasks."""
     main = {task: each for task, each in kept.items() if task in MAIN_TASKS}
     outcome = Outcome(
         counts={task: each.counts() for task, each in kept.items()},
@@ -326,7 +326,7 @@ def _counted(kept: Mapping[str, KeptCounts], *, diagnosed: bool) -> Outcome:
 
 
 def _sizes(fitted: Fitted | None, network: Segmenter | None) -> dict[str, dict[str, int]]:
-    """Parameters by component; those of a retrained network under names of their own."""
+    """Parameters by component; names of a retrained network's components begin with `retrained`."""
     sizes: dict[str, dict[str, int]] = {}
     if fitted is not None:
         sizes = {**fitted.maps.parameters, **fitted.refinement.parameter_counts()}

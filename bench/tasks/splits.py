@@ -1,4 +1,4 @@
-"""The images of a preset: lists of a data set opened by role, and what a run needs of them."""
+"""The images of a preset: the lists of a data set by role, and the folders of drawn images."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ WAY_OUT = "docs/data.md says where the files are published and how the folder is
 def open_splits(
     preset: Preset, root: Path | OwnImages | None, artifacts: Path
 ) -> dict[str, TaggedFiles]:
-    """The lists of a data set by role; CartoonVOC is drawn if there is no folder of it.
+    """The lists of a data set by role; CartoonVOC is drawn if no folder is given.
 
     Raises:
-        BenchError: If there is no folder, or a list has images that cannot be used.
+        BenchError: If a folder is needed and not given, or a list has images that cannot be used.
         FileNotFoundError: If a list or a folder is missing.
-        ValueError: If one is malformed.
+        ValueError: If a file is malformed.
     """
     drawn = preset.generated
     if root is None and drawn is None:
@@ -57,10 +57,10 @@ def open_splits(
 
 
 def given_maps(preset: Preset, root: Path | None) -> Path:
-    """The folder of maps that others made.
+    """The folder of the ready-made maps of a preset.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If it does not exist.
     """
     folder = Path(preset.maps) if root is None else root / preset.maps
     if not folder.is_dir():
@@ -69,26 +69,26 @@ def given_maps(preset: Preset, root: Path | None) -> Path:
 
 
 def drawn_folder(drawn: Generated, artifacts: Path) -> Path:
-    """Where a preset's own scenes are."""
+    """The folder of the images that a preset draws."""
     key = content_key(asdict(drawn.world), drawn.seed, dict(drawn.images))
     return artifacts / f"cartoonvoc-{key}"
 
 
 def redrawn_folder(drawn: Generated, seed: int, artifacts: Path) -> Path:
-    """Where everything is that is made from the training images of a seed."""
+    """The folder of the redrawn training images of a seed and of everything made from them."""
     key = content_key(asdict(drawn.world), drawn.of_seed(seed).seed, dict(drawn.images))
     return artifacts / f"redrawn-{key}"
 
 
 def forget_redrawn(preset: str, seed: int, artifacts: Path) -> None:
-    """Remove what was made from the training images of a seed: the images, views, seeds."""
+    """Remove the redrawn training images of a seed and everything made from them."""
     drawn = load_preset(preset).generated
     if drawn is not None and drawn.redrawn:
         remove([redrawn_folder(drawn, seed, artifacts)])
 
 
 def places_in_train(preset: Preset, splits: Mapping[str, TaggedFiles]) -> list[int]:
-    """Where in `train` each image of `pseudo` is.
+    """The index in `train` of each image of `pseudo`.
 
     Raises:
         BenchError: If an image of a scored split has no annotated mask, no image of `train`
@@ -116,7 +116,7 @@ def places_in_train(preset: Preset, splits: Mapping[str, TaggedFiles]) -> list[i
 
 
 def _read(preset: Preset, root: Path, split: str) -> TaggedFiles:
-    """A split in the official layout: VOC's, or COCO's with masks by `weakclip data coco`."""
+    """A split in VOC's layout, or in COCO's with masks made by `weakclip data coco`."""
     if preset.data == "coco":
         annotations = root / "annotations" / f"instances_{split}.json"
         files = _annotated(list_coco(annotations, root / split, masks=root / MASKS))
@@ -132,5 +132,5 @@ def _read(preset: Preset, root: Path, split: str) -> TaggedFiles:
 
 
 def _annotated(files: TaggedFiles) -> TaggedFiles:
-    """The images with an annotation, on which weakly-supervised methods are trained and scored."""
+    """The images with at least one annotated object; others are neither trained on nor scored."""
     return part_of(files, files.image_labels.any(dim=1).nonzero()[:, 0].tolist())

@@ -1,19 +1,19 @@
 """The tasks of the presets: from images and tags to scored pseudo masks and predictions.
 
-Up to three tasks a run, all from one training: `train-pseudo` scores the masks of training images
-restricted to their tags (allowed: the tags are the supervision), `train-pseudo-crf` the same after
-the dense CRF, `val-network` what labels images without tags, alone and without CRF: the network
-that the row retrains on its masks, else a refinement that needs no tags. A row with neither has the
-first two, a row of the ground truth the last one alone. A preset for studies of components leaves
-out the CRF and the diagnosis, and scores the score map of each network by itself.
+One training yields up to three tasks. `train-pseudo` scores the masks of training images,
+restricted to their tags (allowed, because the tags are the supervision); `train-pseudo-crf` scores
+them after the dense CRF. `val-network` scores a network on images without tags and without CRF:
+the network that the row retrains on its masks, or else a refinement that needs no tags. A row with
+neither has only the first two tasks; a row of the ground truth has only the last. A preset for
+studies of components leaves out the CRF and the diagnosis, and also scores the score map.
 
-Within a run nothing is chosen on a pixel annotation: fixed schedule, last step, thresholds by rule.
-What the settings it starts from were chosen on is said in `docs/statistics.md`.
+Within a run nothing is chosen with pixel annotations: the schedule is fixed, the last step is used,
+and thresholds follow a rule. `docs/reproduction.md` says how the settings themselves were chosen.
 
-Every preset runs by this one file, with `splits.py` (opens the data), `fitting.py` (fits) and
-`scoring.py` (scores) beside it; what is done is `weakclip/stages/method.py`. Of photographs
-nothing was ever measured by this project: it has neither VOC, COCO nor a CLIP of photographs. Tests
-run those presets on small data in the real layouts.
+All presets share this code: `splits.py` opens the data, `fitting.py` fits, `scoring.py` scores, and
+`weakclip/stages/method.py` has the method. This project has measured nothing on photographs: it has
+neither VOC, COCO nor a CLIP of photographs. Tests run these presets on small data in the real
+layouts.
 """
 
 from __future__ import annotations
@@ -69,30 +69,30 @@ if TYPE_CHECKING:
     from weakclip.training.recipe import Recipe
 
 KEPT = 2 << 30
-"""Bytes of features and lattices that a process keeps: CartoonVOC 2 needs 1.5 GiB, and what is gone
-through in turn is of no use if the oldest of it has to be forgotten."""
+"""Size in bytes of the cache of features and CRF lattices. CartoonVOC 2 needs 1.5 GiB; the images
+are visited in order, so a cache that does not hold all of them is useless."""
 
 
 def prepare(
     preset: str, *, data_root: Path | OwnImages | None, device: str, artifacts: Path,
     weights: Path | None = None, stages: Path | None = None, precision: Precision = "float32",
 ) -> ImageWorkbench:  # fmt: skip
-    """The workbench of a preset; what it needs on disk is made on the first call.
+    """Open the workbench of a preset; the first call makes the files it needs.
 
-    From then on convolutions of this process are not rounded to TF32, and it keeps freed memory.
+    This also switches off TF32 for convolutions and makes the process keep freed memory.
 
     Args:
-        preset: A name that `bench.studies.preset` knows.
-        data_root: Folder of the data set, or somebody's own images; absent: CartoonVOC is drawn
-            below `artifacts`.
+        preset: A preset of `bench.studies.preset`.
+        data_root: Folder of the data set, or the user's own images; None: CartoonVOC is drawn below
+            `artifacts`.
         device: `cpu` or `cuda`.
         artifacts: Folder for everything that can be made again.
-        weights: File of the CLIP of photographs, for a preset that has one.
-        stages: Folder with those of other micro-CLIPs, for a preset that names one.
-        precision: Of training and inference of WeakCLIP's network; the rest is in float32.
+        weights: File or folder of the CLIP's weights; None: those of the package.
+        stages: Folder with other micro-CLIPs, for a preset that names one of them.
+        precision: Precision of training and inference of WeakCLIP's network; the rest is float32.
 
     Raises:
-        BenchError: If the preset is unknown or the data or the weights are not what they claim.
+        BenchError: If the preset is unknown, or its data or weights are missing or not valid.
     """
     full_float32()
     keep_heap()
@@ -120,7 +120,7 @@ def open_workbench(
     preset: Preset, root: Path | OwnImages | None, device: torch.device, artifacts: Path,
     *, weights: Path | None = None, execution: Execution = REFERENCE,
 ) -> ImageWorkbench:  # fmt: skip
-    """The workbench of a preset value; see `prepare`."""
+    """As `prepare`, for a preset that is given as a value."""
     try:
         splits = open_splits(preset, root, artifacts)
         if preset.maps:
@@ -134,7 +134,7 @@ def open_workbench(
 
 
 class ImageWorkbench:
-    """A preset's images, frozen CLIP and protocol, and how a run uses them."""
+    """Trains and scores methods with the images, frozen CLIP and protocol of a preset."""
 
     def __init__(
         self,
@@ -150,14 +150,13 @@ class ImageWorkbench:
 
         Args:
             preset: The protocol.
-            splits: `train` (trained on), `pseudo` (its masks are scored), `val`, and `tune` for
-                searches.
+            splits: Role -> images: `train`, `pseudo` (pseudo masks are scored on it), `val`, and
+                `tune` for searches.
             clip: The frozen CLIP, on its device.
-            artifacts: Folder of maps, seeds, states of training and counts.
-            execution: How the network is trained and applied.
-            memory: What this process keeps of features and lattices; by default two gibibytes if
-                the training images take less than an eighth of it, and else nothing. It changes
-                no number.
+            artifacts: Folder of maps, seeds, training states and counts.
+            execution: Precision, prefetching and compilation of training and inference.
+            memory: Cache of features and lattices; by default 2 GiB if the training images take
+                less than an eighth of that, otherwise none. It does not affect results.
 
         Raises:
             BenchError: If an image of a scored split has no annotated mask, no image of `train`
@@ -174,24 +173,24 @@ class ImageWorkbench:
             for files in splits.values()
         }
         self.images = {role: working[id(files)] for role, files in splits.items()}
-        """Role of a split to its images at working size."""
+        """Role of a split -> its images at working size."""
         self.setting = setting_for(
             clip, splits["train"].classes, preset.words,
             folder=artifacts, execution=execution, memory=memory,
         )  # fmt: skip
-        """What a method may know in addition to images and tags."""
+        """The frozen CLIP, class names and background words that a method may use."""
         self.class_names = ("background", *self.setting.class_names)
         self.fitting = Fitting(preset, self.images, self.setting)
         self.scoring = Scoring(preset, self.images, self.setting, places)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """All tasks, or the main ones."""
+        """All tasks; for a preset for studies of components, the main ones."""
         return self.scoring.tasks
 
     @property
     def protocol(self) -> dict[str, object]:
-        """How the numbers are made."""
+        """Settings of training and scoring, for records and captions."""
         preset = self.preset
         with_tags = {task: ROLES[task] == "pseudo" for task in self.tasks}
         found: dict[str, object] = {
@@ -224,7 +223,7 @@ class ImageWorkbench:
 
     @property
     def _seed_maps(self) -> dict[str, object]:
-        """What WeakCLIP's seeds are made from."""
+        """Description of the maps from which WeakCLIP's seeds are made."""
         maps = self.preset.method(self.preset.config).maps
         found: dict[str, object] = describe(
             maps if isinstance(maps, FromFiles) else self.preset.source
@@ -233,7 +232,7 @@ class ImageWorkbench:
 
     @cached_property
     def _given(self) -> dict[str, object]:
-        """Number and bytes of the maps of training images that others made; none without any."""
+        """Number and hash of the ready-made maps of training images; empty if there are none."""
         maps = self.preset.method(self.preset.config).maps
         if not isinstance(maps, FromFiles):
             return {}
@@ -247,10 +246,10 @@ class ImageWorkbench:
 
     @cached_property
     def _content(self) -> dict[str, object]:
-        """Hashes of what the files hold; nothing looks at the masks of `train`.
+        """Hashes of the contents of all splits, without the masks of `train`.
 
-        Of scenes that the preset draws there are none: world and seed identify them, and the
-        bytes of a PNG depend on the release of Pillow.
+        Empty for images that the preset draws: world and seed identify them, and the bytes of a PNG
+        depend on the Pillow release.
         """
         files = {role: self.images[role].files for role in ("train", "pseudo", "val")}
         drawn = self.preset.generated
@@ -264,7 +263,7 @@ class ImageWorkbench:
 
     @property
     def _annotation(self) -> dict[str, object]:
-        """Hash of the masks that a row of the ground truth learns from; none of drawn scenes."""
+        """Hash of the masks on which a row of the ground truth is trained; empty if drawn."""
         train = self.images["train"]
         if not self._content:
             return {}
@@ -293,11 +292,11 @@ class ImageWorkbench:
 
     @property
     def weights(self) -> dict[str, object]:
-        """Which frozen CLIP."""
+        """Name and hash of the frozen CLIP."""
         return {"id": self.clip.name, "sha256": self.clip.sha256}
 
     def run(self, config: Config, seed: int, *, report: Callable[[int, int], None]) -> Outcome:
-        """Fit the method of a row on the tags, and score its masks and its own predictions."""
+        """Fit the method of a row, and score its masks and the predictions of its network."""
         if self.preset.generated is not None and self.preset.generated.redrawn:
             return self.redrawn(seed).run(config, seed, report=report)
         if isinstance(config, MethodRow) and config.tags is not None:
@@ -318,7 +317,7 @@ class ImageWorkbench:
         return replace(outcome, write_masks=write_masks, extras=extras)
 
     def redrawn(self, seed: int) -> ImageWorkbench:
-        """The same with the training images of a seed; `forget_redrawn` removes what it makes."""
+        """A workbench with the training images of a seed; `forget_redrawn` removes its files."""
         assert self.preset.generated is not None
         folder = redrawn_folder(self.preset.generated, seed, self.artifacts)
         drawn = self.preset.generated.of_seed(seed)
@@ -335,7 +334,7 @@ class ImageWorkbench:
     def _run_tagged(
         self, wrong: WrongTags, row: MethodRow, seed: int, report: Callable[[int, int], None]
     ) -> Outcome:
-        """Run a row with mistakes in the tags of `train` and `pseudo`, hence in all keys."""
+        """Run a row with wrong tags of `train` and `pseudo`; all cache keys depend on the tags."""
         files = {role: images.files for role, images in self.images.items()}
         right = files["train"].image_labels
         changed = {
@@ -371,7 +370,7 @@ class ImageWorkbench:
         held_out = torch.stack([seeds[place] for place in range(len(seeds))])
         images = images[list(seeds.indices)]
         network = replace(self.preset, recipe=recipe).training(config).build(self.setting)
-        network.reopens = False  # the search watches it being trained
+        network.reopens = False  # a search needs the losses during training
 
         def watched(step: int, total: int) -> None:
             if step % recipe.log_every == 0 or step == total:
@@ -384,7 +383,7 @@ class ImageWorkbench:
         return Tuned(miou=float(miou(counts.sum(dim=0))), seconds=seconds["fit"])
 
     def key_of(self, config: Config, seed: int) -> str:
-        """Hash of all that the counts of a run depend on."""
+        """Hash of everything that the counts of a run depend on."""
         images = [self.images[role].key for role in ("train", "pseudo", "val")]
         if isinstance(config, MethodRow) and config.is_supervised:
             masks = annotation(self.images["train"]).key
