@@ -1,4 +1,4 @@
-"""What a person sees of runs: their plan, their progress and how each ended."""
+"""Terminal output about runs: the plan, the progress and the result of each run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def show_plan(plan: Plan, study: str, preset: str) -> None:
-    """Write a plan to stdout: what will be run and why, and what is there already."""
+    """Write a plan to stdout: the runs to do and why, and the runs that are done."""
     table = Table(title=f"Plan: study {study}, preset {preset}", title_justify="left")
     for header in ("variant", "seed", "", "why"):
         table.add_column(header)
@@ -43,7 +43,7 @@ def show_plan(plan: Plan, study: str, preset: str) -> None:
 
 
 class RunProgress:
-    """Bars: runs done, rate, time left, and the step each run is at."""
+    """Progress bars: runs done and time left of a study, and steps done of each run."""
 
     def __init__(self, progress: Progress, study: str, total: int) -> None:
         self._progress = progress
@@ -53,7 +53,7 @@ class RunProgress:
         self._all = progress.add_task(f"{study}: runs", total=total)
 
     def stepped(self, run: PlannedRun, step: int, total: int) -> None:
-        """Move the bar of a run."""
+        """Advance the bar of a run."""
         if run.label not in self._bars:
             self._bars[run.label] = self._progress.add_task(f"  {run.label}")
         self._progress.update(self._bars[run.label], completed=step, total=total)
@@ -61,7 +61,7 @@ class RunProgress:
         self._count()
 
     def finished(self, result: Finished) -> None:
-        """Count a run and say how it ended."""
+        """Count a run and print its result."""
         if result.run.label in self._bars:
             self._progress.remove_task(self._bars.pop(result.run.label))
         self._shares.pop(result.run.label, None)
@@ -74,13 +74,13 @@ class RunProgress:
 
 
 class Lines:
-    """A line per run that ends, for a worker that does not know how many there will be."""
+    """One line per finished run, for a worker that does not know the number of runs."""
 
     def stepped(self, run: PlannedRun, step: int, total: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def finished(self, result: Finished) -> None:
-        """Say how a run ended."""
+        """Print the result of a run."""
         _tell(result)
 
 

@@ -1,4 +1,4 @@
-"""The runs of a study with dials: a request per position and seed, in the order of their worth."""
+"""The runs of a study with dials: a request per position and seed, most important dials first."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 def dial_requests(
     whole: Request, names: Sequence[str], stages: Path | None
 ) -> tuple[list[Request], int]:
-    """Return what is to be asked for, and how many runs are left out.
+    """Return the requests of a study with dials, and the number of runs that are left out.
 
     Args:
-        whole: The study, the rows and seeds that are wanted of it, and the centre of its dials.
-        names: Of dials; all if there are none.
-        stages: Folder with micro-CLIPs; positions are left out whose weights it lacks.
+        whole: The study, its requested rows and seeds, and the preset at the centre.
+        names: Names of dials; empty means all.
+        stages: Folder with micro-CLIPs; positions whose weights it lacks are left out.
 
     Raises:
-        BenchError: If there is no such dial.
+        BenchError: If a name is not a dial.
     """
     assert whole.study.dials is not None
     wanted, found, left_out = {row.name for row in whole.variants}, list["Request"](), 0

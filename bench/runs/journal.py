@@ -1,8 +1,8 @@
-"""Keeps a journal file whole when processes that write it are killed, and saves what others leave.
+"""Keeps an Optuna journal file readable when a writer is killed, and repairs damaged ones.
 
-Optuna's own lock files outlive a killed process, and half a line at the end of a journal makes
-it unreadable once another line follows. Networked file systems leave more: lines glued together,
-half a line before a whole one, zero bytes, lines of somebody else.
+Optuna's own lock files outlive a killed process, and an incomplete line at the end of a journal
+makes it unreadable once another line follows. Networked file systems cause more damage: joined
+lines, an incomplete line before a complete one, zero bytes, lines of another file.
 """
 
 from __future__ import annotations
@@ -27,29 +27,30 @@ if TYPE_CHECKING:
 _BLOCK = 65536
 _OPERATION = re.compile(r'\{"op_code":([0-9]+)?')
 CREATE_STUDY, CREATE_TRIAL = 0, 4
-"""Optuna's codes; those up to the second are of studies. Trials are numbered as created."""
+"""Operation codes of Optuna. Codes up to `CREATE_TRIAL` create or change studies, or create trials;
+trials are numbered in the order of their creation."""
 TICKET, RESULT = "ticket", "result"
 """Attributes of a trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """What can be read of a damaged journal."""
+    """The readable part of a damaged journal."""
 
     operations: tuple[dict[str, Any], ...]
     complete: bool
-    """Whether no creation can be lost, so that the numbers of studies and trials are right."""
+    """Whether no creation of a study or trial can be lost, so that their numbers are right."""
 
 
 class JournalLock:
-    """The lock of a journal: the kernel's, and it leaves a journal that ends with a whole line."""
+    """A kernel lock of a journal; taking it also removes an incomplete last line."""
 
     def __init__(self, journal: Path) -> None:
         self._journal = journal
         self._lock = FileLock(journal.with_name(journal.name + ".lock"))
 
     def acquire(self) -> bool:
-        """Wait for the lock, then cut off half a line."""
+        """Wait for the lock, then remove an incomplete last line."""
         taken = self._lock.take(wait=True)
         cut_half_line(self._journal)
         return taken
@@ -60,7 +61,7 @@ class JournalLock:
 
 
 def salvage(content: bytes) -> Salvage:
-    """The whole operations of a journal, wherever they stand in it."""
+    """The intact operations of a journal, wherever they are in it."""
     text = content.decode("utf-8", errors="replace")
     decoder = json.JSONDecoder()
     operations: list[dict[str, Any]] = []
@@ -68,23 +69,23 @@ def salvage(content: bytes) -> Salvage:
     while True:
         found = _OPERATION.search(text, position)
         between = text[position : found.start() if found else len(text)]
-        complete &= "\0" not in between and "\ufffd" not in between  # may be operations that were
+        complete &= "\0" not in between and "\ufffd" not in between  # may have been operations
         if found is None:
             complete &= not operations or operations[0]["op_code"] == CREATE_STUDY
             return Salvage(tuple(operations), complete)
         try:
             operation, position = decoder.raw_decode(text, found.start())
             operations.append(operation)
-        except (ValueError, RecursionError):  # half of one
+        except (ValueError, RecursionError):  # an incomplete operation
             changes = found[1] is not None and int(found[1]) > CREATE_TRIAL
             complete, position = complete and changes, found.end()
 
 
 def finished_runs(operations: Sequence[dict[str, Any]]) -> Iterator[tuple[Ticket, dict[str, Any]]]:
-    """Ticket and result of the runs that are finished for sure.
+    """Tickets and results of the runs that are certainly finished.
 
-    Trials are numbered by their creations, of which some may be lost. So a result is given to a
-    ticket only if no other ticket of the journal is for a run of the same name.
+    Trials are numbered in the order of creation, and creations may be lost. So a result is matched
+    to a ticket by the name of the run, and only if the journal has one ticket of that name.
     """
     tickets: dict[tuple[str, str], set[Ticket]] = defaultdict(set)
     results: dict[tuple[str, str], dict[str, Any]] = {}
@@ -105,19 +106,19 @@ def finished_runs(operations: Sequence[dict[str, Any]]) -> Iterator[tuple[Ticket
 
 
 def run_name(record: str) -> str:
-    """`study/variant/seed<k>` of a record's text."""
+    """`study/variant/seed<k>` from the text of a record."""
     values = json.loads(record)
     return f"{values['study']}/{values['variant']}/seed{values['seed']}"
 
 
 def free_name(journal: Path) -> Path:
-    """Where a damaged journal can be set aside."""
+    """An unused path for the copy of a damaged journal."""
     names = (journal.with_name(f"{journal.name}.damaged-{number}") for number in count(1))
     return next(path for path in names if not path.exists())
 
 
 def cut_half_line(journal: Path) -> None:
-    """Cut off what follows the last line end of a file."""
+    """Remove everything after the last line end of a file."""
     with journal.open("r+b") as file:
         end = position = file.seek(0, os.SEEK_END)
         while position:

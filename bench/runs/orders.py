@@ -1,7 +1,7 @@
-"""Runs that others may carry out: put into a queue, waited for, and recorded here.
+"""Runs through a queue: this process enqueues them, waits for them and writes their records.
 
-Several processes and several machines differ in who takes a run and in nothing else. Whoever asked
-collects: records are written here only.
+Any process on any machine with the queue may carry out a run. Only the process that requested a run
+writes its record.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from bench.runs.ticket import Entry
 
 SLOWEST_POLL = 4.0
-"""Seconds between two looks at long runs: looking takes time from the workers."""
+"""Longest time in seconds between two polls of the queue; polling slows the workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A run that is asked for, and the number of the last trial that does not answer it."""
+    """A requested run, and the number of the last trial whose result must not be used for it."""
 
     run: PlannedRun
     ticket: Ticket
     after: int
 
     def answers(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The trials that stand for this order, oldest first."""
+        """The trials for this order, oldest first."""
         return [
             entry
             for entry in entries
@@ -52,10 +52,10 @@ class Order:
 
 
 def through_queue(execution: Execution, todo: Sequence[PlannedRun]) -> list[Finished]:
-    """Put runs into the queue; work or wait until each has its record.
+    """Enqueue runs, and carry them out or wait until each has its record.
 
     Returns:
-        The results in the order they end.
+        The results in the order in which the runs end.
     """
     session, monitor = execution.session, execution.monitor
     assert session.storage is not None
@@ -86,10 +86,10 @@ def through_queue(execution: Execution, todo: Sequence[PlannedRun]) -> list[Fini
 
 
 def _ask(execution: Execution, queue: Queue, todo: Sequence[PlannedRun]) -> list[Order]:
-    """Put into the queue what is not there already.
+    """Enqueue the runs that are not in the queue already.
 
-    A trial that was finished and not collected, because this command was killed, answers; one
-    that failed, or that is to be replaced, does not.
+    A finished trial that was not collected because an earlier command was killed is used. A trial
+    that failed or has to be replaced is not.
     """
     session, request = execution.session, execution.request
     queue.recover()
@@ -126,7 +126,7 @@ def _refused(entry: Entry, *, everything: bool) -> bool:
 def _collect(
     execution: Execution, queue: Queue, pending: dict[Ticket, Order]
 ) -> Iterator[Finished]:
-    """Write the records of the orders that are answered, and drop these from `pending`."""
+    """Write the records of finished orders, and remove these from `pending`."""
     entries, store = queue.entries(), execution.session.store
     for order in list(pending.values()):
         answers = order.answers(entries)

@@ -1,11 +1,11 @@
-"""Many records in two kinds of files, for git: `runs/<study>.jsonl`, and counts that it refers to.
+"""Records of many runs in few files, for git: `runs/<study>.jsonl` and .npz files of their counts.
 
-A line of the .jsonl is a record; its key `packed` names a file of counts beside it, and a group and
-a column in there. `runs/<study>.<hash>.npz` holds the counts of many runs: `<group>/<task>`, the
-runs of a group in the last axis, in which they are much alike and shrink to a third; cells of
-pixels, of which each run has another number, are `<group>/<task>.cells.<view>/<column>`. Its name
-is the SHA-256 of its bytes, so that it never changes: what is packed later gets a file of its own,
-and two branches that packed different runs merge line by line.
+Each line of the .jsonl is a record. Its key `packed` gives the .npz file with its counts, and a
+group and a column in it. `runs/<study>.<hash>.npz` holds the counts of many runs: the array
+`<group>/<task>` has the runs of a group in its last axis, where they are similar, so the file
+compresses to a third. Cells of pixels differ in number between runs and have one array per run,
+`<group>/<task>.cells.<view>/<column>`. The hash in the name is that of the bytes, so a file never
+changes: later packs add new files, and branches that packed different runs merge line by line.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     Stamp: TypeAlias = tuple[int, int, int]
 
 RAGGED = ".cells."
-"""In the names of arrays whose length differs from run to run."""
+"""Part of the names of arrays whose length differs between runs."""
 PLACE = "packed"
-"""Key of a line that a record does not have."""
+"""Key of a line that gives the place of its counts; it is not part of the record."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -46,7 +46,7 @@ def lines_of(path: Path) -> dict[Row, str]:
     """The lines of a `runs/<study>.jsonl` by variant and seed; empty if there is no such file.
 
     Raises:
-        RecordError: If a line is not one that `packed_files` makes.
+        RecordError: If a line was not written by `packed_files`.
     """
     try:
         return _lines(path, _stamp(path))
@@ -55,19 +55,19 @@ def lines_of(path: Path) -> dict[Row, str]:
 
 
 def record_text(line: str) -> str:
-    """The record of a line, as the text of a file of its own."""
+    """The JSON text of the record in a line."""
     return json.dumps({key: value for key, value in json.loads(line).items() if key != PLACE})
 
 
 def counts_of(path: Path, line: str) -> Counts:
-    """The arrays of the run of a line.
+    """The arrays of counts of a run.
 
     Args:
-        path: The .jsonl.
-        line: Of a finished run.
+        path: The .jsonl file.
+        line: The line of a finished run.
 
     Raises:
-        RecordError: If the file of counts is missing, damaged, or has no such run.
+        RecordError: If the file of counts is missing or damaged, or lacks the run.
     """
     place = json.loads(line)[PLACE]
     try:
@@ -92,9 +92,9 @@ def packed_files(
     """Add runs to a pack.
 
     Args:
-        study: Its name.
-        lines: What the pack holds.
-        runs: Records and counts, none for failed runs; they take the place of older ones.
+        study: Name of the study.
+        lines: The lines of the pack by variant and seed.
+        runs: Records and counts (None for failed runs); they replace older records of these runs.
 
     Returns:
         Name and content of the new file of counts, if there are any; the text of the .jsonl.

@@ -1,4 +1,4 @@
-"""Which runs of a study are still to do, and why."""
+"""The plan of a study: which runs have to be carried out, and why."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 INHERITED = "came with the checkout"
 OTHER_CODE = "of commit"
-"""In what is said of a done run whose code was another."""
+"""Part of the reason of a done run whose record was made by other code."""
 
 SMOKE = "smoke"
-"""The preset that proves the pipeline and supports no claim."""
+"""The preset that tests the pipeline and supports no claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRun:
-    """A variant and a seed, and why it is to be run or left."""
+    """A variant and a seed, and the reason to run it or not."""
 
     variant: Variant
     seed: int
@@ -36,11 +36,11 @@ class PlannedRun:
 
     @property
     def label(self) -> str:
-        """`variant seed<k>`, as progress lines name it."""
+        """`variant seed<k>`, its name in progress output."""
         return f"{self.variant.name} seed{self.seed}"
 
     def left(self, record: RunRecord, here: str | None) -> PlannedRun:
-        """This run with the record that makes it unnecessary; `here` is the commit of the code."""
+        """This run marked as done by a record; `here` is the commit of the checkout."""
         made_by, reason = record.provenance.commit, "already there"
         if made_by is not None and made_by != here:
             reason += f", {OTHER_CODE} {made_by[:8]}"
@@ -60,37 +60,37 @@ class Plan:
 
     @property
     def done(self) -> tuple[PlannedRun, ...]:
-        """Those that are left as they are."""
+        """The runs whose records are kept."""
         return tuple(run for run in self.runs if run.record is not None)
 
     def under(self, conditions: Conditions) -> Plan:
-        """The plan where records of another protocol, other data or weights do not count."""
+        """The plan in which records with another protocol, data or weights are run again."""
         return Plan(tuple(_under(conditions, run) for run in self.runs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked for."""
+    """The runs of a study that a command asks for."""
 
     study: Study
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
     preset: str
     on_existing: OnExisting = "missing"
-    """`missing` runs again what failed, is broken or was made otherwise; `renew` also what came
-    with the checkout, which is somebody else's run; `keep` leaves every file; `replace` runs
-    everything."""
+    """What to do about existing records. `missing` runs again what failed, is broken or has another
+    configuration or conditions; `renew` also runs again what is committed in the checkout, because
+    someone else ran it; `keep` leaves every record; `replace` runs everything."""
 
 
 def plan_runs(request: Request, store: Store) -> Plan:
-    """Compare what is asked for with what the store holds.
+    """Compare the requested runs with the records in the store.
 
-    Seeds come first in the order, so that an interrupted study holds whole comparisons. Protocol,
-    data and weights are left uncompared: `Plan.under` compares them.
+    All variants of a seed come before the next seed, so that an interrupted study has complete
+    comparisons. Protocol, data and weights are not compared here but by `Plan.under`.
 
     Raises:
-        BenchError: If `keep` meets a broken record, or `missing` would let a smoke run replace
-            a record that supports claims.
+        BenchError: If `keep` finds a broken record, or a smoke run would replace the record of
+            another preset.
     """
     inherited, here, runs = inherited_runs(request, store), commit(), []
     for seed in request.seeds:
@@ -102,7 +102,7 @@ def plan_runs(request: Request, store: Store) -> Plan:
 
 
 def inherited_runs(request: Request, store: Store) -> frozenset[RunId]:
-    """The runs whose records are not to be trusted because somebody else committed them."""
+    """For `renew`, the runs whose records are committed in the checkout; otherwise none."""
     if request.on_existing != "renew":
         return frozenset()
     files, found = unchanged_files(store.root), set()
@@ -118,7 +118,7 @@ def inherited_runs(request: Request, store: Store) -> frozenset[RunId]:
 def _judged(
     request: Request, store: Store, run: PlannedRun, inherited: frozenset[RunId]
 ) -> tuple[str, RunRecord | None]:
-    """Why a run is to be done, or the record that makes it unnecessary."""
+    """The reason to carry out a run, or the record that makes it unnecessary."""
     run_id = (request.study.name, run.variant.name, run.seed)
     if request.on_existing == "replace":
         there = run_id in store.run_ids(request.study.name)
@@ -138,7 +138,7 @@ def _judged(
 
 
 def _staleness(record: RunRecord, variant: Variant, request: Request) -> str:
-    """In what a record is not the run that is asked for; empty if it is."""
+    """How a record differs from the requested run; empty if it does not."""
     if record.preset != request.preset:
         if request.preset == SMOKE:
             raise BenchError(

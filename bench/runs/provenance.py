@@ -1,6 +1,6 @@
-"""Where a run comes from: commit, versions, device, determinism flags, command.
+"""The provenance of a run: commit, versions, device, determinism flags, command.
 
-Nothing here may reveal a path, a host or a user: records are published.
+Records are published, so provenance must not contain paths, host names or user names.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def collect(
 
 
 def measured_with(device: str, preset: str) -> dict[str, object]:
-    """Return what a measurement beside the studies says of itself."""
+    """Return the provenance of a measurement that is not a run of a study."""
     commit, dirty = checkout_state()
     return {
         "device": device_name(device),
@@ -60,9 +60,9 @@ def measured_with(device: str, preset: str) -> dict[str, object]:
 
 
 def checkout_state() -> tuple[str | None, bool | None]:
-    """Return the commit and whether files differ from it; `results/` is output and not counted.
+    """Return the commit, and whether files outside `results/` differ from it.
 
-    Both are none outside a git checkout.
+    Both are None outside a git checkout.
     """
     commit = _git("rev-parse", "HEAD")
     if commit is None:
@@ -72,12 +72,12 @@ def checkout_state() -> tuple[str | None, bool | None]:
 
 
 def commit() -> str | None:
-    """Return the commit of the checkout; none outside one."""
+    """Return the commit of the checkout; None outside a git checkout."""
     return checkout_state()[0]
 
 
 def unchanged_files(folder: Path) -> frozenset[Path]:
-    """Return the files of a folder that are as they were committed, as resolved paths.
+    """Return the files of a folder that equal their committed version, as resolved paths.
 
     Empty outside a git checkout.
     """
@@ -94,16 +94,16 @@ def unchanged_files(folder: Path) -> frozenset[Path]:
 
 
 def committed_text(path: Path) -> str | None:
-    """Return a file as the last commit has it; none if it has none, or outside a git checkout."""
+    """Return the text of a file in the last commit; None if it is not there or not in git."""
     return _git("show", f"HEAD:./{path.name}", folder=path.parent) if path.exists() else None
 
 
 @cache
 def code_id() -> str:
-    """First 12 hex digits of the SHA-256 of the source files that a run's numbers come from.
+    """First 12 hex digits of the SHA-256 of the source files on which a run depends.
 
-    Unlike the commit it also tells two dirty trees apart. Studies are left out: what a run takes
-    from them is its configuration, which has its own id.
+    Unlike the commit it distinguishes two dirty trees. Studies are not included: a run depends on
+    them only through its configuration, which has its own id.
     """
     digest = hashlib.sha256()
     for package in ("baselines", "bench", "weakclip"):
@@ -114,7 +114,7 @@ def code_id() -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python and of the packages that move numbers."""
+    """Return the versions of Python and of the packages that affect results."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -137,7 +137,7 @@ def device_name(device: str) -> str:
 
 
 def determinism_flags() -> dict[str, bool | int | str]:
-    """Return the settings of this process that decide whether two runs give the same bits."""
+    """Return the settings of this process on which bitwise reproducibility depends."""
     return {
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "cudnn_deterministic": bool(torch.backends.cudnn.deterministic),
@@ -154,7 +154,7 @@ def utc_now() -> str:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Return the command to repeat, with absolute paths replaced.
+    """Return the command that repeats a run, with absolute paths replaced.
 
     Example:
         >>> command_line(["run", "components", "--data-root", "/home/me/VOC2012"])

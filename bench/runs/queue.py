@@ -1,16 +1,16 @@
-"""The runs of studies as trials of an Optuna storage, which any number of workers take.
+"""A queue of runs, kept as the trials of an Optuna storage, for any number of workers.
 
-A home of Optuna: it brings the storages (a journal file for one machine, a database for many),
-the atomic step from waiting to running, and heartbeats. Its studies take the next waiting trial, or
-none; to take a certain one, to note something in a trial that another process has, and to leave a
-heartbeat, the methods of its storages are called. One trial is one attempt at one run:
+Optuna provides the storages (a journal file for one machine, a database for several), the atomic
+change from waiting to running, and heartbeats. The methods of its storages are called directly to
+take a particular trial, to set an attribute of a trial of another process, and to record a
+heartbeat, which its studies do not offer. One trial is one attempt at one run:
 
-    waiting -> running -> done       its record and counts are in the trial
-                       -> returned   its worker died or gave it back; a later trial goes on
-            -> duplicate             another trial of the same run was there before
+    waiting -> running -> done       the trial holds the record and counts
+                       -> returned   its worker died or returned it; a later trial continues
+            -> duplicate             there was an earlier trial of the same run
 
-Every change is one step of the storage, and what a killed process did not get to is done by
-`recover`, which anybody may call at any time. So no run is lost, and none is recorded twice.
+Every change is one atomic operation of the storage. `recover`, which any process may call at any
+time, completes the changes that a killed process left undone. So no run is lost or recorded twice.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME = "weakclip-bench"
-"""Name of the Optuna study that holds the runs of all our studies."""
+"""Name of the Optuna study that holds the runs of all studies."""
 PATIENCE = 600.0
-"""Seconds for which a database that does not answer is asked again."""
+"""Seconds for which an operation is retried while the database does not answer."""
 _RETRY, _ATTEMPTS = 1.0, 3
 _STATES: dict[TrialState, State] = {
     TrialState.WAITING: "waiting",
@@ -81,11 +81,11 @@ _DAMAGE = (
     RecursionError,
     NotImplementedError,
 )
-"""What Optuna raises when it reads what it did not write."""
+"""Exceptions that Optuna raises on damaged content."""
 
 
 class DamagedQueue(BenchError):  # noqa: N818 (it is the queue that is damaged)
-    """The storage holds what no queue has written."""
+    """The storage holds content that no queue has written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +94,17 @@ class Claim:
 
     entry: Entry
     lease: FileLock | Pulse
-    """On one machine a lock, which the kernel releases the moment its process ends, however it
-    ends. Between machines there is none, so a worker leaves signs of life in the database."""
+    """On one machine a file lock, which the kernel releases when the process ends for any reason.
+    Across machines the worker records heartbeats in the database instead."""
     start: float = field(default_factory=time.monotonic)
-    """When it was taken, by this process's own clock."""
+    """Time at which it was taken, by this process's monotonic clock."""
 
 
 class Pulse:
-    """Calls `beat` every few seconds from a thread of its own, also when a call fails."""
+    """Calls `beat` every `every` seconds in a thread; a call that fails does not stop it."""
 
     def __init__(self, beat: Callable[[], None], every: float) -> None:
-        """Start; the first call is that of whoever takes the run."""
+        """Start the thread; the first call comes after `every` seconds."""
         self._beat, self._every = beat, every
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -119,7 +119,7 @@ class Pulse:
         while not self._stop.wait(self._every):
             try:
                 self._beat()
-            except Exception as error:  # whatever it was, the next may work
+            except Exception as error:  # the next call may succeed
                 logger.warning("no sign of life could be left: %s", type(error).__name__)
 
 
@@ -135,14 +135,14 @@ class Queue:
         journal: Path | None = None,
         database: RDBStorage | None = None,
     ) -> None:
-        """Open a queue; `open_queue` finds out the arguments.
+        """Open a queue; use `open_queue`, which makes the arguments.
 
         Args:
-            storage: Where the trials are.
-            locks: Folder of the locks of running trials; none: the database has heartbeats.
-            heartbeat: Seconds between two of them.
-            journal: The file of the storage, if it is one.
-            database: The database of the storage, if it is one.
+            storage: Storage of the trials.
+            locks: Folder of the locks of running trials; None: the database has heartbeats.
+            heartbeat: Seconds between two heartbeats.
+            journal: The journal file, if the storage is one.
+            database: The database, if the storage is one.
         """
         self._database, self._journal = database, journal
         self.storage, self._locks, self._heartbeat = storage, locks, heartbeat
@@ -159,7 +159,7 @@ class Queue:
         self._file = None if journal is None else journal.stat().st_ino
 
     def close(self) -> None:
-        """Close the connections of this process; the queue stays."""
+        """Close the connections of this process; the content of the queue is kept."""
         self.storage.remove_session()
         if self._database is not None:
             self._database.engine.dispose()
@@ -168,7 +168,7 @@ class Queue:
         """All trials, oldest first.
 
         Raises:
-            DamagedQueue: If they cannot be read, or another process has set the journal aside.
+            DamagedQueue: If they cannot be read, or another process has replaced the journal.
         """
         if self._journal is not None and _number_of(self._journal) != self._file:
             raise DamagedQueue(
@@ -179,11 +179,11 @@ class Queue:
         return cast("list[Entry]", _patiently(lambda: [_entry(trial) for trial in trials()]))
 
     def enqueue(self, ticket: Ticket, *, after: int = -1) -> None:
-        """Ask for a run; asking twice at the same time gives one run and one duplicate."""
+        """Request a run; of two simultaneous requests for a run, one becomes a duplicate."""
         self._add(ticket, TrialState.WAITING, after, 0, None)
 
     def take(self, code: str) -> Claim | None:
-        """Take the first waiting run of this version of the code; none if there is none."""
+        """Take the first waiting run of this version of the code; None if there is none."""
         entries = self.entries()
         for entry in entries:
             if entry.state != "waiting" or entry.ticket.code != code:
@@ -197,11 +197,11 @@ class Queue:
         return None
 
     def report(self, claim: Claim, step: int, total: int) -> None:
-        """Say how far a run is."""
+        """Record the progress of a run."""
         self._set(claim.entry, _STEP, [step, total])
 
     def finish(self, claim: Claim, packed: PackedRun, details: str = "") -> None:
-        """Hand in the files of a run. A run that was given to another meanwhile is dropped."""
+        """Store the files of a run, unless its trial was ended because the worker seemed dead."""
         counts = None if packed.counts is None else base64.b85encode(packed.counts).decode()
         result = {
             "record": packed.record, "counts": counts, "details": details, "ended": time.time(),
@@ -212,36 +212,36 @@ class Queue:
         claim.lease.end()
 
     def give_back(self, claim: Claim) -> None:
-        """Let another worker do a run; that counts as no death."""
+        """Return a run to the queue; this does not count as the death of a worker."""
         self._return(claim.entry)
         claim.lease.end()
         self.recover()
 
     def give_back_of(self, worker: str) -> None:
-        """Give back what a worker holds that was ended on purpose."""
+        """Return the runs of a worker that was ended on purpose."""
         for entry in self.entries():
             if (entry.state, entry.worker) == ("running", worker):
                 self._return(entry)
         self.recover()
 
     def recover(self) -> None:
-        """Return the runs of dead workers, and see that each returned run is waiting again."""
+        """Return the runs of dead workers, and add a new trial for each returned run."""
         self._return_of_the_dead()
         for entry in latest_of(self.entries()).values():
             if entry.state != "returned" or given_up(entry):
                 continue
-            ended = entry.result is not None  # it died between its two last steps
+            ended = entry.result is not None  # the worker died between its last two operations
             state = TrialState.COMPLETE if ended else TrialState.WAITING
             self._add(entry.ticket, state, entry.after, deaths_of(entry), entry)
 
     def restore(self, ticket: Ticket, result: dict[str, Any]) -> None:
-        """Enter a run that was finished in another queue."""
+        """Add a run that was finished in another queue."""
         entry = Entry(number=-1, ticket=ticket, state="done", after=-1, deaths=0,
                       since=float(result["ended"]), result=result)  # fmt: skip
         self._add(ticket, TrialState.COMPLETE, -1, 0, entry)
 
     def _claim(self, entry: Entry) -> Claim | None:
-        """The lease comes first, so that no run is without one when its worker dies."""
+        """Take a run; the lease is taken first, so that every running trial has one."""
         lock = None if self._locks is None else FileLock(self._locks / str(entry.number))
         if lock is not None and not lock.take(wait=False):
             return None
@@ -262,7 +262,7 @@ class Queue:
         return Claim(entry, lock or Pulse(beat, self._heartbeat))
 
     def _id(self, entry: Entry) -> int:
-        """The storage's own number of a trial."""
+        """The id of a trial in the storage."""
         find = self.storage.get_trial_id_from_study_id_trial_number
         return cast("int", _patiently(partial(find, self._study_id, entry.number)))
 
@@ -306,12 +306,12 @@ class Queue:
 
 
 def check_there(storage: str) -> None:
-    """Raise unless there is a queue in a storage; nothing is made, as `open_queue` would.
+    """Check that the file of a queue exists, without creating it as `open_queue` would.
 
-    A database on a server is only asked when it is opened.
+    A database on a server is not checked.
 
     Raises:
-        BenchError: If the journal, or the file of an SQLite database, is not there.
+        BenchError: If the journal, or the file of an SQLite database, does not exist.
     """
     kind, _, name = storage.rpartition("://")
     if kind and not kind.startswith("sqlite"):
@@ -325,12 +325,12 @@ def check_there(storage: str) -> None:
 
 
 def open_queue(storage: str, *, heartbeat: int = HEARTBEAT) -> Queue:
-    """Open the queue in a storage, making it if it is not there.
+    """Open the queue in a storage; create it if it does not exist.
 
     Args:
         storage: SQLAlchemy URL of a database, such as `postgresql+psycopg://user@host/name`, or
             the path of a journal file on this machine.
-        heartbeat: Seconds between two signs of life of a worker, in a database.
+        heartbeat: Seconds between two heartbeats of a worker; used with a database.
 
     Raises:
         BenchError: If the storage cannot be opened.
@@ -343,7 +343,7 @@ def open_queue(storage: str, *, heartbeat: int = HEARTBEAT) -> Queue:
 
 
 def _open_journal(path: Path, heartbeat: int) -> Queue:
-    """Open a journal; one that cannot be read is set aside, and its finished runs stay."""
+    """Open a journal; one that cannot be read is renamed, and its finished runs are kept."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return _journal(path, heartbeat)
@@ -358,7 +358,7 @@ def _open_journal(path: Path, heartbeat: int) -> Queue:
     lock.take(wait=True)
     try:
         try:
-            return _journal(path, heartbeat)  # another process may have been faster
+            return _journal(path, heartbeat)  # another process may have repaired it
         except DamagedQueue:
             aside, runs = _set_aside(path)
     finally:
@@ -372,7 +372,7 @@ def _open_journal(path: Path, heartbeat: int) -> Queue:
 
 
 def _journal(path: Path, heartbeat: int) -> Queue:
-    """A journal whose entries can be read."""
+    """Open a journal and check that its entries can be read."""
     lock = cast("JournalFileOpenLock", JournalLock(path))  # has its two methods
     backend = JournalFileBackend(str(path), lock_obj=lock)
     locks = path.with_name(path.name + ".locks")
@@ -391,10 +391,10 @@ def _journal(path: Path, heartbeat: int) -> Queue:
 
 
 def _set_aside(path: Path) -> tuple[Path, int]:
-    """Keep a damaged journal under another name and put a readable one in its place.
+    """Copy a damaged journal to another name, and replace it by a readable one.
 
     Returns:
-        The other name, and how many finished runs the readable one has.
+        The other name, and the number of finished runs in the readable journal.
     """
     guard = JournalLock(path)
     guard.acquire()
@@ -420,7 +420,7 @@ def _set_aside(path: Path) -> tuple[Path, int]:
 
 
 def _rewritten(path: Path, found: Salvage) -> Queue | None:
-    """A journal of the operations that are whole; none if they make no sense together."""
+    """A journal of the intact operations; None if it cannot be read either."""
     lines = (json.dumps(operation, separators=(",", ":")) for operation in found.operations)
     write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
     try:
@@ -437,7 +437,7 @@ def _number_of(path: Path) -> int | None:
 
 
 def _database(url: str, heartbeat: int) -> RDBStorage:
-    """Connect, and make the tables if there are none; others may be doing so, so try again."""
+    """Connect, and create missing tables; retry, as another process may be creating them too."""
     for attempt in range(_ATTEMPTS):
         try:
             with warnings.catch_warnings():
@@ -458,12 +458,17 @@ def _database(url: str, heartbeat: int) -> RDBStorage:
 
 
 def worker_name(process: int | None = None) -> str:
-    """Host and process id of a worker of this machine; by default this process."""
+    """Host and process id of a worker of this machine; by default of this process."""
     return f"{platform.node()}:{process or os.getpid()}"
 
 
 def _patiently(call: Callable[[], Any]) -> Any:  # noqa: ANN401 (what the call returns)
-    """Call; while the database does not answer, call again."""
+    """Call a function; repeat the call while the database does not answer.
+
+    Raises:
+        BenchError: If the database does not answer for `PATIENCE` seconds.
+        DamagedQueue: If the content cannot be read.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -483,7 +488,7 @@ def _patiently(call: Callable[[], Any]) -> Any:  # noqa: ANN401 (what the call r
 
 
 def _unless_ended(change: Callable[[], object]) -> None:
-    """Change a trial, unless somebody who took this worker for dead has ended it."""
+    """Change a trial; do nothing if another process has ended it."""
     try:
         _patiently(change)
     except UpdateFinishedTrialError:

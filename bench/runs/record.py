@@ -1,7 +1,7 @@
-"""The file of one run: what was run, how, and what came out. Immutable once written.
+"""The record of one run: configuration, conditions and results. Immutable once written.
 
-JSON knows no NaN and no infinity: a score that does not exist (a class absent everywhere) or a
-loss that is not finite is `null` in the file and NaN in memory.
+JSON has no NaN and no infinity. A score that does not exist (a class absent everywhere) or a loss
+that is not finite is `null` in the file and NaN in memory.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Scores: TypeAlias = dict[str, float]
 
 
 class RecordError(BenchError):
-    """A file that is not a whole, valid run record."""
+    """A file that is not a complete, valid run record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a number comes from; no absolute paths, host or user names."""
+    """The origin of a result, without absolute paths, host or user names."""
 
     commit: str | None
     dirty: bool | None
@@ -40,19 +40,19 @@ class Provenance:
 
 
 CONTENT = "content_sha256"
+"""Key of `data`: split -> hash of the bytes of its images, tags and masks; not in old records."""
 ANNOTATION = "annotation_sha256"
-"""Of the masks that a row learnt from; other rows of the study have none."""
-"""Under `data`: split -> hash of the bytes of its images, tags and masks; not in older records."""
+"""Key of `data`: hash of the masks on which a row was trained; only rows of the ground truth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What two scores must share to be compared: protocol, data and weights."""
+    """Protocol, data and weights: scores are comparable only if these are the same."""
 
     id: str
     """First 12 hex digits of the SHA-256 of protocol, data (names of the images) and weights."""
     content: str | None
-    """The same of what the files hold; none in records that were made before it was hashed."""
+    """The same for the contents of the files; None in records from before it was hashed."""
 
     @classmethod
     def of(
@@ -67,18 +67,18 @@ class Conditions:
         )
 
     def fit(self, other: Conditions) -> bool:
-        """Whether they are the same as far as both are known."""
+        """Whether two conditions are equal; unknown contents are not compared."""
         known = self.content is not None and other.content is not None
         return self.id == other.id and (not known or self.content == other.content)
 
     def __str__(self) -> str:
-        """For messages and tickets."""
+        """Text for messages and tickets."""
         return self.id if self.content is None else f"{self.id}/{self.content}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One variant, one seed. Scores are fractions, times seconds, memory MiB."""
+    """The record of one variant and seed. Scores are fractions, times seconds, memory MiB."""
 
     schema_version: int = SCHEMA_VERSION
     study: str
@@ -100,22 +100,22 @@ class RunRecord:
     peak_memory_mib: float | None = None
     curve: list[Scores] = field(default_factory=list)
     counts_sha256: str | None = None
-    """SHA-256 of the per-image counts in the .npz file of the same name; none when failed."""
+    """SHA-256 of the .npz file of per-image counts of the same name; None if the run failed."""
     provenance: Provenance
 
     @property
     def conditions(self) -> Conditions:
-        """Everything but the variant that a score depends on; they fit in a fair table."""
+        """Everything that a score depends on besides variant and seed."""
         return Conditions.of(self.protocol, self.provenance.data, self.provenance.weights)
 
     @property
     def run_id(self) -> str:
-        """`study/variant/seed<k>`, as the file is called."""
+        """`study/variant/seed<k>`, the path of the file without suffix."""
         return f"{self.study}/{self.variant}/seed{self.seed}"
 
 
 def to_json(record: RunRecord) -> str:
-    """Return the text of a record's file."""
+    """Return a record as the JSON text of its file."""
     return json.dumps(_encode(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -124,14 +124,14 @@ def from_json(text: str, *, where: str) -> RunRecord:
 
     Args:
         text: The file's text.
-        where: What to call the file in errors.
+        where: Name of the file in error messages.
 
     Raises:
         RecordError: If the text is not JSON, or not a record of this schema.
     """
     try:
         raw = json.loads(text)
-    except (ValueError, RecursionError) as error:  # the former also for integers without end
+    except (ValueError, RecursionError) as error:  # ValueError also for integers that are too long
         raise RecordError(f"{where}: expected JSON, got a truncated or broken file") from error
     _check(isinstance(raw, dict), where, "expected a JSON object")
     version = raw.get("schema_version")
@@ -209,7 +209,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
         (dict,),
     ),
 }
-"""Accepted types of each field's JSON value; a field that is not named holds a string."""
+"""Accepted types of the JSON value of each field; other fields are strings."""
 
 
 def _check_fields(raw: object, kind: type[RunRecord | Provenance], where: str) -> None:

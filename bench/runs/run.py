@@ -1,7 +1,7 @@
-"""Carries out one run: a record comes out, whatever happens in it.
+"""Carries out one run and makes its record.
 
-A run that raises becomes a record with `status=failed` and the study goes on. Nothing a run
-measures depends on how many run at once: on a CPU each has one thread, always.
+A run that raises gets a record with `status=failed`, and the study continues. Results do not depend
+on the number of concurrent runs: on a CPU every run has one thread.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What all runs of a study on one machine share."""
+    """The parts that all runs of a study on one machine share."""
 
     study: str
     preset: str
@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What the progress display says about a run that ended."""
+    """The result of a run, for the progress display."""
 
     run: PlannedRun
     status: Status
@@ -63,23 +63,23 @@ class Finished:
 
 
 class Monitor(Protocol):
-    """What is told about progress."""
+    """Receives the progress of runs."""
 
     def stepped(self, run: PlannedRun, step: int, total: int) -> None:
-        """A run went on."""
+        """Called when a run has done `step` of `total` training steps."""
 
     def finished(self, result: Finished) -> None:
-        """A run ended."""
+        """Called when a run has ended."""
 
 
 def carry_out(
     job: Job, run: PlannedRun, report: Callable[[int, int], None]
 ) -> tuple[PackedRun, str, Callable[[], None] | None]:
-    """Run and score.
+    """Train and score one run.
 
     Returns:
-        The files of the run, the traceback if it raised, and what is to be called once the record
-        is safe.
+        The files of the run, the traceback if it raised, and a function, if any, to call once the
+        record is written: it removes temporary files.
     """
     started = utc_now()
     try:
@@ -95,7 +95,7 @@ def carry_out(
 
 @contextmanager
 def one_thread(device: str) -> Iterator[None]:
-    """On a CPU a run has one thread, however many run at once."""
+    """On a CPU, use one thread in the block, however many runs there are at once."""
     threads = torch.get_num_threads()
     if device == "cpu":
         torch.set_num_threads(1)
@@ -106,7 +106,7 @@ def one_thread(device: str) -> Iterator[None]:
 
 
 def summary(run: PlannedRun, record: RunRecord, seconds: float, details: str = "") -> Finished:
-    """Return what is shown of a record."""
+    """Return the part of a record that is displayed."""
     scores = [f"{task} {100 * values['miou']:.1f}" for task, values in record.metrics.items()]
     return Finished(
         run=run,

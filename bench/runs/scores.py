@@ -1,4 +1,4 @@
-"""From the counts of one run to its scores: pooled over the images, per class and averaged."""
+"""The scores of one run from its counts: pooled over the images, per class and averaged."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def score(
     counts: NDArray[np.integer], boundary: NDArray[np.integer] | None, class_names: Sequence[str]
 ) -> tuple[Scores, dict[str, Scores]]:
-    """Return the scores of a task and those of its classes, as fractions.
+    """Return the scores of a task, and those of each class, as fractions.
 
     Args:
         counts: Pixel counts, (N, K, 3); see `weakclip.ops.confusion`.
-        boundary: Boundary pixel counts, (N, K, 3), if the task has them.
+        boundary: Counts of pixels near contours, (N, K, 3), if the task has them.
         class_names: K names, background first.
 
     Raises:

@@ -1,7 +1,7 @@
-"""One study from request to records: plan, carry out what is missing here, or have it done.
+"""Runs one study: plans it, and carries out the missing runs here or through a queue.
 
-A command that does one run at a time does it here, and its record is written at once. Several
-processes and several machines share a queue; see `bench.runs.orders`.
+A command with one worker carries out its runs here and writes each record at once. Several
+processes or machines share a queue; see `bench.runs.orders`.
 """
 
 from __future__ import annotations
@@ -38,14 +38,17 @@ def usable_cores() -> int:
 
 
 def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]:
-    """Have done what is to do of a study.
+    """Carry out the missing runs of a study, or wait until other workers have.
+
+    Returns:
+        The plan, and the results of the runs that were carried out.
 
     Raises:
-        BenchError: If the data or weights are not usable, existing records stand in the way, or
+        BenchError: If data or weights cannot be used, existing records forbid it (`plan_runs`), or
             the queue cannot be reached.
     """
     name = request.study.name
-    plan = plan_runs(request, session.store)  # refuses before anything expensive is made
+    plan = plan_runs(request, session.store)  # raises before anything expensive is done
     if not plan.todo and request.on_existing == "keep":
         return plan, []
     bench = set_up(session.site, request.preset)
@@ -64,7 +67,7 @@ def run_study(session: Session, request: Request) -> tuple[Plan, list[Finished]]
 
 
 def _reuse(store: Store, request: Request, plan: Plan, bench: Bench) -> Plan:
-    """Take from other studies the runs that are those of this one under another name."""
+    """Copy the records of equal runs of other studies."""
     runs, inherited, here = list(plan.runs), inherited_runs(request, store), commit()
     for index, run in enumerate(runs):
         if run.record is None:
@@ -81,7 +84,7 @@ def _reuse(store: Store, request: Request, plan: Plan, bench: Bench) -> Plan:
 
 
 def _explain(study: str, plan: Plan) -> None:
-    """Say why what has a record runs again, or does not."""
+    """Print why runs with a record are carried out again or not."""
     renewed = sum(run.reason == INHERITED for run in plan.todo)
     if renewed:
         say(f"{study}: {renewed} runs came with the checkout; they run again here")
@@ -99,8 +102,8 @@ def _explain(study: str, plan: Plan) -> None:
 def _in_turn(execution: Execution, todo: Sequence[PlannedRun]) -> list[Finished]:
     """Carry out runs here, one after the other.
 
-    Two such commands share the runs: what the other has at hand comes last, and what has its
-    record by then is left.
+    Two such commands share the work: runs that the other command holds are tried last, and skipped
+    if they have a record by then.
     """
     session, request = execution.session, execution.request
     results: dict[str, Finished] = {}

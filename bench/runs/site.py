@@ -1,4 +1,4 @@
-"""What runs are carried out with: a machine, a preset ready on it, and what a command says."""
+"""The context of runs: a machine, a preset that is prepared on it, and a command's options."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What a machine brings; picklable, because each worker process gets it."""
+    """The settings of a machine; picklable, because each worker process gets a copy."""
 
     prepare: Callable[[str], Workbench]
-    """Preset to workbench. Cheap when called again: expensive products are kept on disk."""
+    """Preset -> workbench. A second call is cheap, because expensive products are kept on disk."""
     load: Callable[[str], Study]
-    """Name to study."""
+    """Name -> study."""
     device: str
     code: str
-    """Id of the source code, as `bench.runs.provenance.code_id`; runs of another are left alone."""
+    """Id of the source code (`bench.runs.provenance.code_id`); other code's runs are not taken."""
     masks: Path | None = None
-    """Folder for the masks of all training images of every run; absent: they are not written."""
+    """Folder for the masks of all training images of every run; None: they are not written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """A preset, ready on this machine."""
+    """A preset that is prepared on this machine."""
 
     preset: str
     workbench: Workbench
@@ -49,7 +49,7 @@ class Bench:
 
     @property
     def conditions(self) -> Conditions:
-        """Protocol, data and weights."""
+        """The id of protocol, data and weights."""
         return Conditions.of(self.protocol, self.data, self.weights)
 
 
@@ -57,7 +57,7 @@ def set_up(site: Site, preset: str) -> Bench:
     """Prepare a preset.
 
     Raises:
-        BenchError: If its data or weights are not usable, or its protocol is incomplete.
+        BenchError: If its data or weights cannot be used, or its protocol is incomplete.
     """
     try:
         workbench = site.prepare(preset)
@@ -77,7 +77,7 @@ def set_up(site: Site, preset: str) -> Bench:
 def job_of(
     bench: Bench, study: str, device: str, command: str, *, masks: Path | None = None
 ) -> Job:
-    """Return what all runs of a study share."""
+    """Return the parts that all runs of a study share."""
     return Job(
         study=study,
         preset=bench.preset,
@@ -90,25 +90,25 @@ def job_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What is the same for all studies of one command."""
+    """The settings that all studies of one command share."""
 
     store: Store
     site: Site
     locks: Path
     """Folder of the locks of runs that are carried out without a queue."""
     storage: str | None
-    """Where the queue is: URL of a database, or path of a journal file. None: without a queue this
-    process does one run after the other."""
+    """The queue: URL of a database, or path of a journal file. None: no queue; this process does
+    one run after the other."""
     workers: int
-    """Runs at a time on this machine; 0 leaves them to others, 1 does them in this process."""
+    """Concurrent runs on this machine. 0: other machines do them; 1: this process does them."""
     command: str
     heartbeat: int
-    """Seconds between two signs of life of a worker, in a database."""
+    """Seconds between two heartbeats of a worker; used with a database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One study of a session, ready to be carried out."""
+    """One study of a session with its prepared preset."""
 
     session: Session
     request: Request

@@ -1,4 +1,4 @@
-"""What a queue is doing: which worker has which run, how fast it goes, what failed."""
+"""The status of a queue: running runs and their workers, rate, time left, failures."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ NONE = "–"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The runs of a queue, counted once each however many attempts they took."""
+    """The runs of a queue, each counted once regardless of the number of attempts."""
 
     waiting: int
     running: tuple[Entry, ...]
     done: int
     failures: tuple[str, ...]
-    """`study/variant/seed<k>: why`, of runs that raised or killed their workers."""
+    """`study/variant/seed<k>: reason` of runs that raised or killed their workers."""
     runs_per_hour: float | None
-    """At the number of workers now; none while nothing is known."""
+    """Rate with the runs that are running now; None if no run has finished or none is running."""
     seconds_left: float | None
+    """Estimated time until all runs are done; None as above."""
 
 
 def status_of(entries: Sequence[Entry], now: float) -> Status:
-    """Sum up a queue.
+    """Summarise a queue.
 
     Args:
         entries: All its trials.
-        now: Seconds since 1970.
+        now: Current time in seconds since 1970.
     """
     latest = list(latest_of(entries).values())
     running = tuple(entry for entry in latest if entry.state == "running")
@@ -58,7 +59,7 @@ def status_of(entries: Sequence[Entry], now: float) -> Status:
 
 
 def running_rows(status: Status, now: float) -> list[tuple[str, ...]]:
-    """Return run, worker, step, minutes and attempt of each running run."""
+    """Return label, worker, step, minutes and number of the attempt of each running run."""
     return [
         (
             entry.ticket.label,
@@ -83,7 +84,7 @@ def summary_line(status: Status) -> str:
 
 
 def _age(entry: Entry, now: float) -> float:
-    """Seconds since a run was taken, maybe on another machine; never negative."""
+    """Seconds since a run was taken; not negative, even if the clocks of machines differ."""
     return max(now - entry.since, 0.0)
 
 

@@ -1,11 +1,12 @@
-"""The folder of run records: `runs/<study>/<variant>/seed<k>.json` and `.npz` beside it, or packed.
+"""The folder of run records: `runs/<study>/<variant>/seed<k>.json` with an `.npz`, or packed.
 
-Every file is written under a temporary name and renamed, the .npz before the .json, so a .json
-that exists belongs to a whole run. Whatever is read is checked all the same. Several processes may
-write the same run: its bytes are those it has in the queue, and equal files are left alone.
+Every file is written under a temporary name and renamed, the .npz before the .json, so that a
+.json file that exists belongs to a complete run. Files are checked when read nevertheless. Several
+processes may write the same run: the queue gives them the same bytes, and equal files are not
+rewritten.
 
-`Store.pack_study` puts the runs of a study into few files, see `bench.runs.packs`; the files of a
-run count before what is packed.
+`Store.pack_study` moves the runs of a study into few files (`bench.runs.packs`). If a run has files
+of its own and is packed as well, its own files are used.
 """
 
 from __future__ import annotations
@@ -42,55 +43,55 @@ if TYPE_CHECKING:
 RUNS = "runs"
 
 BOUNDARY_SUFFIX = ".boundary"
-"""`<task>` names the counts of a task, `<task>.boundary` those of its boundary pixels."""
+"""The array `<task>` has the counts of a task, `<task>.boundary` those near contours."""
 
 CONFUSION_SUFFIX = ".confusion"
 """`<task>.confusion` is the confusion matrix of a task over all its images, (K, K + 1)."""
 
 CELLS, GROUPS = ".cells.", ".groups."
-"""`<task>.cells.<view>` are the pixels of a task by what is known of them, (M, 5), and
-`<task>.groups.<view>` the names of the groups; runs of older code have none."""
+"""`<task>.cells.<view>` has the pixel counts of a task by group, (M, 5), and
+`<task>.groups.<view>` the names of the groups; runs of older code have neither."""
 
 Array: TypeAlias = "NDArray[np.integer] | NDArray[np.str_]"
 
 
 def cells_name(task: str, view: str) -> str:
-    """Name of the cells of a view of a task."""
+    """Name of the array with the cells of a view of a task."""
     return task + CELLS + view
 
 
 def groups_name(task: str, view: str) -> str:
-    """Name of the names of the groups of a view of a task."""
+    """Name of the array with the names of the groups of a view of a task."""
     return task + GROUPS + view
 
 
 _RECORD = re.compile(r"seed(0|[1-9][0-9]{0,18})\.json")
-"""Names that `record_path` gives; `seed00.json` is somebody's copy and no second seed 0."""
+"""File names of `record_path`; `seed00.json` is a user's copy and not a second seed 0."""
 
 LEFTOVER_AGE = 3600.0
-"""Seconds after which a temporary file is taken for one that a killed process left."""
+"""Age in seconds from which a temporary file counts as left by a killed process."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedRun:
-    """The two files of a run as bytes: what is written to disk and travels between machines."""
+    """The contents of the two files of a run, as written to disk and sent between machines."""
 
     record: str
     """JSON text."""
     counts: bytes | None
-    """The .npz file; none for a failed run."""
+    """The .npz file; None for a failed run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """Everything but the seed that decides what a run measures."""
+    """Everything except the seed that determines the result of a run."""
 
     preset: str
     config_id: str
     conditions: Conditions
 
     def fits(self, other: Likeness) -> bool:
-        """Whether the two measure the same, as far as that is known."""
+        """Whether the two are equal; unknown contents of files are not compared."""
         same = (self.preset, self.config_id) == (other.preset, other.config_id)
         return same and self.conditions.fit(other.conditions)
 
@@ -102,11 +103,11 @@ class Store:
         self.root = root
 
     def record_path(self, study: str, variant: str, seed: int) -> Path:
-        """Where the record of a run is or will be, unless it is packed."""
+        """Path of the record of a run that is not packed."""
         return self.root / RUNS / study / variant / f"seed{seed}.json"
 
     def pack_path(self, study: str) -> Path:
-        """Where the packed records of a study are or will be."""
+        """Path of the packed records of a study."""
         return self.root / RUNS / f"{study}.jsonl"
 
     def studies(self) -> list[str]:
@@ -116,23 +117,23 @@ class Store:
         return sorted(packed | {path.name for path in paths if path.is_dir()})
 
     def run_ids(self, study: str) -> list[RunId]:
-        """The runs of a study that have a record, broken ones too."""
+        """The runs of a study that have a record, including broken records."""
         loose = (self.root / RUNS / study).glob("*/seed*.json")
         names = [(path.parent.name, _RECORD.fullmatch(path.name)) for path in loose]
         rows = {(variant, int(name[1])) for variant, name in names if name}
         return sorted((study, *row) for row in rows | lines_of(self.pack_path(study)).keys())
 
     def packed_line(self, run_id: RunId) -> str | None:
-        """The line of a run in the pack; none if it has none, or files of its own."""
+        """The line of a run in the pack; None if it is not packed, or has files of its own."""
         if self.record_path(*run_id).exists():
             return None
         return lines_of(self.pack_path(run_id[0])).get(run_id[1:])
 
     def read(self, study: str, variant: str, seed: int) -> RunRecord | None:
-        """Return the record of a run, or none if there is none.
+        """Return the record of a run, or None if there is none.
 
         Raises:
-            RecordError: If the record or its counts are not whole and consistent.
+            RecordError: If the record or its counts are incomplete or inconsistent.
         """
         record = self._record(study, variant, seed)
         if record is not None and record.status == "ok":
@@ -140,7 +141,7 @@ class Store:
         return record
 
     def _record(self, study: str, variant: str, seed: int) -> RunRecord | None:
-        """The record without a look at its counts."""
+        """The record; its counts are not read."""
         path = self.record_path(study, variant, seed)
         try:
             text = path.read_text(encoding="utf-8")
@@ -168,8 +169,8 @@ class Store:
 
         Args:
             study: Name of the study.
-            variants: Names of its variants; other folders are left alone.
-            seeds: Seeds to read; none means all there are.
+            variants: Names of its variants; others are not read.
+            seeds: Seeds to read; None means all.
         """
         records = []
         there = self.run_ids(study)
@@ -184,14 +185,14 @@ class Store:
     def copy_equal(
         self, run_id: RunId, like: Likeness, *, apart_from: frozenset[RunId] = frozenset()
     ) -> RunRecord | None:
-        """Give a run the finished record of an equal one of any study; none if there is none.
+        """Copy the finished record of an equal run of any study; None if there is none.
 
-        Command, commit and time in the copy stay those of the run that was carried out.
+        The copy keeps command, commit and time of the run that was carried out.
 
         Args:
             run_id: Study, variant and seed of the new record.
-            like: What the record must have been made with.
-            apart_from: Runs whose records are not to be copied.
+            like: Preset, configuration and conditions that the record must have.
+            apart_from: Runs whose records must not be copied.
         """
         study, variant, seed = run_id
         there = [one for name in self.studies() for one in self.run_ids(name) if one[2] == seed]
@@ -208,11 +209,11 @@ class Store:
                         replace(record, study=study, variant=variant), self.counts(record)
                     )
             except RecordError:
-                continue  # its own study says so
+                continue  # a report of its own study shows the error
         return None
 
     def counts(self, record: RunRecord) -> dict[str, NDArray[np.integer]]:
-        """Return the per-image counts of a finished run, (N, K, 3) each, and its matrices."""
+        """Return the arrays of a finished run by name: counts, (N, K, 3) each, and all others."""
         line = self.packed_line((record.study, record.variant, record.seed))
         if line is not None:
             try:
@@ -236,7 +237,7 @@ class Store:
         path = self.record_path(record.study, record.variant, record.seed)
         counts_path = path.with_suffix(".npz")
         if _content(counts_path) != packed.counts:
-            path.unlink(missing_ok=True)  # from here on the older run is not taken for whole
+            path.unlink(missing_ok=True)  # so that the old run does not look complete
             if packed.counts is None:
                 counts_path.unlink(missing_ok=True)
             else:
@@ -246,12 +247,12 @@ class Store:
         return record
 
     def pack_study(self, study: str) -> int:
-        """Move the files of a study's runs into its pack; what is packed already stays as it is.
+        """Move the files of a study's runs into its pack; runs that are packed stay unchanged.
 
-        Each run is read back before its files are removed. Runs of the study must not go on.
+        Each run is read back before its files are removed. No run of the study may be in progress.
 
         Returns:
-            How many were moved.
+            Number of runs that were moved.
 
         Raises:
             RecordError: If a record is broken.
@@ -260,7 +261,7 @@ class Store:
         lines = lines_of(path)
         ids = [run_id for run_id in self.run_ids(study) if self.packed_line(run_id) is None]
         if not ids:
-            self._tidy(study, lines)  # what a killed process has left
+            self._tidy(study, lines)  # remove files that a killed process left
             return 0
         runs = []
         for run_id in ids:
@@ -288,7 +289,7 @@ class Store:
         return len(ids)
 
     def _tidy(self, study: str, lines: Mapping[Row, str]) -> None:
-        """Remove counts that no record has: of files whose runs are packed, and of packs."""
+        """Remove files of counts that no record refers to."""
         for row in lines:
             path = self.record_path(study, *row)
             if not path.exists():
@@ -301,10 +302,10 @@ class Store:
                 file.unlink()
 
     def _check_scores(self, record: RunRecord) -> None:
-        """Compare every score that follows from the counts with them.
+        """Compare every score that can be computed from the counts with the recorded one.
 
         Raises:
-            RecordError: If one is missing or another number.
+            RecordError: If a score is missing or differs.
         """
         path = self.record_path(record.study, record.variant, record.seed)
         counts = self.counts(record)
@@ -352,8 +353,8 @@ def pack(record: RunRecord, counts: Mapping[str, Array] | None = None) -> Packed
 
     Args:
         record: The record; the hash of its counts is filled in.
-        counts: Per-image counts, (N, K, 3), and confusion matrices, (K, K + 1), by name; none for
-            a failed run.
+        counts: Per-image counts, (N, K, 3), confusion matrices, (K, K + 1), and cells, (M, 5), by
+            name; None for a failed run.
     """
     if counts is None:
         return PackedRun(to_json(record), None)
@@ -363,9 +364,9 @@ def pack(record: RunRecord, counts: Mapping[str, Array] | None = None) -> Packed
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or not there, also when the process is killed.
+    """Write a file atomically: it is complete or absent even if the process is killed.
 
-    Each writer has its own temporary file; old ones that killed processes left are removed.
+    Each writer has its own temporary file; old temporary files of killed processes are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
@@ -384,17 +385,17 @@ def _remove_if_old(leftover: Path) -> None:
         if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
             leftover.unlink()
     except FileNotFoundError:
-        pass  # its writer, or another process, was faster
+        pass  # its writer or another process has removed it
 
 
 def _is_task(name: str) -> bool:
-    """Whether an array holds the counts of a task and not something more."""
+    """Whether an array has the counts of a task, to judge by its name."""
     more = name.endswith((BOUNDARY_SUFFIX, CONFUSION_SUFFIX))
     return not more and CELLS not in name and GROUPS not in name
 
 
 def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):  # somebody's notes, or no such folder
+    with suppress(OSError):  # not empty, or no such folder
         folder.rmdir()
 
 
@@ -404,14 +405,14 @@ def _flat(classes: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def _equal(found: float | None, value: float) -> bool:
-    """Apart from what another order of sums rounds; NaN is the score of a class that is nowhere."""
+    """Whether two scores are equal up to rounding; NaN, of an absent class, equals NaN."""
     if found is None or math.isnan(found) or math.isnan(value):
         return found is not None and math.isnan(found) and math.isnan(value)
     return math.isclose(found, value, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _content(path: Path) -> bytes | None:
-    """The bytes of a file, or none if there is none."""
+    """The bytes of a file, or None if it does not exist."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -423,7 +424,7 @@ def _way_out(study: str) -> str:
 
 
 def _npz(counts: Mapping[str, Array]) -> bytes:
-    """Return the bytes of an .npz file; they depend on nothing but the numbers."""
+    """Return the bytes of an .npz file; equal arrays give equal bytes."""
     buffer = BytesIO()
     arrays: dict[str, Any] = {name: _stored(name, counts[name]) for name in sorted(counts)}
     np.savez_compressed(buffer, **arrays)  # `allow_pickle` would be an array in NumPy 1.26
@@ -431,7 +432,7 @@ def _npz(counts: Mapping[str, Array]) -> bytes:
 
 
 def _stored(name: str, array: Array) -> Array:
-    """An array as it is written: cells by column, which makes their file half as large."""
+    """An array in its stored type and order; column order halves the file size of cells."""
     if GROUPS in name:
         return np.asarray(array, np.str_)
     if name.endswith(CONFUSION_SUFFIX):

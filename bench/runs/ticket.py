@@ -1,4 +1,4 @@
-"""What stands in a queue: which run is asked for, and how far each attempt at it is."""
+"""Entries of a queue: the requested runs, and the state of each attempt at them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 State: TypeAlias = Literal["waiting", "running", "done", "returned", "duplicate"]
-"""`returned`: the worker died or gave the run back; a later entry goes on with it."""
+"""`returned`: the worker died or returned the run; a later entry continues with it."""
 
 MAX_DEATHS = 3
-"""A run whose worker died so often is given up."""
+"""A run is given up after this many workers died in it."""
 _HOLDS = ("waiting", "running", "done")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """A run by all that its result depends on; equal tickets are the same run."""
+    """Identifies a run by everything its result depends on; equal tickets are the same run."""
 
     study: str
     variant: str
@@ -36,40 +36,41 @@ class Ticket:
 
     @property
     def label(self) -> str:
-        """`study/variant/seed<k>`, as its record is called."""
+        """`study/variant/seed<k>`, the name of its record."""
         return f"{self.study}/{self.variant}/seed{self.seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One trial as it is now."""
+    """The current state of one trial of the storage, that is, one attempt at a run."""
 
     number: int
     ticket: Ticket
     state: State
     after: int
-    """Trials up to this number are older results that this one was asked to replace."""
+    """Trials of the same run up to this number are old results that this trial replaces."""
     deaths: int
-    """Workers that died in earlier attempts."""
+    """Number of workers that died in earlier attempts."""
     worker: str = ""
-    """Host and process id: for people who look for it, never written to results."""
+    """Host and process id, for `status`; never written to results."""
     since: float = 0.0
-    """When it was taken, seconds since 1970."""
+    """Time at which a worker took it, in seconds since 1970."""
     step: tuple[int, int] = (0, 0)
-    """Training steps done and in all."""
+    """Training steps done, and total number of steps."""
     given_back: bool = False
+    """Whether the worker returned the run, rather than died in it."""
     result: dict[str, Any] | None = None
 
     @property
     def packed(self) -> PackedRun:
-        """The files of a run that is done."""
+        """The files of a finished run."""
         assert self.result is not None
         counts = self.result["counts"]
         return PackedRun(self.result["record"], counts and base64.b85decode(counts))
 
     @property
     def seconds(self) -> float:
-        """From taking a run that is done to its end, by a clock that nobody sets."""
+        """Seconds from taking a finished run to its end, by a monotonic clock if known."""
         assert self.result is not None
         measured = self.result.get("seconds")  # not in queues of earlier versions
         clock = float(self.result["ended"]) - self.since
@@ -83,7 +84,7 @@ class Entry:
 
 
 def is_duplicate(entry: Entry, entries: Sequence[Entry]) -> bool:
-    """Whether an older trial of the same run stands for this one."""
+    """Whether an older trial of the same run makes this one unnecessary."""
     return any(
         entry.after < other.number < entry.number
         for other in entries
@@ -92,15 +93,15 @@ def is_duplicate(entry: Entry, entries: Sequence[Entry]) -> bool:
 
 
 def deaths_of(entry: Entry) -> int:
-    """Workers that a returned run has cost."""
+    """Number of workers that have died in a returned run."""
     return entry.deaths + (not entry.given_back)
 
 
 def latest_of(entries: Sequence[Entry]) -> dict[Ticket, Entry]:
-    """The last entry of each run that is no duplicate."""
+    """The last entry of each run, without duplicates."""
     return {entry.ticket: entry for entry in entries if entry.state != "duplicate"}
 
 
 def given_up(entry: Entry) -> bool:
-    """Whether the last entry of a run says that it killed too many workers."""
+    """Whether a run, judged by its last entry, has killed too many workers."""
     return entry.state == "returned" and entry.result is None and deaths_of(entry) >= MAX_DEATHS

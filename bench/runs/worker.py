@@ -1,7 +1,7 @@
-"""Takes runs from a queue and carries them out: one after the other, or in several processes.
+"""Workers take runs from a queue and carry them out, in this process or in several.
 
-A worker knows nothing about who asked for a run or where its record will be kept, so the same
-loop serves one machine and many.
+A worker does not know which command requested a run or where its record is stored, so the same code
+serves one machine and several.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from bench.runs.ticket import Ticket
 
 POLL = 0.5
-"""Seconds between two looks into a queue that has nothing to do."""
+"""Seconds between two polls of an empty queue."""
 REPORT_EVERY = 1.0
-"""Seconds between two notes in the queue on how far a run is."""
+"""Least seconds between two progress reports of a run to the queue."""
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -45,7 +45,7 @@ class Worker:
         self._benches: dict[str, Bench] = {}
 
     def work(self, *, on: Callable[[], bool]) -> list[Finished]:
-        """Take runs as long as `on` says so; it is asked before each."""
+        """Carry out runs while `on()` is true; it is called before each run."""
         results = []
         while on():
             result = self.step()
@@ -58,22 +58,23 @@ class Worker:
         return results
 
     def step(self) -> Finished | None:
-        """Carry out one run; none if nothing waits.
+        """Carry out one run; None if no run is waiting.
 
         Raises:
-            BenchError: If this machine has other data or another study; the run is given back.
+            BenchError: If the run needs other data, weights or another version of the study than
+                this machine has; the run is returned to the queue.
         """
         claim = self._queue.take(self._site.code)
         if claim is None:
             return None
         try:
             return self._carry_out(claim)
-        except BaseException:  # this machine cannot do it, or is told to stop
+        except BaseException:  # this machine cannot do it, or the process is interrupted
             self._queue.give_back(claim)
             raise
 
     def adopt(self, bench: Bench) -> None:
-        """Use a preset that is ready already."""
+        """Use a preset that is prepared already."""
         self._benches[bench.preset] = bench
 
     def _carry_out(self, claim: Claim) -> Finished:
@@ -115,7 +116,7 @@ class Worker:
 
 
 class Crew:
-    """Worker processes of this machine; a dead one is replaced while runs are left."""
+    """The worker processes of this machine."""
 
     def __init__(self, storage: str, heartbeat: int, site: Site, size: int) -> None:
         self._start = partial(_start, storage, heartbeat, site)
@@ -125,7 +126,7 @@ class Crew:
         """Start a new process for each that was killed.
 
         Raises:
-            BenchError: If all have ended by themselves: this machine cannot do the runs.
+            BenchError: If all processes exited by themselves: this machine cannot do the runs.
         """
         for index, member in enumerate(self._members):
             if (member.exitcode or 0) < 0:
@@ -134,7 +135,7 @@ class Crew:
             raise BenchError("all worker processes ended; their messages are above")
 
     def end(self, queue: Queue) -> None:
-        """End the processes, and give back what they hold."""
+        """Kill the processes, and return their runs to the queue."""
         for member in self._members:
             member.kill()
         for member in self._members:
@@ -145,7 +146,7 @@ class Crew:
 
 
 class _Report:
-    """Passes on how far a run is: each step to the monitor, now and then to the queue."""
+    """Reports the progress of a run: every step to the monitor, some steps to the queue."""
 
     def __init__(self, queue: Queue, claim: Claim, tell: Callable[[int, int], None]) -> None:
         self._queue, self._claim, self._tell = queue, claim, tell
@@ -160,17 +161,17 @@ class _Report:
 
 
 class Silent:
-    """A monitor for worker processes: the queue tells the parent."""
+    """A monitor that does nothing, for worker processes: their parent reads the queue."""
 
     def stepped(self, run: PlannedRun, step: int, total: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def finished(self, result: Finished) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 def _start(storage: str, heartbeat: int, site: Site) -> BaseProcess:
-    """Start a worker process; it ignores Ctrl-C, because its parent decides."""
+    """Start a worker process; it ignores Ctrl-C, because its parent ends it."""
     process = _SPAWN.Process(target=_serve, args=(storage, heartbeat, site, os.getpid()))
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -181,9 +182,9 @@ def _start(storage: str, heartbeat: int, site: Site) -> BaseProcess:
 
 
 def _serve(storage: str, heartbeat: int, site: Site, parent: int) -> None:
-    """Work until the parent is gone; runs in a worker process."""
+    """Carry out runs until the parent process has ended; called in a worker process."""
     try:
         worker = Worker(open_queue(storage, heartbeat=heartbeat), site, Silent())
         worker.work(on=lambda: os.getppid() == parent)
-    except (BenchError, OSError) as error:  # the latter: a full disk, a journal of somebody else's
+    except (BenchError, OSError) as error:  # OSError: a full disk, another user's journal
         raise SystemExit(f"worker: {error}") from error
