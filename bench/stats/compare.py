@@ -1,4 +1,4 @@
-"""Two rows, of one study or two, side by side: is the difference real?"""
+"""The paired difference of two rows, of one study or of two."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 def compare(store: Store, first: str, second: str) -> dict[str, Difference]:
-    """Return task -> paired difference, first minus second, on the seeds both have.
+    """Return task -> paired difference, first minus second, on the seeds that both have.
 
     Args:
         store: The records.
         first: A row as `study/variant`.
-        second: What it is compared with.
+        second: The row that is subtracted, likewise.
 
     Raises:
-        BenchError: If a row has no finished runs, or the two were made under different protocols.
+        BenchError: If a row is unknown or has no finished runs, the two have no seed in common, or
+            differ in preset, protocol, data or weights.
     """
     rows = [_finished(store, name) for name in (first, second)]
     (one, *_), (two, *_) = rows

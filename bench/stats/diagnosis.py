@@ -1,8 +1,8 @@
-"""What costs a row most mIoU, with seeds and images as random factors.
+"""The errors that cost a row most mIoU, with seeds and images as random factors.
 
-Causes, and what correcting one does to counts, are those of `weakclip.evaluation.diagnosis`; the
-intervals are those of every other number of the suite. Runs of older code have one confusion matrix
-for all images: a row with such a run has fewer causes, without intervals.
+`weakclip.evaluation.diagnosis` defines the causes of errors and how correcting one changes the
+counts. The intervals are those of all other results. Runs of older code have a single confusion
+matrix for all images: a row with such a run has fewer causes, and no intervals.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bench.studies.study import Study
 
 RATES = ("fp_rate", "fn_rate", "over_activation", "under_activation")
-"""Of a class; see `weakclip.evaluation.scores`."""
+"""Error rates of a class; see `weakclip.evaluation.scores`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +45,13 @@ class Diagnosis:
     class_names: tuple[str, ...]
     """K names, background first."""
     miou: float
-    """Mean over seeds."""
+    """Mean over seeds, a fraction."""
     costs: tuple[Cost, ...]
     """The costliest first; ends of intervals are NaN for runs of older code."""
     rates: Mapping[str, NDArray[np.float64]]
-    """Of each class, (K,), mean over seeds."""
+    """Rate -> value of each class, (K,), mean over seeds."""
     means: Mapping[str, Difference]
-    """Mean of each rate: `fp_rate` and `fn_rate` over all classes, the other two over objects."""
+    """Rate -> mean over all classes (`fp_rate`, `fn_rate`) or over foreground classes (others)."""
     seeds: int
     images: int
 
@@ -61,12 +61,12 @@ class Diagnosis:
 
 
 def diagnoses(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> list[Diagnosis]:
-    """Return the diagnosis of every row on every main task that it was scored on.
+    """Return the diagnosis of every row on every main task on which it was scored.
 
     Args:
-        study: Names its rows.
-        records: Of its runs.
-        by_row: What `counts_by_row` returned for them.
+        study: The study.
+        records: Records of its runs.
+        by_row: `counts_by_row` of these records.
     """
     found = []
     for task in main_tasks(records):
@@ -135,7 +135,7 @@ def _pooled_view(task: str, run: Mapping[str, Counts]) -> dict[str, View]:
 
 
 def _views(task: str, run: Mapping[str, Counts]) -> dict[str, View]:
-    """Views of a run by name."""
+    """Name -> view of a run."""
     start = cells_name(task, "")
     found: dict[str, View] = {}
     for name in sorted(name.removeprefix(start) for name in run if name.startswith(start)):
@@ -148,12 +148,12 @@ def _views(task: str, run: Mapping[str, Counts]) -> dict[str, View]:
 
 @lru_cache(maxsize=4)
 def _weights(images: int) -> NDArray[np.int64]:
-    """All images once, then the draws of the bootstrap, (1 + R, N)."""
+    """Weights of the images: all ones, then the bootstrap resamples, (1 + R, N)."""
     return np.concatenate([np.ones((1, images), dtype=np.int64), *draws(images, RESAMPLES)])
 
 
 def _estimate(values: NDArray[np.float64], images: int) -> Difference:
-    """Of a number of S seeds under 1 + R weightings of the images, (S, 1 + R)."""
+    """Mean and interval of a quantity of S seeds under 1 + R weightings of images, (S, 1 + R)."""
     alone = values.shape[1] == 1
     drawn = np.repeat(values, 2, axis=1) if alone else values[:, 1:]
     scores = Resampled(by_seed=values[None, :, 0], bootstrap=drawn[None], images=max(images, 2))
@@ -174,7 +174,7 @@ def _mean_rates(counts: Counts) -> dict[str, Difference]:
 
 
 def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Mean without NaN; NaN of nothing."""
+    """Mean without NaN values; NaN if there are no others."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(axis=axis)
     number = known.sum(axis=axis)

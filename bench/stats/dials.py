@@ -1,9 +1,9 @@
-"""What each component does at every position of the dials of a study, and whether its effect rises.
+"""Effects of components at every position of a study's dials, and their slopes along the dials.
 
-The rows of a position are one network with different parts, so the noise of the seeds is pooled
-over them. Tested are the two differences that `docs/preregistration.md` names at each position, and
-one slope per dial; all else is an estimate. What was not run counts as a test without a result, so
-that no verdict of a part of the study is milder than that of the whole.
+The rows of a position are variants of one network, so their variance over seeds is pooled. The
+tests are the two differences at each position that `docs/preregistration.md` names, and one slope
+per dial; other differences are estimates. A test that was not run counts as p = 1 in the
+correction, so that a partly run study is not corrected less than the complete study.
 """
 
 from __future__ import annotations
@@ -30,36 +30,37 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """The whole method minus another row at one position."""
+    """The complete method minus another row at one position of a dial."""
 
     dial: Dial
     position: Position
     row: str
-    """Name without the position's prefix."""
+    """Name of the other row without the prefix of the position."""
     task: str
     metric: str
     score: float
-    """Of the whole method there, mean over seeds."""
+    """Score of the complete method at this position, mean over seeds."""
     difference: Difference
     p_holm: float = math.nan
-    """Corrected over what is tested on the same dial, task and metric; NaN: an estimate."""
+    """p-value corrected over the tests on the same dial, task and metric; NaN: no test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """How the effect of the component that a dial names changes per step in its direction."""
+    """Change of a component's effect per position of a dial, in the predicted direction."""
 
     dial: Dial
     task: str
     difference: Difference
+    """The slope, a fraction of mIoU per position."""
     p_holm: float
-    """Corrected over all dials that are compared on the task."""
+    """p-value corrected over all dials that are compared on the task."""
     wanted: int
-    """Seeds of the study."""
+    """Number of seeds of the study."""
 
     @property
     def verdict(self) -> str:
-        """`confirmed`, `contradicted` or `undecided`; `open` with fewer seeds than the study's."""
+        """`confirmed`, `contradicted` or `undecided`; `open` with fewer seeds than `wanted`."""
         if self.difference.seeds < self.wanted:
             return "open"
         if not self.p_holm < LEVEL:
@@ -69,7 +70,7 @@ class Slope:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """Some rows of a position on the seeds that all have."""
+    """Scores of rows of a position on the seeds that all of them have."""
 
     rows: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -80,7 +81,7 @@ class _Scored:
         return seed_noise(self.scores.by_seed)
 
     def on(self, seeds: Sequence[int]) -> _Scored:
-        """The same on fewer seeds."""
+        """The scores of a subset of the seeds."""
         places = [self.seeds.index(seed) for seed in seeds]
         scores = replace(
             self.scores,
@@ -92,17 +93,17 @@ class _Scored:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Counts of the runs of a study with dials; scores are resampled once and kept."""
+    """Counts of the runs of a study with dials; resampled scores are cached."""
 
     dials: Dials
     centre: str
-    """Preset of the centre."""
+    """Preset at the centre."""
     counts: Mapping[str, RowCounts]
     """Preset -> row -> seed -> array name -> counts."""
     _kept: dict[tuple[object, ...], _Scored | None] = field(default_factory=dict)
 
     def left_centre(self, dial: Dial) -> bool:
-        """Whether the whole method was run at a position of a dial that is not the centre."""
+        """Whether the complete method was run at a position of the dial other than the centre."""
         return any(
             self.dials.rows_at(each)[0] in self.counts.get(each.preset(self.centre), {})
             for each in dial.positions
@@ -110,7 +111,7 @@ class Measured:
         )
 
     def at(self, position: Position, task: str, metric: str) -> _Scored | None:
-        """The rows of a position; none if not even the whole method was run."""
+        """Scores of the rows of a position; None if the complete method was not run there."""
         array = task + BOUNDARY_SUFFIX if metric == "boundary_miou" else task
         preset = position.preset(self.centre)
         key = (preset, position.prefix, position.classes, array)
@@ -135,7 +136,8 @@ class Measured:
 def moved(measured: Measured) -> list[Moved]:
     """Return every component's effect at every position that was run, dial by dial.
 
-    A dial of which the centre alone was run is left out; if there is no other, the first is not.
+    Dials of which only the centre was run are left out, but if that applies to all, the first dial
+    is returned.
     """
     found: list[Moved] = []
     dials = measured.dials.dials
@@ -147,11 +149,11 @@ def moved(measured: Measured) -> list[Moved]:
 
 
 def slopes(measured: Measured, wanted: int) -> list[Slope]:
-    """Return the slope of the named effect of every dial that was run at all its positions.
+    """Return the slope of the predicted effect of every dial that was run at all its positions.
 
     Args:
         measured: The runs.
-        wanted: Seeds of the study; with fewer there is no verdict.
+        wanted: Number of seeds of the study; with fewer seeds the verdict is `open`.
     """
     dials = measured.dials.dials
     found: list[Slope] = []
@@ -203,7 +205,7 @@ def _corrected(found: Sequence[Moved], dials: Dials) -> list[Moved]:
 
 
 def _slope(measured: Measured, dial: Dial, task: str) -> Difference | None:
-    """The least-squares slope over 1, 2, 3, ... in the predicted direction."""
+    """The least-squares slope over positions 1, 2, 3, ... in the predicted direction."""
     scored = [measured.at(position, task, "miou") for position in dial.positions]
     found = [each for each in scored if each is not None and dial.gains in each.rows]
     if len(found) < len(dial.positions):
@@ -225,7 +227,7 @@ def _slope(measured: Measured, dial: Dial, task: str) -> Difference | None:
 
 
 def _pooled(noises: Sequence[SeedNoise | None]) -> SeedNoise | None:
-    """The noise of seeds over all positions, each apart from what a seed does to it as a whole."""
+    """The variance over seeds pooled over positions, after removing seed means at each position."""
     known = [noise for noise in noises if noise is not None]
     if len(known) < len(noises):
         return None

@@ -1,9 +1,9 @@
-"""The differences a study is about: which rows are compared, and what came out.
+"""The effects of a study: which rows are compared, and their differences.
 
-A study may name its comparisons; then these are tested. Every row of a study of one network is also
-compared with the reference, rows that build up to the reference one component at a time with the
-row before them, and a factorial study has main effects and interactions. What is not tested has no
-corrected p-value: it is an estimate.
+If a study names comparisons, these are tested. In a study of one network every row is also compared
+with the reference. Rows that lead to the reference one component at a time are compared with the
+row before them, and a factorial study has main effects and interactions. Differences that are not
+tested are estimates and have no corrected p-value.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ METRICS = ("miou", "boundary_miou")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """Two rows: the difference is `variant` minus `baseline`.
+    """A comparison of two rows: the difference is `variant` minus `baseline`.
 
-    A main effect has `with` and `without`, an interaction `together` and `apart` in their place.
+    For a main effect these are `with` and `without`, for an interaction `together` and `apart`.
     """
 
     kind: ContrastKind
     component: str
-    """The slots that differ, joined by `+`, or those that interact, joined by `×`; of a named
-    comparison the name."""
+    """The slots that differ, joined by `+`, or that interact, joined by `×`; for a named comparison
+    its name."""
     variant: str
     baseline: str
 
@@ -72,7 +72,7 @@ class Effect:
     metric: str
     difference: Difference
     p_holm: float
-    """Corrected over all that the study tests on the same task and metric; NaN: not tested."""
+    """p-value corrected over all tests of the study on the same task and metric; NaN: no test."""
 
     @property
     def is_tested(self) -> bool:
@@ -81,12 +81,12 @@ class Effect:
 
 
 def contrasts(study: Study) -> list[Contrast]:
-    """Return the named comparisons, every row against the reference, the steps of the path.
+    """Return the named comparisons, every row against the reference, and the cumulative steps.
 
-    Different methods have no common reference: there the named comparisons are all, but for rows
-    from outside.
+    A study of different methods has no common reference. It has only the named comparisons, and
+    the rows from outside against the reference.
     """
-    if study.dials is not None:  # what these compare, and where, `bench.stats.dials` says
+    if study.dials is not None:  # their comparisons are made in `bench.stats.dials`
         return []
     found = [
         Contrast(kind="named", component=each.name, variant=variant, baseline=baseline)
@@ -108,12 +108,12 @@ def contrasts(study: Study) -> list[Contrast]:
 
 
 def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> list[Effect]:
-    """Return the contrasts that the finished runs allow, on the seeds both rows have.
+    """Return the effects for which there are finished runs, on the seeds that both rows have.
 
     Args:
-        study: Says which rows are compared.
-        records: Of its runs.
-        by_row: What `counts_by_row` returned for them.
+        study: The study.
+        records: Records of its runs.
+        by_row: `counts_by_row` of these records.
     """
     tasks = tasks_of(records)
     alike = is_noise_pooled(records)
@@ -133,16 +133,16 @@ def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> li
 
 
 def is_noise_pooled(records: Sequence[RunRecord]) -> bool:
-    """Whether all rows are one network with different parts, with about equal spread over seeds.
+    """Whether all rows are variants of WeakCLIP, so that their variance over seeds is pooled.
 
-    Rows of different methods are not: some have no randomness at all. There each pair has the noise
-    of its own seeds.
+    Different methods do not have about equal variance: some have no randomness at all. For these
+    each pair uses the variance of its own seeds.
     """
     return all(record.config.get("kind") == WeakCLIPConfig.__name__ for record in records)
 
 
 def tasks_of(records: Sequence[RunRecord]) -> list[str]:
-    """Return the tasks of the finished runs, in the order of the files."""
+    """Return the tasks of the finished runs, in the order of the records."""
     return list(dict.fromkeys(task for record in records for task in record.metrics))
 
 
@@ -175,9 +175,13 @@ def difference_of(
     array: str,
     noise: SeedNoise | None = None,
 ) -> Difference | None:
-    """Compare two rows on the seeds both have; none if they share no counts of that name.
+    """Compare two rows on the seeds that both have; None if there is no such seed.
 
-    `noise` is that of the seeds, pooled over a study; by default that of these two rows alone.
+    Args:
+        variant: Seed -> array name -> counts of the row.
+        baseline: The same for the row that is subtracted.
+        array: Name of the arrays to compare.
+        noise: Variance over seeds pooled over a study; by default that of these two rows.
     """
     seeds = sorted(
         seed
@@ -194,7 +198,7 @@ def difference_of(
 
 
 def _pooled_noise(by_row: RowCounts, array: str) -> SeedNoise | None:
-    """The noise of the seeds over all rows that have these counts, on the seeds they share."""
+    """The variance over seeds, pooled over all rows that have these counts."""
     rows = [name for name, runs in by_row.items() if any(array in run for run in runs.values())]
     cells = _stacked(by_row, rows, array) if rows else None
     return None if cells is None else seed_noise(np.stack([pooled_miou(cell) for cell in cells]))
@@ -206,7 +210,7 @@ Noises: TypeAlias = "Mapping[str, SeedNoise | None]"
 def _factorial_effects(
     study: Study, by_row: RowCounts, tasks: Sequence[str], noises: Noises
 ) -> list[Effect]:
-    """Main effects and interactions, if the study is factorial and every variant was run."""
+    """Main effects and interactions of a factorial study whose variants were all run."""
     design = design_of(study)
     if design is None:
         return []
@@ -241,14 +245,14 @@ def _term_contrast(term: Term) -> Contrast:
 
 
 def _stacked(by_row: RowCounts, names: Sequence[str], array: str) -> list[Counts] | None:
-    """Counts of each row on the seeds all have, (S, N, K, 3); none if there is no such seed."""
+    """Counts of each row on the seeds that all have, (S, N, K, 3); None if there is none."""
     rows = [by_row.get(name, {}) for name in names]
     seeds = [seed for seed in sorted(rows[0]) if all(array in row.get(seed, {}) for row in rows)]
     return [np.stack([row[seed][array] for seed in seeds]) for row in rows] if seeds else None
 
 
 def _array(task: str, metric: str) -> str:
-    """Name of the counts that a metric is made from."""
+    """Name of the array of counts from which a metric is computed."""
     return task + BOUNDARY_SUFFIX if metric == "boundary_miou" else task
 
 
@@ -269,14 +273,14 @@ def _difference(pair: Contrast, array: str, by_row: RowCounts, noises: Noises) -
 
 
 def _is_tested(study: Study, contrast: Contrast) -> bool:
-    """Whether a study tests a difference: what it names, else its terms, else all there is."""
+    """Whether a study tests a contrast: those it names, or else its terms, or else all."""
     if study.comparisons:
         return contrast.kind == "named"
     return design_of(study) is None or contrast.kind in TERMS
 
 
 def _corrected(study: Study, found: list[Effect]) -> list[Effect]:
-    """Fill in Holm's p-values, over everything tested on the same task and metric."""
+    """Fill in Holm's p-values, corrected over all tests on the same task and metric."""
     tested = [effect for effect in found if _is_tested(study, effect.contrast)]
 
     def place(effect: Effect) -> tuple[str, str]:

@@ -1,8 +1,8 @@
-"""Is a difference real? Intervals and tests for scores of few seeds on the same images.
+"""Confidence intervals and tests for scores of few seeds on the same images.
 
-A run's score varies with the seed (initialisation, order) and with the images it is scored on.
-All variants share seeds and images, so differences are paired, and seeds and images are crossed
-random factors.
+A run's score varies with the seed (initialisation, batch order) and with the images on which it is
+scored. All variants share seeds and images, so differences are paired, and seeds and images are
+crossed random factors.
 
 References:
     Satterthwaite, "An approximate distribution of estimates of variance components", 1946.
@@ -35,14 +35,14 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Mean over seeds. With one seed only the mean exists and the rest is NaN."""
+    """Mean and spread over seeds. With one seed everything but the mean is NaN."""
 
     mean: float
     sd: float
     """Standard deviation over seeds, `ddof=1`."""
     low: float
     high: float
-    """Ends of the t-interval of the mean over seeds, for these images."""
+    """Ends of the 95 % t-interval of the mean over seeds, for these images."""
     seeds: int
 
 
@@ -50,30 +50,31 @@ class Spread:
 class Difference:
     """A weighted sum of variants' pooled mIoU with a 95 % interval, as fractions.
 
-    Mostly the paired difference of two; also one variant's own score, or a factorial effect.
+    Usually the paired difference of two variants; also a variant's score or a factorial effect.
     """
 
     estimate: float
     low: float
     high: float
     p_value: float
-    """Two-sided, of no difference."""
+    """Two-sided p-value of the null hypothesis that the sum is 0."""
     df: float
     """Satterthwaite's degrees of freedom."""
     variance_seeds: float
-    """Share of the estimate's variance from seeds; NaN with one seed: then the interval says
-    nothing about other seeds."""
+    """The part of the estimate's variance that is due to seeds. NaN with one seed: then the
+    interval does not cover other seeds."""
     variance_images: float
+    """The part of the estimate's variance that is due to images."""
     seeds: int
     images: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedNoise:
-    """What a seed does to one variant beyond what it does to all: the residual of variants x seeds.
+    """The residual variance of variants x seeds, after variants' and seeds' means.
 
-    With three seeds a single difference estimates its own noise from two degrees of freedom; all
-    rows of a study together know it far better, if it is about the same for all.
+    With three seeds a single difference estimates its variance from two degrees of freedom. Pooled
+    over all rows of a study the estimate is far more precise, if the variance is about equal.
     """
 
     variance: float
@@ -82,13 +83,14 @@ class SeedNoise:
 
 @dataclass(frozen=True, slots=True)
 class Resampled:
-    """Pooled mIoU of V variants that share S seeds and N images, also of resampled images."""
+    """Pooled mIoU of V variants with the same S seeds and N images, also on resampled images."""
 
     by_seed: NDArray[np.float64]
-    """(V, S)."""
+    """Scores, (V, S)."""
     bootstrap: NDArray[np.float64]
-    """(V, S, R): in each of R resamples of the images, which all variants share."""
+    """Scores on each of R resamples of the images, the same for all variants, (V, S, R)."""
     images: int
+    """Number N of images."""
 
 
 def pooled_miou(counts: NDArray[np.number]) -> NDArray[np.float64]:
@@ -103,7 +105,7 @@ def pooled_miou(counts: NDArray[np.number]) -> NDArray[np.float64]:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return mean, standard deviation and t-interval of the scores of the seeds."""
+    """Return mean, standard deviation and t-interval of scores, one per seed."""
     count = len(values)
     mean = float(np.mean(values))
     sd = float(np.std(values, ddof=1)) if count > 1 else math.nan
@@ -114,7 +116,7 @@ def spread(values: Sequence[float]) -> Spread:
 def resample(
     counts: Sequence[NDArray[np.integer]], *, resamples: int = RESAMPLES, rng_seed: int = 0
 ) -> Resampled:
-    """Score variants on their images and on bootstrap resamples of these.
+    """Score variants on their images and on bootstrap resamples of the images.
 
     Args:
         counts: Counts of each variant, (S, N, K, 3); seeds and images in the same order.
@@ -140,8 +142,8 @@ def resample(
 def seed_noise(by_seed: NDArray[np.float64]) -> SeedNoise | None:
     """Return the residual variance of scores, (V, S), after variants' and seeds' means.
 
-    Variants with equal scores for every seed are one training under several names and count once.
-    None with fewer than three others or two seeds: then there is nothing to pool.
+    Variants with equal scores for every seed are the same training and count once. None with fewer
+    than three distinct variants or two seeds: then there is nothing to pool.
 
     Example:
         >>> noise = seed_noise(np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
@@ -163,14 +165,14 @@ def contrast(
 ) -> Difference:
     """Return the weighted sum of variants' scores, with seeds and images as random factors.
 
-    The variance is that between seeds plus that under a bootstrap which resamples images, the
-    same for all variants and seeds. The interaction of seeds and images is in both terms, so the
-    interval is a little too wide rather than too narrow.
+    The variance is the sum of that between seeds and that under a bootstrap over images, which is
+    the same for all variants and seeds. The interaction of seeds and images is in both terms, so
+    the interval is slightly too wide rather than too narrow.
 
     Args:
-        scores: Of V variants.
+        scores: Scores of V variants.
         weights: V weights, e.g. 1 and -1 for a difference.
-        noise: Of the seeds, pooled over a study; by default that of this contrast alone.
+        noise: Variance over seeds pooled over a study; by default that of this contrast.
     """
     by_seed = _weighted(scores.by_seed, weights)
     seeds = len(by_seed)
@@ -205,8 +207,8 @@ def paired_difference(
 
     Args:
         counts: Counts of the variant, (S, N, K, 3), S seeds.
-        baseline: Counts of what it is compared with, same shape, seeds and images in order.
-        noise: Of the seeds, pooled over a study; by default that of these two alone.
+        baseline: Counts of the other variant, same shape, seeds and images in the same order.
+        noise: Variance over seeds pooled over a study; by default that of these two variants.
         resamples: Bootstrap resamples of the images.
         rng_seed: Seed of the resampling.
 
@@ -220,9 +222,9 @@ def paired_difference(
 def hierarchical_interval(
     counts: NDArray[np.integer], *, resamples: int = RESAMPLES, rng_seed: int = 0
 ) -> Difference:
-    """Return one variant's mIoU with an interval for other seeds and other images.
+    """Return one variant's mIoU with an interval that covers other seeds and other images.
 
-    The p-value, of a score of zero, says nothing here.
+    The p-value is for a score of zero and has no use here.
 
     Args:
         counts: Counts, (S, N, K, 3).
@@ -242,15 +244,15 @@ def permutation_p_value(
     permutations: int = RESAMPLES,
     rng_seed: int = 0,
 ) -> float:
-    """Two-sided p-value of "on each image the two variants could be exchanged".
+    """Two-sided p-value of the null hypothesis that the variants are exchangeable on each image.
 
-    Exchanges whole images, for all seeds at once, and makes no assumption on distributions. It
-    speaks about these trained models: with few seeds, an effect of the seeds looks like one of
-    the variants, which `paired_difference` allows for and this does not.
+    Exchanges whole images, for all seeds at once, and makes no assumption about distributions. The
+    test is about these trained models only: with few seeds it cannot distinguish an effect of the
+    seeds from one of the variants, for which `paired_difference` allows.
 
     Args:
         counts: Counts of the variant, (S, N, K, 3).
-        baseline: Counts of what it is compared with, same shape, seeds and images in order.
+        baseline: Counts of the other variant, same shape, seeds and images in the same order.
         permutations: Random exchanges.
         rng_seed: Seed of the exchanges.
 
@@ -268,7 +270,7 @@ def permutation_p_value(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p-values, in the order given; NaN stays NaN and is not counted.
+    """Return Holm's adjusted p-values in the given order; NaN stays NaN and is not counted.
 
     Example:
         >>> holm([0.03, 0.01, 0.04])
@@ -287,7 +289,7 @@ def _resampled_miou(*weighted: NDArray[np.integer]) -> NDArray[np.float64]:
     """Pooled mIoU of each seed under each weighting of the images, (S, R).
 
     Args:
-        weighted: Counts, (S, N, K, 3), and their weights, (R, N), in turn; the sums are pooled.
+        weighted: Alternately counts, (S, N, K, 3), and their weights, (R, N); all are summed.
     """
     pooled = sum(map(_pooled, weighted[::2], weighted[1::2]))
     assert isinstance(pooled, np.ndarray)
@@ -313,10 +315,10 @@ def _pooled(counts: NDArray[np.integer], weights: NDArray[np.integer]) -> NDArra
 def _seed_term(
     by_seed: NDArray[np.float64], weights: Sequence[float], noise: SeedNoise | None
 ) -> tuple[float, int]:
-    """Share of the seeds in a contrast's variance, and its degrees of freedom.
+    """The variance of a contrast that is due to seeds, and its degrees of freedom.
 
-    Pooled noise is that of each distinct row, so rows that are equal bring the sum of their weights
-    (half of a factorial's rows may be, where a component cannot act without another).
+    Pooled noise applies to each distinct row, so the weights of equal rows are added. (In a
+    factorial study half of the rows may be equal, if a component cannot act without another.)
     """
     seeds = by_seed.shape[1]
     if noise is None:
@@ -329,7 +331,7 @@ def _seed_term(
 def _t_interval(
     estimate: float, terms: Sequence[tuple[float, int]]
 ) -> tuple[float, float, float, float]:
-    """Low, high, p-value, df for an estimate whose variance is a sum of (variance, df) terms."""
+    """Low, high, p-value and df of an estimate whose variance is a sum of (variance, df) terms."""
     variance = sum(value for value, _ in terms)
     if variance == 0:
         return estimate, estimate, 1.0 if estimate == 0 else 0.0, math.nan
