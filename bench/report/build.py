@@ -1,4 +1,4 @@
-"""Tables and figures of a study, made from its record files and nothing else."""
+"""Tables and figures of a study, made from its records only."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a study's records say, and the generated files by path below the results folder."""
+    """The results of a study, and its generated files by path relative to the results folder."""
 
     study: Study
     records: tuple[RunRecord, ...]
@@ -63,25 +63,26 @@ class Report:
     images: tuple[Summary, ...]
     """Per main task, the worst and best images of the reference."""
     diagnoses: tuple[Diagnosis, ...]
-    """What costs each row most, on each main task."""
+    """The errors of each row on each main task."""
     confusions: tuple[str, ...]
     """Per main task, the largest confusions of the reference in words."""
     notes: tuple[str, ...]
     said: tuple[str, ...]
-    """What came out, of a study that does not say it by its effects."""
+    """Findings of a study with dials; for other studies they are derived from the effects."""
     files: dict[str, bytes]
+    """Path -> content."""
     figures: dict[str, str]
-    """What each figure shows, by name without suffix."""
+    """Name of a figure without suffix -> caption."""
     marks: dict[str, str]
-    """What stands in the metadata of each figure while it is fresh, by path."""
+    """Path of a figure -> text in its metadata if it is up to date."""
 
 
 def render(study: Study, store: Store) -> Report:
     """Build a study's tables and figures from its records.
 
     Raises:
-        BenchError: If there are no records, a file is broken, or records do not belong together:
-            a configuration the study no longer has, or different presets or conditions.
+        BenchError: If there are no records, a record is broken, has a configuration that the study
+            no longer has, or records differ in tasks, preset or conditions.
     """
     study, records = recorded(study, store)
     _check_fair(study, records)
@@ -149,7 +150,7 @@ def render(study: Study, store: Store) -> Report:
 
 
 def recorded(study: Study, store: Store) -> tuple[Study, list[RunRecord]]:
-    """A study at the size of its records' preset, with the rows from outside, and the records.
+    """The study with the network dimensions of its records and with rows from outside; its records.
 
     Raises:
         BenchError: If a record is broken.
@@ -181,20 +182,20 @@ def write_files(files: Mapping[str, bytes], store: Store) -> list[Path]:
 
 
 def stale_files(report: Report, store: Store) -> list[str]:
-    """Return the names of a report's files on disk that are not what the records say."""
+    """Return the names of a report's files that are missing on disk or do not match the records."""
     return outdated(report.files, report.marks, store)
 
 
 def outdated(files: Mapping[str, bytes], marks: Mapping[str, str], store: Store) -> list[str]:
-    """Return the names of the files that are missing on disk or different there.
+    """Return the names of the files that are missing on disk or differ there.
 
     Tables are compared byte by byte. Figures are compared by the hash of their data, because
-    another version of the plotting library draws the same data with other bytes.
+    other versions of the plotting library draw the same data with other bytes.
 
     Args:
-        files: What should be there, by path below the results folder.
-        marks: Of the figures, what stands in their metadata while they are fresh.
-        store: Has the results folder.
+        files: Expected content by path relative to the results folder.
+        marks: Path of a figure -> text in its metadata if it is up to date.
+        store: The store with the results folder.
     """
     stale = []
     for name, content in files.items():
@@ -210,10 +211,10 @@ def outdated(files: Mapping[str, bytes], marks: Mapping[str, str], store: Store)
 def _places(
     study: Study, records: Sequence[RunRecord], store: Store
 ) -> dict[str, Sequence[RunRecord]]:
-    """The records of every position of the dials of a study by preset.
+    """Preset -> records of its position, for all dials of a study.
 
     Raises:
-        BenchError: If a record is broken, or those of a position do not belong together.
+        BenchError: If a record is broken, or those of a position cannot be compared.
     """
     found: dict[str, Sequence[RunRecord]] = {}
     if study.dials is None or not records:
@@ -234,7 +235,7 @@ def _csv(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> str:
 
 
 def _csv_files(study: Study, sources: Sources) -> dict[str, str]:
-    """The CSV files of a study that have a content."""
+    """The CSV files of a study that are not empty, by path."""
     texts = {
         "": sources.scores,
         "_effects": sources.effects,
@@ -253,7 +254,7 @@ def _csv_files(study: Study, sources: Sources) -> dict[str, str]:
 def _table_files(
     name: str, study: str, tables: Sequence[Summary], notes: Sequence[str]
 ) -> dict[str, str]:
-    """Some tables as Markdown and LaTeX; no file if there is none."""
+    """Tables as one Markdown and one LaTeX file, by path; empty if there are no tables."""
     if not tables:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Tables of what a study tests by name: a line per pair, a column per task and metric."""
+"""Tables of a study's named comparisons: a line per pair, a column per task and metric."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ METRICS = {"miou": "Δ mIoU [95 %]", "boundary_miou": "Δ boundary IoU [95 %]"}
 
 
 def comparison_tables(study: Study, found: Sequence[Effect]) -> list[Summary]:
-    """Return one table per named comparison of a study, those that have results.
+    """Return one table per named comparison that has results.
 
     Args:
-        study: Names its comparisons.
+        study: The study.
         found: Effects of its records.
     """
     named = [effect for effect in found if effect.contrast.kind == "named"]

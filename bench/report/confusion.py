@@ -1,4 +1,4 @@
-"""What the reference takes for what: confusion matrices of a study, as rows and in words."""
+"""Confusion matrices of a study's reference, as CSV rows and in words."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ COLUMNS = (
 """Columns of `results/tables/<study>_confusion.csv`; shares are fractions of a class's pixels."""
 
 VOID = "void"
-"""The predicted class of a pixel that got none."""
+"""The predicted class of a pixel without a predicted class."""
 
 _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confusion:
-    """What the reference predicts on the images of one task, summed over its seeds."""
+    """The confusion matrix of the reference on one task, summed over its seeds and images."""
 
     task: str
     class_names: tuple[str, ...]
     """K names, background first."""
     pixels: NDArray[np.int64]
-    """(K, K + 1): ground-truth by predicted class, `VOID` last."""
+    """Pixels by ground-truth and predicted class, (K, K + 1), `VOID` last."""
     seeds: int
     images: int
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Fractions of the pixels of each ground-truth class, (K, K + 1); NaN if it has none."""
+        """Fractions of the pixels of each ground-truth class, (K, K + 1); NaN if it is absent."""
         annotated = self.pixels.sum(axis=1, keepdims=True).astype(np.float64)
         annotated[annotated == 0] = np.nan
         shares: NDArray[np.float64] = self.pixels / annotated
@@ -55,7 +55,7 @@ class Confusion:
 
 
 def confusions(study: Study, records: Sequence[RunRecord], counts: RowCounts) -> list[Confusion]:
-    """Return the matrix of the reference on each main task; records of older code have none."""
+    """Return the matrix of the reference on each main task; older records have no matrix."""
     reference = study.reference.name
     runs = counts.get(reference, {})
     found = []
@@ -101,9 +101,9 @@ def confusion_rows(
 
 
 def in_words(records: Sequence[RunRecord], found: Sequence[Confusion]) -> tuple[str, ...]:
-    """Return a sentence per task with its five largest confusions; none for preset smoke.
+    """Return a sentence per task with its five largest confusions; empty for preset smoke.
 
-    The largest is the one that costs its ground-truth class the largest share of its pixels.
+    Confusions are ranked by the fraction of the ground-truth class's pixels.
     """
     if not records or records[0].preset == SMOKE:
         return ()

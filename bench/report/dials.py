@@ -1,7 +1,7 @@
-"""Tables of a study with dials: what each component is worth where, and what became of predictions.
+"""Tables of a study with dials: effects of components at each position, verdicts on predictions.
 
-A component's effect is the whole method minus the row without it. The rules are those of
-`docs/preregistration.md`; what was not run is counted and said.
+The effect of a component is the score of the complete method minus that of the row without it. The
+rules are those of `docs/preregistration.md`. Notes give the number of missing runs.
 """
 
 from __future__ import annotations
@@ -58,29 +58,29 @@ _NAMES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialReport:
-    """What the records of a study with dials say."""
+    """The results of a study with dials."""
 
     tables: tuple[Summary, ...] = ()
     rows: tuple[dict[str, object], ...] = ()
-    """Of `COLUMNS`."""
+    """CSV rows with the columns `COLUMNS`."""
     slopes: tuple[dict[str, object], ...] = ()
-    """Of `SLOPE_COLUMNS`."""
+    """CSV rows with the columns `SLOPE_COLUMNS`."""
     notes: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
-    """A sentence per dial."""
+    """A sentence per dial, and one about missing runs."""
 
 
 def dial_report(
     study: Study, centre: Sequence[RunRecord], places: Mapping[str, Sequence[RunRecord]],
     store: Store,
 ) -> DialReport:  # fmt: skip
-    """Return what is made of the records of all positions; empty for a study without dials.
+    """Return the results at all positions; empty for a study without dials.
 
     Args:
-        study: Names its dials.
-        centre: Records of the study itself.
-        places: Preset to the records of a position.
-        store: Has their counts.
+        study: The study.
+        centre: Records at the centre.
+        places: Preset of a position -> its records.
+        store: The store with their counts.
     """
     if study.dials is None:
         return DialReport()
@@ -101,7 +101,7 @@ def dial_report(
 
 
 def _table(study: Study, found: Sequence[Moved], task: str, metric: str) -> Summary:
-    """A line per position, a column per row that the whole method is compared with."""
+    """A line per position, a column per row with which the complete method is compared."""
     assert study.dials is not None
     mine = [each for each in found if (each.task, each.metric) == (task, metric)]
     others = study.dials.rows[1:]
@@ -161,7 +161,7 @@ def _slope_table(study: Study, lines: Sequence[Slope]) -> list[Summary]:
 
 
 def _chain(study: Study, records: Sequence[RunRecord]) -> list[Summary]:
-    """From the score map to the masks, at the centre; nothing if no score map was scored."""
+    """Scores of the score map and the masks at the centre; empty if no score map was scored."""
     assert study.dials is not None
     done = [record for record in records if record.status == "ok"]
     tasks = list(dict.fromkeys(task for record in done for task in record.metrics))
@@ -196,7 +196,7 @@ def _mean(values: Sequence[float]) -> Cell:
 
 
 def _missing(study: Study, measured: Measured) -> list[str]:
-    """How many runs of each dial there are not, in one sentence; nothing if all are there."""
+    """A sentence with the number of missing runs of each dial; empty if none is missing."""
     assert study.dials is not None
     parts = []
     for dial in study.dials.dials:

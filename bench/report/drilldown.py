@@ -1,4 +1,4 @@
-"""The images a study's reference does worst and best on, and which row changes them most."""
+"""The worst and best images of a study's reference, and the row that differs most on each."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from bench.studies.study import Study
 
 SHOWN = 20
-"""Images at either end."""
+"""Number of worst and of best images in a table."""
 
 
 def image_tables(
     study: Study, records: Sequence[RunRecord], counts: RowCounts
 ) -> tuple[Summary, ...]:
-    """Return one table per main task that the reference was scored on, worst images first."""
+    """Return one table per main task of the reference, worst images first."""
     tables = (_table(study, records, counts, task) for task in main_tasks(records))
     return tuple(table for table in tables if table is not None)
 
@@ -35,7 +35,7 @@ def image_tables(
 def image_iou(pooled: NDArray[np.integer]) -> NDArray[np.float64]:
     """Mean IoU over the classes present in each image: (N, K, 3) counts -> (N,).
 
-    A class is present where it has ground-truth pixels; NaN where none is.
+    A class is present if it has ground-truth pixels. NaN for an image without any class.
 
     Example:
         >>> image_iou(np.array([[[3, 4, 5], [1, 2, 1], [0, 9, 0]]])).tolist()
@@ -84,7 +84,7 @@ def _table(
 
 
 def _pooled(runs: Mapping[int, Mapping[str, Counts]], task: str) -> Counts | None:
-    """Counts summed over seeds, (N, K, 3); none if no run has them."""
+    """Counts summed over seeds, (N, K, 3); None if no run has them."""
     found = [run[task] for run in runs.values() if task in run]
     return np.sum(found, axis=0, dtype=np.int64) if found else None
 
@@ -98,7 +98,7 @@ def _tags(image: Counts, class_names: Sequence[str]) -> str:
 def _other(
     scores: Mapping[str, NDArray[np.float64]], own: NDArray[np.float64], image: int
 ) -> tuple[Cell, Cell, Cell]:
-    """The row whose score of an image is farthest from the reference's; the first of equals."""
+    """Name, score and change of the row that differs most from the reference on an image."""
     if not scores:
         return Cell(NONE), Cell(NONE), Cell(NONE)
     name = max(scores, key=lambda name: abs(scores[name][image] - own[image]))

@@ -28,7 +28,7 @@ TITLES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
 def factorial_tables(
     study: Study, records: Sequence[RunRecord], found: Sequence[Effect]
 ) -> list[Summary]:
-    """Return a table of terms per metric; none if the study is not factorial or lacks a variant."""
+    """Return a table of terms per metric; empty unless a factorial study is completely run."""
     tables = (_table(study, tasks_of(records), found, metric) for metric in TITLES)
     return [table for table in tables if table is not None]
 

@@ -1,8 +1,8 @@
-"""From the seeds to the final masks: what a plain decoder, the components and a CRF add.
+"""The gain from the seeds to the final masks, split into plain decoder, components and dense CRF.
 
-The row without any component is the control of the component study: what it gains over the seeds
-is not WeakCLIP's gain. Made from the records of two studies, the seeds and the components. Without
-both, or if they were made under different conditions, there is nothing to say.
+The row without any component is the control of the component study: its gain over the seeds is not
+a gain of WeakCLIP. The gain is computed from the records of two studies, the seeds and the
+components. It needs both, made under the same conditions.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from bench.studies.study import Study
 
 SEEDS = "seeds"
-"""Name of the study that scores the seeds alone."""
+"""Name of the study that scores the seeds."""
 CRF_SUFFIX = "-crf"
-"""What the name of a task after the dense CRF ends in."""
+"""Suffix of the names of tasks after the dense CRF."""
 COLUMNS = (
     *("row", "task", "against_row", "against_task", "preset", "miou", "difference", "low"),
     *("high", "p_value", "seeds", "images"),
@@ -43,7 +43,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """The score of a row on a task, and its difference to the step that it is compared with."""
+    """The score of a row on a task, and its difference to another step."""
 
     row: str
     """`study/variant`."""
@@ -56,18 +56,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """The steps, and the effects of the components that belong to them."""
+    """The steps, and the effects of the components."""
 
     path: tuple[Step, Step, Step, Step]
-    """Seeds, plain FPN, all components, dense CRF: each compared with the one before."""
+    """Seeds, plain FPN, all components, dense CRF; each is compared with the step before."""
     refined: tuple[Step, Step]
-    """After the dense CRF: the seeds, compared with the seeds; the plain FPN, with these."""
+    """After the dense CRF: the seeds, compared with the seeds before it; and the plain FPN,
+    compared with the seeds after it."""
     preset: str
     commits: tuple[str, ...]
     left_out: tuple[Effect, ...]
     """Effects on mIoU of leaving one component out, on the task of the path."""
     contours: Effect | None
-    """Effect on boundary IoU of all four together, on the last main task."""
+    """Effect of all four components together on boundary IoU, on the last main task."""
 
     @property
     def csv(self) -> str:
@@ -77,11 +78,11 @@ class Gain:
 
 
 def gain(reports: Sequence[Report], store: Store) -> Gain | None:
-    """Return the steps from the seeds to the final masks, or none if records are missing.
+    """Return the steps from the seeds to the final masks, or None if records are missing.
 
     Args:
-        reports: Of every study that has records.
-        store: Where their counts are read from.
+        reports: Reports of all studies with records.
+        store: The store with their counts.
     """
     by_name = {report.study.name: report for report in reports}
     if not {SEEDS, MAIN} <= by_name.keys():
@@ -132,7 +133,7 @@ def control(study: Study) -> str:
 
 
 def sentences(found: Gain) -> tuple[str, str, str]:
-    """Return what came out: the plain FPN's share, the components' share, the CRF's."""
+    """Return the gains of the plain FPN, of the components and of the CRF, a sentence each."""
     seeds, plain, full, crf = found.path
     refined = found.refined[0]
     return (
@@ -152,16 +153,17 @@ def _step(counts: RowCounts, row: str, task: str) -> Step:
 
 
 def _compared(counts: RowCounts, step: Step, against: Step) -> Step:
-    """A step with its paired difference to another, each with the noise of their own seeds."""
+    """A step with its paired difference to another; the variance over seeds is that of the pair."""
     one = {seed: {"": run[step.task]} for seed, run in counts[step.row].items()}
     two = {seed: {"": run[against.task]} for seed, run in counts[against.row].items()}
     return replace(step, against=against, difference=difference_of(one, two, ""))
 
 
 def _together(report: Report, plain: str, task: str, metric: str) -> Effect | None:
-    """What all components add to the control, as the study's own analysis has it.
+    """The effect of all components together, from the study's own analysis; None without it.
 
-    A study may test this pair, or have it as the control against the reference, or both.
+    The pair may be a named comparison, or the control against the reference, or both; the tested
+    one is preferred.
     """
     full, found = report.study.reference.name, []
     for effect in report.found:
@@ -172,7 +174,7 @@ def _together(report: Report, plain: str, task: str, metric: str) -> Effect | No
 
 
 def _turned(effect: Effect) -> Effect:
-    """The effect of the two rows the other way round."""
+    """The effect with the two rows exchanged."""
     value = effect.difference
     turned = replace(value, estimate=-value.estimate, low=-value.high, high=-value.low)
     return replace(effect, difference=turned)
@@ -205,7 +207,7 @@ def _interval(value: Difference) -> str:
 
 
 def _one_by_one(effects: Sequence[Effect]) -> str:
-    """How large the effect of a single component may be."""
+    """The range that contains the intervals of all single components."""
     if not effects:
         return ""
     low = 100 * min(effect.difference.low for effect in effects)

@@ -1,4 +1,4 @@
-"""Published numbers: data that others measured, each with its source, never mixed with ours."""
+"""Published results, each with its source; they are never mixed with results of this project."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUIRED = ("system", "dataset", "metric", "stage", "value", "source")
 
 
 def read_reference(root: Path) -> list[dict[str, str]]:
-    """Return the rows of `reference.csv` in a results folder; none if there is no such file.
+    """Return the rows of `reference.csv` in a results folder; an empty list without the file.
 
     Raises:
         BenchError: If the columns differ, a row is cut short, or a required field is empty.
@@ -50,11 +50,11 @@ def read_reference(root: Path) -> list[dict[str, str]]:
 
 
 def published_section(root: Path, systems: Sequence[str]) -> str:
-    """Return a Markdown section of published mIoU of masks, marked as such; empty if none.
+    """Return a Markdown section with the published mIoU of masks; empty if there is none.
 
     Args:
         root: A results folder.
-        systems: Beginnings of the systems' names; rows come in this order.
+        systems: Prefixes of names of systems, in the order of the rows.
     """
     rows = [
         row

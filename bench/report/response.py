@@ -1,7 +1,7 @@
-"""Scores of several methods against how wrong their input is: a study's `responses`.
+"""Scores of several methods against the amount of error in their input: a study's `responses`.
 
-Each point is compared with the one that the study names for it, paired by seed and image. What that
-says is decided by a rule: a difference counts if its 95 % interval leaves out 0.
+Each point is compared with the score that the study names for it, paired by seed and image. A
+difference counts if its 95 % interval excludes 0.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def response_rows(
 
 
 def response_tables(rows: Sequence[Mapping[str, object]]) -> list[Summary]:
-    """Return a table per panel: a line per value and curve."""
+    """Return one table per panel, with a line per value and curve."""
     panels = list(dict.fromkeys(str(row["response"]) for row in rows))
     return [_table([row for row in rows if row["response"] == name]) for name in panels]
 
 
 def readings(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return a sentence per panel and curve: where its difference is above and below 0."""
+    """Return a sentence per panel and curve: the values with a difference above or below 0."""
     found = []
     curves = dict.fromkeys((str(row["response"]), str(row["curve"])) for row in rows)
     for panel, curve in curves:
@@ -76,7 +76,7 @@ def readings(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _row(point: Point, counts: RowCounts) -> dict[str, object] | None:
-    """What a point and its difference are; none if it was not run."""
+    """Score and difference of a point; None if it was not run."""
     runs = {
         seed: {"": arrays[point.task]}
         for seed, arrays in counts.get(point.row, {}).items()
@@ -111,13 +111,13 @@ def _row(point: Point, counts: RowCounts) -> dict[str, object] | None:
 
 
 def precision_and_coverage(counts: NDArray[np.integer]) -> tuple[float, float]:
-    """Shares of right pixels among those with a class, predicted and annotated.
+    """Fractions of right pixels among the predicted and the annotated foreground pixels.
 
     Args:
         counts: (..., K, 3), background first: intersection, predicted, annotated.
 
     Returns:
-        Precision and coverage, NaN where there is no such pixel.
+        Precision and coverage; NaN if there is no predicted or annotated foreground pixel.
 
     Example:
         >>> precision_and_coverage(np.array([[[9, 9, 9], [1, 4, 2]]]))
@@ -131,7 +131,7 @@ def precision_and_coverage(counts: NDArray[np.integer]) -> tuple[float, float]:
 
 
 def _side(row: Mapping[str, object]) -> str:
-    """Where the interval of a difference is."""
+    """Whether the interval of a difference is above 0, below 0, or includes 0."""
     low, high = float(str(row["low"])), float(str(row["high"]))
     return "above 0" if low > 0 else "below 0" if high < 0 else "includes 0"
 

@@ -1,4 +1,4 @@
-"""Scores against the value of one quantity: the rows that a study's `series` name."""
+"""Scores against the value of one hyper-parameter, for each of a study's `series`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def series_rows(
 ) -> list[dict[str, object]]:
     """Return one row per series, task and value that was run, sorted by value.
 
-    `miou` is the mean over seeds; `difference` is to the reference, paired by seed and image, and
-    `low` and `high` end its 95 % interval; all three are empty for the reference itself.
+    `miou` is the mean over seeds. `difference` is that to the reference, paired by seed and image;
+    `low` and `high` are the ends of its 95 % interval. These three are empty for the reference.
     """
     points = [
         row
@@ -43,7 +43,7 @@ def series_rows(
 def _curve(
     study: Study, series: Series, task: str, records: Sequence[RunRecord], found: Sequence[Effect]
 ) -> list[dict[str, object]]:
-    """Rows of one series on one task; none without the reference or without another row."""
+    """Rows of one series on one task; empty unless the reference and another row were run."""
     wanted = (task, "miou")
     differences = {
         effect.contrast.variant: effect.difference

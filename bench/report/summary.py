@@ -1,7 +1,7 @@
-"""The tables people read: one row per variant, scores in percent, and how they were made.
+"""The main tables of a study: one row per variant, scores in percent.
 
-Two per study, so that neither is too wide: mIoU, and boundary IoU. Built from records only;
-`bench/report/markup.py` and `bench/report/terminal.py` write them out.
+There are two per study, so that neither is too wide: mIoU, and boundary IoU. They are built from
+records only; `bench/report/markup.py` and `bench/report/terminal.py` print them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def summarise(study: Study, records: Sequence[RunRecord], found: Sequence[Effect
 def summarise_contours(
     study: Study, records: Sequence[RunRecord], found: Sequence[Effect]
 ) -> Summary | None:
-    """Return the table of a study's boundary IoU; none if no run measured it."""
+    """Return the table of a study's boundary IoU; None if no run measured it."""
     by_row = {variant.name: _of(records, variant.name) for variant in study.rows}
     tasks = [
         task
@@ -74,7 +74,7 @@ def summarise_contours(
 
 
 def varied_slots(study: Study) -> tuple[str, ...]:
-    """Return the four components, if the study is about them, and whatever else differs."""
+    """Return the four components, if the reference has them, then all other slots that differ."""
     reference = study.reference.config
     varied = {slot for row in study.rows for slot in differing_slots(row.config, reference)}
     components = tuple(slot for slot in slot_names(reference) if slot in COMPONENTS)
@@ -106,7 +106,7 @@ def _mark_columns(study: Study) -> list[Column]:
 
 
 def _kind(value: object) -> str:
-    """What a part of a method is called; WeakCLIP without any of its components is a plain FPN."""
+    """The printed name of a part; WeakCLIP without its four components is a plain FPN."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -120,7 +120,7 @@ def _kind(value: object) -> str:
 
 
 SCORES = {"miou": "mIoU %", "boundary_miou": "boundary IoU %"}
-"""Metrics and the heads of their columns."""
+"""Metric -> heading of its column."""
 
 
 def _score_and_difference(
@@ -130,10 +130,10 @@ def _score_and_difference(
     task: str,
     metric: str,
 ) -> list[Column]:
-    """A score on a task, and the difference that the table shows, if it shows any."""
+    """The columns of a score on a task and of its difference, if the table shows one."""
     rows = [by_row[variant.name] for variant in study.rows]
     score = _score_column(f"{task}\n{SCORES[metric]}", rows, task, metric)
-    if study.dials is not None:  # its differences stand in tables of their own
+    if study.dials is not None:  # its differences have their own tables
         return [score]
     to = f" to {study.comparisons[0].short}" if _is_grid(study) else ""
     differences = [_delta(study, row, found, task, metric) for row in study.rows]
@@ -144,7 +144,7 @@ def _score_and_difference(
 
 
 def _share_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str) -> list[Column]:
-    """What share of the upper bound's mean each row's mean is; none if the bound has no score."""
+    """The column of scores in percent of the upper bound's; empty if the bound has no score."""
 
     def mean(name: str) -> float:
         scores = [run.metrics[task]["miou"] for run in by_row[name] if task in run.metrics]
@@ -173,7 +173,7 @@ def _oracle_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str)
 
 
 def _is_grid(study: Study) -> bool:
-    """Whether rows are methods without a common reference: then Δ is the first comparison's."""
+    """Whether rows are methods without a common reference; Δ is then the first comparison."""
     return bool(study.comparisons) and isinstance(study.reference.config, MethodRow)
 
 
@@ -208,7 +208,7 @@ def _percent(mean: float, sd: float) -> str:
 def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str, metric: str) -> str:
     """Difference with its interval; * if it is tested and p < 0.05 after Holm's correction.
 
-    Of a row from outside it is that to the reference, whose name is added.
+    A row from outside is compared with the reference, whose name is added.
     """
     outside = _is_grid(study) and outside_of(row.config) is not None
     head = study.comparisons[0].name if _is_grid(study) and not outside else ""
@@ -250,5 +250,5 @@ def _count(records: Sequence[RunRecord], variant: str) -> str:
 
 
 def _of(records: Sequence[RunRecord], variant: str) -> list[RunRecord]:
-    """Finished runs of a row."""
+    """The finished runs of a row."""
     return [record for record in records if record.variant == variant and record.status == "ok"]

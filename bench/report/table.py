@@ -1,6 +1,6 @@
-"""Records to tidy CSV: one measurement a row, constant columns, sorted, full precision.
+"""Records as tidy CSV: one measurement per row, constant columns, sorted, full precision.
 
-The home of pandas. Two builds from the same records give the same bytes.
+The same records give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLUMNS = (
     *("study", "variant", "task", "split", "preset", "seed", "metric", "class_name", "value"),
     *("unit", "status", "config_id", "commit"),
 )
-"""Columns of `results/tables/<study>.csv`; `results/README.md` gives meanings."""
+"""Columns of `results/tables/<study>.csv`; `results/README.md` defines them."""
 
 EFFECT_COLUMNS = (
     *("study", "preset", "contrast", "component", "variant", "baseline", "task", "split"),
@@ -40,15 +40,15 @@ _COUNTED = {"num_classes_scored": "classes"}
 
 
 def study_frame(study: Study | str, root: Path = Path("results")) -> pd.DataFrame:
-    """Return all measurements of a study's run records: the content of `tables/<study>.csv`.
+    """Return all measurements of a study's records: the content of `tables/<study>.csv`.
 
     Args:
         study: The study, or the name of one in `ablations/`.
         root: The results folder, with `runs/` in it.
 
     Returns:
-        One measurement a row, with the columns `COLUMNS`; `value` in the unit of `unit`, scores
-        as fractions. Without records the frame has no rows.
+        One measurement per row, with the columns `COLUMNS`. Column `unit` gives the unit of
+        `value`; scores are fractions. Without records the frame has no rows.
 
     Raises:
         BenchError: If there is no such study, or a record is broken.
@@ -58,7 +58,7 @@ def study_frame(study: Study | str, root: Path = Path("results")) -> pd.DataFram
 
 
 def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """Return all measurements of the records; per class only IoU (the rest is in the records)."""
+    """Return all measurements of records, but of the per-class scores only IoU."""
     rows = [row for record in records for row in _rows(record)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.sort_values(_SORTED_BY, kind="stable", ignore_index=True)
@@ -96,7 +96,7 @@ def effects_frame(
 
 
 def curves_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """Return the logged training steps, one measurement a row."""
+    """Return the logged training steps, one measurement per row."""
     rows = [
         (record.study, record.variant, record.seed, record.preset, int(point["step"]), name, value)
         for record in records
@@ -109,17 +109,17 @@ def curves_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """Return the CSV of a frame: shortest text that reads back to the same floats, NaN empty."""
+    """Return a frame as CSV; floats are written exactly, NaN is empty."""
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def rows_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> str:
-    """Return the CSV of some rows; without `columns`, those of the first that has them."""
+    """Return rows as CSV; by default with all columns that occur."""
     return csv_text(pd.DataFrame(list(rows), columns=None if columns is None else list(columns)))
 
 
 def split_of(record: RunRecord, task: str) -> str:
-    """Return the split a task is scored on; empty if the protocol does not say."""
+    """Return the split on which a task is scored; empty if the protocol does not say."""
     splits = record.protocol.get("splits")
     return str(splits.get(task, "")) if isinstance(splits, dict) else ""
 

@@ -1,12 +1,11 @@
-"""Run records as TensorBoard event files: the losses of the training, the scores at its end.
+"""Run records as TensorBoard event files: the losses during training, the scores at its end.
 
-Records stay what counts; this is a copy for those who look at runs in TensorBoard, or in a tracker
-that reads its files (W&B: `wandb sync`). One folder per run, `<study>/<variant>/seed<k>`, with the
-configuration as text. A folder that exists is written anew.
+The event files are a copy of the records for TensorBoard, or for a tracker that reads its files
+(W&B: `wandb sync`). Each run has a folder, `<study>/<variant>/seed<k>`, with the configuration as
+text. An existing folder is replaced.
 
 Run: `python -m bench.report.tensorboard STUDY --to DIR`. It needs the package tensorboard, which is
-in the
-dependency group `trackers`.
+in the dependency group `trackers`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the event files of a study; 0 done, 2 for a wrong request."""
+    """Write the event files of a study and return 0; exits with code 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m bench.report.tensorboard", description=__doc__)
     parser.add_argument("study")
     parser.add_argument("--to", type=Path, required=True, help="folder of the event files")
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def export(records: Sequence[RunRecord], folder: Path) -> int:
-    """Write one folder of events per finished run, and return how many there are.
+    """Write one folder of events per finished run, and return their number.
 
     Raises:
         BenchError: If there is no finished run, or the package tensorboard is missing.

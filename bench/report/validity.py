@@ -1,7 +1,8 @@
-"""Does the world order methods as photographs do? Published figures beside those of a study.
+"""Validity of CartoonVOC 2: does it order methods as published results on photographs do?
 
-Three tests that choose nothing (`docs/preregistration.md`): the published order, the signs of
-published gains, and the rank correlation. Only of CartoonVOC 2, which was made for them to hold.
+There are three tests (`docs/preregistration.md`): the published order, the signs of published
+gains, and the rank correlation. No choice depends on them. They apply to CartoonVOC 2 only, whose
+purpose requires them to hold.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ if TYPE_CHECKING:
 
 NAME = "validity"
 COLUMNS = ("test", "first", "second", "published", "here", "low", "high", "agrees", "methods")
-"""Columns of `results/tables/validity.csv`; figures are fractions, differences of them, or a rank
-correlation."""
+"""Columns of `results/tables/validity.csv`; values are fractions of mIoU, differences of these, or
+a rank correlation."""
 DRAWS = 2000
+"""Bootstrap draws of the rank correlation."""
 FEW = 10
-"""With fewer methods the interval of a rank correlation is wide."""
+"""With fewer methods a note says that the rank correlation is imprecise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidityReport:
-    """Tables, lines of a CSV file and notes; nothing where nothing is tested."""
+    """Tables, CSV rows and notes; all empty if nothing is tested."""
 
     tables: tuple[Summary, ...] = ()
     rows: tuple[dict[str, object], ...] = ()
@@ -53,16 +55,16 @@ class ValidityReport:
 def validity_report(
     study: Study, records: Sequence[RunRecord], counts: RowCounts, root: Path
 ) -> ValidityReport:
-    """Return the tests of a study that names counterparts, as far as its rows were run.
+    """Return the tests of a study that names published counterparts, for the rows that were run.
 
     Args:
-        study: Names what has a counterpart.
-        records: Of its runs.
-        counts: What `counts_by_row` returned for them.
-        root: The results folder with the published figures.
+        study: The study.
+        records: Records of its runs.
+        counts: `counts_by_row` of these records.
+        root: The results folder with the published results.
 
     Raises:
-        BenchError: If a counterpart is not one line of the published figures.
+        BenchError: If a counterpart does not match exactly one published result.
     """
     world = records[0].provenance.data.get("world")
     wide = isinstance(world, dict) and world.get("kind") == WideConfig.__name__
@@ -97,10 +99,10 @@ def validity_report(
 
 
 def published_value(counterpart: Counterpart, root: Path) -> float:
-    """The published mIoU of masks of VOC 2012's `train`, a fraction.
+    """The published mIoU of a counterpart on VOC 2012, a fraction.
 
     Raises:
-        BenchError: If it is not one line.
+        BenchError: If it does not match exactly one line of `reference.csv`.
     """
     wanted = {
         "system": counterpart.system, "dataset": "VOC2012", "split": counterpart.split,
@@ -123,14 +125,14 @@ def published_value(counterpart: Counterpart, root: Path) -> float:
 def rank_correlation(
     published: Mapping[str, float], runs: Mapping[str, Mapping[int, Mapping[str, Counts]]]
 ) -> tuple[float, float, float] | None:
-    """Spearman's correlation with a 95 % interval from drawing images and seeds again.
+    """Spearman's rank correlation with a 95 % interval from a bootstrap over images and seeds.
 
     Args:
-        published: Figure of each method.
+        published: Method -> published mIoU.
         runs: Method -> seed -> counts, (N, K, 3), under the name "".
 
     Returns:
-        Correlation, low, high; none with fewer than three methods or without a seed that all have.
+        Correlation, low, high; None with fewer than three methods or without a common seed.
     """
     names = list(published)
     seeds = sorted(set.intersection(*(set(runs[name]) for name in names))) if names else []

@@ -1,4 +1,4 @@
-"""What is made of all studies of a results folder together: the gain, the page, the README."""
+"""Files made from all studies of a results folder: table and figure of the gain, page, README."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def renew(reports: Sequence[Report], store: Store) -> list[Path]:
-    """Write what is about all studies, and return the paths.
+    """Write the files about all studies, and return their paths.
 
     Args:
-        reports: Of every study that has records; their files must have been written before.
-        store: Has the results folder.
+        reports: Reports of all studies with records; their files must have been written before.
+        store: The store with the results folder.
     """
     found = gain(reports, store)
     files, _ = _gain_files(found)
@@ -43,13 +43,13 @@ def renew(reports: Sequence[Report], store: Store) -> list[Path]:
 
 
 def stale(reports: Sequence[Report], store: Store) -> list[str]:
-    """Return the names of the files about all studies that are not what the records say."""
+    """Return the names of the files about all studies that do not match the records."""
     found = gain(reports, store)
     files, marks = _gain_files(found)
     names = outdated(files, marks, store)
     path = store.root / PAGE
     if path.exists() and path.read_bytes() != page(reports, store, found):
-        names.append(PAGE)  # without a page there is none to be stale: `run` makes none
+        names.append(PAGE)  # a missing page is not stale, because `run` does not make one
     readme = readme_of(store.root)
     if readme is not None and found is not None:
         text = readme.read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ def stale(reports: Sequence[Report], store: Store) -> list[str]:
 
 
 def _gain_files(found: Gain | None) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Table and figure by path, and what stands in the metadata of a fresh figure."""
+    """Table and figures by path, and the metadata text of each up-to-date figure by path."""
     if found is None:
         return {}, {}
     drawing = Drawing(name="gain", source=found.csv, shows=SHOWS, paint=draw_gain)

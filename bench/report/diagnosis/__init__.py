@@ -1,1 +1,1 @@
-"""The report of what costs most: rows of CSV files, tables, sentences."""
+"""The report of the costliest errors: CSV rows, tables, sentences."""

@@ -1,4 +1,4 @@
-"""Diagnoses as rows of two CSV files and as the tables people read."""
+"""Diagnoses as rows of two CSV files and as tables."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ KINDS = {
     "object taken for background": "missed",
     "object taken for another class": "confused",
 }
-"""Kinds of error and the heads of their columns."""
+"""Kind of error -> heading of its column."""
 SHOWN = 15
-"""Errors of the reference in the table of a task."""
+"""Number of errors of the reference in the table of a task."""
 ERRORS = ("kind", "class", "pair", "contour", "seed", "shows")
-"""Views whose errors are sorted by what they cost; the others are about whole images or objects."""
+"""Views in the table of the costliest errors; the others are about whole images or objects."""
 GROUPS = ("contour", "size", "classes", "objects", "occlusion", "seed")
-"""Views whose groups are a table of the reference."""
+"""Views in the table of groups of pixels."""
 _DIGITS = 6
 
 
@@ -86,7 +86,7 @@ def rate_rows(
 
 
 def diagnosis_tables(study: Study, found: Sequence[Diagnosis]) -> list[Summary]:
-    """Per task: all rows by kinds of error, and the errors of the reference."""
+    """Tables per task: kinds of error of all rows, then errors and groups of the reference."""
     tables = []
     for task in dict.fromkeys(each.task for each in found):
         rows = [each for each in found if each.task == task]
@@ -113,7 +113,7 @@ def costs_table(found: Diagnosis, shown: int) -> Summary:
 
 
 def groups_table(found: Diagnosis) -> Summary:
-    """What is right of each group of pixels of a row, in the order of the groups."""
+    """The fraction of right pixels in each group of pixels of a row, in the order of `GROUPS`."""
     order = {view: place for place, view in enumerate(GROUPS)}
     costs = sorted(found.of(*GROUPS), key=lambda cost: order[cost.view])
     return Summary(
@@ -163,7 +163,7 @@ def _gain(cost: Cost | None) -> Cell:
 
 
 def _rate(name: str, value: Difference) -> str:
-    """A share with its interval; a ratio to the hits alone, which rare classes move too much."""
+    """A rate in percent with its interval, or an activation ratio, which rare classes distort."""
     if "activation" in name:
         return f"{value.estimate:.2f}"
     middle, low, high = (f"{100 * end:.1f}" for end in (value.estimate, value.low, value.high))

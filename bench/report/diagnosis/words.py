@@ -1,4 +1,4 @@
-"""What costs a method most, in sentences."""
+"""The costliest errors of a method, in sentences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LISTED = 3
 LEAST = 0.002
-"""Share of all pixels below which a kind of stuff or a part is not named."""
+"""Fraction of all pixels below which a kind of stuff or a part is not named."""
 KINDS = {
     "background taken for an object": "no background was taken for an object",
     "object taken for background": "no part of an object was taken for background",
@@ -26,7 +26,7 @@ KINDS = {
 
 
 def in_words(records: Sequence[RunRecord], found: Diagnosis) -> list[str]:
-    """Return what a diagnosis says, the costliest errors first; nothing for preset smoke."""
+    """Return a diagnosis in sentences, the costliest errors first; empty for preset smoke."""
     if records[0].preset == SMOKE:
         return []
     sentences = (_kinds, _single, _places, _sizes, _seeds, _stuff, _parts)

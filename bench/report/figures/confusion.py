@@ -27,13 +27,13 @@ SHOWS = (
     "images. Cells of 5 % and more hold their number."
 )
 LEVELS = (0, 1, 5, 10, 20, 40, 60, 80, 100)
-"""Percent at which the colour changes; finer at the low end, where the confusions are."""
+"""Percentages at which the colour changes; finer at the low end, where most confusions are."""
 ANNOTATED = 5.0
 _ROW, _FRAME = 0.13, 1.75  # inches per class, and for names, title and key
 
 
 def confusion_tasks(confusion_csv: str) -> list[str]:
-    """Return the tasks that have a matrix, in the order of the file; none for an empty text."""
+    """Return the tasks that have a matrix, in the order of the file; empty for an empty text."""
     if not confusion_csv:
         return []
     return list(pd.read_csv(StringIO(confusion_csv))["task"].unique())
@@ -42,7 +42,7 @@ def confusion_tasks(confusion_csv: str) -> list[str]:
 def draw_confusion(confusion_csv: str, *, task: str, format_: str) -> bytes:
     """Return the confusion matrix of a task, each line in percent of its ground-truth class.
 
-    The column of pixels that got no class is left out if there are none.
+    The column of pixels without a predicted class is left out if there are no such pixels.
 
     Args:
         confusion_csv: Text of `<study>_confusion.csv`.
@@ -74,7 +74,7 @@ def draw_confusion(confusion_csv: str, *, task: str, format_: str) -> bytes:
 
 
 def _cells(axis: Axes, percent: pd.DataFrame) -> ScalarMappable:
-    """Coloured cells, the first class on top, and the numbers of the larger ones."""
+    """Draw coloured cells, the first class on top, and the numbers in the larger ones."""
     blue = sns.color_palette("colorblind")[0]
     shades = ListedColormap(sns.blend_palette(["white", blue, "#04223a"], len(LEVELS) - 1))
     colours = ScalarMappable(BoundaryNorm(LEVELS, len(LEVELS) - 1), shades)
@@ -92,7 +92,7 @@ def _cells(axis: Axes, percent: pd.DataFrame) -> ScalarMappable:
 
 
 def _name_axes(axis: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
-    """Class names at the middles of the cells, thin lines between them."""
+    """Put class names at the centres of the cells, and thin lines between the cells."""
     axis.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
     axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90)
     axis.set_yticks(np.arange(len(rows)) + 0.5, rows)

@@ -1,4 +1,4 @@
-"""The figure of training: loss against step. Reads nothing but `<study>_curves.csv`."""
+"""The figure of training: loss against step. Reads only `<study>_curves.csv`."""
 
 from __future__ import annotations
 

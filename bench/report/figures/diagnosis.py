@@ -1,4 +1,4 @@
-"""The figure of what costs most. Reads only `<study>_diagnosis.csv`."""
+"""The figure of the costliest errors of a row. Reads only `<study>_diagnosis.csv`."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ PANELS = {
     "shows": "Stuff and parts, the costliest",
 }
 SORTED = {"class": 6, "shows": 8}
-"""Views of which only the costliest are shown, and how many."""
+"""View -> number of its errors that are shown, the costliest first; other views are complete."""
 _ROW, _PER_TASK, _MARGIN, _HEAD = 0.07, 0.06, 0.38, 0.8  # inches
 _MARKERS = ("o", "s")
 
 
 def draw_diagnosis(diagnosis_csv: str, *, variant: str, format_: str) -> bytes:
-    """Return the figure of a row's errors, a panel per way of telling them apart.
+    """Return the figure of a row's errors, one panel per view.
 
     Args:
         diagnosis_csv: Text of `<study>_diagnosis.csv`.
@@ -69,21 +69,21 @@ def draw_diagnosis(diagnosis_csv: str, *, variant: str, format_: str) -> bytes:
 
 
 def _share_axis(axes: list[Axes]) -> None:
-    """One scale for panels whose errors are of one size; single classes have theirs."""
+    """Give panels with gains of similar size the same x axis."""
     ends = [axis.get_xlim() for axis in axes]
     for axis in axes:
         axis.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
 def _names(shown: pd.DataFrame, view: str) -> list[str]:
-    """Errors of a view: the costliest of those on any task, or all from the costliest on."""
+    """Errors of a view sorted by their largest gain on any task; only the first of long views."""
     part = shown[shown["view"] == view]
     most = part.groupby("error")["gain"].max().sort_values(ascending=False, kind="stable")
     return list(most.index[: SORTED.get(view)])
 
 
 def _panel(axis: Axes, part: pd.DataFrame, names: list[str], tasks: list[str]) -> None:
-    """A dot and interval per error and task, the first on top."""
+    """Draw a dot and interval per error and task, the first on top."""
     for index, task in enumerate(tasks):
         mine = part[(part["task"] == task) & part["error"].isin(names)]
         shift = 0.3 * ((len(tasks) - 1) / 2 - index)

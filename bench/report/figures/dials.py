@@ -1,7 +1,7 @@
-"""The figure of a study with dials: components by conditions, and curves along each dial.
+"""The figure of a study with dials: effects of components at each position of each dial.
 
-Reads only `<study>_dials.csv`. Left a line per position and a column per row that the whole method
-is compared with; right the same effects along the dial, on the same lines.
+Reads only `<study>_dials.csv`. Left: a table with a line per position and a column per row with
+which the complete method is compared. Right: the same effects as curves along the dial.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def draw_dials(dials_csv: str, *, format_: str) -> bytes:
 
 
 def _cells(axis: Axes, part: pd.DataFrame, rows: Sequence[str], limit: float) -> None:
-    """A coloured cell per position and row, with the effect and its interval."""
+    """Draw a coloured cell per position and row, with the effect and its interval."""
     lines = _labels(part)
     norm, colours = mpl.colors.Normalize(-limit, limit), mpl.colormaps["RdBu"]
     for _, each in part.iterrows():
@@ -99,7 +99,7 @@ def _cells(axis: Axes, part: pd.DataFrame, rows: Sequence[str], limit: float) ->
 
 
 def _curves(axis: Axes, part: pd.DataFrame, rows: Sequence[str]) -> None:
-    """The effects of each row along the dial."""
+    """Draw the effects of each row along the dial."""
     lines = list(_labels(part))
     palette = sns.color_palette("colorblind")
     for place, row in enumerate(rows):
@@ -118,13 +118,13 @@ def _curves(axis: Axes, part: pd.DataFrame, rows: Sequence[str]) -> None:
 
 
 def _lines(axis: Axes, labels: dict[int, str]) -> None:
-    """Positions from the top to the bottom."""
+    """Label the y axis with the positions, the first on top."""
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.set_yticks(range(len(labels)), list(labels.values()))
 
 
 def _labels(part: pd.DataFrame) -> dict[int, str]:
-    """Order of each position to its label."""
+    """Order of a position -> its label."""
     pairs = part[["order", "position"]].drop_duplicates().sort_values("order")
     return {int(order): str(label) for order, label in pairs.itertuples(index=False)}
 

@@ -1,8 +1,8 @@
-"""The figure of a study: what each component does to the score, with intervals.
+"""The figure of a study's effects with intervals, and what all figures share.
 
-With `figure_*.py` the home of matplotlib and seaborn. Reads nothing but `<study>_effects.csv`; the
-same file gives the same bytes, and the SHA-256 of that file stands in the figure's metadata, so
-that a stale figure is found without drawing it again.
+Only the modules of this folder use matplotlib and seaborn. The figure reads only
+`<study>_effects.csv`, and the same file gives the same bytes. The SHA-256 of that file is in the
+metadata of the figure, so that a stale figure is detected without drawing it again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PANELS = (
     ("variant", "Against the reference"),
 )
 WIDTH = 3.5
-"""Inches: one column of a two-column page."""
+"""Width in inches: one column of a two-column page."""
 FORMATS = ("svg", "png")
 SHOWS = "Differences of mIoU in points, with 95 % intervals over seeds and images."
 _ROW, _PER_TASK, _MARGIN, _HEAD = 0.12, 0.1, 0.5, 0.8  # inches
@@ -58,12 +58,12 @@ def draw(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
         format_: `svg` or `png`.
 
     Raises:
-        ValueError: If the file holds no effect on these tasks.
+        ValueError: If the file has no effect on these tasks.
     """
     frame = pd.read_csv(StringIO(effects_csv))
     shown = frame[frame["task"].isin(tasks) & (frame["metric"] == "miou")]
     if (shown["contrast"] != "variant").any():
-        # among others, rows that differ in several slots say nothing about one component
+        # beside other contrasts, rows that differ in several slots do not isolate a component
         several = shown["component"].astype(str).str.contains("+", regex=False)
         shown = shown[(shown["contrast"] != "variant") | ~several]
     panels = [(name, title) for name, title in PANELS if (shown["contrast"] == name).any()]
@@ -75,27 +75,27 @@ def draw(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
 
 
 def fingerprint(data: str) -> str:
-    """Return the text that stands in the metadata of a figure drawn from this CSV."""
+    """Return the metadata text of a figure drawn from this CSV."""
     return f"data sha256 {hashlib.sha256(data.encode()).hexdigest()}"
 
 
 @contextmanager
 def theme() -> Iterator[None]:
-    """The look of all figures; afterwards the settings are what they were."""
+    """Set the common style of figures in a block; restore the settings afterwards."""
     with mpl.rc_context():
         sns.set_theme(context="paper", style="whitegrid", font_scale=0.8, rc=RC)
         yield
 
 
 def canvas(height: float) -> Figure:
-    """Return an empty figure as wide as a column and so many inches high."""
+    """Return an empty figure with the width of a column; `height` in inches."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def ink(background: Iterable[float]) -> str:
-    """Return the colour of text that can be read on a colour, RGBA in [0, 1].
+    """Return a legible text colour for a background colour, RGBA in [0, 1].
 
     Example:
         >>> ink((1.0, 1.0, 1.0, 1.0)), ink((0.0, 0.2, 0.4, 1.0))
@@ -106,7 +106,7 @@ def ink(background: Iterable[float]) -> str:
 
 
 def save(figure: Figure, format_: str, description: str) -> bytes:
-    """Return a figure as `svg` or `png` without a date, with a description in its metadata."""
+    """Return a figure as `svg` or `png` with a description but no date in its metadata."""
     buffer = BytesIO()
     dateless = {"Date": None} if format_ == "svg" else {"Software": None}
     figure.savefig(
@@ -140,7 +140,7 @@ def _figure(parts: list[tuple[str, pd.DataFrame]], tasks: Sequence[str]) -> Figu
 
 
 def _panel(axis: Axes, part: pd.DataFrame, tasks: Sequence[str]) -> None:
-    """A dot and interval per effect and task, the first row on top."""
+    """Draw a dot and interval per effect and task, the first row on top."""
     names = _rows(part)
     for index, task in enumerate(tasks):
         shown = part[part["task"] == task]
@@ -179,7 +179,7 @@ def _label(row: pd.Series) -> str:
 
 
 def _pair(variant: str, baseline: str) -> str:
-    """Two names, the words that both begin with said once: `cam: caa − alone`."""
+    """Two names with their common first words written once: `cam: caa − alone`."""
     words = [variant.split("-"), baseline.split("-")]
     shared = 0
     while shared < min(map(len, words)) - 1 and words[0][shared] == words[1][shared]:

@@ -22,18 +22,18 @@ LABELS = (
     "+ WeakCLIP's\nfour components",
     "+ dense CRF",
 )
-"""The rows of the CSV that form the path, in their order."""
+"""Labels of the first rows of the CSV, which form the path."""
 SHOWS = (
     "mIoU of the masks of the training images, tags known. Dark: what each step adds to the one "
     "before; bars: 95 % interval of that difference over seeds and images. Diamonds: the same "
     "masks after the dense CRF."
 )
 SIZE = (7.2, 2.5)
-"""Inches: as wide as a page."""
+"""Width and height in inches; the width is that of a page."""
 
 
 def draw_gain(gain_csv: str, *, format_: str) -> bytes:
-    """Return the figure.
+    """Return the figure of the gain.
 
     Args:
         gain_csv: Text of `tables/gain.csv`.
@@ -68,9 +68,9 @@ def draw_gain(gain_csv: str, *, format_: str) -> bytes:
 
 
 def _bars(axis: Axes, path: pd.DataFrame, *, column: float) -> None:
-    """A bar a step: the level of the step before, what is added and its interval.
+    """Draw a bar per step: the score before the step, the difference and its interval.
 
-    Differences are written at `column`, levels at the left end of each bar.
+    Differences are written at x = `column`, scores at the left end of each bar.
     """
     colours = sns.color_palette("colorblind")
     before = 0.0

@@ -1,6 +1,6 @@
-"""The figure of a factorial study: main effects and interactions as one map.
+"""The figure of a factorial study: main effects and interactions as one matrix.
 
-Reads nothing but `<study>_effects.csv`.
+Reads only `<study>_effects.csv`.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _CELL, _FRAME = 0.34, 0.75  # inches per line of cells, and for title and names
 
 
 def interaction_tasks(effects_csv: str, tasks: Sequence[str]) -> list[str]:
-    """Return those of the tasks that have interactions, in their order."""
+    """Return the tasks that have interactions, in the given order."""
     having = set(_terms(effects_csv).query("contrast == 'interaction'")["task"])
     return [task for task in tasks if task in having]
 
 
 def draw_interactions(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
-    """Return the map of effects, a panel per task with the same colours.
+    """Return the matrices of effects, one panel per task, with a common colour scale.
 
     Args:
         effects_csv: Text of `<study>_effects.csv`.
@@ -80,7 +80,7 @@ def _terms(effects_csv: str) -> pd.DataFrame:
 def _panel(
     axis: Axes, part: pd.DataFrame, factors: Sequence[str], scale: tuple[Colormap, float]
 ) -> None:
-    """A coloured cell per effect; the colours are symmetric about 0."""
+    """Draw a coloured cell per effect; the colour scale is symmetric about 0."""
     colours, largest = scale
     norm = Normalize(-largest, largest)
     for _, effect in part.iterrows():
@@ -113,7 +113,7 @@ def _panel(
 
 
 def _factors(effect: pd.Series) -> list[str]:
-    """One factor of a main effect, twice; two of an interaction; not what they are taken with."""
+    """The two factors of an interaction, or the factor of a main effect twice."""
     names = str(effect["component"]).partition(GIVEN)[0].split(_BETWEEN)
     return names if len(names) == 2 else names * 2
 

@@ -1,4 +1,4 @@
-"""The figure of what methods make of worse and worse input. Reads only `<study>_response.csv`."""
+"""The figure of scores against the amount of input error. Reads only `<study>_response.csv`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PLAIN = "0.1"
 
 
 def draw_response(response_csv: str, *, format_: str) -> bytes:
-    """Return the figure of a study's responses, a panel each.
+    """Return the figure of a study's responses, one panel each.
 
     Args:
         response_csv: Text of `<study>_response.csv`.
@@ -71,7 +71,7 @@ def draw_response(response_csv: str, *, format_: str) -> bytes:
 
 
 def _panel(axis: Axes, part: pd.DataFrame, curves: Sequence[str]) -> None:
-    """A line per curve; points at one value stand a little apart."""
+    """Draw a line per curve; points at the same value are shifted slightly apart."""
     colours = sns.color_palette("colorblind")
     width = (part["x"].max() - part["x"].min()) or 1
     for place, name in enumerate(curves):

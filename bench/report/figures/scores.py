@@ -1,6 +1,6 @@
-"""Figures of scores: IoU of each class, and mIoU against what a row costs.
+"""Figures of scores: IoU of each class, and mIoU against parameters and time.
 
-Read nothing but `<study>.csv`.
+They read only `<study>.csv`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROW = 0.14  # inches per class
 
 
 def draw_classes(scores_csv: str, *, tasks: Sequence[str], reference: str, format_: str) -> bytes:
-    """Return the figure of the IoU per class, a panel per task, the classes in one order.
+    """Return the figure of the IoU per class, one panel per task, the classes in the same order.
 
     Args:
         scores_csv: Text of `<study>.csv`.
@@ -56,7 +56,7 @@ def draw_classes(scores_csv: str, *, tasks: Sequence[str], reference: str, forma
 def draw_cost(
     scores_csv: str, *, tasks: Sequence[str], variants: Sequence[str], format_: str
 ) -> bytes:
-    """Return the figure of mIoU against parameters and seconds, a line of panels per task.
+    """Return the figure of mIoU against parameters and seconds, a row of panels per task.
 
     Args:
         scores_csv: Text of `<study>.csv`.
@@ -92,7 +92,7 @@ def _scored(scores_csv: str, tasks: Sequence[str], metric: str) -> pd.DataFrame:
 
 
 def _summed(scores_csv: str, pattern: str) -> pd.Series:
-    """Sum of the matching measurements of each run, averaged over seeds, by variant."""
+    """Sum of the matching measurements of each run, median over seeds, by variant."""
     frame = pd.read_csv(StringIO(scores_csv))
     chosen = frame[frame["metric"].str.match(pattern)]
     return chosen.groupby(["variant", "seed"])["value"].sum().groupby("variant").median()

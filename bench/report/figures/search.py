@@ -1,6 +1,6 @@
-"""The figure of a search: history, importances, slices and the front of quality and time.
+"""The figure of a search: history, importances, slices, and the Pareto front of mIoU and time.
 
-Drawn from the search's tables alone; the same tables give the same bytes.
+Drawn from the tables of the search only; the same tables give the same bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLUMNS = 3
 _FIXED = ("trial", "state", "miou", "seconds", "pareto")
 _LOG_RATIO = 50
-"""A parameter whose values span more than this factor has a logarithmic axis."""
+"""The axis is logarithmic if the values of a parameter span more than this factor."""
 
 
 def draw_search(trials_csv: str, importances_csv: str, *, title: str, format_: str) -> bytes:
@@ -31,11 +31,11 @@ def draw_search(trials_csv: str, importances_csv: str, *, title: str, format_: s
     Args:
         trials_csv: Text of `<name>.csv`: a row per trial.
         importances_csv: Text of `<name>_importances.csv`: parameter and importance.
-        title: Stands on top, with the split the score is from.
+        title: Title; the numbers of trials are added.
         format_: `svg` or `png`.
 
     Raises:
-        ValueError: If no trial was finished.
+        ValueError: If no trial has finished.
     """
     trials = pd.read_csv(BytesIO(trials_csv.encode()))
     done = trials[trials["state"] == "complete"]

@@ -1,4 +1,4 @@
-"""The figure of sensitivity: mIoU against one quantity. Reads only `<study>_series.csv`."""
+"""The figure of sensitivity: mIoU against a hyper-parameter. Reads only `<study>_series.csv`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWS = (
 
 
 def draw_series(series_csv: str, *, format_: str) -> bytes:
-    """Return the figure of a study's series, a panel per series and task.
+    """Return the figure of a study's series, one panel per series and task.
 
     Args:
         series_csv: Text of `<study>_series.csv`.
@@ -55,7 +55,7 @@ def draw_series(series_csv: str, *, format_: str) -> bytes:
 
 
 def _panel(axis: Axes, part: pd.DataFrame) -> None:
-    """Means joined by a line, intervals, and the reference."""
+    """Draw means joined by a line, intervals, and the reference."""
     colours = sns.color_palette("colorblind")
     score = 100 * part["miou"]
     bars = [100 * (part["difference"] - part["low"]), 100 * (part["high"] - part["difference"])]

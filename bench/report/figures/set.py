@@ -1,4 +1,4 @@
-"""Which figures a study has, what each is drawn from, and what it shows."""
+"""The figures of a study: the data that each is drawn from, and its caption."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 
 DIAGNOSIS_NAME = "_diagnosis"
-"""After the study in the name of the figure of what costs most."""
+"""Suffix of the name of the figure of the costliest errors."""
 CONFUSION_NAME = "_confusion_"
-"""Between study and task in the name of a confusion matrix."""
+"""Separates study and task in the name of a confusion matrix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Texts of a study's CSV files; empty if its records have nothing for one."""
+    """Texts of a study's CSV files; a text is empty if the records have no data for it."""
 
     scores: str
     """`<study>.csv`."""
@@ -70,16 +70,16 @@ class Drawing:
     """One figure."""
 
     name: str
-    """Of its files, without suffix."""
+    """Name of its files, without suffix."""
     source: str
-    """Text of the CSV it is drawn from."""
+    """Text of the CSV from which it is drawn."""
     shows: str
-    """Its caption."""
+    """Caption."""
     paint: Callable[..., bytes]
 
     @property
     def mark(self) -> str:
-        """What stands in the figure's metadata while it is fresh."""
+        """The text in the metadata of an up-to-date figure."""
         return fingerprint(self.source)
 
 
@@ -89,12 +89,12 @@ def draw(drawing: Drawing, format_: str) -> bytes:
 
 
 def drawings(study: Study, records: Sequence[RunRecord], sources: Sources) -> list[Drawing]:
-    """Return the figures that the records allow.
+    """Return the figures for which there are data.
 
     Args:
-        study: Names its rows in their order.
-        records: Of its runs.
-        sources: What the figures are drawn from.
+        study: The study.
+        records: Records of its runs.
+        sources: CSV texts from which the figures are drawn.
     """
     tasks, rows = main_tasks(records), [row.name for row in study.rows]
     finished = (r for r in records if (r.variant, r.status) == (study.reference.name, "ok"))

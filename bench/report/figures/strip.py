@@ -1,7 +1,7 @@
-"""One picture of what the method does: image, CAM, seed, WeakCLIP's mask, ground truth.
+"""A figure of examples: image, CAM, seed, WeakCLIP's mask, ground truth.
 
-Made from the gallery's pictures and nothing else. Rows are images whose score is the median of a
-class: neither the best nor the worst (`bench/gallery/make.py`).
+Made from the pictures of the gallery. The images are typical: the score of each is the median of a
+class (`bench/gallery/make.py`).
 
 Run: `python -m bench.report.figures.strip` after `python -m bench gallery`; it writes
 `figures/strip.png`.
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 ROWS = 4
-"""Images in the picture, spread evenly over the typical ones."""
+"""Number of images in the figure, spread evenly over the typical ones."""
 CELL = 1.35
-"""Side of a picture, inches."""
+"""Side of a picture in inches."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the picture; 0 done, 2 without a gallery."""
+    """Write the figure and return 0; exits with code 2 if there is no gallery."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.report.figures.strip", description=__doc__
     )
@@ -49,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def strip(root: Path, index: GalleryIndex, *, rows: int = ROWS) -> bytes:
-    """Return the PNG.
+    """Return the figure as PNG.
 
     Args:
-        root: Folder of the results.
-        index: Of its gallery; its first variant is shown.
+        root: The results folder.
+        index: Index of its gallery; the masks of its first variant are shown.
         rows: Number of images.
 
     Raises:
@@ -88,7 +88,7 @@ def strip(root: Path, index: GalleryIndex, *, rows: int = ROWS) -> bytes:
 
 
 def _spread(images: Sequence[Shown], count: int) -> list[Shown]:
-    """At most `count` of them, evenly."""
+    """At most `count` of the images, evenly spaced."""
     count = min(count, len(images))
     return [images[place * len(images) // count] for place in range(count)]
 

@@ -1,4 +1,4 @@
-"""The first screen of the page: what came out, one figure, one image, and what the words mean."""
+"""The first screen of the page: the main result, a figure, an example image, and a glossary."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ TASKS = {
     "train-pseudo-crf": "the same masks after a dense CRF",
     "val-network": "the network's labels of unseen images; no tags, no CRF",
 }
-"""What the tasks score, by name."""
+"""Task -> what it scores."""
 SETTING = (
     "{iterations} steps of {batch_size} images at one learning rate, {learning_rate}, for all "
     "parts of the network. Nothing is claimed about other settings."
 )
-"""From the recipe in the protocol of a run."""
+"""Template; filled in from the recipe in the protocol of a run."""
 WORDS = {
     "Point": "a hundredth of mIoU. Differences are paired by seed and image and stand with their "
     "95 % interval over seeds and images; a difference can be told from 0 if p < 0.05 after Holm's "
@@ -46,13 +46,13 @@ WORDS = {
 def first_screen(
     reports: Sequence[Report], found: Gain | None, root: Path, shows: str
 ) -> tuple[Html, Html]:
-    """Return what stands at the top, and what came out of each study.
+    """Return the top section, and the section with the findings of the other studies.
 
     Args:
-        reports: Of all studies, the main one first.
-        found: The steps of the main study, if it has them.
-        root: The results folder: its figure of the steps and its gallery.
-        shows: What the figure of the steps shows.
+        reports: Reports of all studies, the main one first.
+        found: The gain of the main study, if it has one.
+        root: The results folder, with the figure of the gain and the gallery.
+        shows: Caption of the figure of the gain.
     """
     lead = _answer(found) if found is not None else _findings(reports[:1])
     top = tag(
@@ -80,7 +80,7 @@ def _figure(root: Path, shows: str) -> Html:
 
 
 def _image(root: Path) -> Html:
-    """One typical image of the gallery, one with several tags if there is one."""
+    """The typical image of the gallery with the most tags."""
     index = read_index(root)
     typical = [] if index is None else [image for image in index.images if image.why == "typical"]
     if index is None or not typical:
@@ -103,7 +103,7 @@ def _image(root: Path) -> Html:
 
 
 def _words(reports: Sequence[Report]) -> Html:
-    """What the data set and the tasks are; only those that occur."""
+    """Explanations of the data set, tasks and terms that occur."""
     data = {str(report.records[0].provenance.data.get("name")) for report in reports}
     words = {"CartoonVOC": CARTOON} if "CartoonVOC" in data else {}
     for task in dict.fromkeys(task for report in reports for task in tasks_of(report.records)):
@@ -121,7 +121,7 @@ def _words(reports: Sequence[Report]) -> Html:
 
 
 def _findings(reports: Sequence[Report]) -> Html:
-    """The findings of some studies, each under a link to its section."""
+    """The findings of studies, each under a link to its section."""
     parts = [
         tag(
             "div",

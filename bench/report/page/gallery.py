@@ -1,4 +1,4 @@
-"""The gallery of the report: pictures of the index that `python -m bench gallery` wrote."""
+"""The gallery of the report, from the index and pictures that `python -m bench gallery` wrote."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ GROUPS = {
     "worst": "Worst images of the first variant",
 }
 OPEN = 3
-"""Images of a group that are shown without a click."""
+"""Number of images of a group that are visible without a click."""
 
 
 def gallery_section(root: Path) -> Html:
-    """Return the gallery of a results folder; empty if there is none."""
+    """Return the gallery of a results folder; empty if it has none."""
     index = read_index(root)
     if index is None:
         return Html("")
@@ -56,7 +56,7 @@ def gallery_section(root: Path) -> Html:
 
 
 def _folded(images: list[Html]) -> list[Html]:
-    """The first images of a group, and the others in a part that opens."""
+    """The first images of a group, and the others in an element that opens on a click."""
     first, rest = images[:OPEN], images[OPEN:]
     if not rest:
         return first
@@ -109,13 +109,13 @@ def _shown(index: GalleryIndex, image: Shown, folder: Folder) -> Html:
 
 
 def picture(path: Folder, caption: str, label: str, *, variant: str = "") -> Html:
-    """Return a figure that holds the bytes of a file.
+    """Return a figure that embeds the bytes of a file.
 
     Args:
         path: A PNG or WebP.
-        caption: What stands below it.
-        label: What it shows, for those who cannot see it.
-        variant: Row of the study whose picture it is, if it is one's.
+        caption: Caption below the picture.
+        label: Alternative text.
+        variant: Row of the study to which the picture belongs, if any.
     """
     kind = path.suffix.removeprefix(".")
     source = f"data:image/{kind};base64,{b64encode(path.read_bytes()).decode()}"

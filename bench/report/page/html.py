@@ -1,4 +1,4 @@
-"""Small pieces of HTML: elements whose text is escaped, and tables that scroll and sort."""
+"""HTML elements with escaped text, and tables that can be scrolled and sorted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BOLD = re.compile(r"\*\*(.+?)\*\*")
 
 @dataclass(frozen=True, slots=True)
 class Html:
-    """Markup that may stand in a page as it is."""
+    """Markup that is inserted in a page without escaping."""
 
     text: str
 
@@ -32,7 +32,7 @@ Child: TypeAlias = Html | str
 
 
 def tag(name: str, /, *children: Child, **attributes: str | int | bool) -> Html:
-    """Return an element; strings are escaped, `True` is an attribute alone, `False` none.
+    """Return an element. Strings are escaped; `True` gives a bare attribute, `False` omits it.
 
     Example:
         >>> tag("td", "a < b", class_="best", data_value=3).text
@@ -50,12 +50,12 @@ def tag(name: str, /, *children: Child, **attributes: str | int | bool) -> Html:
 
 
 def join(*children: Child) -> Html:
-    """Return pieces one after the other."""
+    """Return the concatenation of elements and texts."""
     return Html("".join(c.text if isinstance(c, Html) else escape(c) for c in children))
 
 
 def prose(text: str) -> Html:
-    """Return a sentence whose `**words**` are bold, as the notes of tables have them.
+    """Return a sentence in which `**words**` become bold.
 
     Example:
         >>> prose("a < b. **Dirty.**").text
@@ -70,20 +70,20 @@ def bullets(texts: Sequence[str], **attributes: str) -> Html:
 
 
 def scrolling(table: Html, label: str) -> Html:
-    """Return a table in a box of its own that scrolls, also by keyboard."""
+    """Return a table in a box that scrolls, also by keyboard."""
     return tag("div", table, class_="scroll", role="region", aria_label=label, tabindex=0)
 
 
 def sortable(
     caption: str, headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, label: str
 ) -> Html:
-    r"""Return a table; its script sorts it, and without the script it is a plain one.
+    r"""Return a table that the script of the page can sort.
 
     Args:
-        caption: What stands above it.
+        caption: Caption above the table.
         headers: One per column; `group\ncolumn` puts the column under a group.
-        rows: Cells; the first of a row names it.
-        label: Name of the box that it scrolls in.
+        rows: Cells; the first cell of a row is its heading.
+        label: Accessible name of the box in which the table scrolls.
     """
     body = tag("tbody", *(_row(row) for row in rows))
     table = tag("table", tag("caption", caption), _head(headers), body, class_="sortable")
@@ -91,7 +91,7 @@ def sortable(
 
 
 def sort_value(text: str) -> str:
-    """Return what a cell is sorted by: its first number if it starts with one, else its text.
+    """Return the sort key of a cell: its first number if it starts with one, else its text.
 
     Example:
         >>> [sort_value(text) for text in ("−0.4 [−1.5, +0.7]", "757.9 k", "reference")]

@@ -1,7 +1,7 @@
-"""The report as one page that needs nothing else: no network, no other file, no script to read it.
+"""The report as one self-contained HTML page: it needs no network and no other file.
 
-Made from the records, the tables, and the figures and pictures that lie in the results folder.
-The same files give the same bytes.
+It can be read without its script. It is made from the records, tables, figures and gallery in the
+results folder; the same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def page(reports: Sequence[Report], store: Store, found: Gain | None = None) -> 
     """Return the page of all studies of a results folder.
 
     Args:
-        reports: Of every study that has records.
-        store: Where figures, gallery and published numbers are read from.
-        found: The steps from the seeds to the masks, if there are records of them.
+        reports: Reports of all studies with records.
+        store: The store with figures, gallery and published numbers.
+        found: The gain from the seeds to the masks, if there are records of it.
 
     Raises:
-        BenchError: If the published numbers or the gallery's index are not what they should be.
+        BenchError: If the published numbers or the index of the gallery are not valid.
     """
     reports = sorted(reports, key=lambda each: (each.study.name != MAIN, each.study.name))
     gallery = gallery_section(store.root)
@@ -90,7 +90,7 @@ def _header(reports: Sequence[Report], *, has_gallery: bool, has_published: bool
 
 
 def _facts(reports: Sequence[Report]) -> Html:
-    """How much was run, with what."""
+    """Numbers of studies and runs, presets and commits."""
     runs = sum(len(report.records) for report in reports)
     failed = sum(record.status == "failed" for report in reports for record in report.records)
     presets = sorted({preset_label(report.records[0].preset) for report in reports})
@@ -102,7 +102,7 @@ def _facts(reports: Sequence[Report]) -> Html:
 
 
 def _commits(reports: Sequence[Report]) -> list[str]:
-    """Commits of all runs, cut to ten digits; dirty ones are marked."""
+    """Commits of all runs, the first ten digits; dirty ones are marked."""
     found = {
         (record.provenance.commit or "unknown")[:10]
         + (" (dirty tree)" if record.provenance.dirty else "")

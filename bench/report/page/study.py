@@ -30,17 +30,17 @@ _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt"')
 
 COSTS = 12
-"""Errors in the table of a row."""
+"""Number of errors in the table of a row."""
 _DENSE = 1.4
-"""How much larger than in print a figure with small numbers stands on the page."""
+"""Enlargement, relative to print, of figures with small numbers."""
 
 
 def study_section(report: Report, figures: dict[str, tuple[str, str]]) -> Html:
     """Return the section of a study.
 
     Args:
-        report: Its records and tables.
-        figures: By name without suffix, the text of each SVG and what it shows.
+        report: The report of the study.
+        figures: Name of a figure without suffix -> text of its SVG and caption.
     """
     study = report.study
     tables = [report.summary, *report.more]
@@ -103,7 +103,7 @@ def _card_group(name: str, items: Sequence[tuple[str, str]]) -> Html:
 
 
 def _table(table: Summary, label: str) -> Html:
-    """A table whose scores stand first, so that they show where the window is narrow."""
+    """A table with the scores moved to the front, so that they show in a narrow window."""
     columns = range(len(table.headers))
     order = sorted(columns, key=lambda column: column > 0 and "\n" not in table.headers[column])
     headers = [table.headers[column] for column in order]
@@ -120,7 +120,7 @@ def _figure(name: str, svg: str, caption: str, zoom: float = 1.0) -> Html:
 
 
 def _confusions(report: Report, figures: dict[str, tuple[str, str]]) -> list[Html]:
-    """What is taken for what: in words, and the matrices, larger than in print."""
+    """The confusions of the reference: in words, and the enlarged matrices."""
     if not figures:
         return []
     drawn = [_figure(name, *part, zoom=_DENSE) for name, part in figures.items()]
@@ -132,7 +132,7 @@ def _confusions(report: Report, figures: dict[str, tuple[str, str]]) -> list[Htm
 
 
 def _costs(report: Report, figure: tuple[str, str] | None) -> list[Html]:
-    """What costs each row most: in words, as a table, and a figure of the reference."""
+    """The costliest errors of each row: in words, as a table, and the figure of the reference."""
     if not report.diagnoses:
         return []
     name = report.study.name + DIAGNOSIS_NAME
@@ -147,7 +147,7 @@ def _costs(report: Report, figure: tuple[str, str] | None) -> list[Html]:
 
 
 def _row_costs(report: Report, row: str, *, first: bool) -> Html:
-    """Sentences about a row; of the first also the tables, which all rows have as CSV."""
+    """Sentences about a row; for the first row also tables (those of all rows are in the CSV)."""
     mine = [each for each in report.diagnoses if each.variant == row]
     parts = []
     for each in mine:
@@ -158,13 +158,13 @@ def _row_costs(report: Report, row: str, *, first: bool) -> Html:
 
 
 def inline_svg(svg: str, name: str, label: str, zoom: float = 1.0) -> Html:
-    """Return a drawing that may stand in a page: its ids start with `name`, it has a label.
+    """Return an SVG that can be embedded: its ids start with `name`, and it has a label.
 
     Args:
         svg: Text of the file.
-        name: Of the drawing; unique in the page.
-        label: What it shows, for those who cannot see it.
-        zoom: How much larger than in print it may be.
+        name: Name of the drawing; unique in the page.
+        label: Alternative text.
+        zoom: Largest enlargement relative to print.
     """
     body = _IDS.sub(rf"\g<1>{name}-", _PROLOGUE.sub("", svg))
     found = _SIZE.search(body)
@@ -252,7 +252,7 @@ def _span(times: Sequence[str]) -> str:
 
 
 def _merged(items: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:
-    """Items of several records: one line per name, with all values that occur."""
+    """Items of several records: one pair per name, with all values that occur."""
     values: dict[str, list[str]] = {}
     for record in items:
         for name, text in record:

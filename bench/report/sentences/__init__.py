@@ -1,1 +1,1 @@
-"""What tables, figures and the page say in sentences."""
+"""The sentences of tables, figures and the page."""

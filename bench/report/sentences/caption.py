@@ -1,4 +1,4 @@
-"""What has to stand under a table or figure so that its numbers can be judged."""
+"""The notes below a table or figure that are needed to judge its numbers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from bench.studies.study import Study
 
 BROUGHT_IN = "brought in"
-"""What stands in a table at masks or maps that were made elsewhere."""
+"""Text in tables for masks or maps that were made elsewhere."""
 SMOKE_LABEL = "smoke (random weights, no claim)"
 
 
 def preset_label(preset: str) -> str:
-    """Return the name of a preset as it is printed; smoke says that it supports no claim."""
+    """Return the printed name of a preset; that of smoke says that it supports no claim."""
     return SMOKE_LABEL if preset == SMOKE else preset
 
 
 def caption(study: Study, records: Sequence[RunRecord]) -> tuple[str, ...]:
-    """Return the notes of a table, one sentence or list each; records share their conditions."""
+    """Return the notes of a table; all records must have the same conditions."""
     first = records[0]
     notes = [
         f"Preset: {preset_label(first.preset)}.",
@@ -48,7 +48,7 @@ def caption(study: Study, records: Sequence[RunRecord]) -> tuple[str, ...]:
 
 
 def _differences(study: Study, records: Sequence[RunRecord]) -> list[str]:
-    """How differences are made; those along dials have notes of their own."""
+    """How differences are computed; empty for studies with dials, which have their own notes."""
     if study.dials is not None:
         return []
     return [
@@ -59,7 +59,7 @@ def _differences(study: Study, records: Sequence[RunRecord]) -> list[str]:
 
 
 def _tested(study: Study) -> str:
-    """What the study tests, and what a star means."""
+    """The tests of the study, and the meaning of a star."""
     if study.comparisons:
         names = "; ".join(each.name for each in study.comparisons)
         return (
@@ -72,7 +72,7 @@ def _tested(study: Study) -> str:
 
 
 def _outside(study: Study) -> list[str]:
-    """Where rows that were made elsewhere come from."""
+    """The sources of rows that were made elsewhere."""
     found = {row.name: outside_of(row.config) for row in study.rows}
     told = [
         f"{name}: {each.what}{f', {each.citation}' if each.citation else ''} "
@@ -113,7 +113,7 @@ def _failures(records: Sequence[RunRecord]) -> list[str]:
 
 
 def flat_items(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested values as names and texts; long hashes are cut to twelve digits.
+    """Return nested values as pairs of name and text; long hashes are cut to twelve digits.
 
     Example:
         >>> flat_items({"a": {"b": 1, "c": [2, 3]}, "d": True})

@@ -1,4 +1,4 @@
-"""What came out of a study, in the sentences that a person would say."""
+"""The findings of a study in sentences."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from bench.stats.effects import Effect
 
 LISTED = 3
-"""Differences that a sentence lists one by one."""
+"""Number of differences that a sentence lists."""
 
 KINDS = (("named",), ("main",), ("leave-one-out", "variant"))
-"""Kinds of comparisons by how well they answer a study's question; the first that is there does."""
+"""Kinds of contrasts in order of preference; the findings use the first that a study has."""
 
 SUBJECTS = {
     "main": "the main effects",
@@ -29,10 +29,10 @@ SUBJECTS = {
 
 
 def findings(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
-    """Return one sentence per question and main task; tasks with the same answer share one.
+    """Return one sentence per question and main task; tasks without a measurable effect share one.
 
     Args:
-        records: Of a study's runs.
+        records: Records of a study's runs.
         found: Its effects.
     """
     nothing = nothing_to_say(records)
@@ -55,7 +55,7 @@ def findings(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]
 
 
 def _scores(records: Sequence[RunRecord]) -> list[str]:
-    """The scores of the first row, of a study that compares nothing."""
+    """The scores of the first row, for a study without comparisons."""
     name = records[0].variant
     runs = [record for record in records if (record.variant, record.status) == (name, "ok")]
     means = [
@@ -66,7 +66,7 @@ def _scores(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _asked(found: Sequence[Effect], task: str) -> list[Effect]:
-    """Effects on mIoU that answer the study's question, those that are tested if any is."""
+    """Effects on mIoU that answer the study's question: the tested ones, if there are any."""
     mine = [effect for effect in found if (effect.task, effect.metric) == (task, "miou")]
     tested = [effect for effect in mine if not math.isnan(effect.p_holm)]
     for kinds in KINDS:

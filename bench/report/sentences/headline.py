@@ -1,6 +1,6 @@
-"""What came out, in the README between two markers: three sentences and a figure.
+"""The main result in the README, between two markers: three sentences and a figure.
 
-`python -m bench report` writes it from the records, and so does `python -m bench run`.
+`python -m bench report` and `python -m bench run` write it from the records.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LINE = 100
 
 
 def headline(found: Gain) -> str:
-    """Return the sentences, the figure and what they are about, as Markdown."""
+    """Return the sentences, the figure and a note on the conditions, as Markdown."""
     first, second, third = sentences(found)
     value = found.path[1].difference
     size = "" if value is None else f", {value.seeds} seeds × {value.images} images"
@@ -50,7 +50,7 @@ def with_headline(readme: str, text: str) -> str:
 
 
 def readme_of(root: Path) -> Path | None:
-    """Return the README next to a results folder if it has a place for what came out."""
+    """Return the README next to a results folder if it has the markers; otherwise None."""
     path = root.parent / README
     return path if path.exists() and BEGIN in path.read_text(encoding="utf-8") else None
 

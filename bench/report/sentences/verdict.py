@@ -1,4 +1,4 @@
-"""What the effects of a study say, in plain words; every sentence follows from the numbers."""
+"""The effects of a study in sentences that follow from the numbers by rule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 FEW = 5
-"""Measurable effects that a sentence lists one by one."""
+"""Number of measurable effects that a sentence lists."""
 
 QUESTIONS: dict[ContrastKind, str] = {
     "leave-one-out": "Leaving one component out",
@@ -26,15 +26,16 @@ QUESTIONS: dict[ContrastKind, str] = {
     "interaction": "Interactions",
     "variant": "Other rows against the reference",
 }
-"""Heads of the sentences, in their order; a named comparison has its own name."""
+"""Beginnings of the sentences, in their order; a named comparison begins with its name."""
 
 NAMES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
 
 
 def verdict(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
-    """Return sentences: per main task the best row, then what the study tests, on every task.
+    """Return sentences about the best row on each main task, then about the tests of the study.
 
-    One sentence for each question, task and metric; differences that are not tested have none.
+    There is one sentence for each question, task and metric. Differences that are not tested have
+    no sentence.
     """
     sentences = nothing_to_say(records)
     if sentences:
@@ -57,13 +58,13 @@ def verdict(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
 
 
 def _question(effect: Effect) -> str:
-    """The head of the sentence that an effect belongs to."""
+    """The beginning of the sentence about an effect."""
     name = effect.contrast.component
     return QUESTIONS.get(effect.contrast.kind) or name[0].upper() + name[1:]
 
 
 def nothing_to_say(records: Sequence[RunRecord]) -> list[str]:
-    """Return why there is nothing to say of some records; empty if there is something."""
+    """Return why records support no statement; empty if they do."""
     if not any(record.status == "ok" for record in records):
         return ["No run finished: there is nothing to say."]
     if records[0].preset == SMOKE:
@@ -96,7 +97,7 @@ def _best(records: Sequence[RunRecord], task: str) -> str:
 
 
 def _finding(effects: Sequence[Effect]) -> str:
-    """The measurable effects, largest first; then what the others could still hide."""
+    """The measurable effects, largest first; then the largest effect the others may still have."""
     clear = measurable(effects)
     unclear = [effect for effect in effects if not is_measurable(effect)]
     parts = [f"{_listed(clear)}." if clear else ""]
@@ -111,7 +112,7 @@ def _finding(effects: Sequence[Effect]) -> str:
 
 
 def _listed(clear: Sequence[Effect]) -> str:
-    """The measurable effects; of many, the largest gains alone and how far the others reach."""
+    """The measurable effects; if there are many, the largest gains and the range of the others."""
     if len(clear) <= FEW:
         return "; ".join(map(_effect, clear))
     gains = [effect for effect in clear if effect.difference.estimate > 0]
