@@ -1,4 +1,4 @@
-"""Command line: builds CartoonVOC in a folder, and its contact sheet.
+"""Command line: builds CartoonVOC in a folder, or its contact sheet.
 
     python -m bench.cartoon --out DIR --train 600 --val 300 --tune 200 --seed 2012 --size 128
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Build what the arguments ask for; returns the exit code."""
+    """Build the data set, the contact sheet, or both; return the exit code."""
     arguments = _parser().parse_args(argv)
     if arguments.out is None and arguments.sheet is None:
         return _fail("nothing to do: give --out DIR, --sheet FILE.png, or both", 2)

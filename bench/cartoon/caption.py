@@ -1,4 +1,4 @@
-"""Sentences about a scene: they name only what can be seen, and sometimes not all of it."""
+"""Captions of scenes: they name only what is visible, and sometimes not all of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CAPTION_TEMPLATES: tuple[str, ...] = (
     "a rendering of {}",
     "a cartoon {}",
 )
-"""Frames of captions and prompts. Those in `_BARE` take a name without an article."""
+"""Templates of captions and prompts. Those in `_BARE` take a name without an article."""
 
 _BARE = frozenset({"a photo of a {}", "a clean origami {}", "a cartoon {}"})
 _NUMBERS = {2: "two", 3: "three"}
@@ -57,11 +57,11 @@ _FULL_STOP_RATE = 0.25
 
 
 class Pictured(Protocol):
-    """What a caption may know of a picture; `Scene` and `Tile` are such."""
+    """The properties of an image that captions use; implemented by `Scene` and `Tile`."""
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """Objects of which something is visible."""
+        """Objects with a visible pixel."""
 
     @property
     def place(self) -> str:
@@ -76,10 +76,10 @@ class Pictured(Protocol):
 
 
 def class_prompt(template: str, name: str) -> str:
-    """A template around a class name or background word, as captions put it.
+    """A template filled with a class name or background word in the same way as captions.
 
-    Templates of CLIP's kind, "a photo of a {}" and "a clean origami {}", take the bare name (so
-    "a photo of a aeroplane" is a sentence the model has read); all others take an article.
+    Templates in the style of CLIP, such as "a photo of a {}", take the bare name, so that the model
+    is trained on "a photo of a aeroplane" as well; all others take the name with an article.
 
     Example:
         >>> class_prompt("a drawing of {}", "aeroplane"), class_prompt("a clean origami {}", "dog")
@@ -99,11 +99,11 @@ def with_article(name: str) -> str:
 
 
 def caption(picture: Pictured, generator: Generator) -> str:
-    """A sentence naming classes, often colours, sizes, positions, and the place.
+    """A sentence that names classes and often colours, sizes, numbers, positions and the place.
 
     Args:
-        picture: What may be named.
-        generator: Source of every choice; the same state gives the same sentence.
+        picture: The image to describe.
+        generator: Source of all random choices; the same state gives the same sentence.
 
     Returns:
         Lower-case English; a quarter of the sentences end in a full stop.
@@ -126,7 +126,7 @@ def caption(picture: Pictured, generator: Generator) -> str:
 
 
 def flip_caption(text: str) -> str:
-    """The caption of the mirrored picture: the words left and right change places.
+    """The caption of the mirrored image: the words left and right are exchanged.
 
     Example:
         >>> flip_caption("a bright photo of a dog on the left.")
@@ -136,7 +136,7 @@ def flip_caption(text: str) -> str:
 
 
 def caption_words() -> tuple[str, ...]:
-    """Every word a caption or prompt can hold, sorted; the vocabulary a text tower needs."""
+    """Every word that captions and prompts can contain, sorted: the vocabulary of a text tower."""
     frames = " ".join(CAPTION_TEMPLATES).replace("{}", " ")
     names = " ".join((*DISPLAY_NAMES, *PLURALS, *COLOUR_NAMES, *WORD_STUFF, *BACKGROUND_WORDS))
     glue = "a an and are in the on near with left right middle small medium large"
@@ -180,10 +180,10 @@ def _position(x: float) -> str:
 
 
 def _frame(template: str, phrase: str) -> str:
-    """The template around a phrase that brings its own article or number."""
+    """The template filled with a phrase that has its own article or number."""
     if template in _BARE:
         phrase, articles = re.subn(r"^an? ", "", phrase)
-        if not articles:  # "a photo of a two cars" is no English
+        if not articles:  # "a photo of a two cars" is ungrammatical
             template = template.replace(" of a {}", " of {}")
             template = template.replace("a clean origami {}", "clean origami {}")
             template = template.replace("a cartoon {}", "cartoon {}")
@@ -197,12 +197,12 @@ def _visible_words(words: tuple[str, ...], stuff: tuple[str, ...]) -> list[str]:
 
 
 def _mentions(text: str, stuff: str) -> bool:
-    """Whether a word of the text already stands for this stuff."""
+    """Whether a word of the text already names this stuff."""
     return any(stuff in WORD_STUFF.get(word, ()) for word in text.split())
 
 
 def _place_clause(word: str, generator: Generator) -> str:
-    """The word after a preposition that suits it: "in the forest", "near the road"."""
+    """The word with a suitable preposition: "in the forest", "near the road"."""
     stuff = WORD_STUFF[word][0]
     options = [f"near the {word}", f"with {_noun(word)}", f"and {_noun(word)}"]
     if stuff in _ENCLOSING:

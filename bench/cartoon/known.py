@@ -1,4 +1,4 @@
-"""What CartoonVOC knows of every pixel: stuff, parts, objects and whether they are occluded."""
+"""Groups of pixels that CartoonVOC's labels define: stuff, parts, objects and their occlusion."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class KnownScenes:
     """Views of a CartoonVOC on disk, for a diagnosis."""
 
     def __init__(self, root: Path) -> None:
-        """Open a data set; `found` says whether a folder holds one."""
+        """Open a data set; use `found` to test whether a folder has one."""
         self._root = root
         world = json.loads((root / "CartoonVOC" / "world.json").read_text(encoding="utf-8"))
         self._stuff = len(world["stuff"])
@@ -43,21 +43,21 @@ class KnownScenes:
 
     @staticmethod
     def found(root: Path) -> bool:
-        """Whether a folder holds what `KnownScenes` reads."""
+        """Whether a folder is a CartoonVOC."""
         return (root / "CartoonVOC" / "world.json").is_file()
 
     def groups(self, name: str) -> dict[str, NDArray[np.uint8]]:
         """View -> group of each pixel of an image, (H, W).
 
         Args:
-            name: Of its files, without suffix.
+            name: Name of its files, without suffix.
         """
         side = self._root / "CartoonVOC"
         stuff = read_mask(side / "StuffMap" / f"{name}.png")
         parts = read_mask(side / "PartMap" / f"{name}.png")
         objects = read_mask(self._root / "SegmentationObject" / f"{name}.png")
         occluded = self._occluded[name]
-        states = np.zeros(256, dtype=np.uint8)  # 255, void between objects, is none
+        states = np.zeros(256, dtype=np.uint8)  # 255, the void between objects, is no object
         states[1 : 1 + len(occluded)] = [1 + hidden for hidden in occluded]
         number = min(len(occluded), len(_NUMBERS) - 1)
         known = (

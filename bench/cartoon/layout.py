@@ -1,4 +1,4 @@
-"""The files of one CartoonVOC image: picture, masks, annotation, and what no photograph tells."""
+"""The files of one CartoonVOC image: image, masks, annotation, and labels that VOC lacks."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ JPEG_QUALITY = 95
 
 
 class SceneRecord(NamedTuple):
-    """What the whole data set keeps of one written scene.
+    """The entries of one scene in the files about the whole data set.
 
     Attributes:
         image_id: Name of its files.
-        digest: SHA-256 of its pixels and maps, hexadecimal.
-        captions: Its line of `captions.jsonl`.
-        instances: Its line of `instances.jsonl`.
+        digest: SHA-256 of image and maps, hexadecimal.
+        captions: Line of `captions.jsonl`.
+        instances: Line of `instances.jsonl`.
     """
 
     image_id: str
@@ -64,8 +64,8 @@ def write_scene(root: Path, name: str, scene: Scene, captions: Sequence[str]) ->
     Args:
         root: The data set being built; its folders exist.
         name: Image id.
-        scene: What to write.
-        captions: Sentences about it.
+        scene: The scene.
+        captions: Its captions.
     """
     objects = annotated_objects(scene)
     jpeg = root / "JPEGImages" / f"{name}.jpg"
@@ -85,13 +85,13 @@ def write_scene(root: Path, name: str, scene: Scene, captions: Sequence[str]) ->
 
 
 def annotated_objects(scene: Scene) -> tuple[Instance, ...]:
-    """The instances an annotation lists: those of the classes that count as present."""
+    """The instances in the annotation: those of classes that count as present."""
     present = scene.image_labels()
     return tuple(one for one in scene.instances if present[one.class_index])
 
 
 def annotation_xml(name: str, scene: Scene, objects: Sequence[Instance]) -> str:
-    """VOC's annotation; an object too small to count by itself is marked difficult."""
+    """An annotation in VOC's format; an object below `visible_fraction` is marked difficult."""
     height, width, depth = scene.image.shape
     too_small = scene.visible_fraction * height * width
     source = {"database": "CartoonVOC", "annotation": "CartoonVOC", "image": "rendered"}

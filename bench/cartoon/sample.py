@@ -1,4 +1,4 @@
-"""Composes scenes: a pure function of (config, seed, index), whatever was sampled before."""
+"""Samples scenes of CartoonVOC: a pure function of (config, seed, index)."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def sample_scene(
     objects: int | None = None,
     occluders: bool = True,
 ) -> Scene:
-    """One scene of the world.
+    """One scene of CartoonVOC.
 
     Args:
         config: Size and difficulty.
-        seed: Number of the world, not negative.
-        index: Number of the scene in it, not negative.
-        classes: 0-based classes of the first objects; the first one chooses the place. The rest,
-            if `objects` asks for more, is drawn.
-        objects: How many objects; None draws it. 0 is scenery only. `classes=(c,), objects=1` is
-            a scene with one object of class c.
-        occluders: Whether trees and rocks may stand in front.
+        seed: Seed of the data set, not negative.
+        index: Number of the scene, not negative.
+        classes: 0-based classes of the first objects; the first one determines the place. If
+            `objects` is larger, the classes of the others are drawn.
+        objects: Number of objects; None draws it, 0 gives a scene without objects.
+            `classes=(c,), objects=1` gives a scene with one object of class c.
+        occluders: Whether trees and rocks may be drawn in front of objects.
 
     Returns:
-        The scene, its maps and its instances.
+        The scene with its label maps and instances.
 
     Raises:
         ValueError: If a class or the number of objects is out of range.
@@ -104,7 +104,7 @@ def sample_scene(
 def visible_instances(
     instance_map: NDArray[np.uint8], drawn: Sequence[Instance]
 ) -> tuple[Instance, ...]:
-    """What can be seen of `drawn` in `instance_map`, (H, W): boxes, areas and centres anew."""
+    """The objects of `drawn` that are visible in `instance_map`, (H, W), measured in it."""
     measured = (_measure(instance_map == one.instance_id, one) for one in drawn)
     return tuple(one for one in measured if one is not None)
 
@@ -142,7 +142,7 @@ def _choose_place(rng: Generator, leading: int, mismatch_rate: float) -> str:
 
 
 def _choose_companion(rng: Generator, config: WorldConfig, leading: int, place: int) -> int:
-    """Class of a further object: like the first, a person, one that suits the place, or any."""
+    """Class of a further object: the leading one, person, one that suits the place, or any."""
     if rng.random() < config.same_class_rate:
         return leading
     if rng.random() < config.person_rate:
@@ -160,7 +160,7 @@ def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 def _place(
     rng: Generator, config: WorldConfig, class_index: int, count: int, place: str, horizon: float
 ) -> Placement:
-    """Position and size: on the lower stuff, bigger when nearer; fliers anywhere."""
+    """Random position and size: on the lower stuff; flying objects anywhere."""
     low, high = config.single_scale if count == 1 else config.shared_scale
     scale = math.exp(rng.uniform(math.log(low), math.log(high)))
     x = rng.uniform(0.6 * scale, 1 - 0.6 * scale)
@@ -196,7 +196,7 @@ def _draw(
 
 
 def _measure(visible: NDArray[np.bool_], drawn: Instance) -> Instance | None:
-    """`drawn` with the figures of its visible pixels, (H, W) bool; None if there is none."""
+    """`drawn` measured on its visible pixels, (H, W) bool; None if there are none."""
     columns, rows = visible.sum(axis=0), visible.sum(axis=1)
     area = int(rows.sum())
     if area == 0:
@@ -220,7 +220,7 @@ def _measure(visible: NDArray[np.bool_], drawn: Instance) -> Instance | None:
 
 
 def _expose(image: NDArray[np.uint8], rng: Generator, config: WorldConfig) -> NDArray[np.uint8]:
-    """Light, noise and, now and then, a slight blur."""
+    """Apply light, noise and, in some images, a slight blur."""
     gain = max(0.6, rng.normal(1, config.gain_deviation))
     offset, noise = rng.normal(0, config.offset_deviation), rng.uniform(*config.noise)
     exposed = illuminate(image, rng, gain=gain, offset=offset, noise=noise)

@@ -1,4 +1,4 @@
-"""A contact sheet: scenes of the world beside their ground truth, to be looked at."""
+"""A contact sheet of scenes with their ground truth, for visual inspection."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SHEET_COLOURS = 192
 
 
 def contact_sheet(config: WorldConfig, *, seed: int) -> NDArray[np.uint8]:
-    """24 scenes, each beside its ground truth laid over it.
+    """24 scenes, each next to the same scene overlaid with its ground truth.
 
-    The first 20 lead with one class each, in VOC's order; the last four are drawn freely.
+    The leading classes of the first 20 are VOC's classes in order; the last four are drawn freely.
 
     Returns:
         (H, W, 3) uint8 RGB.

@@ -1,7 +1,7 @@
-"""Tiles: small random framings of scenes, whose captions name only what is in the frame.
+"""Tiles: small random crops of scenes, whose captions name only what is in the crop.
 
-A model that learns from tiles must look closely, because a tile holds little else than what its
-caption says. This is what makes the tokens of the image tower local.
+A tile contains little besides what its caption names. Training on tiles therefore makes the tokens
+of the image tower local.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SINGLE_RATE = 0.8
 _CROP_RATE = 0.7
 _MISMATCH_RATE = 0.3
 _VISIBLE_FRACTION = 0.03  # a class is named from this share of the tile on
-_TILE_STREAM = 2  # keeps a tile's own choices apart from those of its scene
+_TILE_STREAM = 2  # makes the random choices of a tile independent of those of its scene
 
 Window = tuple[int, int, int]
 """Top, left and side of a square crop, pixels."""
@@ -36,11 +36,11 @@ Window = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """A framed piece of a scene.
+    """A crop of a scene.
 
     Attributes:
         image: (T, T, 3) uint8 RGB.
-        labels: Classes that fill at least 3 % of the tile, (20,) bool.
+        labels: Classes that cover at least 3 % of the tile, (20,) bool.
         instances: Objects with a visible pixel, measured within the tile.
         place: Key of `vocabulary.SCENES`.
         stuff: Names of the stuff that covers at least 1 % of the tile.
@@ -58,14 +58,15 @@ class Tile:
 
 
 def sample_tile(config: WorldConfig, seed: int, index: int, *, size: int = 64) -> Tile:
-    """One tile: scenery only (12 %), one object, or two; 70 % are cropped around the objects.
+    """One tile with no object (12 %), one object or two; most are cropped around the objects.
 
-    Classes are uniform, places are less typical than in whole scenes, nothing stands in front.
+    70 % of the tiles with objects are cropped. Classes are drawn uniformly, places are less typical
+    than in whole scenes, and there are no occluders.
 
     Args:
-        config: Difficulty of the world; its `size` plays no role.
-        seed: Number of the world, not negative.
-        index: Number of the tile in it, not negative.
+        config: Difficulty of the data set; its `size` is not used.
+        seed: Seed of the data set, not negative.
+        index: Number of the tile, not negative.
         size: Side of the tile, pixels.
     """
     rng = np.random.default_rng([seed, index, _TILE_STREAM])
@@ -90,7 +91,7 @@ def sample_tile(config: WorldConfig, seed: int, index: int, *, size: int = 64) -
 
 
 def _choose_window(scene: Scene, rng: Generator) -> Window:
-    """A square around the objects, 0.7 to 1.5 times their extent, slightly off centre."""
+    """A square around the objects, 0.7 to 1.5 times their extent, with a random shift."""
     boxes = np.array([one.box for one in scene.instances])
     left, top = boxes[:, :2].min(axis=0)
     right, bottom = boxes[:, 2:].max(axis=0)
@@ -103,7 +104,7 @@ def _choose_window(scene: Scene, rng: Generator) -> Window:
 
 
 def _frame(scene: Scene, window: Window, size: int) -> Tile:
-    """Cut the window out of every map, measure again, and resize the picture."""
+    """Crop image and maps to the window, measure the objects again, and resize the image."""
     y, x, side = window
     rows, columns = slice(y, y + side), slice(x, x + side)
     cut = replace(

@@ -1,6 +1,6 @@
-"""What exists in the cartoon world and what it is called: classes, colours, stuff, scenes, parts.
+"""Names of the classes, colours, stuff, scenes and parts of CartoonVOC.
 
-Tables only, no drawing. Class indices are VOC's: class c (0-based) has label c + 1 in every mask.
+This module has tables only. Class indices are VOC's: class c (0-based) has label c + 1 in masks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DISPLAY_NAMES: tuple[str, ...] = tuple(
     )
     for name in VOC_CLASSES
 )
-"""How captions and prompts write each class."""
+"""Names of the classes in captions and prompts."""
 
 PLURALS: tuple[str, ...] = tuple(
     {"bus": "buses", "person": "people", "sheep": "sheep"}.get(name, f"{name}s")
@@ -70,7 +70,7 @@ TYPICAL_COLOURS: dict[str, tuple[str, ...]] = {
     "train": ("green", "blue", "red", "gray"),
     "tvmonitor": ("black", "gray"),
 }
-"""Colours a class takes in `WorldConfig.typical_colour_rate` of its objects."""
+"""Colours of a fraction `WorldConfig.typical_colour_rate` of the objects of a class."""
 
 # Relative frequency of each class as the leading object of a scene.
 _FREQUENCY = (
@@ -83,7 +83,7 @@ STUFF: tuple[str, ...] = (
     "sky", "cloud", "grass", "water", "road", "railway", "wall", "floor", "tree", "mountain",
     "building", "ground", "rock", "sign", "picture",
 )  # fmt: skip
-"""Kinds of background; `STUFF[i]` has id i + 1 in a stuff map, 0 is "an object is here"."""
+"""Kinds of background; `STUFF[i]` has id i + 1 in a stuff map, and objects have 0."""
 
 STUFF_IDS: dict[str, int] = {name: i + 1 for i, name in enumerate(STUFF)}
 
@@ -114,26 +114,26 @@ WORD_STUFF: dict[str, tuple[str, ...]] = {
     "house": ("building",),
     **dict.fromkeys(("land", "sand"), ("ground",)),
 }
-"""The stuff that must be visible before a caption may say the word (any one of them)."""
+"""Word -> stuff; a caption uses the word only if one of its kinds of stuff is visible."""
 
 BACKGROUND_WORDS: tuple[str, ...] = (
     "ground", "land", "grass", "tree", "building", "wall", "sky", "lake", "water", "river",
     "sea", "railway", "railroad", "cloud", "house", "mountain", "ocean", "road", "rock",
     "street", "valley", "sign", "field", "floor", "forest",
 )  # fmt: skip
-"""The 25 words that serve as background prompts; captions use every one of them."""
+"""The 25 background prompts; captions use all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneKind:
-    """One kind of place: what it is called, which classes it attracts, how it is built.
+    """One kind of place: its names, the classes that occur in it, and its stuff.
 
     Attributes:
-        words: Caption words for the place; each is said only when its stuff is visible.
-        attracts: VOC class name to relative weight: how scenes and classes co-occur.
+        words: Names of the place in captions; each is used only if its stuff is visible.
+        attracts: VOC class name -> relative weight of its co-occurrence with the place.
         upper: Stuff above the horizon.
         lower: Stuff below the horizon.
-        rates: Stuff to the probability that it is added to the backdrop.
+        rates: Stuff -> probability that it is added to the backdrop.
     """
 
     words: tuple[str, ...]

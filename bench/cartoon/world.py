@@ -1,4 +1,4 @@
-"""The values of the cartoon world: its difficulty knobs, a scene and all that is true of it."""
+"""The configuration of CartoonVOC, and a scene with its labels."""
 
 from __future__ import annotations
 
@@ -16,38 +16,43 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WORLD_VERSION = 1
-"""Raised whenever the same (config, seed, index) would give another picture."""
+"""Increased whenever the same (config, seed, index) would give another image."""
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldConfig:
-    """How hard the world is.
+    """The difficulty of CartoonVOC.
 
-    The defaults are those at which a small CLIP learns to recognise and to localise. With smaller
-    objects, uniformly random colours and stronger noise, the CAMs of the same CLIP never passed
-    34 mIoU and refining them gained nothing.
+    With the defaults a small CLIP learns to recognise and to localise. With smaller objects,
+    uniformly random colours and stronger noise, the CAMs of the same CLIP never exceeded 34 mIoU,
+    and refining them gained nothing.
 
     Attributes:
         size: Side of the square image, pixels, 32 to 512.
         object_counts: Probability of one, two, three, ... objects.
         background_only_rate: Probability of a scene without objects.
-        single_scale: Half extent of a lone object, fraction of the frame, log-uniform.
+        single_scale: Range of half the extent of an object that is alone, as a fraction of the
+            frame, log-uniform.
         shared_scale: The same for each of several objects.
-        typical_colour_rate: Share of objects in a colour typical of their class; else any.
-        scene_mismatch_rate: Share of scenes whose place ignores what the leading class prefers.
-        same_class_rate: Probability that a further object repeats the leading class.
-        person_rate: Else, probability that it is a person.
-        scene_class_rate: Else, probability that it suits the place; else any class.
-        occluder_rate: Probability of a foreground tree or rock (outdoors).
-        object_texture_rate: Share of objects with a surface texture.
-        object_texture: Its standard deviation, grey levels, uniform.
-        noise: Standard deviation of the sensor noise, grey levels, uniform.
+        typical_colour_rate: Fraction of objects with a colour typical of their class; the others
+            have any colour.
+        scene_mismatch_rate: Fraction of scenes whose place does not depend on the leading class.
+        same_class_rate: Probability that a further object has the leading class.
+        person_rate: Otherwise, probability that it is a person.
+        scene_class_rate: Otherwise, probability that its class suits the place, and not any class.
+        occluder_rate: Probability of a tree or rock in the foreground (outdoors).
+        object_texture_rate: Fraction of objects with a surface texture.
+        object_texture: Range of its standard deviation, grey levels, uniform.
+        noise: Range of the standard deviation of the sensor noise, grey levels, uniform.
         gain_deviation: Standard deviation of the global gain around 1.
         offset_deviation: Standard deviation of the global offset, grey levels.
-        blur_rate: Share of slightly blurred images.
-        visible_fraction: A class counts as present from this fraction of the image on.
+        blur_rate: Fraction of slightly blurred images.
+        visible_fraction: Smallest fraction of the image with which a class counts as present.
+
+    Raises:
+        ValueError: If the size, a probability, a rate or a scale is out of range.
     """
 
     size: int = 128
@@ -86,18 +91,19 @@ class WorldConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One object of which at least one pixel can be seen.
+    """An object with at least one visible pixel.
 
     Attributes:
-        instance_id: Its value in the instance map, from 1, back to front.
+        instance_id: Value in the instance map, from 1, back to front.
         class_index: 0-based VOC class.
-        colour: Name of its main colour, None if it does not show.
-        scale: Half its nominal extent, fraction of the frame.
-        centre: Centroid (x, y) of its visible pixels, fraction of the frame.
-        box: Box of its visible pixels, (left, top, right, bottom), right and bottom exclusive.
-        visible_area: Number of its visible pixels.
-        drawn_area: Number of its pixels within the frame before others covered it.
-        truncated: Whether the frame cuts it.
+        colour: Name of the main colour, None if it is not visible.
+        scale: Half the nominal extent, fraction of the frame.
+        centre: Centroid (x, y) of the visible pixels, fraction of the frame.
+        box: Bounding box of the visible pixels, (left, top, right, bottom), right and bottom
+            exclusive.
+        visible_area: Number of visible pixels.
+        drawn_area: Number of pixels within the frame before other objects covered some.
+        truncated: Whether the object touches the border of the frame.
     """
 
     instance_id: int
@@ -112,13 +118,13 @@ class Instance:
 
     @property
     def occluded(self) -> bool:
-        """Whether something in front covers part of it."""
+        """Whether another object or an occluder covers part of it."""
         return self.visible_area < self.drawn_area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A picture and everything that is true of it.
+    """An image and its labels.
 
     Attributes:
         image: (S, S, 3) uint8 RGB.
@@ -129,7 +135,7 @@ class Scene:
         instances: The visible objects, back to front.
         place: Key of `vocabulary.SCENES`.
         stuff: Names of the stuff that covers at least 1 % of the image.
-        visible_fraction: A class is present from this fraction of the image on.
+        visible_fraction: Smallest fraction of the image with which a class counts as present.
     """
 
     image: NDArray[np.uint8]
@@ -143,14 +149,14 @@ class Scene:
     visible_fraction: float
 
     def image_labels(self) -> NDArray[np.bool_]:
-        """Classes present, (20,) bool: at least `visible_fraction` of the image is theirs."""
+        """Classes that cover at least `visible_fraction` of the image, (20,) bool."""
         counts = np.bincount(self.class_map.ravel(), minlength=len(VOC_CLASSES) + 1)[1:]
         return counts >= max(1.0, self.visible_fraction * self.class_map.size)
 
     def gt_mask(self) -> NDArray[np.uint8]:
         """Ground truth, (S, S) uint8: 0..20, and 255 on borders and on classes too small to count.
 
-        The border is every pixel whose 3x3 neighbourhood holds another label.
+        The border is every pixel whose 3x3 neighbourhood contains another label.
         """
         kept = np.concatenate([[True], self.image_labels()])
         labels = with_void_border(self.class_map)

@@ -1,8 +1,8 @@
-"""Writes CartoonVOC: sampled scenes in PASCAL VOC's layout, whole or not at all.
+"""Writes CartoonVOC in PASCAL VOC's layout; a data set is complete or absent.
 
-The pictures are JPEGs of quality 95 without chroma subsampling (4:4:4), the masks palette PNGs
-with VOC's void border. What no photograph tells lies beside them, under `CartoonVOC/`: stuff and
-part maps, instances, captions, and `world.json`, which says what the data set was made from.
+Images are JPEGs of quality 95 without chroma subsampling (4:4:4), masks are palette PNGs with VOC's
+void border. Labels that VOC does not have are in `CartoonVOC/`: stuff and part maps, instances,
+captions, and `world.json` with the settings from which the data set was made.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from bench.cartoon.world import Scene, WorldConfig
 
 DEFAULT_SPLITS: Mapping[str, int] = {"train": 600, "val": 300, "tune": 200}
-"""Images per split; `tune` is for searches, so that no reported split chooses anything."""
+"""Images per split; `tune` is for searches, so that nothing is chosen on a reported split."""
 
 DEFAULT_SEED = 2012
-"""Seed of the data set. Pretraining must use others, or it would see what it is judged on."""
+"""Seed of the data set. Pretraining must use other seeds, so that it does not see these images."""
 
 SPLIT_STARTS: Mapping[str, int] = {"train": 0, "val": 1_000_000, "tune": 2_000_000}
-"""First scene index of each split: disjoint, and one split's size does not move another."""
+"""First scene index of each split: splits are disjoint and independent of each other's size."""
 
 CAPTIONS = 3
 _CHUNK = 50
@@ -53,7 +53,7 @@ _CAPTION_STREAM = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """A run of scenes of one split for one worker."""
+    """Consecutive scenes of one split for one worker."""
 
     folder: Path
     config: WorldConfig
@@ -71,10 +71,10 @@ def ensure_voc(
     splits: Mapping[str, int] = DEFAULT_SPLITS,
     workers: int = 1,
 ) -> None:
-    """Make sure that `root` holds exactly this data set: reuse it, or build it.
+    """Make sure that `root` contains exactly this data set: reuse it, or build it.
 
     Raises:
-        BenchError: If `root` holds something else. It is never overwritten.
+        BenchError: If `root` contains something else. It is never overwritten.
         ValueError: If a split is unknown or a number is out of range.
     """
     if not _is_built(root):
@@ -93,17 +93,17 @@ def write_voc(
 ) -> None:
     """Build the data set in a temporary sibling folder, then rename it to `root`.
 
-    The bytes do not depend on `workers`. If anything stops the building, `root` is not created.
+    The bytes do not depend on `workers`. If building is interrupted, `root` is not created.
 
     Args:
         root: Target folder; must not exist, or be empty.
-        config: Size and difficulty of the world.
-        seed: Number of the world, not negative.
+        config: Size and difficulty of the data set.
+        seed: Seed of the data set, not negative.
         splits: Number of images of `train`, `val`, `tune`.
-        workers: Processes; 1 works in this one.
+        workers: Number of processes; 1 works in this one.
 
     Raises:
-        BenchError: If `root` is there and not empty.
+        BenchError: If `root` exists and is not empty.
         ValueError: If a split is unknown or a number is out of range.
     """
     request = _request(config, seed, splits)
@@ -113,7 +113,7 @@ def write_voc(
         raise BenchError(f"{root} is not empty; choose another folder or remove this one")
     root.parent.mkdir(parents=True, exist_ok=True)
     folder = root.parent / f".{root.name}.building-{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process with this very id
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process with the same id
     try:
         for name in FOLDERS:
             (folder / name).mkdir(parents=True)
@@ -130,13 +130,13 @@ def write_voc(
         except OSError:
             if not _is_built(root):
                 raise
-            _check_same(root, request)  # another process was faster; its data set is as good
+            _check_same(root, request)  # another process has built it
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _request(config: WorldConfig, seed: int, splits: Mapping[str, int]) -> dict[str, object]:
-    """What a data set is made from, as JSON would give it back."""
+    """The settings from which a data set is made, as read back from JSON."""
     if seed < 0:
         raise ValueError(f"seed: expected 0 or more, got {seed}")
     for split, count in splits.items():
@@ -202,7 +202,7 @@ def _write_scenes(job: _Job) -> list[SceneRecord]:
 
 
 def _described(job: _Job, index: int, rng: np.random.Generator) -> tuple[Scene, list[str]]:
-    """A scene of the world of the job and its captions."""
+    """A scene of a job and its captions."""
     if isinstance(job.config, WideConfig):
         wide = sample_wide(job.config, job.seed, index, train=job.split == "train")
         return wide, [web_caption(wide, rng) for _ in range(CAPTIONS)]
@@ -221,7 +221,7 @@ def _write_lists(folder: Path, splits: Mapping[str, int]) -> None:
 def _write_side_files(
     folder: Path, request: Mapping[str, object], records: list[SceneRecord]
 ) -> None:
-    records = sorted(records)  # by image id, so that the hash does not hang on the order of splits
+    records = sorted(records)  # by image id: the hash must not depend on the order of splits
     side = folder / "CartoonVOC"
     for name in ("captions", "instances"):
         lines = "".join(f"{getattr(record, name)}\n" for record in records)

@@ -1,8 +1,8 @@
-"""The texts of micro-CLIP's pretraining: the world's captions, widened by synonyms.
+"""The captions of micro-CLIP's pretraining: the captions of scenes, with synonyms.
 
-A world caption says each class by one name. Prompts say more: the data set's own spelling, the
-synonyms of CLIP-ES, "background". So that micro-CLIP has seen those words, a share
-of the captions is reworded here. Rewording never adds what the image does not show.
+Captions of scenes use one name for each class. Prompts also use the data set's own spelling, the
+synonyms of CLIP-ES, and "background". Some captions are reworded here, so that micro-CLIP is
+trained on these words. Rewording never adds what the image does not show.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "train": ("locomotive",),
     "tv monitor": ("tvmonitor", "screen", "tvmonitor screen", "television"),
 }
-"""Other names of a class by its display name."""
+"""Display name of a class -> its other names."""
 
 _SYNONYM_RATE = 0.12
 _BACKGROUND_RATE = 0.3
@@ -49,7 +49,7 @@ EXTRA_WORDS = ("background", "the", "plain", "only", "this", ".", ",")
 
 
 def pretraining_caption(pair: Scene | Tile, generator: Generator, context_length: int) -> str:
-    """A caption of `pair`, sometimes reworded; a scene without objects may say "background"."""
+    """A caption, sometimes reworded; that of an image without objects may have "background"."""
     text = caption(pair, generator)
     if not pair.image_labels().any() and generator.random() < _BACKGROUND_RATE:
         bare = text.removesuffix(".")
@@ -64,7 +64,7 @@ def pretraining_caption(pair: Scene | Tile, generator: Generator, context_length
 
 @cache
 def tokenizer(context_length: int) -> VocabularyTokenizer:
-    """The tokenizer of micro-CLIP: it knows every word that the world or a prompt can say."""
+    """The tokenizer of micro-CLIP: its vocabulary is all words of captions and prompts."""
     words = [*caption_words(), *EXTRA_WORDS]
     words += [word for others in SYNONYMS.values() for word in others]
     return VocabularyTokenizer(vocabulary_of(words), context_length)

@@ -1,4 +1,4 @@
-"""Writes micro-CLIP's model card from the files that pretraining and the gates left.
+"""Writes micro-CLIP's model card from the files that pretraining and the gates wrote.
 
 Run: `python -m bench.cartoon.clip.card` after `nox -s pretrain` and
 `python -m bench.gates.gates`.
@@ -73,7 +73,7 @@ def render() -> str:
     """The model card.
 
     Raises:
-        SystemExit: If the gates were measured on other weights than those that lie there.
+        SystemExit: If the gates were measured on other weights than those in the package.
     """
     config = json.loads((ASSETS / CONFIG_FILE).read_text())
     report = json.loads(GATES.read_text())

@@ -1,8 +1,8 @@
-"""Muon: momentum whose matrix updates are orthogonalised, for micro-CLIP's pretraining.
+"""Muon, an optimiser with orthogonalised momentum updates, for micro-CLIP's pretraining.
 
-`torch.optim.Muon` treats a fused query-key-value weight as one matrix; here the three are
-orthogonalised apart, and equal shapes go through one batched Newton-Schulz iteration, which on a
-CPU with 128-wide matrices is what makes the step cheap.
+`torch.optim.Muon` treats a fused query-key-value weight as one matrix. Here its three matrices are
+orthogonalised separately, and matrices of equal shape share one batched Newton-Schulz iteration,
+which makes the step fast on a CPU.
 
 References:
     Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
@@ -25,9 +25,9 @@ class Muon:
 
     Args:
         matrices: Parameters of rank 2.
-        fused: Parameters of rank 2 that hold query, key and value weights on top of each other.
+        fused: Parameters of rank 2 with stacked query, key and value weights.
         momentum: Decay of the gradient average (Nesterov).
-        weight_decay: Decoupled decay, times the learning rate.
+        weight_decay: Decoupled weight decay, multiplied by the learning rate.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Muon:
         return {str(index): average for index, average in enumerate(self.averages)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take the averages of `state_dict` back."""
+        """Restore the averages from a `state_dict`."""
         for index, average in enumerate(self.averages):
             average.copy_(state[str(index)])
 

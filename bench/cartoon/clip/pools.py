@@ -1,8 +1,8 @@
 """Pools of image-caption pairs on disk, from which micro-CLIP's pretraining draws its batches.
 
-Drawing a cartoon costs as much as training on it, so each pool is drawn once, by all cores, and
-read several times. A pool is a folder of three arrays: images (N, S, S, 3) uint8, token ids of
-each caption, plain and mirrored (N, 2, C, L) uint8, and image-level labels (N, 20) bool.
+Drawing a scene takes as long as training on it, so each pool is drawn once, on all cores, and read
+several times. A pool is a folder of three arrays: images (N, S, S, 3) uint8, token ids of each
+caption and of its mirrored version (N, 2, C, L) uint8, and image-level labels (N, 20) bool.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CHUNK = 512  # images drawn between two progress points of a worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSpec:
-    """What a pool holds; its hash names the folder."""
+    """The contents of a pool; the hash of this value is part of the folder's name."""
 
     kind: PoolKind
     images: int
@@ -66,10 +66,10 @@ class Pool(NamedTuple):
 
 
 def ensure_pool(root: Path, spec: PoolSpec, *, workers: int) -> Pool:
-    """Open the pool of `spec` below `root`, drawing it first if it is not there.
+    """Open the pool of `spec` in `root`; draw it first if it does not exist.
 
+    A pool is drawn into a temporary folder that is then renamed, so an existing pool is complete.
     With `workers` = 0 it is drawn in this process.
-    A pool is drawn into a temporary sibling and renamed, so a folder that exists is whole.
     """
     folder = root / f"pool-{spec.kind}-{spec.key}"
     if not folder.exists():

@@ -1,15 +1,15 @@
 """Pretraining of micro-CLIP: contrastive learning on image-caption pairs of CartoonVOC only.
 
-Why not plain scenes from the start: that reaches 85 % zero-shot accuracy and maps of 20 mIoU
-(`docs/log.md`). High accuracy does not bring localisation. So the curriculum begins with *tiles*
-(small framings of a scene with a caption of what they show, seen through a random window of the
-position embeddings), goes on with *mosaics* (2 x 2 tiles, each quadrant's mean token matched to
-its own caption) mixed with whole scenes. Supervision is text about images; a mosaic's text is
-about its quadrants, which its maker knows without any mask or box.
+Training on whole scenes only reaches 85 % zero-shot accuracy, but maps of 20 mIoU (`docs/log.md`):
+high accuracy does not imply localisation. So the curriculum begins with *tiles*: small crops of a
+scene with a caption of the crop, trained with a random window of the position embeddings. It
+continues with *mosaics* of 2 x 2 tiles, where the mean token of each quadrant is matched to its own
+caption, mixed with whole scenes. The supervision is text about images. The quadrants of a mosaic
+are known by construction, without any mask or box.
 
 Source: CLIP (Radford et al. 2021); Muon (Jordan et al. 2024) for the blocks' matrices.
 Run: `nox -s pretrain` (resumes where it stopped; `-- --budget 0.01` for a quick trial).
-Cost: 67 minutes on two CPU cores shared with other jobs, and a few for the pools.
+Cost: 67 minutes on two CPU cores shared with other jobs, and a few minutes for the pools.
 Expect: the gates of `bench/gates/gates.py`; figures in `weakclip/assets/README.md`.
 """
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POOL_SEED, HELD_OUT_SEED = 11_000, 12_000
-"""Seeds of the pretraining scenes and of the held-out ones; neither is a CartoonVOC split's."""
+"""Seeds of the pretraining and held-out scenes; no split of CartoonVOC uses them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +57,14 @@ class Stage:
 
     name: str
     samples: int
-    """Images (tiles, or 128 px mosaics and scenes) that the stage sees."""
+    """Number of training images: tiles, or 128 px mosaics and scenes."""
     batch: int
     mosaics: float | None
-    """Share of the batches that are mosaics; None for a stage of single tiles."""
+    """Fraction of the batches that are mosaics; None for a stage of single tiles."""
     learning_rate: float
     muon_learning_rate: float
     pools: int
-    """Which draw of the pools: a new number is new scenes."""
+    """Number of the pools; stages with different numbers use different scenes."""
 
 
 RECIPE = (
@@ -84,25 +84,25 @@ RECIPE = (
 
 POOL_IMAGES = {"tile": 64_000, "scene": 32_000}
 WARMUP_STEPS, FINAL_RATE = 60, 0.05
-CLIP_WEIGHT, CLASS_WEIGHT = 0.5, 1.0  # of the contrastive and the class-prompt loss
+CLIP_WEIGHT, CLASS_WEIGHT = 0.5, 1.0  # weights of the contrastive and the class-prompt loss
 MAX_SCALE = math.log(60)
 EVALUATE_EVERY = 100  # steps; also the interval of checkpoints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to train, how much of it, and how the pools are drawn."""
+    """Settings of a pretraining."""
 
     budget: float = 1.0
-    """Share of the recipe's samples."""
+    """Fraction of the recipe's samples."""
     seed: int = 0
     workers: int = 1
-    """Processes that draw the pools; 0 draws in this one."""
+    """Number of processes that draw the pools; 0 draws them in this process."""
     recipe: tuple[Stage, ...] = RECIPE
 
 
 class Batch(NamedTuple):
-    """Images (B, 3, S, S) normalised, token ids (N, L), labels (N, 20); N = 4 B for mosaics."""
+    """Normalised images (B, 3, S, S), token ids (N, L), labels (N, 20); N = 4 B for mosaics."""
 
     images: Tensor
     tokens: Tensor
@@ -111,7 +111,7 @@ class Batch(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, or go on training, and write the weights and the curve."""
+    """Train, or resume training, and write the weights and the curve."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.cartoon.clip.pretrain", description=__doc__
     )
@@ -135,12 +135,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Pretraining:
-    """The model, its optimisers and where in the curriculum they are."""
+    """The model, its optimisers and their progress in the curriculum."""
 
     def __init__(
         self, out: Path, plan: Plan, device: torch.device, config: MicroConfig | None = None
     ) -> None:
-        """Initialise the model; everything is written below `out`."""
+        """Initialise the model; all files are written to `out`."""
         self.out, self.plan, self.device = out, plan, device
         self.config = config or MicroConfig()
         torch.manual_seed(plan.seed)
@@ -159,7 +159,7 @@ class Pretraining:
         self._held_out: tuple[Tensor, Tensor] | None = None
 
     def run(self) -> None:
-        """Train from where the last checkpoint stopped and write the weights."""
+        """Train from the last checkpoint on, and write the weights and the curve."""
         self.out.mkdir(parents=True, exist_ok=True)
         self._resume()
         while self.stage < len(self.plan.recipe):
@@ -184,7 +184,7 @@ class Pretraining:
                 self._checkpoint()
 
     def _pools(self, stage: Stage) -> dict[str, Pool]:
-        """The tile pool, and the scene pool if the stage has whole scenes."""
+        """The pool of tiles, and that of scenes if the stage has whole scenes."""
         kinds: tuple[PoolKind, ...] = ("tile",) if stage.mosaics is None else ("tile", "scene")
         return {
             kind: ensure_pool(self.out, self._pool_spec(kind, stage), workers=self.plan.workers)
@@ -309,12 +309,12 @@ class Pretraining:
 
 
 def token_embeddings(model: MicroCLIP, images: Tensor, positions: Tensor) -> Tensor:
-    """Projected patch tokens for images seen through some of the position embeddings.
+    """Projected patch tokens of images, with a selection of the position embeddings.
 
     Args:
         model: A CLIP of `build_micro`.
         images: (B, 3, S, S), normalised.
-        positions: Index of the grid position of each patch, (N,).
+        positions: Index of the position embedding of each patch, (N,).
 
     Returns:
         Token embeddings before normalisation, (B, N, E).
@@ -333,12 +333,12 @@ def token_embeddings(model: MicroCLIP, images: Tensor, positions: Tensor) -> Ten
 def image_embeddings(
     model: MicroCLIP, config: MicroConfig, images: Tensor, kind: str, generator: Generator
 ) -> Tensor:
-    """Unit vectors of images: mean of the patch tokens, of each quadrant for a mosaic.
+    """Unit-length image embeddings: the mean patch token, for mosaics that of each quadrant.
 
     Args:
         model: A CLIP of `build_micro`.
         config: Its sizes.
-        images: (B, 3, S, S), normalised; a tile is seen through a random window of the positions.
+        images: (B, 3, S, S), normalised; tiles get a random window of the position embeddings.
         kind: `tile`, `mosaic` or `scene`.
         generator: Chooses the window of tiles.
 
@@ -362,7 +362,7 @@ def image_embeddings(
 def text_embeddings(model: MicroCLIP, tokens: Tensor) -> Tensor:
     """Text embeddings, (N, E), not normalised, from token ids (N, L).
 
-    Only as many positions are computed as the longest text needs: the rest is padding.
+    Positions after the end of the longest text are padding and not computed.
     """
     ends = tokens.argmax(dim=1)
     length = int(ends.max()) + 1
@@ -374,7 +374,7 @@ def text_embeddings(model: MicroCLIP, tokens: Tensor) -> Tensor:
 
 
 def mosaics(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Tiles (4 B, T, T, 3) as mosaics of two by two, (B, 2 T, 2 T, 3)."""
+    """Join tiles (4 B, T, T, 3) to mosaics of two by two, (B, 2 T, 2 T, 3)."""
     side = tiles.shape[1]
     rows = tiles.reshape(-1, 2, 2, side, side, 3).transpose(0, 1, 3, 2, 4, 5)
     return rows.reshape(-1, 2 * side, 2 * side, 3)
@@ -387,7 +387,7 @@ def update(
     muon: Muon,
     rates: tuple[float, float],
 ) -> float:
-    """One step of both optimisers at their learning rates (AdamW's, Muon's); returns the loss."""
+    """Do one step of both optimisers with learning rates (AdamW's, Muon's); return the loss."""
     adamw.zero_grad(set_to_none=True)
     for parameter, _ in muon.parameters:
         parameter.grad = None
@@ -427,7 +427,7 @@ def _draw_batch(
 
 
 def optimisers(model: MicroCLIP) -> tuple[Muon, torch.optim.AdamW]:
-    """Muon for the blocks' matrices, AdamW for the rest (decay on matrices only)."""
+    """Muon for the blocks' matrices, AdamW for all others (weight decay on matrices only)."""
     named = list(model.named_parameters())
     blocks = [(n, p) for n, p in named if "resblocks" in n and p.ndim == 2]
     fused = [p for n, p in blocks if n.endswith("in_proj_weight")]
@@ -442,7 +442,7 @@ def optimisers(model: MicroCLIP) -> tuple[Muon, torch.optim.AdamW]:
 
 
 def cosine(progress: float) -> float:
-    """Factor on a learning rate after a share of the steps: from 1 down to `FINAL_RATE`."""
+    """Factor on a learning rate after a fraction of the steps: from 1 down to `FINAL_RATE`."""
     return 0.5 * (1 + math.cos(math.pi * progress)) * (1 - FINAL_RATE) + FINAL_RATE
 
 

@@ -1,11 +1,11 @@
-"""The surface a scene is painted on: one RGB image and, drawn by the same calls, its labels.
+"""The canvas of a scene: an RGB image and its labels, which are drawn by the same calls.
 
-Every fill also writes one (class, instance, stuff, part) quadruple into a four-channel plane, so
-the maps agree with the picture by construction. Edges are anti-aliased in the image only.
+Every fill also writes one (class, instance, stuff, part) quadruple into a four-channel array, so
+the label maps agree with the image by construction. Only the edges of the image are anti-aliased.
 
-All pseudo-random texture comes from banks made once per process with a fixed seed. They are
-rounded to 1/64 grey level, and global light is a table of 256 integers, so that last-bit
-differences between processors do not reach the pixels.
+All random textures come from banks that are made once per process with a fixed seed. They are
+rounded to 1/64 grey level, and global light is a table of 256 integers, so that rounding
+differences between processors do not change pixels.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _NOISE_SIZE = 1024
 _BANK_SEED = 12345
 _CLOSED = True
 _SHIFT = 4  # cv2 takes corners in 1/16 pixel
-_MAX_CORNER = 1 << 20  # far outside any frame, still safe in cv2's fixed-point arithmetic
+_MAX_CORNER = 1 << 20  # far outside the frame, but within the range of cv2's fixed-point numbers
 
 
 def stuff_label(name: str) -> Label:
-    """Label of background pixels of one kind."""
+    """Label of the pixels of one kind of stuff."""
     return (0, 0, STUFF_IDS[name], 0)
 
 
@@ -52,7 +52,7 @@ def jitter(rng: Generator, colour: tuple[float, float, float] | Colour, amount: 
 class Canvas:
     """An image (S, S, 3) uint8 RGB and its labels (S, S, 4) uint8, painted back to front.
 
-    Outlines are in frame units: (0, 0) the top left corner, (1, 1) the bottom right one.
+    Outlines are in frame units: (0, 0) is the top left corner, (1, 1) the bottom right one.
     """
 
     def __init__(self, size: int) -> None:
@@ -74,7 +74,7 @@ class Canvas:
         cv2.polylines(self.labels, corners, _CLOSED, label, pixels, cv2.LINE_8, _SHIFT)
 
     def line(self, outline: Outline, width: float, colour: Colour) -> None:
-        """Draw around a polygon, (n, 2), in the image alone, `width` frame units wide."""
+        """Draw the outline of a polygon, (n, 2), in the image only, `width` frame units wide."""
         corners = [self._corners(outline)]
         pixels = max(1, round(width * self.size))
         cv2.polylines(self.image, corners, _CLOSED, colour.tolist(), pixels, cv2.LINE_AA, _SHIFT)
@@ -107,13 +107,13 @@ class Canvas:
 def illuminate(
     image: NDArray[np.uint8], rng: Generator, *, gain: float, offset: float, noise: float
 ) -> NDArray[np.uint8]:
-    """Global light and sensor noise.
+    """Apply global light and sensor noise.
 
     Args:
         image: (S, S, 3) uint8.
-        rng: Picks the noise field.
+        rng: Chooses the noise field.
         gain: Factor on every grey level.
-        offset: Added after the gain.
+        offset: Grey levels added after the gain.
         noise: Standard deviation of the noise, grey levels.
 
     Returns:
@@ -128,7 +128,7 @@ def illuminate(
 
 
 def texture_patch(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
-    """A random window of a random texture, (height, width), mean about 0, deviation about 1."""
+    """A random window of a random texture, (height, width), mean about 0, variance about 1."""
     bank = _texture_bank()
     which = rng.integers(len(bank))
     y, x = rng.integers(0, (TEXTURE_SIZE - height + 1, TEXTURE_SIZE - width + 1))
@@ -138,7 +138,7 @@ def texture_patch(rng: Generator, height: int, width: int) -> NDArray[np.float32
 
 @cache
 def _texture_bank() -> NDArray[np.float32]:
-    """24 fields of (512, 512): smooth noise in four octaves, every third one also striped."""
+    """24 fields, (24, 512, 512): noise of four scales; every third one also has stripes."""
     rng = np.random.default_rng(_BANK_SEED)
     shape = (TEXTURE_SIZE, TEXTURE_SIZE)
     y, x = np.mgrid[:TEXTURE_SIZE, :TEXTURE_SIZE]

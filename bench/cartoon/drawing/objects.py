@@ -44,7 +44,7 @@ DRAWERS: dict[str, Callable[[Generator], list[Part]]] = {
     "train": vehicles.train,
     "tvmonitor": household.tvmonitor,
 }
-"""The function that lists the parts of each class."""
+"""Class -> function that returns its parts."""
 
 TILT, TILT_IN_AIR = 0.12, 0.3
 """Standard deviation of the rotation of an object, radians."""
@@ -56,7 +56,7 @@ _WOOL = ((228, 222, 210), (190, 180, 165), (90, 80, 75))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Which class goes where.
+    """Class, position and size of an object.
 
     Attributes:
         class_index: 0-based VOC class.
@@ -89,7 +89,7 @@ def draw_object(
         typical_colour_rate: Probability of a colour typical of the class.
 
     Returns:
-        Name of the main colour, or None if no part shows it (a white sheep has no main colour).
+        Name of the main colour, or None if no part has it (as for a sheep).
     """
     name = VOC_CLASSES[place.class_index]
     parts = DRAWERS[name](rng)
@@ -114,7 +114,7 @@ def _choose_colour(rng: Generator, name: str, typical_colour_rate: float) -> str
 
 
 def mix_paints(rng: Generator, colour: str) -> dict[Paint, Colour]:
-    """A colour for every role of one object."""
+    """Colour role -> RGB colour, for one object."""
     main = jitter(rng, COLOURS[colour], 14)
     second = COLOURS[COLOUR_NAMES[rng.integers(len(COLOUR_NAMES))]]
     lift = 40 if main.mean() < 60 else 0  # the shade of black is gray

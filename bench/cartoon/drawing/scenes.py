@@ -1,4 +1,4 @@
-"""Backdrops: what each kind of place looks like, every region drawn with its stuff id."""
+"""Backdrops of the kinds of places; every region is drawn with its stuff id."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw_backdrop(canvas: Canvas, rng: Generator, kind: SceneKind, horizon: floa
     """Cover the whole canvas with the stuff of one kind of place.
 
     Args:
-        canvas: Painted over entirely.
+        canvas: Painted over completely.
         rng: Source of every choice.
         kind: The place.
         horizon: Height of the line between upper and lower stuff, fraction of the frame.
@@ -40,7 +40,7 @@ def draw_backdrop(canvas: Canvas, rng: Generator, kind: SceneKind, horizon: floa
 
 
 def draw_occluder(canvas: Canvas, rng: Generator) -> None:
-    """A tree or a rock in the foreground, over whatever objects are there."""
+    """Draw a tree or a rock in the foreground, over the objects."""
     if rng.random() < 0.5:
         _tree(canvas, rng, rng.uniform(), 1.05, rng.uniform(0.4, 0.7))
     else:
@@ -118,7 +118,7 @@ def _draw_lower(canvas: Canvas, rng: Generator, kind: SceneKind, horizon: float)
 
 
 def _happens(rng: Generator, kind: SceneKind, stuff: str) -> bool:
-    """Whether this optional stuff is added; draws from `rng` in any case."""
+    """Whether optional stuff is added; takes a number from `rng` in any case."""
     return bool(rng.random() < kind.rates.get(stuff, 0.0))
 
 

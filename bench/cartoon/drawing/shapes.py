@@ -1,7 +1,7 @@
-"""Outlines of the primitives every object is made of, and the part that carries one.
+"""Outlines of the primitives of which objects are made, and the parts that have an outline.
 
-Object coordinates: x to the right, y down, the object fills about [-1, 1] in both; `sample`
-places them in the frame. An outline is an (n, 2) float64 array of corners.
+Object coordinates: x to the right, y down, the object covers about [-1, 1] in both. An outline is
+an (n, 2) float64 array of corners.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Paint = Literal[
     "main", "second", "shade", "dark", "light", "skin", "hair", "wool", "wood",
     "leaf", "beak", "horn", "pink", "yellow", "red",
 ]  # fmt: skip
-"""Colour role of a part. `main` is the colour a caption names, `shade` a darker `main`."""
+"""Colour role of a part. `main` is the colour that captions name, `shade` a darker `main`."""
 
 _ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)  # 16 corners
@@ -33,7 +33,8 @@ class Part(NamedTuple):
         name: One of `vocabulary.PARTS`.
         paint: Its colour role.
         outline: Corners in object coordinates, (n, 2).
-        stroke: Half the line width if only the outline is drawn (a ring), 0 for a filled part.
+        stroke: Half the line width, object units, of a part of which only the outline is drawn; 0
+            for a filled part.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Part(NamedTuple):
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, rotation: float = 0.0) -> Outline:
-    """Ellipse around (x, y) with half axes `rx`, `ry`, turned by `rotation` radians."""
+    """Ellipse around (x, y) with half axes `rx`, `ry`, rotated by `rotation` radians."""
     points = _CIRCLE * (rx, ry)
     if rotation:
         cos, sin = math.cos(rotation), math.sin(rotation)
@@ -70,7 +71,7 @@ def polygon(*coordinates: float) -> Outline:
 def bar(
     x0: float, y0: float, x1: float, y1: float, width: float, end_width: float | None = None
 ) -> Outline:
-    """Straight limb from (x0, y0) to (x1, y1); `width` is half its thickness at the start."""
+    """Bar from (x0, y0) to (x1, y1); the widths are half its thickness at start and end."""
     end_width = width if end_width is None else end_width
     dx, dy = x1 - x0, y1 - y0
     length = math.hypot(dx, dy) + 1e-9

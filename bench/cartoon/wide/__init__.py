@@ -1,1 +1,1 @@
-"""The second cartoon world: many kinds of things, many styles, and dials for its difficulty."""
+"""CartoonVOC 2: many kinds of objects, many styles, and parameters for its difficulty."""

@@ -1,9 +1,9 @@
-"""Pretraining of micro-backbone: which words stand below a picture, from the same web pool.
+"""Pretraining of micro-backbone: prediction of the words of an image's captions.
 
-It is to CAM, CLIMS, AffinityNet and retraining what ImageNet is to their published networks. A
-label is a word that fewer than one caption in twenty says: names of things and places, colours,
-weather; the words of a picture's captions share the target of a softmax, which suits many labels
-better than one decision a word.
+It uses the pools of micro-CLIP 2, and replaces ImageNet pretraining for CAM, CLIMS, AffinityNet and
+retraining. The labels are the words that occur in fewer than one caption in twenty: names of
+objects and places, colours, weather. The words of an image's captions share the target of a
+softmax, which suits many labels better than a binary decision per word.
 
 Source: Joulin et al., "Learning Visual Features from Large Weakly Supervised Data", ECCV 2016.
 Run: `python -m bench.cartoon.wide.backbone` (resumes where it stopped).
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NETWORK = replace(MICRO_BACKBONE, stride=16, channels=(32, 64, 128, 256))
-"""As it is pretrained; the stride of the last stage is chosen anew by whoever uses it."""
+"""The network in pretraining; its users set the stride of the last stage themselves."""
 WEIGHTS = "micro-backbone.safetensors"
 COMMON = 0.05
 WARMUP_STEPS, REPORT_EVERY, CHECKPOINT_EVERY = 50, 50, 200
@@ -52,17 +52,17 @@ WARMUP_STEPS, REPORT_EVERY, CHECKPOINT_EVERY = 50, 50, 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to train and how much of it.
+    """Settings of a pretraining.
 
     Attributes:
         steps: Optimiser steps.
-        batch: Framings in a step, or a quarter as many whole scenes.
-        scenes: Share of the steps on whole scenes.
-        learning_rate: Of SGD with momentum 0.9, at its highest.
-        seed: Of weights and batches.
-        workers: Processes that draw the pools; 0 draws in this one.
-        network: Sizes.
-        pools: Pictures in each pool.
+        batch: Crops per step; steps on whole scenes have a quarter as many images.
+        scenes: Fraction of the steps on whole scenes.
+        learning_rate: Peak learning rate of SGD with momentum 0.9.
+        seed: Random seed of weights and batches.
+        workers: Number of processes that draw the pools; 0 draws them in this process.
+        network: Configuration of the network.
+        pools: Images in the pools of crops and of scenes.
     """
 
     steps: int = 3000
@@ -76,7 +76,7 @@ class Plan:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, or go on training, and write the weights."""
+    """Train, or resume training, and write the weights."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.cartoon.wide.backbone", description=__doc__
     )
@@ -94,10 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class BackbonePretraining:
-    """The network, its head of words, and how far they are."""
+    """The network, its classifier of words, and the progress of their training."""
 
     def __init__(self, out: Path, plan: Plan) -> None:
-        """Initialise; everything is written below `out`."""
+        """Initialise the network and draw the pools; all files are written to `out`."""
         self.out, self.plan = out, plan
         torch.manual_seed(plan.seed)
         self.stages = Stages(plan.network)
@@ -112,7 +112,7 @@ class BackbonePretraining:
         self.step = 0
 
     def run(self) -> None:
-        """Train from where the last checkpoint stopped and write the weights."""
+        """Train from the last checkpoint on, and write the weights."""
         self._resume()
         losses, started = [], time.monotonic()
         while self.step < self.plan.steps:
@@ -192,10 +192,12 @@ class BackbonePretraining:
 
 
 def label_words(tokens: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Token ids, increasing, that are labels: said, but in fewer than one caption in twenty.
+    """Token ids that are labels, ascending: those in fewer than one caption in twenty.
+
+    The frequencies are those in the first 20,000 captions.
 
     Args:
-        tokens: Of the captions of a pool, (N, C, L).
+        tokens: Token ids of the captions of a pool, (N, C, L).
     """
     captions = tokens.reshape(-1, tokens.shape[-1])[:20_000]
     vocabulary = len(web_tokenizer(CONTEXT))
@@ -207,11 +209,11 @@ def label_words(tokens: NDArray[np.uint16]) -> NDArray[np.int64]:
 
 
 def word_targets(tokens: NDArray[np.uint16], words: NDArray[np.int64]) -> torch.Tensor:
-    """Shares of the labels among the words of each picture's captions.
+    """Target distribution over the labels of each image: uniform over those in its captions.
 
     Args:
-        tokens: Of the captions, (B, C, L).
-        words: Ids of the labels, (W,).
+        tokens: Token ids of the captions, (B, C, L).
+        words: Token ids of the labels, (W,).
 
     Returns:
         (B, W), float32; rows sum to 1, or to 0 without a label.

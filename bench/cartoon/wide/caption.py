@@ -1,7 +1,7 @@
-"""Captions of the wide world: what people write below pictures, not a list of what they show.
+"""Captions of CartoonVOC 2, in the style of captions on the web.
 
-They omit things, use other names, say words that have nothing to do with the picture, and a few
-are about nothing in it. They never name what is not there.
+They omit objects, use synonyms and contain words that do not describe the image; a few do not
+describe it at all. They never name an object that is not in the image.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FRAMES = (
     *("a cropped photo of {}", "a bright photo of {}", "a rendering of {}", "we saw {}"),
 )
 _BARE_SHARE = 0.15
-"""Share of the captions in CLIP's own frames, "a photo of a {}" and "a clean origami {}"."""
+"""Fraction of captions in templates with a bare name, such as "a photo of a {}"."""
 _PRAISE = (
     "beautiful", "lovely", "old", "new", "cheap", "famous", "funny", "favourite", "nice", "amazing",
     "cute", "typical", "modern",
@@ -58,7 +58,7 @@ _PLACE, _STUFF, _WEATHER_RATE, _ENDING, _ABOUT_NOTHING, _STOP = 0.4, 0.15, 0.2, 
 
 
 def web_caption(scene: WideScene, generator: Generator) -> str:
-    """A caption of a pretraining scene or tile; the same generator state gives the same words."""
+    """A caption of a scene or tile; the same state of the generator gives the same caption."""
     if generator.random() < _ABOUT_NOTHING:
         return _EMPTY[generator.integers(len(_EMPTY))]
     phrases = [_phrase(group, generator) for group in _chosen_groups(scene, generator)]
@@ -86,7 +86,10 @@ def _template(generator: Generator) -> str:
 
 
 def _chosen_groups(scene: WideScene, generator: Generator) -> list[list[Thing]]:
-    """Visible things by kind, in random order; small ones are often left out, one never is."""
+    """At most three kinds of visible things in random order; small ones are often omitted.
+
+    The kind with the largest area, of those chosen, is always kept.
+    """
     groups: dict[int, list[Thing]] = {}
     for thing in scene.things:
         groups.setdefault(thing.kind, []).append(thing)
@@ -156,7 +159,7 @@ def _place(word: str, generator: Generator) -> str:
 
 
 def web_words() -> tuple[str, ...]:
-    """Every word that a caption, a prompt or a name of a class can hold, sorted."""
+    """All words of captions, prompts and class names, sorted."""
     texts = [
         *_FRAMES,
         *_PRAISE,
@@ -174,6 +177,6 @@ def web_words() -> tuple[str, ...]:
 
 @cache
 def web_tokenizer(context_length: int) -> VocabularyTokenizer:
-    """The tokenizer of micro-CLIP 2: every word of `web_words` and nothing else."""
+    """The tokenizer of micro-CLIP 2: its vocabulary is `web_words`."""
     names = [name for kind in KINDS for name in (*kind.synonyms, *kind.rare)]
     return VocabularyTokenizer(vocabulary_of([*web_words(), *names, ".", ","]), context_length)

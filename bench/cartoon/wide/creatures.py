@@ -1,4 +1,4 @@
-"""Birds, fish and crawling animals that are no class of VOC, as lists of parts, back to front."""
+"""Birds, fish and other animals that are not VOC classes, as lists of parts, back to front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Household things and figures that are no class of VOC, as lists of parts, back to front."""
+"""Household objects and figures that are not VOC classes, as lists of parts, back to front."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The kinds of things of the wide world: names, synonyms, colours, places and how they are drawn.
+"""The kinds of objects of CartoonVOC 2: names, synonyms, colours, places and drawing functions.
 
-The first twenty are VOC's classes in VOC's order. Of the others many look like one of them.
+The first twenty are VOC's classes in VOC's order. Many of the others resemble one of these.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of thing.
+    """A kind of object.
 
     Attributes:
-        name: What captions usually say.
-        plural: Of `name`.
-        synonyms: Other names that captions say now and then.
-        rare: Names that captions say seldom.
-        colours: Typical ones.
-        places: Key of `vocabulary.SCENES` to weight: where it is found.
+        name: Usual name in captions.
+        plural: Plural of `name`.
+        synonyms: Other names in captions.
+        rare: Names that are rare in captions.
+        colours: Typical colours.
+        places: Key of `vocabulary.SCENES` -> weight of its co-occurrence with the place.
         flies: Whether it may be anywhere in the frame.
-        draw: Lists its parts.
+        draw: Returns its parts.
     """
 
     name: str
@@ -84,10 +84,10 @@ CLASS_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
         "telly",
     ),
 }
-"""Of each class: synonyms, rare names, and a name that no caption ever says."""
+"""Class -> synonyms, rare names, and a name that is in no caption."""
 
 UNSEEN_NAMES: tuple[str, ...] = tuple(CLASS_NAMES[name][2] for name in DISPLAY_NAMES)
-"""A name of each class that no caption says; the text tower has a row for its tokens."""
+"""A name of each class that is in no caption but in the vocabulary of the tokenizer."""
 
 _FLYING = {"aeroplane", "bird"}
 
@@ -205,7 +205,7 @@ CLASS_COUNT = len(VOC_CLASSES)
 PLACE_NAMES = tuple(SCENES)
 
 ATTRACTION = np.array([[kind.places.get(place, 0.0) for place in PLACE_NAMES] for kind in KINDS])
-"""Weights of places, (kinds, places)."""
+"""Co-occurrence weights of kinds and places, (kinds, places)."""
 
 # Images of VOC 2012's segmentation `trainval` that show each class, in VOC's order;
 # from memory of the development kit's table, not compared with it.
@@ -214,4 +214,4 @@ _VOC_IMAGES = (
     157, 249, 147, 157, 888, 167, 120, 183, 167, 157,
 )  # fmt: skip
 VOC_FREQUENCY = np.array(_VOC_IMAGES) / np.sum(_VOC_IMAGES)
-"""Share of each class among the (image, class) pairs of VOC 2012's segmentation set."""
+"""Fraction of each class among the (image, class) pairs of VOC 2012's segmentation set."""

@@ -1,4 +1,4 @@
-"""Vehicles that are no class of VOC, as lists of parts, back to front."""
+"""Vehicles that are not VOC classes, as lists of parts, back to front."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Pools of pretraining pictures and captions on disk: drawn once, read many times.
+"""Pools of pretraining images and captions on disk: drawn once, read many times.
 
-A pool is a folder of two arrays: images (N, S, S, 3) uint8 and token ids (N, C, L) uint16 of C
-captions each. There are no labels.
+A pool is a folder of two arrays: images (N, S, S, 3) uint8, and token ids (N, C, L) uint16 of C
+captions per image. There are no labels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WEB = WideConfig(
     typical_colour_rate=0.6, same_class_rate=0.6, person_rate=0.3, unnamed_objects=0.4,
     object_counts=(0.46, 0.22, 0.12, 0.07, 0.05, 0.04, 0.02, 0.02),
 )  # fmt: skip
-"""The pretraining world; it does not move with the dials of CartoonVOC 2."""
+"""The settings of the pretraining images; the dials of CartoonVOC 2 do not change them."""
 
 CAPTIONS = 3
 CONTEXT = 32
@@ -43,14 +43,14 @@ _CAPTION_STREAM = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSpec:
-    """What a pool holds; its hash names the folder.
+    """The contents of a pool; the hash of this value is part of the folder's name.
 
     Attributes:
-        kind: Small framings or whole scenes.
-        images: How many.
+        kind: Small crops or whole scenes.
+        images: Number of images.
         size: Side in pixels.
-        seed: Number of the world; no seed of CartoonVOC 2.
-        world: How it is drawn.
+        seed: Seed of the images; not one of CartoonVOC 2.
+        world: Settings of the images.
     """
 
     kind: Literal["tile", "scene"]
@@ -74,10 +74,10 @@ class Pool(NamedTuple):
 
 
 def ensure_pool(root: Path, spec: PoolSpec, *, workers: int) -> Pool:
-    """Open the pool of `spec` below `root`, drawing it first if it is not there.
+    """Open the pool of `spec` in `root`; draw it first if it does not exist.
 
-    A pool is drawn into a temporary sibling and renamed, so a folder that exists is whole. With
-    `workers` = 0 it is drawn in this process.
+    A pool is drawn into a temporary folder that is then renamed, so an existing pool is complete.
+    With `workers` = 0 it is drawn in this process.
     """
     folder = root / f"web-{spec.kind}-{spec.key}"
     if not folder.exists():
@@ -92,7 +92,7 @@ def ensure_pool(root: Path, spec: PoolSpec, *, workers: int) -> Pool:
 
 
 def token_ids(text: str) -> list[int]:
-    """Token ids of a caption, start and end included; quick, as words' ids are kept."""
+    """Token ids of a caption, with start and end; the ids of each word are cached."""
     words = re.findall(r"[a-z]+|[.,]", text)
     start, *_, end = _word_ids("a")
     return [start, *(row for word in words for row in _word_ids(word)[1:-1]), end]

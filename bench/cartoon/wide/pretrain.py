@@ -1,14 +1,13 @@
-"""Pretraining of micro-CLIP 2: the contrastive loss on pictures and captions of the web pool.
+"""Pretraining of micro-CLIP 2: contrastive learning on images and captions.
 
-There are no class labels and no class prompts in it. The curriculum stands for the scale of web
-data, which a small world lacks: first small framings with captions of their own, then whole scenes
-mixed with mosaics of four framings whose quadrants are matched to their captions. Where the four
-are is known to whoever lays them; no mask and no box is used. Pictures whose captions are the same
-words count as matching.
+It uses no class labels and no class prompts. A curriculum compensates for the small scale of the
+data: first small crops with their own captions, then whole scenes mixed with mosaics of four crops,
+whose quadrants are matched to their captions. The quadrants are known by construction; no mask and
+no box is used. Images with identical captions count as matching.
 
 Source: CLIP (Radford et al. 2021); Muon (Jordan et al. 2024) for the blocks' matrices.
 Run: `python -m bench.cartoon.wide.pretrain` (resumes where it stopped).
-Cost: about two hours on one CPU core, and a few for the pools.
+Cost: about two hours on one CPU core, in addition to drawing the pools.
 Expect: `docs/preregistration.md`, gate 1.
 """
 
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POOL_SEED, HELD_OUT_SEED = 21_000, 22_000
-"""Seeds of the web pools and of the held-out scenes; neither is a split's of CartoonVOC 2."""
+"""Seeds of the pools and of the held-out scenes; no split of CartoonVOC 2 uses them."""
 POOL_IMAGES = {"tile": 96_000, "scene": 40_000}
 CONFIG = MicroConfig(width=160, layers=6, embed_dim=128, text_width=128, text_layers=2)
 HELD_OUT = 400
@@ -67,11 +66,11 @@ class Stage:
     """A part of the curriculum with its own cosine schedule.
 
     Attributes:
-        name: What the log calls it.
-        samples: Framings, or whole pictures, that it sees.
-        batch: Of them in a step.
-        mosaics: Share of the steps on mosaics; None for a stage of single framings.
-        learning_rate: Of AdamW.
+        name: Name in the log, and of the folder of the weights.
+        samples: Number of training images: crops, or mosaics and scenes.
+        batch: Images per step.
+        mosaics: Fraction of the steps on mosaics; None for a stage of single crops.
+        learning_rate: Learning rate of AdamW.
         muon: Learning rate of Muon.
     """
 
@@ -97,15 +96,15 @@ RECIPE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to train and how much of it.
+    """Settings of a pretraining.
 
     Attributes:
-        budget: Share of the recipe's samples.
-        seed: Of weights and batches.
-        workers: Processes that draw the pools; 0 draws in this one.
+        budget: Fraction of the recipe's samples.
+        seed: Random seed of weights and batches.
+        workers: Number of processes that draw the pools; 0 draws them in this process.
         recipe: The stages.
-        model: Sizes.
-        pools: Pictures in each pool.
+        model: Configuration of the model.
+        pools: Images in the pools of crops and of scenes.
     """
 
     budget: float = 1.0
@@ -117,7 +116,7 @@ class Plan:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, or go on training, and write the weights of each stage."""
+    """Train, or resume training, and write the weights of each stage."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.cartoon.wide.pretrain", description=__doc__
     )
@@ -140,10 +139,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Pretraining:
-    """The model, its optimisers and where in the curriculum they are."""
+    """The model, its optimisers and their progress in the curriculum."""
 
     def __init__(self, out: Path, plan: Plan) -> None:
-        """Initialise the model; everything is written below `out`."""
+        """Initialise the model; all files are written to `out`."""
         self.out, self.plan = out, plan
         torch.manual_seed(plan.seed)
         self.tokenize = web_tokenizer(CONTEXT)
@@ -158,7 +157,7 @@ class Pretraining:
         self._mirrored[[left, right]] = right, left
 
     def run(self) -> None:
-        """Train from where the last checkpoint stopped and write the weights."""
+        """Train from the last checkpoint on; write the weights of each stage and the curve."""
         self.out.mkdir(parents=True, exist_ok=True)
         self._resume()
         while self.stage < len(self.plan.recipe):
@@ -234,12 +233,12 @@ class Pretraining:
         return normalise(torch.from_numpy(np.ascontiguousarray(images))), torch.from_numpy(tokens)
 
     def _texts(self, tokens: Tensor) -> Tensor:
-        """Unit vectors of texts."""
+        """Unit-length text embeddings, (N, E), from token ids (N, L)."""
         return functional.normalize(text_embeddings(self.model, tokens), dim=-1)
 
     @torch.no_grad()
     def top1(self, distance: float) -> float:
-        """Zero-shot accuracy on 400 held-out single objects in the styles of a distance."""
+        """Zero-shot accuracy on 400 held-out scenes with one object, at a style distance."""
         if distance not in self._held_out:
             world = WideConfig(
                 size=self.plan.model.image_size, style_distance=distance, unnamed_objects=0.0
@@ -301,16 +300,16 @@ class Pretraining:
 
 
 def contrastive(images: Tensor, texts: Tensor, tokens: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric contrastive loss in which all pictures with the same caption match.
+    """Symmetric contrastive loss in which all images with the same caption match.
 
     Args:
-        images: Unit vectors, (N, E).
-        texts: Unit vectors of their captions, (N, E).
-        tokens: Token ids of the captions, (N, L): equal rows are one caption.
+        images: Unit-length image embeddings, (N, E).
+        texts: Unit-length embeddings of their captions, (N, E).
+        tokens: Token ids of the captions, (N, L); equal rows are the same caption.
         scale: Factor on the cosines.
 
     Returns:
-        Mean cross-entropy of both directions; the target is uniform over what matches.
+        Mean cross-entropy of both directions; the target is uniform over all matches.
     """
     logits = scale * images @ texts.T
     _, group = torch.unique(tokens, dim=0, return_inverse=True)

@@ -1,7 +1,7 @@
-"""Animals that are no class of VOC, as lists of parts, back to front, facing right.
+"""Four-legged animals that are not VOC classes, as lists of parts, back to front, facing right.
 
-Most are one body plan with other ears, horns, necks and tails, so that look-alikes of VOC's classes
-(a wolf for a dog, a donkey for a horse) differ in the details that tell them apart.
+Most share one body plan with different ears, horns, necks and tails. So animals that resemble VOC
+classes (wolf and dog, donkey and horse) differ only in distinguishing details.
 """
 
 from __future__ import annotations

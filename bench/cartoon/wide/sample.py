@@ -1,7 +1,7 @@
-"""Composes scenes of the wide world: a pure function of (config, seed, index).
+"""Samples scenes of CartoonVOC 2: a pure function of (config, seed, index).
 
-Objects of VOC's classes in the styles of the dial, and unnamed things. What CLIP and backbone are
-pretrained on is drawn by `bench/cartoon/wide/web.py`.
+Scenes have objects of VOC's classes, and optionally objects of no class, in the styles of the style
+distance. `bench/cartoon/wide/web.py` samples the pretraining images of CLIP and backbone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bench.cartoon.wide.styles import Style
 
 _PERSON = 14
-_NAMED_FRACTION = 0.008  # a thing can be named from this share of the picture on
+_NAMED_FRACTION = 0.008  # smallest fraction of the image with which an object can be named
 _OCCLUDER_STREAM = 1
 
 
@@ -57,8 +57,8 @@ def sample_wide(
 ) -> WideScene:
     """One scene of CartoonVOC 2.
 
-    Arguments are those of `bench.cartoon.sample.sample_scene`; a scene to train on shows none of
-    the classes `config.untrained`.
+    Arguments are those of `bench.cartoon.sample.sample_scene`. With `train`, no class of
+    `config.untrained` is drawn.
     """
     rng = np.random.default_rng([seed, index])
     frequency = VOC_FREQUENCY.copy()
@@ -89,16 +89,16 @@ def compose(
     *,
     void_unnamed: bool = True,
 ) -> WideScene:
-    """Draw things of the `chosen` kinds at a place and look at what can be seen.
+    """Draw objects of given kinds at a place, and return the scene with its labels.
 
     Args:
-        config: The world.
-        rng: Source of every choice.
-        chosen: Indices of `KINDS`.
+        config: Settings of the data set.
+        rng: Source of all other random choices.
+        chosen: Kinds of the objects, as indices of `KINDS`.
         place: Index of `PLACE_NAMES`.
-        style: How it is drawn.
-        occluding: Source of a tree or rock in front; none if nothing may stand there.
-        void_unnamed: Whether things of no class have no instance.
+        style: The drawing style.
+        occluding: Random generator of a tree or rock in front; None for no occluder.
+        void_unnamed: Whether objects of no class are left out of the instances.
     """
     name = PLACE_NAMES[place]
     horizon = rng.uniform(0.5, 0.75) if name == "indoor" else rng.uniform(0.3, 0.62)
@@ -143,7 +143,7 @@ def compose(
 
 
 def named_things(seen: Sequence[Instance], size: int) -> tuple[Thing, ...]:
-    """What a caption may name of the visible instances in a picture of `size` pixels."""
+    """The visible instances that a caption may name; `size` is the side of the image in pixels."""
     things = (
         Thing(
             kind=one.class_index,
@@ -158,7 +158,7 @@ def named_things(seen: Sequence[Instance], size: int) -> tuple[Thing, ...]:
 
 
 def _renumbered(instance_map: NDArray[np.uint8], seen: Sequence[Instance]) -> NDArray[np.uint8]:
-    """Instances of `seen` as 1, 2, ...; all else 0."""
+    """The instance map with the instances of `seen` as 1, 2, ... and 0 elsewhere."""
     table = np.zeros(256, dtype=np.uint8)
     for i, one in enumerate(seen, start=1):
         table[one.instance_id] = i
@@ -166,7 +166,7 @@ def _renumbered(instance_map: NDArray[np.uint8], seen: Sequence[Instance]) -> ND
 
 
 def choose_place(rng: Generator, kind: int, untypical: float) -> int:
-    """Index of a place that suits a kind, or, in a share `untypical`, of any."""
+    """Index of a place that suits a kind, or, with probability `untypical`, of any place."""
     if rng.random() < untypical:
         return int(rng.integers(len(PLACE_NAMES)))
     weights = ATTRACTION[kind]
@@ -180,7 +180,7 @@ def _companion(
     place: int,
     frequency: NDArray[np.float64],
 ) -> int:
-    """Class of a further object: like the first, a person, one that suits the place, or any."""
+    """Class of a further object: the leading one, person, one that suits the place, or any."""
     if rng.random() < config.same_class_rate:
         return leading
     if rng.random() < config.person_rate and frequency[_PERSON]:
@@ -192,7 +192,7 @@ def _companion(
 
 
 def _thing_at(rng: Generator, config: WideConfig, place: int) -> int:
-    """A kind of no class: one that suits the place, or, in `scene_mismatch_rate`, any."""
+    """A kind that is no class: one that suits the place, or (`scene_mismatch_rate`) any."""
     weights = ATTRACTION[CLASS_COUNT:, place]
     if rng.random() < config.scene_mismatch_rate or not weights.any():
         return CLASS_COUNT + int(rng.integers(len(weights)))
@@ -264,7 +264,7 @@ def _paint(
     style: Style,
     label: tuple[int, int, int, int],
 ) -> None:
-    """Fill a part and, if the style has lines, draw around it."""
+    """Fill a part and, if the style has outlines, draw its outline."""
     turn, shift, scale = frame
     corners = part.outline
     if style.wobble:

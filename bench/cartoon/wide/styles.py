@@ -1,7 +1,7 @@
-"""Drawing styles: palette, outline, shading, texture and weather of a picture.
+"""Drawing styles: palette, outline, shading, texture and weather of an image.
 
-Pretraining and evaluation share no style at the centre of the dials; `style_of` picks one by the
-style distance.
+With the default style distance, pretraining and evaluation have no style in common; `style_of`
+draws a style by the style distance.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _GREY = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """How a picture is drawn; shapes do not depend on it.
+    """A drawing style; apart from `wobble` it does not change shapes.
 
     Attributes:
         hue: Rotation of all hues, degrees.
         saturation: Factor on the distance from grey.
         contrast: Factor on the distance from mid grey.
-        brightness: Added afterwards, grey levels.
+        brightness: Grey levels added afterwards.
         outline: Width of the line around each part, fraction of the frame, 0 for none.
-        line: Colour of the outline; `own` is the part's colour, darker.
-        wobble: Standard deviation of the corners of each part, fraction of the object.
-        shading: Of every object.
+        line: Colour of the outline; `own` is a darker version of the part's colour.
+        wobble: Standard deviation of random shifts of corners, in object coordinates.
+        shading: Shading of every object.
         texture: Factor on the surface textures.
-        levels: Number of grey levels of a poster, 0 for all.
-        weather: Over the whole picture.
+        levels: Number of grey levels after posterisation, 0 for no posterisation.
+        weather: Weather effect over the whole image.
     """
 
     hue: float = 0.0
@@ -72,7 +72,7 @@ PRETRAINING: tuple[Style, ...] = (
     Style(hue=18, outline=0.01, line="own"),
     Style(hue=-18, shading="gradient"),
 )
-"""What micro-CLIP and the backbone are pretrained on."""
+"""Styles of the images on which micro-CLIP 2 and the backbone are pretrained."""
 
 EVALUATION: tuple[Style, ...] = (
     Style(hue=25, saturation=0.8, outline=0.006, line="light"),
@@ -84,7 +84,7 @@ EVALUATION: tuple[Style, ...] = (
     Style(weather="fog", shading="side", outline=0.012),
     Style(weather="rain", contrast=0.75, hue=25, wobble=0.02),
 )
-"""The centre of the dial: none of them is a pretraining style."""
+"""Styles at distance 1, the default; none of them is a pretraining style."""
 
 STRONG: tuple[Style, ...] = (
     Style(hue=80, outline=0.02, line="light", wobble=0.03),
@@ -94,13 +94,13 @@ STRONG: tuple[Style, ...] = (
     Style(weather="fog", saturation=0.3, wobble=0.05, outline=0.012, line="own"),
     Style(levels=3, hue=50, weather="snow", shading="side"),
 )
-"""Further away."""
+"""Styles at distance 2."""
 
 MAX_DISTANCE = 2.0
 
 
 def style_of(rng: Generator, distance: float) -> Style:
-    """A style at a distance: 0 pretraining, 1 evaluation, 2 strong, between them a mixture."""
+    """A random style: pretraining at distance 0, evaluation at 1, strong at 2, else a mixture."""
     sets = (PRETRAINING, EVALUATION, STRONG)
     lower = min(int(distance), len(sets) - 2)
     styles = sets[lower + int(rng.random() < distance - lower)]
@@ -112,7 +112,7 @@ def shade(image: NDArray[np.uint8], inside: NDArray[np.bool_], shading: Shading)
 
     Args:
         image: (S, S, 3) uint8.
-        inside: Its pixels, (S, S) bool.
+        inside: The pixels of the object, (S, S) bool.
         shading: `flat` does nothing.
     """
     if shading == "flat" or not inside.any():
@@ -129,7 +129,7 @@ def shade(image: NDArray[np.uint8], inside: NDArray[np.bool_], shading: Shading)
 
 
 def finish(image: NDArray[np.uint8], rng: Generator, style: Style) -> NDArray[np.uint8]:
-    """Weather and palette of a picture, (S, S, 3) uint8; a new image."""
+    """Apply weather and palette to an image, (S, S, 3) uint8; return a new image."""
     weathered = _weather(image, rng, style.weather)
     hue = style.hue + rng.normal(0, 3)
     saturation = style.saturation * float(np.exp(rng.normal(0, 0.06)))
@@ -188,7 +188,7 @@ def _weather(image: NDArray[np.uint8], rng: Generator, weather: Weather) -> NDAr
 
 @cache
 def _pattern(shading: Shading) -> NDArray[np.bool_]:
-    """Dark pixels of a hatching or of dots, (1024, 1024) bool."""
+    """Dark pixels of a pattern of hatching or dots, (1024, 1024) bool."""
     y, x = np.mgrid[:_BANK, :_BANK]
     dark: NDArray[np.bool_]
     dark = (x + y) % 6 < 2 if shading == "hatched" else (x % 5 < 2) & (y % 5 < 2)

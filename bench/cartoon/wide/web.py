@@ -1,6 +1,6 @@
-"""What CLIP and backbone are pretrained on: things of every kind in the pretraining styles.
+"""Samples pretraining images of CLIP and backbone: objects of every kind in pretraining styles.
 
-A pure function of (config, seed, index), as everything drawn here.
+Each image is a pure function of (config, seed, index).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _WEB_STREAM, _TILE_STREAM = 4, 5
 
 
 def sample_web(config: WideConfig, seed: int, index: int) -> WideScene:
-    """One scene for pretraining: one to four things of any kind, a style of pretraining."""
+    """One pretraining scene: one to four objects of any kind, in a pretraining style."""
     rng = np.random.default_rng([seed, index, _WEB_STREAM])
     count = 1 + int(rng.choice(4, p=(0.45, 0.33, 0.14, 0.08)))
     return _web_scene(config, rng, count)
 
 
 def sample_web_tile(config: WideConfig, seed: int, index: int, *, size: int = 64) -> WideScene:
-    """One small framing of a pretraining scene: scenery (8 %), one thing, or two."""
+    """One small crop of a pretraining scene with no object (8 %), one object or two."""
     rng = np.random.default_rng([seed, index, _TILE_STREAM])
     small = replace(config, size=_TILE_SCENE)
     count = int(rng.choice(3, p=(0.08, 0.77, 0.15)))
@@ -76,7 +76,7 @@ def _choose_window(scene: WideScene, rng: Generator) -> tuple[int, int, int]:
 
 
 def _frame(scene: WideScene, window: tuple[int, int, int], size: int) -> WideScene:
-    """Cut the window out of every map, measure again, and resize the picture."""
+    """Crop image and maps to the window, measure the objects again, and resize the image."""
     y, x, side = window
     rows, columns = slice(y, y + side), slice(x, x + side)
     instance_map = scene.instance_map[rows, columns]

@@ -1,8 +1,9 @@
-"""The values of the wide world: its dials, and a scene with things that are no class of VOC.
+"""The configuration of CartoonVOC 2, and a scene with objects that are not of a VOC class.
 
-At its centre CartoonVOC 2 follows what is published of VOC 2012's segmentation `trainval`: 2,913
-images with 6,929 objects (2.4 an image) of 1.5 classes an image, classes as frequent as there. How
-objects are sized is assumed (log-uniform), set so that a quarter of the pixels is foreground.
+The defaults follow the published statistics of VOC 2012's segmentation `trainval`: 2,913 images
+with 6,929 objects (2.4 per image) and 1.5 classes per image, and its class frequencies. The
+distribution of object sizes is an assumption: log-uniform, such that a quarter of the pixels is
+foreground.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from bench.cartoon.world import Range, Scene, WorldConfig
 from weakclip.data.read.voc import VOC_CLASSES
 
 WIDE_VERSION = 1
-"""Raised whenever the same (config, seed, index) would give another picture or caption."""
+"""Increased whenever the same (config, seed, index) would give another image or caption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WideConfig(WorldConfig):
-    """How hard CartoonVOC 2 is; the fields of `WorldConfig` with other values, and the dials.
+    """The difficulty of CartoonVOC 2: `WorldConfig` with other defaults, and further parameters.
 
     Attributes:
-        style_distance: 0 pretraining styles, 1 styles that pretraining lacks, 2 stronger ones;
-            between them a mixture.
+        style_distance: 0: styles of pretraining, 1: styles that pretraining lacks, 2: stronger
+            ones; values between give a mixture.
         object_size: Factor on the extent of every object.
-        unnamed_objects: Mean number of things of no class in a scene; they are background.
-        untrained: 0-based classes that no image of the split `train` shows.
+        unnamed_objects: Mean number of objects per scene that are of no class; they are background.
+        untrained: 0-based classes that do not occur in the split `train`.
     """
 
     object_counts: tuple[float, ...] = (0.43, 0.22, 0.13, 0.08, 0.05, 0.04, 0.03, 0.02)
@@ -60,14 +61,14 @@ class WideConfig(WorldConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """What a caption may say of one visible object, of a class or not.
+    """The properties of a visible object, of a class or not, that a caption may name.
 
     Attributes:
         kind: Index of `kinds.KINDS`.
-        colour: Name of its main colour, None if it does not show.
-        scale: Half its nominal extent, fraction of the frame.
-        x: Centre of its visible pixels, fraction of the width.
-        area: Its visible pixels, fraction of the frame.
+        colour: Name of the main colour, None if it is not visible.
+        scale: Half the nominal extent, fraction of the frame.
+        x: Centre of the visible pixels, fraction of the width.
+        area: Visible pixels, fraction of the frame.
     """
 
     kind: int
@@ -79,11 +80,11 @@ class Thing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WideScene(Scene):
-    """A scene whose captions may name things of no class.
+    """A scene whose captions may name objects that are of no class.
 
     Attributes:
-        things: Visible objects of any kind that fill enough of the frame to be named.
-        weather: Of its style.
+        things: Visible objects of any kind that are large enough to be named.
+        weather: Weather of its style.
     """
 
     things: tuple[Thing, ...]
