@@ -1,1 +1,1 @@
-"""Studies: values only, no algorithms."""
+"""Studies. They are values only, without algorithms."""

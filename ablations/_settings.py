@@ -1,8 +1,8 @@
-"""What the comparison compares: map sources and refinements, and the settings that were tried.
+"""Map sources and refinements of the comparison, and the settings that the search tries.
 
-Every map source and every refinement, WeakCLIP and its control included, gets the same small search
-on the split `tune` (`python -m bench.search.methods`, `results/tables/tuning.md`). Not a study: the
-name starts with an underscore.
+Every map source and every refinement, including WeakCLIP and its control, gets the same small
+search on the split `tune` (`python -m bench.search.methods`; `results/tables/tuning.md` lists the
+searches that were run). This module is not a study, so its name starts with an underscore.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ MAPS: tuple[Searched[MaskerSpec], ...] = (
         chosen="MICRO: neither repair",
     ),
 )
-"""Map sources and the settings that were tried."""
+"""Map sources and their settings."""
 
 REFINEMENTS: tuple[Searched[RefinementSpec | WeakCLIPConfig], ...] = (
     Searched(
@@ -148,27 +148,27 @@ REFINEMENTS: tuple[Searched[RefinementSpec | WeakCLIPConfig], ...] = (
     ),
     Searched(name="weakclip", settings=_WEAKCLIP, chosen="MICRO"),
 )
-"""Refinements and the settings that were tried."""
+"""Refinements and their settings."""
 
 SEARCHED: tuple[Searched[Any], ...] = (*MAPS, *REFINEMENTS)
 _MAPS = {each.name: each for each in MAPS}
 _REFINEMENTS = {each.name: each for each in REFINEMENTS}
 
 CONTAINED = {("clip-es", "caa")}
-"""Cells that would apply a step twice."""
+"""Pairs of map source and refinement that are left out: the maps contain the refinement."""
 
 REFERENCE = ("maskclip", "weakclip")
 TUNED_ON, CONFIRMED_ON = "maskclip", "clip-es"
-"""Whose maps refinements are tuned on: those on which all of them are defined; and on whose a
-setting must be better as well."""
+"""Map source on which refinements are tuned, as all of them apply to it; and map source on which a
+new setting must be better too."""
 CONFIRMED_BY = {"clip-es": "pamr"}
-"""With what a map's setting must be better as well; CAA for all others."""
+"""Map source -> refinement with which a new setting of the maps must be better too; default CAA."""
 
 
 def tuned_with(name: str, setting: str) -> MethodRow:
-    """What the search runs for a setting of a map source or refinement.
+    """The method that the search runs for a setting of a map source or refinement.
 
-    A map source is followed by nothing but Otsu's background; a refinement follows MaskCLIP's maps.
+    A map source is followed only by Otsu's background; a refinement is applied to MaskCLIP's maps.
     """
     if name in _MAPS:
         return MethodRow(cam=_MAPS[name].settings[setting], refinement=Keep(background=OTSU))
@@ -176,10 +176,10 @@ def tuned_with(name: str, setting: str) -> MethodRow:
 
 
 def confirmed_with(name: str, setting: str) -> MethodRow | None:
-    """What the search runs as well before it replaces the first setting.
+    """The method that the search also runs before it replaces the first setting.
 
-    A map source followed by CAA, or by PAMR if it contains CAA; a refinement after CLIP-ES's maps;
-    none for a refinement that those contain.
+    A map source is followed by CAA, or by PAMR if it contains CAA. A refinement is applied to
+    CLIP-ES's maps; None for a refinement that these contain.
     """
     if name in _MAPS:
         with_it = _REFINEMENTS[CONFIRMED_BY.get(name, "caa")]

@@ -1,18 +1,17 @@
 """How do the methods compare, and does any refinement help any map?
 
-A grid: whose class activation maps (rows of a block) by what is made of them. Every cell is scored
-before and after the dense CRF, so the CRF is a column and not a method. CLIP-ES's maps contain its
-attention affinity (CAA) already. `plain-fpn` is the control: the training of WeakCLIP without its
-four components. Methods without randomness give the same figures for all seeds. Of the
-training-free dense CLIPs MaskCLIP is in the grid; the others differ from it by what
-`weakclip/dense_attention/methods.py` says and stand alone, SCLIP with WeakCLIP and the control as
-well. `weclip` makes its own maps, CLIP-ES's before CAA, on every training view, as published, and
-is not shown the maps of its first slot.
+The rows are a grid of sources of class activation maps and refinements. Every cell is scored before
+and after the dense CRF, so the CRF is a column and not a method. CLIP-ES's maps already contain its
+attention affinity (CAA). `plain-fpn` is the control: WeakCLIP's training without its four
+components. Methods without randomness have the same score for all seeds. Of the training-free dense
+CLIPs only MaskCLIP is in the grid. The others (`weakclip/dense_attention/methods.py`) are scored
+without refinement, and SCLIP also with WeakCLIP and the control. `weclip` makes its own maps on
+every training view, CLIP-ES's before CAA, as published; it does not use the maps of its first slot.
 
-What is compared with what was decided before the run (`docs/statistics.md`): on each map of the
-grid every refinement with the map alone, WeakCLIP with the control, and WeakCLIP with every other
-refinement. The control on SCLIP's maps was added when WeakCLIP's row there was known. Settings are
-those of `ablations/_settings.py`.
+The comparisons were decided before the run (`docs/statistics.md`): on each source of maps in the
+grid every refinement against the map alone, WeakCLIP against the control, and WeakCLIP against
+every other refinement. The control on SCLIP's maps was added after WeakCLIP's score there was
+known. Settings are those of `ablations/_settings.py`.
 
 Source: Lin et al., CLIP-ES, CVPR 2023; Xie et al., CLIMS, CVPR 2022; Zhou et al., MaskCLIP, ECCV
 2022; Zhou et al., CAM, CVPR 2016; Ahn and Kwak, AffinityNet, CVPR 2018; Araslanov and Roth, PAMR,
@@ -20,8 +19,8 @@ CVPR 2020; Zhu et al., WeakCLIP, IJCV 2025; Zhang et al., WeCLIP, CVPR 2024; den
 `weakclip/dense_attention/source.py`.
 Run: `nox -s ablate -- comparison`, or `python -m bench run comparison`.
 Cost: 32 cells x 3 seeds; about 50 minutes on two CPU cores with preset `cartoon`.
-Expect: `results/tables/comparison.md`, and what to make of it in `docs/baselines.md`. Published
-figures of the same methods on photographs stand in `results/reference.csv` and are another world.
+Expect: `results/tables/comparison.md`; `docs/baselines.md` interprets it. Published results of the
+same methods on photographs are in `results/reference.csv`; they are not comparable.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ REFINEMENTS: dict[str, RefinementSpec | WeakCLIPConfig] = {
 DENSE: dict[str, MaskerSpec] = {
     name: method for name, method in methods.MICRO.items() if name not in MAPS
 }
-"""Further maps, outside of the grid."""
+"""Further sources of maps, outside the grid."""
 CAMS = MAPS | DENSE
 PAPER_MAPS: dict[str, MaskerSpec] = {
     "cam": CAM(),
@@ -80,7 +79,7 @@ BESIDE = (
     ("sclip", "plain-fpn"),
     ("sclip", "weakclip"),
 )
-"""Rows outside of the grid; of them WeakCLIP is compared with its control alone."""
+"""Rows outside the grid; of these only WeakCLIP and its control are compared."""
 
 
 def _name(cam: str, refinement: str) -> str:

@@ -1,13 +1,13 @@
 """Which of WeakCLIP's four components carries the gain?
 
-Two designs in one study. *Leave one out*: the whole method without one component. *Cumulative*:
-the baseline (all four off), then one component more per step. "Off" removes the idea and keeps
-strides, channels and budget (`docs/method.md`).
+The study combines two designs. *Leave one out*: the complete method without one component.
+*Cumulative*: the baseline (all four off), then one more component per step. "Off" removes the
+component but keeps strides, channels and training budget (`docs/method.md`).
 
-The order of the steps is forced by the network. Prompt and matching act on the prediction only
-through the score map, and the plain decoder does not read it: without text guidance they cannot
-change a single logit. So the path adds the adapter, then the decoder that reads score maps, then
-prompt and matching; and `no-text-guidance` is, up to dropout noise, `plus-adapter`.
+The network determines the order of the steps. Prompt and matching affect the prediction only
+through the score map, which the plain decoder does not read: without text guidance they cannot
+change any logit. So the path adds the adapter, then the decoder that reads score maps, then prompt
+and matching; and `no-text-guidance` equals `plus-adapter` up to dropout noise.
 
 Source: Zhu et al., WeakCLIP, IJCV 2025, the component ablation on PASCAL VOC 2012.
 Run: `nox -s ablate`, or `python -m bench run components`.

@@ -1,8 +1,8 @@
 """When does each component help? Dials of CartoonVOC 2, one moved at a time.
 
-What is predicted, tested and looked at is said in `docs/preregistration.md`. Every position of a
-dial has the same rows; each seed draws its own training images. Runs measure the masks, the network
-alone and the score map by itself, not the dense CRF and no diagnosis.
+`docs/preregistration.md` has the predictions and tests. Every position of a dial has the same rows;
+each seed draws its own training images. Runs score the masks, the network without tags, and the
+score map; they have no dense CRF and no diagnosis.
 
 Source: Zhu et al., WeakCLIP, IJCV 2025: what the paper says each component is for.
 Run: `nox -s ablate -- conditions --workers 2`, or `python -m bench run conditions`; with
@@ -60,16 +60,16 @@ UNSEARCHED: dict[str, WeakCLIPConfig] = {
     "no-text-guidance": replace(FULL, decoder=CONTROL.decoder),
     "score-map": replace(FULL, adapter=Resample(), matching=Cosine(), decoder=ScoreMapDecoder()),
 }
-"""Rows at one learning rate for all parts."""
+"""Rows with one learning rate for all parts of the network."""
 RATES: dict[str, LearningRates] = {}
-"""Row -> factors on the learning rate of each part, chosen by `python -m bench.search.rates`; a row
-that is not here has one rate for all parts."""
+"""Row -> factors on the learning rate of each part, chosen by `python -m bench.search.rates`; other
+rows have one rate for all parts."""
 ROWS: dict[str, WeakCLIPConfig] = {
     name: replace(config, rates=RATES.get(name, LearningRates()))
     for name, config in UNSEARCHED.items()
 }
 BESIDE = "score-map"
-"""Prompts alone, whose score map is the prediction; at the centre only."""
+"""Row with prompts only, whose score map is the prediction; run at the centre only."""
 COMPARED = tuple(name for name in ROWS if name != BESIDE)
 MAPS: dict[str, MaskerSpec] = {
     "classifier": pretrained_cam(str(PRETRAINED_MICRO.weights)),
@@ -78,9 +78,9 @@ MAPS: dict[str, MaskerSpec] = {
 PAPER_MAPS: dict[str, MaskerSpec] = {"classifier": CAM(), "clip-es": clip_es.ClipES()}
 QUALITIES = tuple((precision, coverage) for coverage in (0.6, 0.3)
                   for precision in (0.95, 0.85, 0.70))  # fmt: skip
-"""Precision and coverage of the seeds."""
+"""Pairs of precision and coverage of the seeds."""
 STAGES = ("mosaics", "polish")
-"""Earlier stages of the pretraining of micro-CLIP 2, whose last one is embedded."""
+"""Earlier stages of the pretraining of micro-CLIP 2; the centre has its last stage."""
 
 
 def _spoiled(precision: float, coverage: float) -> str:
@@ -90,7 +90,7 @@ def _spoiled(precision: float, coverage: float) -> str:
 def _rows(
     networks: Mapping[str, WeakCLIPConfig], maps: Mapping[str, MaskerSpec]
 ) -> dict[str, MethodRow]:
-    """Every row at the centre: on CLIP's maps, on other maps, on spoiled annotation."""
+    """All rows: on CLIP's maps, on other maps, and on seeds made from the annotation."""
     own = {name: MethodRow(cam=OfPreset(), refinement=each) for name, each in networks.items()}
     moved = {
         f"{source}-{name}": MethodRow(cam=cam, refinement=networks[name])
@@ -109,7 +109,7 @@ def _rows(
 
 
 def _set(label: str, **values: object) -> Position:
-    """Values of the preset, `__` for the dots of their paths."""
+    """A position that changes values of the preset; `__` in a name stands for a dot of its path."""
     changes = (f"{name.replace('__', '.')}={json.dumps(v)}" for name, v in values.items())
     return Position(label=label, changes=tuple(changes))
 
@@ -119,14 +119,17 @@ def _world(label: str, **values: object) -> Position:
 
 
 def _named(label: str, column: int) -> Position:
-    """Every class by a rare name (1) or by one that no caption says (2)."""
+    """A position with a rare name of each class (column 1) or one that is in no caption (2)."""
     names = zip(VOC_CLASSES, CLASS_NAMES.values(), strict=True)
     chosen = {name: [known[1][0] if column == 1 else known[2]] for name, known in names}
     return _set(label, words__synonyms=chosen)
 
 
 def _untrained(count: int) -> Position:
-    """Classes without a training image, which alone are scored; of none, those that will be."""
+    """A position with `count` classes without training images, on which alone it is scored.
+
+    With a count of 0 all classes of `_UNTRAINED` are scored.
+    """
     classes = _UNTRAINED[:count] or _UNTRAINED
     moved = _world(str(count), untrained=classes) if count else Position(label="0")
     return replace(moved, classes=classes)

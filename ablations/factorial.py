@@ -1,20 +1,20 @@
 """Which components help only together?
 
-All 16 combinations of the four components, on or off: 10 trainings. The plain decoder does not see
-the score map. Without text guidance prompt and matching therefore reach the prediction by no path
-but the matching loss, which trains the score map and, through the learned parts it shares with
-nothing else, no logit. So their effects and interactions are taken over the 8 rows with text
-guidance, and "prompt x decoder" is not a term: it would be the effect of the prompt once more. The
-effects of text guidance and of the adapter are taken over all rows (`docs/statistics.md`). These
-eight terms are what the suite tests about single components.
+The rows are all 16 combinations of the four components, on or off: 10 distinct trainings. The plain
+decoder does not read the score map. So without text guidance prompt and matching do not affect the
+prediction: the matching loss trains only parameters of the score map, which no logit depends on.
+Their effects and interactions are therefore computed over the 8 rows with text guidance, and
+"prompt x decoder" is not a term, because it would equal the effect of the prompt. The effects of
+text guidance and of the adapter are computed over all rows (`docs/statistics.md`). These eight
+terms are the suite's tests of single components.
 
-Without text guidance the rows that differ in prompt and matching alone are one training each; the
+Without text guidance, rows that differ only in prompt and matching are the same training; the
 statistics count them once.
 
 Source: none; the papers print single differences only.
 Run: `nox -s ablate -- factorial`, or `python -m bench run factorial`.
-Cost: 16 configurations x 3 seeds; 8 of them are the component study's and are copied. The others
-took 16 minutes on two CPU cores that were not idle.
+Cost: 16 configurations x 3 seeds; 8 of them are copied from the component study. The others took 16
+minutes on two CPU cores with other load.
 Expect: `results/tables/factorial_factorial.md`.
 """
 

@@ -1,14 +1,15 @@
 """Where does each refiner stop helping?
 
-Seeds from the annotated masks of the training images (an oracle: all rows are called `truth-...`)
-with one kind of mistake at graded strengths: parts of objects are hidden, objects are eroded or
-dilated, classes leak into what their objects stand in, objects have another tag's class or are
-missing (`bench/oracle/corruption.py` defines them). Every refiner is compared with the seeds alone.
-The dense CRF alone is the score of the seeds after it, so it has no rows.
+Seeds are made from the annotated masks of the training images (an oracle; all rows are named
+`truth-...`) with one kind of error at several strengths: parts of objects are hidden, objects are
+eroded or dilated, classes leak into the surroundings of their objects, objects have the class of
+another tag or are missing (`bench/oracle/corruption.py` defines them). Every refiner is compared
+with the seeds alone. The dense CRF has no rows, because every row is also scored after it.
 
-Refiners that learn nothing are run at three strengths, WeakCLIP and the plain FPN at the two larger
-ones, the random walk at the largest, all of them on the truth itself as well. Components are
-switched off where real seeds go wrong most: hidden parts, leakage, flipped classes.
+The seeds and PAMR are run at three strengths, WeakCLIP and the plain FPN at the two larger ones,
+the random walk at the largest, and all of them without errors as well. Single components are
+switched off under the errors that are most common in real seeds: hidden parts, leakage, flipped
+classes.
 
 All refiners start from the same scores: 0.7 for the label of a pixel, 0.3 for the others. Other
 settings are those of `ablations/_settings.py`, which were chosen on other maps.
@@ -45,7 +46,7 @@ STRENGTHS = (0.25, 0.5, 0.75)
 TRAINED_AT = STRENGTHS[1:]
 LARGEST = STRENGTHS[-1]
 ABLATED: tuple[Corruption, ...] = ("parts", "leakage", "flipped")
-"""Corruptions under which single components are switched off, at the largest strength."""
+"""Corruptions with rows without single components, at the largest strength."""
 LABELS = {
     "parts": "share of each object hidden",
     "eroded": "eroded by, inner radii",
@@ -66,7 +67,7 @@ assert isinstance(_WALK, random_walk.RandomWalk)
 
 
 def _walk(spec: random_walk.RandomWalk) -> random_walk.RandomWalk:
-    """The random walk from seeds that are sure everywhere."""
+    """The random walk with seeds that are confident at every pixel."""
     return replace(spec, background=_HALF, sure_foreground=_HALF, sure_background=_HALF)
 
 
@@ -77,7 +78,7 @@ REFINERS: dict[str, tuple[RefinementSpec | WeakCLIPConfig, RefinementSpec | Weak
     "plain-fpn": (plain_fpn(_FULL), plain_fpn(PAPER)),
     "weakclip": (_FULL, PAPER),
 }
-"""Refiner to its configuration for cartoons and for photographs."""
+"""Refiner -> configurations for CartoonVOC and for photographs."""
 _FIRST = COMPONENTS.reference.config
 assert isinstance(_FIRST, WeakCLIPConfig)
 WITHOUT: dict[str, tuple[WeakCLIPConfig, WeakCLIPConfig]] = {
@@ -90,7 +91,7 @@ ALL = {**REFINERS, **WITHOUT}
 
 
 def strengths(refiner: str, corruption: Corruption) -> tuple[float, ...]:
-    """At which strengths of a corruption a refiner is run, beside the truth itself."""
+    """The strengths of a corruption at which a refiner is run, besides 0."""
     if refiner in (SEEDS, "pamr"):
         return STRENGTHS
     if refiner in ("plain-fpn", "weakclip"):
@@ -99,7 +100,7 @@ def strengths(refiner: str, corruption: Corruption) -> tuple[float, ...]:
 
 
 def name_of(refiner: str, corruption: Corruption, strength: float) -> str:
-    """What a row is called; the truth itself is the same for all corruptions.
+    """The name of a row; strength 0 is the same for all corruptions.
 
     Example:
         >>> name_of("weakclip", "parts", 0.5), name_of("weakclip", "parts", 0)
@@ -132,7 +133,7 @@ def _curve(refiner: str, corruption: Corruption) -> Curve:
 
 
 def _against(name: str, short: str, other: str) -> Comparisons:
-    """WeakCLIP against another refiner wherever it is run."""
+    """WeakCLIP against another refiner, without errors and at both strengths of each corruption."""
     places = (TRUTH, *((corruption, at) for corruption in CORRUPTIONS for at in TRAINED_AT))
     pairs = tuple((name_of("weakclip", *place), name_of(other, *place)) for place in places)
     return Comparisons(name=name, short=short, pairs=pairs)

@@ -1,11 +1,12 @@
-"""What do the paper and its released code reach on brought-in maps, down to the retrained network?
+"""What do the paper and its released code reach on given maps, up to the retrained network?
 
-The last table of the paper in one command, for those who have its files: the maps of the preset
-(MCTformer's with `--set maps=mctformer`), WeakCLIP as the paper describes it, as its release
-computes it, and its control without components, each followed by the dense CRF and one and the same
-retraining, scored on `val` without tags. `full-supervision` is the upper bound.
+This reproduces the last table of the paper in one command, if its files are at hand. It uses the
+maps of the preset (MCTformer's with `--set maps=mctformer`). The rows are WeakCLIP as the paper
+describes it, as its release computes it, and its control without components, each followed by the
+dense CRF and the same retraining, scored on `val` without tags. `full-supervision` is the upper
+bound.
 
-Source: Zhu et al., WeakCLIP, IJCV 2025; the steps and every departure: `docs/reproduction.md`.
+Source: Zhu et al., WeakCLIP, IJCV 2025; `docs/reproduction.md` lists the steps and all differences.
 Run: `python -m bench run paper --preset voc --set maps=mctformer --data-root VOC2012 ...`.
 Cost: 4 rows x 3 seeds. `--dry-run` estimates the hours on a GPU.
 Expect: `artifacts/voc/tables/paper.md`. On preset `cartoon` it runs on micro-CLIP's own maps.

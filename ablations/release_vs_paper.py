@@ -1,23 +1,24 @@
-"""Where the released code differs from the paper: does it matter?
+"""Do the differences between the released code and the paper matter?
 
-Six differences were read from hustvl/WeakCLIP (`docs/method.md`). Rows of this study:
+The released code, hustvl/WeakCLIP, differs from the paper in six points (`docs/method.md`). Two of
+them have rows in this study:
 
-1. co-attention feeds every layer the original input, so only the last one counts;
-2. the pyramid adapter is never trained (its learning-rate factor is 0).
+1. Co-attention feeds every layer the original input, so that only the last layer has an effect.
+2. The pyramid adapter is never trained (its learning-rate factor is 0).
 
-The release also adds the class embedding twice at the class-token position. That is no idea of the
-paper either, so it is a row, and `release` has all three.
+The release also adds the class embedding twice at the class-token position. The paper does not
+mention this, so it has a row too; `release` has all three.
 
-No rows, and why:
+The others have no rows:
 
-3. Drop path stays active in the frozen image tower. Variants of a study share the tower's features
-   (`bench/tasks/bank.py`), computed once; drop path would make other features in every step.
+3. Drop path stays active in the frozen image tower. Here the features of the tower are computed
+   once and shared (`weakclip/training/bank.py`); drop path would change them in every step.
    `weakclip.config.RELEASE` has it, for training on images.
 4. The frozen towers compute weight gradients that are multiplied by 0: the same update, slower.
 5. A kNN matrix per image is computed and not used, and the CRF runs image by image on the CPU: the
-   same update, slower (`results/perf/` has what that costs).
-6. Predictions are cached by file name and reused by another model: a fault of evaluation. Here what
-   is kept is named by a hash of what made it.
+   same update, slower (`results/perf/` has the cost).
+6. Predictions are cached by file name and reused by another model: an error of the evaluation. Here
+   cached files are named by a hash of everything they depend on.
 
 Source: Zhu et al., WeakCLIP, IJCV 2025, and github.com/hustvl/WeakCLIP.
 Run: `nox -s ablate -- release-vs-paper`, or `python -m bench run release-vs-paper`.

@@ -1,17 +1,16 @@
 """What is a pseudo mask worth to the network that is trained on it?
 
-Every method of `comparison` makes the masks of the training images (after the dense CRF), an
-ordinary segmentation network is trained on them, and is scored on `val` without tags. The
-retraining is the same for all rows: that of the preset. Three rows frame the others.
-`full-supervision` trains on the annotated masks: the upper bound, of which the table gives each
-row's share. `seeds-only` trains on the seeds of the reference's maps, whose undecided pixels are
-left out, without a CRF. The rows of `plain-fpn` are the training of WeakCLIP without its four
-components.
+Every method of `comparison` makes masks of the training images (after the dense CRF). A standard
+segmentation network is trained on them and scored on `val` without tags. All rows have the same
+retraining, that of the preset. Some rows are points of comparison. `full-supervision` trains on the
+annotated masks: the upper bound; the table gives all scores as a percentage of it. `seeds-only`
+trains on the seeds of the reference's maps without a CRF, and ignores their undecided pixels. The
+rows of `plain-fpn` are WeakCLIP's training without its four components.
 
 Source: protocols of the last stage: `weakclip/stages/retrain_presets.py`, `docs/retraining.md`.
 Run: `nox -s ablate -- retraining`, or `python -m bench run retraining`.
-Cost: 34 rows x 3 seeds; two minutes a run on two CPU cores more than in `comparison`.
-Expect: `results/tables/retraining.md`, once it was run; nothing is claimed before.
+Cost: 34 rows x 3 seeds; on two CPU cores two minutes per run more than in `comparison`.
+Expect: `results/tables/retraining.md`, once the study is run; nothing is claimed before.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def _with(config: Config) -> MethodRow:
 
 
 def _seeds() -> Variant:
-    """The reference's maps, their seeds and nothing else."""
+    """The row that trains on the seeds of the reference's maps."""
     row = _retrained(METHODS["-".join(REFERENCE)])
     configs = [
         replace(config, refinement=SeedLabels(), finish="none")

@@ -1,12 +1,11 @@
 """How good are the seeds, before anything is trained?
 
 Every training of the component study starts from the same seeds: a softmax of each patch over the
-tagged classes and background words, split by Otsu's threshold. This row scores them with the band
-of undecided pixels closed, so that every pixel has a label, and again after the dense CRF. A gain
-of a training is a difference to this row; what a CRF alone gains is in it too. Nothing is random,
-so all seeds give the same figures.
+tagged classes and background words, thresholded by Otsu's method. This row scores them without
+undecided pixels, so that every pixel has a label, before and after the dense CRF. The gain of a
+training is the difference to this row. Nothing is random, so all seeds have the same score.
 
-Source: none; this is the control that the component study needs.
+Source: none; this is the control for the component study.
 Run: `nox -s ablate -- seeds`, or `python -m bench run seeds`.
 Cost: seconds.
 Expect: `results/tables/seeds.md`; 46.1 mIoU on CartoonVOC's training images.

@@ -1,19 +1,19 @@
-"""What does choosing a state of the training without pixel annotation cost?
+"""What does it cost to choose a checkpoint without pixel annotation?
 
-Published figures are often those of the best checkpoint, chosen on the annotation that they are
-scored against. All rows of this study are states of one training per seed, which keeps ten states
-at equal steps and a moving average of the weights. Each rule chooses one:
+Published scores are often those of the best checkpoint, chosen on the annotation against which it
+is scored. All rows of this study are checkpoints of one training per seed, which keeps ten
+checkpoints at equal intervals and a moving average of the weights. Each rule chooses one:
 
-`last-step` (what all other studies use), `ema` (the average), `held-out-seed-loss` (least seeding
+`last-step` (used by all other studies), `ema` (the average), `held-out-seed-loss` (least seeding
 loss on held-out images), `crf-energy` (least energy of the masks of held-out images in a dense CRF
-that starts from the maps), `tag-agreement` (best F1 of the classes that the network finds in
-held-out images, against their tags), and `oracle-checkpoint` (best mIoU of the training images'
-masks, which looks at the annotation).
+with unaries from the maps), `tag-agreement` (best F1 of the classes that the network finds in
+held-out images, against their tags), and `oracle-checkpoint` (best mIoU of the masks of the
+training images; an oracle, because it uses the annotation).
 
-A tenth of the tagged images is held out of the training for all rows alike, so scores are below
-those of other studies.
+All rows hold out a tenth of the tagged images from training, so scores are lower than in other
+studies.
 
-Source: none; published figures seldom say how a checkpoint was chosen.
+Source: none; publications seldom say how a checkpoint was chosen.
 Run: `nox -s ablate -- selection`, or `python -m bench run selection`.
 Cost: 6 rows x 3 seeds from 3 trainings; an estimated 15 minutes on two CPU cores with preset
 `cartoon`, not measured yet.

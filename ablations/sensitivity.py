@@ -1,13 +1,13 @@
 """How much does each choice inside a component matter?
 
-One factor at a time: every row differs from the reference in one slot, whose value its name says.
-What the seeds are made from is varied in `ablations/comparison.py`.
+One factor at a time: every row differs from the reference in one slot, and its name gives the
+value. `ablations/comparison.py` varies the maps from which seeds are made.
 
 Source: Zhu et al., WeakCLIP, IJCV 2025 (prompt length, losses); Rao et al., DenseCLIP, CVPR 2022
 (score map at one level); the rest has not been published.
 Run: `nox -s ablate -- sensitivity`, or `python -m bench run sensitivity`.
-Cost: 21 configurations x 3 seeds; 15 of the runs are those of other studies and are copied. The
-others took 31 minutes on two CPU cores.
+Cost: 21 configurations x 3 seeds; 15 of the runs are copied from other studies. The others took 31
+minutes on two CPU cores.
 Expect: `results/tables/sensitivity.md`.
 """
 
@@ -50,7 +50,7 @@ CONFIGS = {
     "unguided": replace(FULL, decoder=PLAIN),
     "no-decoder": replace(FULL, decoder=ScoreMapDecoder()),
 }
-"""Variant -> configuration; the reference has 8 context vectors, depth 2 and tau 0.07."""
+"""Variant -> configuration. The reference has 8 context vectors, depth 2 and tau 0.07."""
 
 STUDY = Study(
     name="sensitivity",

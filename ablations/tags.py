@@ -1,16 +1,16 @@
 """What do methods lose when image-level tags are wrong?
 
-People forget tags and add wrong ones. Here 5, 10 and 20 % of the tags are missing, or there are as
-many too many, drawn as people err (`bench/studies/tags.py`). A method gets the wrong tags wherever
-it uses tags: for its maps, its training, and where its masks of training images are restricted to
-them. Masks are scored against the annotation. Every row is compared with the same method on the
-tags of the data set.
+Annotators forget tags and add wrong ones. Here 5, 10 or 20 % of the tags are missing, or as many
+are surplus, with the distribution of `bench/studies/tags.py`. A method gets the wrong tags wherever
+it uses tags: for its maps, in training, and when masks of training images are restricted to them.
+Masks are scored against the annotation. Every row is compared with the same method on the tags of
+the data set.
 
-Rows: the preset's own maps alone (the dense CRF alone is their score after it; on photographs they
-are CLIP-ES's), a classifier's maps (CAM), whose training sees the wrong tags, the plain FPN and
-WeakCLIP on the preset's maps.
+The rows are the preset's own maps (on photographs CLIP-ES's), a classifier's maps (CAM), which is
+trained on the wrong tags, and the plain FPN and WeakCLIP on the preset's maps. The dense CRF has no
+rows, because every row is also scored after it.
 
-Source: none for methods that start from CLIP; a question of people who tag.
+Source: none for methods that start from CLIP; the question matters to those who tag images.
 Run: `nox -s ablate -- tags`, or `python -m bench run tags`.
 Cost: 28 rows x 3 seeds, 21 of them trained; an estimated 50 minutes on two CPU cores with preset
 `cartoon`, not measured yet.
@@ -51,7 +51,7 @@ METHODS: dict[str, tuple[Parts, Parts]] = {
     "maps": ((_OURS, _ALONE), (_OURS_PAPER, _ALONE)),
     "cam": ((_CAM.settings[_CAM.chosen], _ALONE), (CAM(), _ALONE)),
 }
-"""Method to its maps and refinement, for cartoons and for photographs."""
+"""Method -> maps and refinement, for CartoonVOC and for photographs."""
 CURVES = {
     "maps": ("maps", PSEUDO),
     "maps, CRF": ("maps", AFTER_CRF),
@@ -61,11 +61,11 @@ CURVES = {
     "plain-fpn on val": ("plain-fpn", VAL),
     "weakclip on val": ("weakclip", VAL),
 }
-"""Curve to its method and task."""
+"""Curve -> method and task."""
 
 
 def name_of(method: str, kind: Kind, rate: float) -> str:
-    """What a row is called; with the right tags, like its method.
+    """The name of a row; with rate 0, that of its method.
 
     Example:
         >>> name_of("cam", "missing", 0.05), name_of("cam", "missing", 0)
