@@ -1,1 +1,1 @@
-"""The compared methods: sources of maps, refinements and networks, each from its publication."""
+"""Baselines: published sources of maps, refinements and networks."""

@@ -1,8 +1,8 @@
-"""Every baseline at two sizes, to compare what they cost.
+"""All baselines at two sizes, for measuring their cost.
 
-`micro` is what the studies run on CartoonVOC, `paper` what the publications ran on photographs:
-ResNet-50 and ViT-B/16. Cost does not depend on what weights know, so at paper size the backbones
-start at random and nothing has to be downloaded; what the publications freeze is frozen.
+`micro` is the size in the studies on CartoonVOC, `paper` that of the publications on photographs:
+ResNet-50 and ViT-B/16. Cost does not depend on the values of weights, so at paper size backbones
+have random weights, and nothing has to be downloaded. What the publications freeze is frozen.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _SENTENCE = ("a photo of a {}.",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomWeights:
-    """A baseline on a backbone that starts at random, frozen as far as the publication's is."""
+    """A baseline with random backbone weights, and with the frozen stages of the publication."""
 
     spec: Any
-    """A `MaskerSpec` or `RefinementSpec` whose product has a `network` with `stages`."""
+    """A `MaskerSpec` or `RefinementSpec` that builds an object with `network.stages`."""
     frozen_stages: int
-    """Stages from the stem on."""
+    """Number of frozen stages, counted from the stem."""
 
     def build(self, setting: Setting) -> Any:  # noqa: ANN401 (a masker or a refinement)
         """The baseline, not fitted."""
@@ -72,11 +72,11 @@ CAMS: dict[Size, dict[str, MaskerSpec]] = {
         "clims": RandomWeights(
             spec=replace(clims.VOC, backbone=_RANDOM, stem="trained"), frozen_stages=1
         ),
-        # One sentence of 80 or 85: texts are encoded once, before any image.
+        # One template of 80 or 85: texts are encoded once, before any image.
         **{name: replace(method, templates=_SENTENCE) for name, method in METHODS.items()},
     },
 }
-"""Image and tags to class activation maps."""
+"""Methods from image and tags to class activation maps."""
 
 REFINEMENTS: dict[Size, dict[str, RefinementSpec]] = {
     "micro": {
@@ -94,10 +94,10 @@ REFINEMENTS: dict[Size, dict[str, RefinementSpec]] = {
         "weclip": weclip.VOC,
     },
 }
-"""Image, tags and anybody's maps to class scores."""
+"""Methods from image, tags and maps of any source to class scores."""
 
 NETWORKS: dict[Size, dict[str, WeakCLIPConfig]] = {
     "micro": {"denseclip": DENSECLIP_MICRO},
     "paper": {"denseclip": DENSECLIP},
 }
-"""Baselines that take the place of WeakCLIP's network: image to mask."""
+"""Networks that replace WeakCLIP's: from image to mask."""

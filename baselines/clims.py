@@ -1,12 +1,13 @@
-"""CLIMS: a classifier's activation maps, trained on by a frozen CLIP as critic.
+"""CLIMS: a classifier's activation maps, trained further with a frozen CLIP as critic.
 
-First an ordinary classifier learns the tags. Then its maps are trained so that CLIP finds the
-class in what a map lets through, does not find it in the rest, and finds none of the things that
-usually come with it (`baselines/clims_losses.py`). At test time it is a classifier's CAM again.
+First a standard classifier learns the tags. Then its maps are trained so that CLIP recognises the
+class in the image masked by the map, does not recognise it in the rest of the image, and recognises
+no co-occurring background in the former (`baselines/clims_losses.py`). At test time the maps are
+CAMs of the classifier.
 
-Differs from the release: texts are encoded once, CLIP is frozen and gives gradients to the maps
-only, pictures are encoded once per step, similarities are in float32, and an epoch's last,
-smaller batch is used. None of these changes what is optimised.
+Differs from the release: texts are encoded once, CLIP's weights get no gradients, masked images are
+encoded once per step, similarities are in float32, and an epoch's last, smaller batch is used.
+These differences do not change the objective.
 
 References:
     Xie et al., "CLIMS: Cross Language Image Matching for Weakly Supervised Semantic
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
 
     from weakclip.stages.protocols import Setting, TaggedImages
 
-_EPS = 1e-5  # logit units: a map without positive evidence stays 0
+_EPS = 1e-5  # logit units: a map without positive logits stays 0
 SLIPPED_MOMENTUM = 1e-4
-"""What the release passes as SGD's momentum: its weight decay, by position. It meant 0.9."""
+"""The momentum of SGD in the release: a positional argument makes it the weight decay, not 0.9."""
 RELEASED_BACKBONE = Backbone(frozen_stages=0)
 RELEASED_CLASSIFICATION = Descent(momentum=SLIPPED_MOMENTUM)
 RELEASED_CRITIQUE = Descent(epochs=15, learning_rate=2.5e-4, momentum=SLIPPED_MOMENTUM)
@@ -61,28 +62,28 @@ class CLIMS:
     """CLIMS on any CLIP and any timm network; the defaults are the release's for VOC."""
 
     backbone: Backbone = RELEASED_BACKBONE
-    """ResNet-50 at stride 16, ImageNet weights, its normalisation fixed while tags are learnt."""
+    """ResNet-50 at stride 16 with ImageNet weights and fixed normalisation in the first stage."""
     stem: Literal["fixed", "trained"] = "fixed"
-    """Whether the first convolution and the affine part of its normalisation learn."""
+    """Whether the first convolution and the affine part of its normalisation are trained."""
     classification: Descent = RELEASED_CLASSIFICATION
-    """How the classifier learns the tags."""
+    """Optimisation of the first stage, in which the classifier learns the tags."""
     critique: Descent = RELEASED_CRITIQUE
-    """How the maps learn from CLIP."""
+    """Optimisation of the second stage, in which the maps learn from CLIP."""
     critique_norm: Literal["fixed", "trained"] = "trained"
-    """Whether the statistics of batch normalisation change while the maps learn from CLIP."""
+    """Whether the statistics of batch normalisation are updated in the second stage."""
     losses: CLIMSLosses = CLIMS_VOC
     classification_views: CropViews = RELEASED_VIEWS
     critique_views: CropViews = RELEASED_VIEWS
     template: str = "a photo of {}."
-    """Sentence of classes and companions."""
+    """Prompt template of classes and companions."""
     class_phrases: tuple[str, ...] | None = None
-    """What to call the classes instead of the setting's names."""
+    """Phrases for the classes; None: the setting's names."""
     background: tuple[str, ...] | None = None
-    """Companions to suppress instead of the setting's background words."""
+    """Companions to suppress; None: the setting's background words."""
     colours: Literal["imagenet", "clip"] = "imagenet"
-    """Normalisation of the pictures for CLIP; the release hands it those of the ResNet."""
+    """Normalisation of the images for CLIP; the release uses that of the ResNet."""
     scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
-    """Image sizes whose maps are added, each with its mirror image."""
+    """Relative image sizes whose maps are added, each also for the mirror image."""
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
@@ -97,8 +98,8 @@ class CLIMS:
 
         Raises:
             FileNotFoundError: If the backbone's weights are missing.
-            ValueError: If there are not as many phrases as classes, or CLIP's tokeniser does not
-                know a word.
+            ValueError: If the number of phrases differs from that of classes, or CLIP's tokeniser
+                does not know a word.
         """
         return CLIMSMasker(self, setting)
 
@@ -127,9 +128,9 @@ MICRO = CLIMS(
 )
 """For CartoonVOC and micro-CLIP: a small network from scratch, about two minutes on one core.
 
-The classifier is `weakclip/convnet/classifier.py`'s. The threshold is the nine-in-ten point of the
-cosine of a whole image with a background word (micro-CLIP's cosines are larger than ViT-B/32's).
-Longer or faster critique opens every map: nothing but the area then says where an object ends.
+The classifier is that of `weakclip/convnet/classifier.py`. The threshold is the 90th percentile of
+the cosine of a whole image and a background word (micro-CLIP's cosines are larger than ViT-B/32's).
+With more steps or a larger learning rate in the second stage, maps spread over the whole image.
 """
 
 
@@ -137,7 +138,7 @@ class CLIMSMasker:
     """The PseudoMasker of `CLIMS`."""
 
     def __init__(self, spec: CLIMS, setting: Setting) -> None:
-        """Build the network and encode the texts, once."""
+        """Build the network and encode the texts."""
         phrases = setting.class_names if spec.class_phrases is None else spec.class_phrases
         companions = setting.background_words if spec.background is None else spec.background
         self.spec, self.clip, self.device = spec, setting.clip, setting.device
@@ -153,10 +154,10 @@ class CLIMSMasker:
         """See `weakclip.stages.maps.Resumable`."""
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
-        """Learn the tags, then from CLIP; see `weakclip.stages.protocols.PseudoMasker`.
+        """Train both stages; see `weakclip.stages.protocols.PseudoMasker`.
 
         Raises:
-            ValueError: If the data are of another number of classes.
+            ValueError: If the data have another number of classes.
             FloatingPointError: If a loss is not finite.
         """
         if data.image_labels.shape[1] != self.classes:
@@ -192,8 +193,8 @@ class CLIMSMasker:
             image_labels: Image-level tags, (B, F), bool.
 
         Returns:
-            (B, F, ceil(H / 4), ceil(W / 4)), in [0, 1): positive logits of all scales and mirror
-            images added, over each map's maximum.
+            (B, F, ceil(H / 4), ceil(W / 4)), in [0, 1): the sum of positive logits over all scales
+            and mirror images, divided by the maximum of each map.
 
         Raises:
             TypeError: If a dtype is wrong.
@@ -212,7 +213,7 @@ class CLIMSMasker:
         return total / (total.amax(dim=(2, 3), keepdim=True) + _EPS)
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """Backbone, classifier and the frozen towers."""
+        """Parameters of backbone, classifier and frozen towers."""
         parts = {
             "backbone": self.network.stages,
             "head": self.network.classifier,
@@ -251,14 +252,14 @@ class CLIMSMasker:
 def _shifted(
     report: Callable[[int, int], None], before: int, steps: int
 ) -> Callable[[int, int], None]:
-    """Report a stage's steps as some of all."""
+    """Report the steps of a stage as part of all steps."""
     return lambda done, _: report(before + done, steps)
 
 
 def recoloured(
     images: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Tensor:
-    """Images (B, 3, H, W) normalised by ImageNet's numbers, as if by `mean` and `std` (0-255)."""
+    """Change the normalisation of images (B, 3, H, W) from ImageNet's to `mean`, `std` (0-255)."""
     theirs, ours = (
         [torch.tensor(each, device=images.device).view(1, 3, 1, 1) for each in pair]
         for pair in ((MEAN, STD), (mean, std))
@@ -272,7 +273,7 @@ def _on_views(
     views: CropViews,
     device: torch.device,
 ) -> Callable[[Sequence[int], Generator], Tensor]:
-    """The loss of random views of some images."""
+    """A function from indices of images to the loss on random views of these."""
 
     def of(rows: Sequence[int], generator: Generator) -> Tensor:
         batch = torch.stack([draw_crop(data.image(row), views, generator) for row in rows])

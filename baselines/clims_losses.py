@@ -1,8 +1,9 @@
-"""The four losses of CLIMS: a frozen CLIP judges what a class activation map lets through.
+"""The four losses of CLIMS, in which a frozen CLIP judges images masked by class activation maps.
 
-Of every (image, tagged class) pair two pictures are made: the image times the map, and the image
-times one minus the map. CLIP should see the class in the first, not in the second, and no usual
-companion of the class (the river of a boat) in the first.
+For every (image, tagged class) pair there are two masked images: the image times the map
+(foreground), and the image times one minus the map (background). CLIP should recognise the class in
+the foreground and not in the background, and no companion (co-occurring background, such as the
+river of a boat) in the foreground.
 
 References:
     Xie et al., "CLIMS: Cross Language Image Matching for Weakly Supervised Semantic
@@ -34,18 +35,18 @@ class CLIMSLosses:
     """Weights of the four losses; the defaults are the release's for VOC."""
 
     object_weight: float = 10.0
-    """Of OTM: what the map lets through is the class."""
+    """Weight of OTM: the foreground shows the class."""
     background_weight: float = 24.0
-    """Of BTM: what it holds back is not."""
+    """Weight of BTM: the background does not."""
     companion_weight: float = 1.0
-    """Of CBS: what it lets through is no companion."""
+    """Weight of CBS: the foreground shows no companion."""
     area_weight: float = 0.2
-    """Of REG: maps are small."""
+    """Weight of REG: maps are small."""
     threshold: float = 0.26
     """Cosine above which a companion is suppressed; a hard gate without gradient."""
     companions: Literal["sum", "mean"] = "sum"
-    """How CBS is put together: the release's sum grows with the number of tags in a batch; `mean`
-    divides it by the number of pairs."""
+    """Reduction of CBS: the release's sum grows with the number of tags in a batch; `mean` divides
+    it by the number of pairs."""
 
     def total(self, terms: CLIMSTerms) -> Tensor:
         """The weighted sum of four losses, a scalar."""
@@ -58,26 +59,26 @@ class CLIMSLosses:
 
 
 CLIMS_VOC = CLIMSLosses()
-"""The release's for VOC."""
+"""The release's weights for VOC."""
 
 CLIMS_COCO = CLIMSLosses(
     object_weight=2.0, background_weight=14.0, companion_weight=1.25, threshold=0.285
 )
-"""The release's for COCO, as its README runs it."""
+"""The release's weights for COCO, from the command in its README."""
 
 
 @dataclass(frozen=True, slots=True)
 class CLIMSTerms:
-    """Four losses of a batch, scalars, and the similarities that they are made of."""
+    """The four losses of a batch, scalars, and the similarities from which they are computed."""
 
     object_match: Tensor
     background_match: Tensor
     companions: Tensor
     area: Tensor
     foreground_similarity: Tensor
-    """Cosine of what the map lets through and its class, (P,)."""
+    """Cosine of the foreground image and the class's text, (P,)."""
     background_similarity: Tensor
-    """Cosine of what the map holds back and its class, (P,)."""
+    """Cosine of the background image and the class's text, (P,)."""
 
 
 def clims_terms(
@@ -94,15 +95,15 @@ def clims_terms(
 
     Args:
         cams: Sigmoid maps, (B, F, h, w), in [0, 1].
-        images: What CLIP sees, normalised, (B, 3, H, W).
+        images: Images for CLIP, normalised, (B, 3, H, W).
         image_labels: Image-level tags, (B, F), bool.
-        embed: Normalised pictures (2P, 3, S, S) to image embeddings (2P, E) of any length.
+        embed: CLIP's image encoder, from (2P, 3, S, S) to embeddings (2P, E) of any length.
         texts: Normalised embeddings of the F classes and of M companions.
-        size: Side S of the pictures that CLIP takes.
-        losses: Threshold and reduction of the companions' loss.
+        size: Side S of CLIP's input images.
+        losses: Threshold and reduction of the companion loss.
 
     Returns:
-        The losses; those about pairs are 0 in a batch without tags.
+        The losses; in a batch without tags all but the area are 0.
 
     Raises:
         ValueError: If a rank is wrong.
@@ -134,18 +135,18 @@ def clims_terms(
 def masked_images(
     cams: Tensor, images: Tensor, pairs: Tensor, *, size: int
 ) -> tuple[Tensor, Tensor]:
-    """What each map lets through and what it holds back, at CLIP's size.
+    """The foreground and background image of each pair, at CLIP's input size.
 
-    Only the maps of pairs are resized. 0 is the mean colour of a normalised image, not black.
+    Masked pixels are 0, which is the mean colour of a normalised image and not black.
 
     Args:
         cams: (B, F, h, w), in [0, 1].
         images: Normalised images, (B, 3, H, W).
-        pairs: Image and class, (P, 2), int64.
-        size: Side S of the result; bilinear with align_corners true and no antialiasing.
+        pairs: Image and class of each pair, (P, 2), int64.
+        size: Side S of the result; resizing is bilinear with align_corners, without antialiasing.
 
     Returns:
-        Two of (P, 3, S, S), whose sum is the resized image.
+        Foreground and background, (P, 3, S, S) each; their sum is the resized image.
     """
     dims(pairs, "P 2", name="pairs")
     square = (size, size)
@@ -156,10 +157,10 @@ def masked_images(
 
 
 def object_loss(similarity: Tensor) -> Tensor:
-    """OTM, object text-image matching: -ln s of the pairs, mean; 0 without pairs.
+    """OTM, object text-image matching: mean of -ln s over the pairs; 0 without pairs.
 
     Args:
-        similarity: Cosine with the class's text, (P,).
+        similarity: Cosine s of the foreground and the class's text, (P,).
 
     Example:
         >>> round(float(object_loss(torch.tensor([0.25]))), 5)
@@ -169,10 +170,10 @@ def object_loss(similarity: Tensor) -> Tensor:
 
 
 def background_loss(similarity: Tensor) -> Tensor:
-    """BTM, background text-image matching: -ln(1 - s) of the pairs, mean; 0 without pairs.
+    """BTM, background text-image matching: mean of -ln(1 - s) over the pairs; 0 without pairs.
 
     Args:
-        similarity: Cosine of what is held back with the class's text, (P,).
+        similarity: Cosine s of the background and the class's text, (P,).
 
     Example:
         >>> round(float(background_loss(torch.tensor([0.25]))), 5)
@@ -184,17 +185,17 @@ def background_loss(similarity: Tensor) -> Tensor:
 def companion_loss(
     similarity: Tensor, *, threshold: float, reduction: Literal["sum", "mean"] = "sum"
 ) -> Tensor:
-    """CBS, co-occurring background suppression: -ln(1 - r) of every r above the threshold.
+    """CBS, co-occurring background suppression: sum of -ln(1 - r) over every r above the threshold.
 
     Args:
-        similarity: Cosine with each companion's text, (P, M).
-        threshold: Gate, in cosine units.
-        reduction: `mean` divides by P.
+        similarity: Cosine r of the foreground and each companion's text, (P, M).
+        threshold: Threshold in cosine units.
+        reduction: `mean` divides the sum by P.
 
     Returns:
-        A scalar; 0 if nothing passes the gate.
+        A scalar; 0 if no similarity is above the threshold.
 
-    Differs from the release: r is clamped below 1, where its loss is infinite.
+    Differs from the release: r is clamped below 1, where the release's loss is infinite.
     """
     pairs, _ = dims(similarity, "P M", name="similarity")
     passed = similarity[similarity > threshold]

@@ -1,8 +1,8 @@
-"""The network of CLIMS: a classifier's backbone and a linear map per class.
+"""The network of CLIMS: a backbone and a linear classifier per cell.
 
-It is the CAM classifier's network, so that one's weights are its start; only what is read from
-the maps differs: their mean while it learns the tags, their sigmoid while CLIP judges them, and
-their positive part for class activation maps.
+It is the network of the CAM classifier, whose training is the first stage. The output is used in
+three ways: its mean for learning the tags, its sigmoid as the maps that CLIP judges, and its
+positive part as class activation maps.
 
 References:
     Xie et al., CLIMS, CVPR 2022 (`CVI-SZU/CLIMS`, `net/`).
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class CLIMSNetwork(nn.Module):
-    """Backbone and a 1 x 1 convolution without bias."""
+    """A backbone and a 1 x 1 convolution without bias."""
 
     def __init__(
         self, backbone: Backbone, classes: int, *, stem: Literal["fixed", "trained"]
     ) -> None:
-        """Initialise for F classes; see `Stages` for what may be wrong.
+        """Initialise for F classes; see `Stages` for errors.
 
-        Strides that the backbone leaves out do not become dilations, as in the release.
+        As in the release, strides that the backbone leaves out are not replaced by dilations.
 
         Args:
             backbone: The timm network.
-            classes: F.
-            stem: `fixed`: the first convolution and normalisation get no gradient, while the
-                running statistics of the latter still follow `train()`.
+            classes: Number F of classes.
+            stem: `fixed`: the first convolution and normalisation get no gradient, but the running
+                statistics of the latter are still updated in `train()` mode.
         """
         super().__init__()
         self.stages = Stages(backbone)

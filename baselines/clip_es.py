@@ -1,9 +1,8 @@
-"""CLIP-ES: Grad-CAM of CLIP's softmax, spread along CLIP's own attention. Nothing is trained.
+"""CLIP-ES: Grad-CAM of CLIP's softmax, refined with CLIP's attention (CAA). Nothing is trained.
 
-The maps are `weakclip.stages.seeds`'s; here are the texts, the image size, the views and the
-values of
-the release. What follows the maps (CRF, confidence) is `baselines/confidence.py`; the choice of
-the template is `baselines/sharpness.py`.
+`weakclip.stages.seeds` makes the maps; this module has the texts, image size, views and settings of
+the release. `baselines/confidence.py` has the steps after the maps (CRF, confidence). The paper's
+choice of the template by sharpness is not implemented.
 
 References:
     Lin et al., "CLIP is Also an Efficient Segmenter" (CLIP-ES), CVPR 2023
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 RELEASED_SOURCE = SoftmaxGradCAM(
     layer="ln_1", pooling="patches", stretch="twice", affinity=Affinity(boxes="release")
 )
-"""Hook, pooling, affinity and box clipping of the release at VOC's box threshold, 0.4."""
+"""Layer, pooling, affinity and box clipping of the release, with VOC's box threshold of 0.4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +49,21 @@ class ClipES:
     """CLIP-ES on any CLIP; the defaults are the release's for VOC."""
 
     template: str = "a clean origami {}."
-    """Sentence of classes and background words; chosen by sharpness (`baselines/sharpness.py`)."""
+    """Prompt template of classes and background words; the paper chose it by sharpness."""
     class_phrases: tuple[str, ...] | None = None
-    """What to call the classes instead of the setting's names, e.g. with synonyms."""
+    """Phrases for the classes, e.g. with synonyms; None: the setting's names."""
     background: tuple[str, ...] | None = None
-    """Background words instead of the setting's."""
+    """Background words; None: the setting's."""
     source: SoftmaxGradCAM = RELEASED_SOURCE
-    """How a map is made; `layer="block-input"` for a shallow tower with average pooling,
-    `affinity=None` for the initial map, `Affinity(boxes="whole")` for boxes that may touch the
+    """Settings of the maps: `layer="block-input"` for a shallow tower with average pooling,
+    `affinity=None` for maps without CAA, `Affinity(boxes="whole")` for boxes that may include the
     last row and column."""
     positions: Positions = "half"
-    """`half`: the release's rounding of resized position embeddings."""
+    """`half`: resized position embeddings are rounded as in the release."""
     scales: tuple[float, ...] = (1.0,)
-    """Image sizes relative to the original; the release drops all but 1."""
+    """Image sizes relative to the original; the release uses only the result of scale 1."""
     mirror: Literal["never", "also"] = "never"
-    """`also`: average with the maps of the mirror image. Not in the release."""
+    """`also`: average with the maps of the mirror image, which the release does not do."""
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
@@ -73,11 +72,11 @@ class ClipES:
             raise ValueError(f"template: expected one '{{}}', got {self.template!r}")
 
     def build(self, setting: Setting) -> ClipESMasker:
-        """A method that is ready; it needs no fitting.
+        """The method; it needs no fitting.
 
         Raises:
-            ValueError: If there are not as many phrases as classes, or CLIP's tokeniser does not
-                know a word.
+            ValueError: If the number of phrases differs from that of classes, or CLIP's tokeniser
+                does not know a word.
         """
         return ClipESMasker(self, setting)
 
@@ -93,15 +92,15 @@ COCO = ClipES(
 """The release on COCO."""
 
 MICRO = ClipES(template="a photo of a {}.", source=replace(RELEASED_SOURCE, layer="block-input"))
-"""For micro-CLIP: its captions' sentence, and the hook that sees an average-pooled tower's local
-evidence (`docs/log.md`)."""
+"""For micro-CLIP: a template of its captions, and the layer that works with average pooling
+(`docs/log.md`)."""
 
 
 class ClipESMasker:
     """The PseudoMasker of `ClipES`; frozen."""
 
     def __init__(self, spec: ClipES, setting: Setting) -> None:
-        """Encode the texts, once."""
+        """Encode the texts."""
         phrases = setting.class_names if spec.class_phrases is None else spec.class_phrases
         background = setting.background_words if spec.background is None else spec.background
         if len(phrases) != len(setting.class_names):
@@ -115,15 +114,15 @@ class ClipESMasker:
         self.texts = encode_texts(self.clip, phrases, background, spec.template)
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
-        """Learn nothing."""
+        """Do nothing."""
 
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
         """Class activation maps of the tagged classes.
 
-        All classes of all images go through the last block together, and back in one pass.
+        The last block is run once for all classes of all images, with one backward pass.
 
         Args:
-            images: (B, 3, H, W), uint8; any size, whole patches are made of it.
+            images: (B, 3, H, W), uint8, of any size; resized to whole patches.
             image_labels: Image-level tags, (B, F), bool.
 
         Returns:
@@ -142,7 +141,7 @@ class ClipESMasker:
         return maps[0] if len(maps) == 1 else _average(maps, size)
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """The two frozen towers."""
+        """Parameters of the two frozen towers."""
         return count_parameters({"image tower": self.clip.image, "text tower": self.clip.text})
 
     def _view(self, images: Tensor, labels: Tensor, scale: float, *, flip: bool) -> Tensor:
@@ -156,6 +155,6 @@ class ClipESMasker:
 
 
 def _average(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """Mean of views (B, F, h, w) at one size, stretched once more."""
+    """Mean of the maps of views, (B, F, h, w) each, at image size, normalised again."""
     resized = [F.interpolate(each, size, mode="bilinear", align_corners=False) for each in maps]
     return normalise_cam(torch.stack(resized).mean(dim=0))

@@ -1,7 +1,8 @@
-"""CLIP-ES's last step: dense CRF on the maps, and what it is not sure of stays undecided.
+"""CLIP-ES's last step: dense CRF on the maps, with undecided pixels where it is not confident.
 
-The paper's confidence-guided loss is a cross-entropy on sure pixels only, so a label map with 255
-on all others *is* the loss. For scoring pseudo masks no pixel is left undecided.
+The paper's confidence-guided loss is a cross-entropy on confident pixels only. Cross-entropy on a
+label map with 255 at all other pixels is the same loss. Scored pseudo masks have no undecided
+pixels.
 
 References:
     Lin et al., "CLIP is Also an Efficient Segmenter" (CLIP-ES), CVPR 2023
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
 RELEASED_BACKGROUND = Power(alpha=1)
 _CLIP = 1e-5  # smallest probability of the unary
-_SUBTRACTED = (122.675, 116.669, 104.008)  # RGB, from the deeplab code the release builds on
+_SUBTRACTED = (122.675, 116.669, 104.008)  # RGB, from the DeepLab code used by the release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfidentCRF:
-    """CLIP-ES's CRF; the defaults are the release's without its slips in number formats.
+    """CLIP-ES's CRF; the defaults are the release's without its errors in number formats.
 
     The scores of a pixel need not sum to 1: a factor common to all labels changes no marginal.
     """
@@ -40,26 +41,26 @@ class ConfidentCRF:
     background: BackgroundRule = RELEASED_BACKGROUND
     crf: CRFConfig = CLIP_ES
     colours: Literal["plain", "wrapped"] = "plain"
-    """`wrapped`: the release hands the CRF an image minus a mean colour, cast to 8 bits, so that
-    values below the mean wrap around; black and white become neighbours."""
+    """`wrapped`: as in the release, the CRF gets the image minus a mean colour, cast to 8 bits, so
+    that values below the mean wrap around and black is similar to white."""
     precision: Literal["single", "half"] = "single"
     """`half`: maps and -ln p in half precision, as in the release."""
     confidence: float = 0.95
-    """Marginal below which a pixel stays undecided in `labels`."""
+    """Pixels whose largest marginal is below this are undecided in `labels`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 1:
             raise ValueError(f"confidence: expected a share in [0, 1], got {self.confidence}")
 
     def build(self, setting: Setting) -> Fixed:
-        """The refinement: marginals that sum to 1 over the known labels; it needs no fitting."""
+        """The refinement, whose scores sum to 1 over the known labels; it needs no fitting."""
         return Fixed(self.background, self._marginals)
 
     def labels(self, marginals: Tensor) -> Tensor:
-        """Pseudo masks to train on, (B, H, W), int64, 255 where the CRF is not sure.
+        """Pseudo masks for training, (B, H, W), int64, 255 where the CRF is not confident.
 
         Args:
-            marginals: What the refinement scores, (B, 1 + F, H, W), background first.
+            marginals: Scores of the refinement, (B, 1 + F, H, W), background first.
         """
         return confident_labels(marginals, confidence=self.confidence)
 
@@ -71,7 +72,7 @@ class ConfidentCRF:
 
 
 def confident_labels(marginals: Tensor, *, confidence: float = 0.95) -> Tensor:
-    """The most likely label where it is likely enough.
+    """The most likely label where its probability is at least `confidence`.
 
     Args:
         marginals: (B, 1 + F, H, W), in [0, 1], background first.
@@ -90,13 +91,13 @@ def confident_labels(marginals: Tensor, *, confidence: float = 0.95) -> Tensor:
 
 
 def wrapped(images: Tensor) -> Tensor:
-    """What the release's CRF sees of an image.
+    """An image as the release passes it to the CRF.
 
     Args:
         images: (B, 3, H, W), uint8, RGB.
 
     Returns:
-        (B, 3, H, W), uint8: minus the mean colour, cut towards 0, modulo 256.
+        (B, 3, H, W), uint8: minus the mean colour, truncated towards 0, modulo 256.
 
     Example:
         >>> wrapped(torch.tensor([0, 255]).byte().expand(1, 3, 1, 2))[0, 2].tolist()

@@ -1,8 +1,8 @@
 """Training views of the baselines: resized, mirrored, cropped or padded at random.
 
-Unlike in `weakclip.training.views`, an image that is smaller than the view is put somewhere in it,
-not at its corner. `CropViews` are CLIMS's and of the classifier it starts from: what lies outside
-the image is 0 *after* normalisation, the mean colour. `ScaledCrops` are WeCLIP's.
+Unlike in `weakclip.training.views`, an image that is smaller than the view is placed at a random
+position in it, not at its corner. CLIMS and the classifier from which it starts use `CropViews`:
+padding is 0 *after* normalisation, that is, the mean colour. WeCLIP uses `ScaledCrops`.
 
 References:
     Ahn et al., IRN, CVPR 2019 (`jiwoon-ahn/irn`), whose loader CLIMS keeps.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropViews:
-    """How a view is cut; the defaults are the release's."""
+    """Settings of CLIMS's views; the defaults are the release's."""
 
     long_side: tuple[int, int] = (320, 640)
     """Range of the long side in pixels after resizing, both ends included."""
@@ -49,7 +49,7 @@ class CropViews:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaledCrops:
-    """How a view is cut; the defaults are WeCLIP's. What lies outside the image is black."""
+    """Settings of WeCLIP's views; the defaults are the release's. Padding is black."""
 
     size: int = 320
     """Side of the square view in pixels."""
@@ -71,11 +71,12 @@ def draw_crop(image: Tensor, views: CropViews, generator: Generator) -> Tensor:
 
     Args:
         image: (3, H, W), uint8.
-        views: How to cut.
-        generator: Source of randomness.
+        views: Settings.
+        generator: Random generator.
 
     Returns:
-        (3, S, S), float32, normalised with ImageNet's mean and deviation, 0 outside the image.
+        (3, S, S), float32, normalised with ImageNet's mean and standard deviation, 0 outside the
+        image.
     """
     _, height, width = dims(image, "3 H W", name="image")
     long_side = int(generator.integers(views.long_side[0], views.long_side[1] + 1))
@@ -97,15 +98,15 @@ def draw_crop(image: Tensor, views: CropViews, generator: Generator) -> Tensor:
 def draw_scaled_crop(
     pictures: Sequence[Tensor], crops: ScaledCrops, generator: Generator
 ) -> list[Tensor]:
-    """One random view of an image, and of its maps.
+    """The same random view of an image and of its maps.
 
     Args:
-        pictures: The image, (3, H, W), and what is cropped with it, (C, h, w), of any size.
-        crops: How to cut.
-        generator: Source of randomness.
+        pictures: The image, (3, H, W), then maps to crop with it, (C, h, w) each, of any size.
+        crops: Settings.
+        generator: Random generator.
 
     Returns:
-        (C, S, S) of each, float32, 0 outside the image.
+        The views, (C, S, S) each, float32, 0 outside the image.
     """
     factor = float(generator.uniform(*crops.factor))
     size = [max(1, int(side * factor)) for side in pictures[0].shape[1:]]
@@ -128,10 +129,10 @@ def draw_scaled_crop(
 
 
 def place(side: int, size: int, generator: Generator) -> tuple[int, int, int]:
-    """Where a view of `size` pixels lies on an image of `side` pixels along an axis, at random.
+    """Random position, along one axis, of a view of `size` pixels on an image of `side` pixels.
 
     Returns:
-        Start in the image, start in the view, and length of what is copied.
+        Start in the image, start in the view, and length of the part that is copied.
     """
     start = int(generator.integers(0, abs(side - size) + 1))
     return (start, 0, size) if side > size else (0, start, side)

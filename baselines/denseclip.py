@@ -1,17 +1,18 @@
 """DenseCLIP: language-guided dense prediction, as a baseline of WeakCLIP's components.
 
-DenseCLIP is a supervised segmentation network and makes no class activation maps of its own. Here
-it takes WeakCLIP's place: it is trained on the same seeds and makes masks of the same images. So it
-is a value of `WeakCLIPConfig` that differs in three slots:
+DenseCLIP is a supervised segmentation network and does not make class activation maps. Here it
+replaces WeakCLIP: it is trained on the same seeds and makes masks of the same images. It is a
+`WeakCLIPConfig` that differs in three slots:
 
-* matching: only the text looks at the image (context decoder, "post-model prompting"), and the
-  change is added with a scale that starts at 1e-4;
-* decoder: the score map joins one level of the pyramid, the third (stride 16 for a ViT);
+* matching: only the text attends to the image (context decoder, "post-model prompting"), and the
+  result is added with a learned scale that starts at 1e-4;
+* decoder: the score map is concatenated to one level of the pyramid, the third (stride 16 for a
+  ViT);
 * supervision: cross-entropy of the logits plus 0.4 times that of the score map.
 
 Prompts (8 learned vectors) and pyramid (deconvolutions of four taps) are as in WeakCLIP, which took
-them from it. What stays different from the original: the image tower is frozen here and trained at
-a tenth of the learning rate there.
+them from DenseCLIP. One difference to the original remains: here the image tower is frozen, while
+the original trains it at a tenth of the learning rate.
 
 References:
     Rao et al., "DenseCLIP: Language-Guided Dense Prediction with Context-Aware Prompting", CVPR
@@ -33,10 +34,10 @@ from weakclip.config import (
 
 
 def denseclip(base: WeakCLIPConfig) -> WeakCLIPConfig:
-    """DenseCLIP at the size of a WeakCLIP.
+    """DenseCLIP with the dimensions of a WeakCLIP.
 
     Args:
-        base: A WeakCLIP with co-attention and a text-guided decoder, whose widths are kept.
+        base: A WeakCLIP with co-attention and a text-guided decoder; their widths are kept.
 
     Raises:
         ValueError: If `base` has another matching or decoder.
@@ -57,7 +58,7 @@ def denseclip(base: WeakCLIPConfig) -> WeakCLIPConfig:
 
 
 DENSECLIP = denseclip(PAPER)
-"""At the paper's size."""
+"""With the paper's dimensions."""
 
 DENSECLIP_MICRO = denseclip(MICRO)
-"""At the size of the embedded micro-CLIP."""
+"""With the dimensions of the embedded micro-CLIP."""

@@ -1,7 +1,7 @@
-"""The class activation maps that the component study trains on, as a method of their own.
+"""The class activation maps on which the component study trains, as a method.
 
 A frozen CLIP compares each patch with the tagged classes and with background words; nothing is
-trained. With `Keep` as refinement this is the score that every training starts from.
+trained. With `Keep` as refinement it gives the score from which every training starts.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchSoftmaxMaps:
-    """The maps of `weakclip.stages.seeds.PatchSoftmax`, without seeds made of them."""
+    """The maps of `weakclip.stages.seeds.PatchSoftmax`."""
 
     source: PatchSoftmax = PatchSoftmax()
     template: str = "a photo of a {}."
-    """Sentence with one `{}` for the name of a class."""
+    """Prompt template with one `{}` for the name of a class."""
 
     def build(self, setting: Setting) -> PseudoMasker:
         """The method; it needs no fitting.
 
         Raises:
-            ValueError: If a CLIP with a small vocabulary does not know a word.
+            ValueError: If CLIP's tokeniser does not know a word.
         """
         return _PatchSoftmaxMaps(self, setting)
 
@@ -52,11 +52,11 @@ class _PatchSoftmaxMaps:
         )
 
     def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
-        """Nothing to learn."""
+        """Do nothing."""
 
     @torch.no_grad()
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
-        """See `weakclip.stages.protocols.PseudoMasker`; the grid is that of the patches."""
+        """Maps on the grid of patches; see `weakclip.stages.protocols.PseudoMasker`."""
         check_batch(images, image_labels, classes=self.classes)
         pixels = normalise_images(images, self.clip.mean, self.clip.std)
         return class_activation_maps(
@@ -64,5 +64,5 @@ class _PatchSoftmaxMaps:
         )
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """The frozen towers."""
+        """Parameters of the frozen towers."""
         return count_parameters({"image tower": self.clip.image, "text tower": self.clip.text})

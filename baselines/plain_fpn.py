@@ -1,8 +1,8 @@
 """A plain FPN trained with WeakCLIP's losses: the control for WeakCLIP's four components.
 
-The same seeds, losses, schedule and decoder width; none of the pyramid adapter, the learnable
-prompts, the co-attention and the text guidance. What WeakCLIP adds to this control is what its
-components add; what this control adds to the maps is what training a network on them adds.
+It has the same seeds, losses, schedule and decoder width, but no pyramid adapter, learnable
+prompts, co-attention or text guidance. The difference of WeakCLIP to this control is the gain of
+its components; the difference of this control to the maps is the gain of training a network.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from weakclip.config import (
 
 
 def plain_fpn(config: WeakCLIPConfig) -> WeakCLIPConfig:
-    """The configuration without WeakCLIP's four components, the rest as it is.
+    """A configuration with WeakCLIP's four components switched off.
 
     Args:
-        config: With a text-guided decoder, whose width, dropout and initialisation stay.
+        config: A configuration with a text-guided decoder; its width, dropout and initialisation
+            are kept.
 
     Raises:
-        ValueError: If the decoder is another one.
+        ValueError: If it has another decoder.
 
     Example:
         >>> plain_fpn(MICRO).decoder

@@ -1,1 +1,1 @@
-"""WeCLIP: its labels, its network, and the method made of both."""
+"""WeCLIP: its pseudo labels, its network, and the method that combines them."""

@@ -1,8 +1,9 @@
-"""Labels that WeCLIP learns from: class activation maps spread along attention, then refined.
+"""The pseudo labels of WeCLIP: class activation maps refined with attention, then with pixels.
 
-First the maps of an image are spread along the mean attention of CLIP's last blocks, as CLIP-ES
-does. Later, the blocks are chosen image by image and their attention is multiplied by the affinity
-that the decoder has learnt so far (the refinement module of the frozen CLIP, "RFM").
+In the first phase of training the maps of an image are refined with the mean attention of CLIP's
+last blocks, as in CLIP-ES. In the second phase the blocks are selected for each image, and their
+attention is multiplied by the affinity that the decoder has learnt so far (the refinement module of
+the frozen CLIP, "RFM").
 
 References:
     Zhang et al., "Frozen CLIP: A Strong Backbone for Weakly Supervised Semantic Segmentation"
@@ -37,40 +38,40 @@ RELEASED_BACKGROUND = Power(alpha=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which blocks' attention the decoder's affinity is multiplied with."""
+    """Selection of the blocks whose attention is multiplied by the decoder's affinity."""
 
     blocks: float = 1 / 2
-    """Share of the last blocks to choose from (6 of 12 on VOC, 10 of 12 on COCO)."""
+    """Fraction of the blocks, the last ones, from which to select (VOC 6 of 12, COCO 10 of 12)."""
     rule: Literal["release", "paper"] = "release"
-    """A block is chosen if its difference to the affinity is not above the mean of the blocks.
-    `release`: the difference is a sum with signs, so that the affinity cancels out and blocks
-    whose patches attend less to the class token are chosen. `paper`: a sum of absolute
-    differences, and it must be below the mean."""
+    """Blocks are selected by the difference of attention and affinity, compared with its mean over
+    the blocks. `release`: the signed sum of differences must not be above the mean; the affinity
+    cancels out, and blocks whose patches attend less to the class token are selected. `paper`: the
+    sum of absolute differences must be below the mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PseudoLabels:
-    """How maps become labels. The defaults are the release's."""
+    """Settings of the step from maps to labels. The defaults are the release's."""
 
     background: BackgroundRule = RELEASED_BACKGROUND
     iterations: int = 20
-    """Rounds of pixel-adaptive refinement."""
+    """Iterations of pixel-adaptive refinement."""
     dilations: tuple[int, ...] = DILATIONS
 
 
 def chosen_blocks(
     attention: Tensor, affinity: Tensor, rule: Literal["release", "paper"]
 ) -> tuple[Tensor, Tensor]:
-    """Which blocks are chosen, image by image.
+    """The blocks that are selected for each image.
 
     Args:
         attention: Attention of k blocks between patches, (B, k, n, n).
-        affinity: The decoder's, (B, n, n).
+        affinity: Affinity of the decoder, (B, n, n).
         rule: See `Selection`.
 
     Returns:
-        Difference of each block to the affinity, (B, k), and whether it is chosen, (B, k), bool;
-        at least one always is.
+        Difference of each block to the affinity, (B, k), and whether it is selected, (B, k), bool;
+        at least one block always is.
     """
     signed = affinity.unsqueeze(1) - attention
     parts = signed.abs() if rule == "paper" else signed
@@ -83,7 +84,7 @@ def chosen_blocks(
 def learnt_attention(
     attention: Tensor, affinity: Tensor, rule: Literal["release", "paper"]
 ) -> Tensor:
-    """Mean attention of the chosen blocks times the affinity, (B, n, n); see `chosen_blocks`."""
+    """Mean attention of the selected blocks times the affinity, (B, n, n); see `chosen_blocks`."""
     _, chosen = chosen_blocks(attention, affinity, rule)
     weights = chosen.to(attention.dtype)
     total = torch.einsum("bk,bkij->bij", weights, attention)
@@ -91,14 +92,14 @@ def learnt_attention(
 
 
 class LearntMaps:
-    """Class activation maps of a frozen CLIP, spread along its attention and a learnt affinity."""
+    """Class activation maps of a frozen CLIP, refined with its attention and a learnt affinity."""
 
     def __init__(self, start: ClipESMasker, selection: Selection) -> None:
-        """Hold the frozen CLIP and how its maps are made.
+        """Take the frozen CLIP and the settings of its maps.
 
         Args:
-            start: Makes the maps; its affinity is that of the first phase.
-            selection: How blocks are chosen in the second phase.
+            start: Makes the maps; its affinity settings are those of the first phase.
+            selection: Selection of blocks in the second phase.
 
         Raises:
             ValueError: If `start` has no affinity.
@@ -112,7 +113,7 @@ class LearntMaps:
         self.chosen_from = replace(affinity, blocks=selection.blocks).last_blocks(depth)
 
     def trace(self, normal: Tensor) -> TokenTrace:
-        """CLIP's pass over normalised images, with the attention of each block that is used."""
+        """CLIP's forward pass on normalised images, with the attention of each block in use."""
         blocks = max(self.first_blocks, self.chosen_from)
         return self.clip.image.forward_tokens(normal, attention_blocks=blocks, keep="each")
 
@@ -125,17 +126,17 @@ class LearntMaps:
         *,
         start: Tensor | None = None,
     ) -> Tensor:
-        """Maps of the tagged classes, spread.
+        """Refined maps of the tagged classes.
 
         Args:
-            trace: CLIP's pass over B images.
+            trace: CLIP's forward pass on B images.
             image_labels: Image-level tags, (B, F), bool.
-            affinity: The learnt one, (B, hw, hw); none in the first phase.
-            start: Maps to start from, (B, F, h, w), in [0, 1]; CLIP's Grad-CAMs if absent.
+            affinity: The learnt affinity, (B, hw, hw); None in the first phase.
+            start: Maps to refine, (B, F, h, w), in [0, 1]; None: CLIP's Grad-CAMs.
 
         Returns:
-            (B, F, h, w), in [0, 1], each stretched to the maximum from which it started: 1 but for
-            maps that were cut from larger ones. 0 for classes that are not tagged.
+            (B, F, h, w), in [0, 1], each scaled to the maximum of the map before refinement: 1,
+            except for maps that are crops of larger ones. 0 for classes that are not tagged.
         """
         if start is None:
             maps = grad_cams(self.clip, trace, image_labels, self.texts, self.source)
@@ -148,7 +149,7 @@ class LearntMaps:
         return result
 
     def attention(self, trace: TokenTrace, affinity: Tensor | None) -> Tensor:
-        """Along what maps are spread, (B, hw, hw); arguments as of `refined`."""
+        """The attention with which maps are refined, (B, hw, hw); arguments as in `refined`."""
         assert trace.attention is not None
         patches = trace.attention[:, :, 1:, 1:]
         if affinity is None:
@@ -161,14 +162,14 @@ def pseudo_scores(images: Tensor, image_labels: Tensor, maps: Tensor, spec: Pseu
     """Class scores whose arg-max is the pseudo label.
 
     Args:
-        images: (B, 3, H, W), any type and range.
+        images: (B, 3, H, W), any dtype and range.
         image_labels: Image-level tags, (B, F), bool.
         maps: (B, F, h, w), in [0, 1].
-        spec: How.
+        spec: Settings.
 
     Returns:
-        (B, 1 + F, H, W), background first; they grow beyond 1 by the refinement. 0 for classes
-        that are not tagged.
+        (B, 1 + F, H, W), background first; the refinement can make them larger than 1. 0 for
+        classes that are not tagged.
     """
     known = known_labels(image_labels)
     scores = with_background(maps, (images.shape[2], images.shape[3]), spec.background)

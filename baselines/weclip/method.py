@@ -1,15 +1,15 @@
-"""WeCLIP: a light decoder on a frozen CLIP learns from maps that it helps to refine, in one stage.
+"""WeCLIP: a light decoder on a frozen CLIP, trained in one stage on maps that it helps to refine.
 
-At every step the class activation maps of the frozen CLIP are spread along its attention, later
-also along the affinity that the decoder has learnt, and become labels of the decoder. Fitted, it
-labels images without tags, as a network does; it is a `Refinement` (its scores, restricted to the
-tags) and a `PseudoMasker` (the refined maps). The published figures are those of the network
-without tags.
+At every step the class activation maps of the frozen CLIP are refined with its attention, and later
+also with the affinity that the decoder has learnt; the result gives the labels of the decoder.
+After training the network labels images without tags. It is also a `Refinement` (its scores,
+restricted to the tags) and a `PseudoMasker` (the refined maps). The published results are those of
+the network without tags.
 
-Differs from the release: tags are given, where it reads them from the annotated mask; the second
-phase is counted in steps of training, where validation images count as well; everything is in
-float32; a loss without background or foreground pixels is 0 in that half and not NaN; CLIP's
-weights get no gradients.
+Differs from the release: tags are an input, while the release reads them from the annotated mask;
+the start of the second phase is counted in training steps, while the release also counts validation
+images; everything is in float32; a half of the loss without background or foreground pixels is 0
+and not NaN; CLIP's weights get no gradients.
 
 References:
     Zhang et al., "Frozen CLIP: A Strong Backbone for Weakly Supervised Semantic Segmentation"
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 
 
 RELEASED_START = 9144 / 30_000
-"""Share of the training after which blocks are selected on VOC, as run: the release counts
-validation images as steps. It meant a half."""
+"""Fraction of the training after which blocks are selected on VOC in the release, which also counts
+validation images as steps. The intended value is a half."""
 _DECODER, _SELECTION, _LABELS = DecoderSize(), Selection(), PseudoLabels()
 _RECIPE, _CROPS = WarmDescent(), ScaledCrops()
 
@@ -67,28 +67,28 @@ class WeCLIP:
     """WeCLIP on any CLIP; the defaults are the release's for VOC."""
 
     maps: clip_es.ClipES = clip_es.VOC
-    """Words, hook and affinity of the first phase; its map before the affinity is the start."""
+    """Words, layer and affinity of the first phase; its maps before the affinity are refined."""
     initial: Literal["own", "given"] = "own"
-    """What is refined while training: a map made of each view, or as a refinement the given maps,
-    cut like the view."""
+    """Maps that are refined in training: `own`: made for each view; `given`: those given to the
+    refinement, cropped like the view."""
     colours: Literal["imagenet", "clip"] = "imagenet"
-    """Normalisation of the pictures for CLIP; the release has ImageNet's."""
+    """Normalisation of the images for CLIP; the release uses ImageNet's."""
     inputs: Literal["but-last", "all"] = "but-last"
-    """Blocks whose tokens the decoder fuses; `all` is the paper's text."""
+    """Blocks whose tokens the decoder fuses; the paper's text says `all`."""
     decoder: DecoderSize = _DECODER
     selection: Selection = _SELECTION
     selection_start: float = RELEASED_START
-    """Share of the training after which blocks are selected and the learnt affinity takes part."""
+    """Fraction of the training after which the second phase begins."""
     labels: PseudoLabels = _LABELS
     radius: int = 8
-    """Patches that are at most so far apart along both axes are pairs of the affinity loss."""
+    """Largest distance along each axis, in patches, of the pairs in the affinity loss."""
     affinity_weight: float = 0.1
     crops: ScaledCrops = _CROPS
     recipe: WarmDescent = _RECIPE
     long_side: int | None = 512
-    """Images to label are resized to this long side first; None leaves their size."""
+    """Images to label are resized to this long side first; None keeps their size."""
     scales: tuple[float, ...] = (1.0, 0.75)
-    """Relative sizes whose logits are averaged, each with those of its mirror image."""
+    """Relative image sizes whose logits are averaged, each also for the mirror image."""
 
     def __post_init__(self) -> None:
         views = (self.maps.scales, self.maps.mirror)
@@ -104,14 +104,14 @@ class WeCLIP:
         """A method that is ready to be fitted.
 
         Raises:
-            ValueError: If there are not as many phrases as classes, or CLIP's tokeniser does not
-                know a word.
+            ValueError: If the number of phrases differs from that of classes, or CLIP's tokeniser
+                does not know a word.
         """
         return FittedWeCLIP(self, setting)
 
 
 VOC = WeCLIP()
-"""The release on PASCAL VOC with OpenAI's ViT-B/16, as run."""
+"""The release on PASCAL VOC with OpenAI's ViT-B/16, including its errors."""
 
 COCO = WeCLIP(
     maps=clip_es.COCO,
@@ -122,7 +122,7 @@ COCO = WeCLIP(
 """The release on COCO."""
 
 PAPER = replace(VOC, inputs="all", selection=Selection(rule="paper"), selection_start=0.5)
-"""VOC as the paper is quoted; its text was not at hand."""
+"""VOC with the paper's settings, from quotations: its text was not available."""
 
 MICRO = WeCLIP(
     maps=clip_es.MICRO,
@@ -143,7 +143,7 @@ class FittedWeCLIP:
     """The method of `WeCLIP`: a PseudoMasker, a Refinement, and a network for untagged images."""
 
     def __init__(self, spec: WeCLIP, setting: Setting) -> None:
-        """Encode the texts, once, and initialise the decoder."""
+        """Encode the texts and initialise the decoder."""
         self.spec, self.device, self.classes = spec, setting.device, len(setting.class_names)
         self.maps = LearntMaps(spec.maps.build(setting), spec.selection)
         self.clip = self.maps.clip
@@ -153,7 +153,7 @@ class FittedWeCLIP:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The training on disk; it may be removed when nobody needs it any more."""
+        """The training state on disk, to be removed when it is not needed any more."""
         return () if self.states is None else (self.states,)
 
     def fit(
@@ -164,25 +164,25 @@ class FittedWeCLIP:
         seed: int,
         report: Callable[[int, int], None],
     ) -> None:
-        """Learn from tags, and from the maps of the training split if they are to be refined.
+        """Train on tags, and on the given maps if `initial` is "given".
 
-        A training that was stopped goes on, if `states` says where its state is.
+        An interrupted training is resumed if `states` is set.
 
         Args:
             data: The training split.
-            cams: One (F, h, w) per image; not looked at if `initial` is "own".
-            seed: Of everything random.
-            report: Called with (steps done, steps in all) as it goes.
+            cams: One map (F, h, w) per image; not used if `initial` is "own".
+            seed: Random seed.
+            report: Called with (steps done, number of steps) during training.
 
         Raises:
-            ValueError: If there are other classes, or no maps or not one per image where they are
-                to be refined.
+            ValueError: If the number of classes differs, or `initial` is "given" and there is not
+                one map per image.
             FloatingPointError: If the loss is not finite.
         """
         self._check(data, cams)
         spec, given = self.spec, cams if self.spec.initial == "given" else None
         self.decoder = decoder = self._initialised(seed).train()
-        body = nn.Module()  # holds the steps done, which are saved and restored with it
+        body = nn.Module()  # has the number of steps done, which is saved and restored with it
         body.register_buffer("steps", done := torch.zeros((), dtype=torch.int64))
 
         def loss(rows: Sequence[int], generator: Generator) -> Tensor:
@@ -202,7 +202,7 @@ class FittedWeCLIP:
             ) + spec.affinity_weight * affinity_loss(affinity, *pairs)
 
         with torch.random.fork_rng():
-            torch.manual_seed(seed)  # of the dropped channels
+            torch.manual_seed(seed)  # for dropout
             descend(
                 spec.recipe, loss, body=body, head=decoder,
                 count=len(data), seed=seed, report=report,
@@ -214,7 +214,7 @@ class FittedWeCLIP:
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
         """WeCLIP's own maps, refined as in the second phase, on the grid of whole patches.
 
-        See `weakclip.stages.protocols.PseudoMasker`.
+        See `weakclip.stages.protocols.PseudoMasker` for arguments and errors.
         """
         size = check_batch(images, image_labels, classes=self.classes)
         labels = image_labels.to(self.device)
@@ -224,10 +224,9 @@ class FittedWeCLIP:
         return self.maps.refined(trace, labels, field_affinity(field))
 
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """The network's probabilities of the tagged classes.
+        """The network's probabilities, 0 for classes that are not tagged.
 
-        The maps are not looked at: they have taught the network, if they were to be refined. See
-        `weakclip.stages.protocols.Refinement`.
+        `cams` are not used here, only in training. See `weakclip.stages.protocols.Refinement`.
         """
         check_batch(images, image_labels, classes=self.classes)
         check_refinement_input(images, image_labels, cams)
@@ -249,17 +248,17 @@ class FittedWeCLIP:
         return F.interpolate(logits, size, mode="bilinear", align_corners=False).softmax(dim=1)
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """The decoder and the two frozen towers."""
+        """Parameters of the decoder and the two frozen towers."""
         towers = {"image tower": self.clip.image, "text tower": self.clip.text}
         return count_parameters({"decoder": self.decoder, **towers})
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W), uint8, as CLIP is shown them."""
+        """Images (B, 3, H, W), uint8, normalised for CLIP."""
         own = (self.clip.mean, self.clip.std) if self.spec.colours == "clip" else (MEAN, STD)
         return normalise_images(images, *own)
 
     def fused(self, trace: TokenTrace) -> tuple[Tensor, ...]:
-        """Tokens that the decoder is given."""
+        """The tokens of the blocks that the decoder fuses."""
         return trace.tokens[1:] if self.spec.inputs == "all" else trace.tokens[1:-1]
 
     @torch.no_grad()
@@ -269,7 +268,7 @@ class FittedWeCLIP:
         return self.decoder.logits(self.decoder.field(self.fused(trace), trace.grid))
 
     def averaged_logits(self, normal: Tensor) -> Tensor:
-        """Mean logits of all views, (B, 1 + F, h, w), of normalised images (B, 3, H, W)."""
+        """Logits averaged over scales and mirror images, (B, 1 + F, h, w), of normalised images."""
         spec, least = self.spec, self.clip.patch_size
         return averaged_logits(
             self.logits, normal, long_side=spec.long_side, scales=spec.scales, least=least
@@ -282,7 +281,7 @@ class FittedWeCLIP:
         rows: Sequence[int],
         generator: Generator,
     ) -> tuple[Tensor, Tensor | None]:
-        """Random views (B, 3, S, S), uint8, and their maps (B, F, h, w), if any are given."""
+        """Random views (B, 3, S, S), uint8, and their maps (B, F, h, w) if `cams` are given."""
         pairs = [[data.image(row), *([] if cams is None else [cams[row]])] for row in rows]
         drawn = [draw_scaled_crop(pair, self.spec.crops, generator) for pair in pairs]
         images, *maps = (torch.stack(part).to(self.device) for part in zip(*drawn, strict=True))
@@ -313,7 +312,7 @@ class FittedWeCLIP:
 
 
 def on_cells(maps: Tensor, cells: int) -> Tensor:
-    """Maps (B, F, S, S) on a grid of cells (B, F, cells, cells), none of them less high."""
+    """Pool maps (B, F, S, S) to a grid (B, F, cells, cells) and keep the maximum of each."""
     pooled = F.adaptive_avg_pool2d(maps, (cells, cells))
     heights, lower = (each.amax(dim=(2, 3), keepdim=True) for each in (maps, pooled))
     return pooled * heights / lower.clamp(min=1e-7)

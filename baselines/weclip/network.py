@@ -1,8 +1,8 @@
-"""The decoder of WeCLIP and its two losses: all that learns, and what it learns by.
+"""The decoder of WeCLIP, which is all that is trained, and its two losses.
 
-The decoder fuses the patch tokens of the frozen blocks into one field of features. The field is
-read twice: by a small transformer, which gives the logits of every patch, and as an affinity of
-patches, which helps to make the labels that the decoder learns from (`baselines/weclip/labels.py`).
+The decoder fuses the patch tokens of the frozen blocks into one feature map. A small transformer
+computes the logits of every patch from it. Its products give an affinity of patches, which is used
+to refine the pseudo labels (`baselines/weclip/labels.py`).
 
 References:
     Zhang et al., "Frozen CLIP: A Strong Backbone for Weakly Supervised Semantic Segmentation"
@@ -37,7 +37,7 @@ class DecoderSize:
     blocks: int = 3
     heads: int = 8
     dropout: float = 0.1
-    """Probability that a channel of the field is dropped for an image while training."""
+    """Probability that a channel of the feature map is dropped for an image in training."""
 
     def __post_init__(self) -> None:
         if self.channels % self.heads:
@@ -47,16 +47,16 @@ class DecoderSize:
 
 
 class Decoder(nn.Module):
-    """Tokens of frozen blocks to a field of features, its affinity, and logits."""
+    """From tokens of frozen blocks to a feature map, and from this to logits."""
 
     def __init__(self, size: DecoderSize, *, width: int, inputs: int, labels: int) -> None:
-        """Initialise as PyTorch does.
+        """Initialise with PyTorch's defaults.
 
         Args:
             size: Sizes.
             width: Channels D of the tokens.
-            inputs: Blocks whose tokens are fused.
-            labels: Classes K with the background.
+            inputs: Number of blocks whose tokens are fused.
+            labels: Number K of classes, background included.
         """
         super().__init__()
         channels = size.channels
@@ -78,7 +78,7 @@ class Decoder(nn.Module):
         self.classifier = nn.Conv2d(channels, labels, 1)
 
     def field(self, tokens: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        """Fused features, (B, C, h, w), of block outputs, each (B, 1 + hw, D)."""
+        """Feature map, (B, C, h, w), of the tokens of blocks, (B, 1 + hw, D) each."""
         parts = [
             projection(each[:, 1:])
             for projection, each in zip(self.projections, tokens, strict=True)
@@ -88,7 +88,7 @@ class Decoder(nn.Module):
         return fused
 
     def logits(self, field: Tensor) -> Tensor:
-        """Logits of the patches, (B, K, h, w), of their features."""
+        """Logits of the patches, (B, K, h, w), from the feature map, (B, C, h, w)."""
         tokens = self.blocks(field.flatten(2).transpose(1, 2))
         logits: Tensor = self.classifier(
             torch.unflatten(tokens.transpose(1, 2), 2, field.shape[2:])
@@ -97,7 +97,7 @@ class Decoder(nn.Module):
 
 
 def field_affinity(field: Tensor) -> Tensor:
-    """Affinity of patches: sigmoid of the product of their features.
+    """Affinity of patches: sigmoid of the inner product of their features.
 
     Args:
         field: (B, C, h, w).
@@ -118,14 +118,14 @@ def averaged_logits(
     scales: Sequence[float],
     least: int,
 ) -> Tensor:
-    """Mean logits of an image at several sizes, and of its mirror image.
+    """Logits of images averaged over several sizes and over mirror images.
 
     Args:
-        logits: Normalised images (B, 3, H, W) to logits (B, K, h, w).
-        images: Normalised, (B, 3, H, W).
-        long_side: To which images are resized first; None leaves their size.
-        scales: Relative to that size.
-        least: Smallest side that `logits` takes, in pixels.
+        logits: Function from normalised images (B, 3, H, W) to logits (B, K, h, w).
+        images: Normalised images, (B, 3, H, W).
+        long_side: Long side to which images are resized first; None keeps their size.
+        scales: Sizes relative to that.
+        least: Smallest side in pixels that `logits` accepts.
 
     Returns:
         (B, K, h, w), on the grid of the first scale.
@@ -145,14 +145,14 @@ def averaged_logits(
 
 
 def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over background pixels and mean over foreground pixels of the batch, half each.
+    """Cross-entropy: average of its means over background and over foreground pixels of the batch.
 
     Args:
         logits: (B, K, h, w); resized bilinearly to the labels.
         labels: (B, H, W), int64, 255 = ignored.
 
     Returns:
-        A scalar. A half without pixels counts 0, where the release has NaN.
+        A scalar. A mean without pixels is 0, while it is NaN in the release.
     """
     size = dims(labels, "B H W", name="labels")[1:]
     resized = F.interpolate(logits, size, mode="bilinear", align_corners=False)
@@ -164,15 +164,16 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def pair_labels(labels: Tensor, grid: tuple[int, int], radius: int) -> tuple[Tensor, Tensor]:
-    """Pairs of near patches of one label, and of different labels.
+    """Pairs of nearby patches with the same label, and with different labels.
 
     Args:
-        labels: (B, H, W), int64, 255 = ignored; a patch has that of its first pixel.
+        labels: (B, H, W), int64, 255 = ignored; a patch has the label of its first pixel.
         grid: Patch rows and columns (h, w).
-        radius: Largest distance of a pair along an axis, in patches.
+        radius: Largest distance of a pair along each axis, in patches.
 
     Returns:
-        Two of (B, hw, hw), bool. Two background patches share a label; a patch pairs with itself.
+        Same and different, (B, hw, hw) each, bool. Background counts as a label, and each patch is
+        paired with itself.
     """
     flat = seeds_on_grid(labels, grid).flatten(1)
     rows, columns = (torch.arange(side, device=labels.device) for side in grid)
@@ -185,15 +186,15 @@ def pair_labels(labels: Tensor, grid: tuple[int, int], radius: int) -> tuple[Ten
 
 
 def affinity_loss(affinity: Tensor, alike: Tensor, different: Tensor) -> Tensor:
-    """How far the affinity is from the labels of the pairs; linear in the affinity.
+    """Affinity loss of AFA, linear in the affinity: 1 - a for pairs with one label, a for others.
 
     Args:
-        affinity: (B, hw, hw), in [0, 1].
-        alike: Pairs of one label, (B, hw, hw), bool.
-        different: Pairs of different labels, (B, hw, hw), bool.
+        affinity: Affinity a, (B, hw, hw), in [0, 1].
+        alike: Pairs with the same label, (B, hw, hw), bool.
+        different: Pairs with different labels, (B, hw, hw), bool.
 
     Returns:
-        A scalar in [0, 1); half is of each kind of pairs, over the whole batch.
+        A scalar in [0, 1): the average of the means over both kinds of pairs in the batch.
     """
     apart = ((1 - affinity) * alike).sum() / (alike.sum() + 1)
     close = (affinity * different).sum() / (different.sum() + 1)
