@@ -1,12 +1,12 @@
-"""One small search for every compared method, by one rule: four settings each on the split `tune`.
+"""The same small search for every compared method: four settings each, on the split `tune`.
 
-Each setting is fitted on the images and tags of `tune` and its pseudo masks are scored there, so
-the choice uses the pixel annotation of `tune`, which no other table reports. The best setting
-replaces the first one only if the interval of their difference excludes 0
-(`docs/statistics.md`, "Settings of the compared methods").
+Each setting is fitted on the images and tags of `tune`, and its pseudo masks are scored there. The
+choice uses the pixel annotation of `tune`, which no other table reports. The best setting replaces
+the first one only if the interval of their difference excludes 0 (`docs/statistics.md`, "Settings
+of the compared methods").
 
-Run: `python -m bench.search.methods [METHOD ...] [--workers 2]`. Scores are kept in the folder of
-artifacts by configuration and code, so an interrupted search goes on.
+Run: `python -m bench.search.methods [METHOD ...] [--workers 2]`. Scores are cached in the folder of
+artifacts by everything they depend on, so that an interrupted search can be resumed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 STUDY_MODULE = "ablations._settings"
 SEED = 0
 TASK = "train-pseudo"
-"""Of a workbench that trains on `tune`: the masks of the images that were trained on."""
+"""Task that is scored: here both training and scoring use `tune`."""
 RULE = (
     "Criterion: mIoU of pseudo masks on `tune` with the tags known, before the CRF, which uses the "
     "pixel annotation of `tune` (200 images that no other table reports). Every method has the "
@@ -58,7 +58,7 @@ RULE = (
 
 
 def tune_workbench(artifacts: Path) -> ImageWorkbench:
-    """A workbench that trains on `tune` and scores there; `train` and `val` are not looked at."""
+    """A workbench that trains and scores on `tune`; `train` and `val` are not used."""
     splits = dict.fromkeys(CARTOON.splits, "tune")
     preset = replace(CARTOON, splits=splits)
     return open_workbench(preset, None, torch.device("cpu"), artifacts)
@@ -66,20 +66,20 @@ def tune_workbench(artifacts: Path) -> ImageWorkbench:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """One setting and what it scored."""
+    """One setting of a method and its score."""
 
     method: str
     setting: str
     config_id: str
     miou: float
     difference: Difference | None
-    """To the first setting of the method; none for the first."""
+    """Difference to the first setting of the method; None for the first."""
     confirmed: Difference | None = None
-    """The same in the second use; none where the rule does not use it."""
+    """The same difference in the second test of the rule; None if it was not run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Search, and write `tables/tuning.md` and `tables/tuning.csv` below the results folder."""
+    """Search, and write `tables/tuning.md` and `tables/tuning.csv` in the results folder."""
     parser = argparse.ArgumentParser(prog="python -m bench.search.methods", description=__doc__)
     parser.add_argument("methods", nargs="*", metavar="METHOD", help="default: all")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="default: 1")
@@ -126,10 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def choose(tried: Sequence[Tried]) -> str:
-    """Name of the setting that the rule chooses among those of one method, the first at the head.
+    """Name of the setting of a method that the rule chooses; `tried` begins with the first setting.
 
-    The best by mIoU, if it is better than the first beyond the interval, also in the second use
-    where that was scored; otherwise the first.
+    It is the setting with the best mIoU if the interval of its difference to the first is above 0,
+    also in the second test if that was run; otherwise it is the first setting.
     """
     best = max(tried, key=lambda row: row.miou)
     asked = (best.difference, best.confirmed or best.difference)
@@ -138,7 +138,7 @@ def choose(tried: Sequence[Tried]) -> str:
 
 
 def setting_id(spec: object) -> str:
-    """Id of a setting, the configuration of a map source or a refinement."""
+    """Id of the configuration of a map source or a refinement."""
     described = describe(spec)
     assert isinstance(described, dict)
     return config_id(described)
@@ -147,7 +147,7 @@ def setting_id(spec: object) -> str:
 def _second(
     counts: Mapping[tuple[str, str], NDArray[np.integer]], row: Tried, first: str
 ) -> Difference | None:
-    """The difference of a setting to the first in the second use, if both were scored there."""
+    """The difference of a setting to the first in the second test; None if it was not run."""
     pair = [counts.get((row.method, setting)) for setting in (row.setting, first)]
     if row.setting == first or pair[0] is None or pair[1] is None:
         return None
@@ -155,7 +155,7 @@ def _second(
 
 
 def _tried(method: Searched[object], counts: Mapping[str, NDArray[np.integer]]) -> list[Tried]:
-    """Every setting of a method with its difference to the first."""
+    """All settings of a method with their differences to the first."""
     first = next(iter(method.settings))
     return [
         Tried(
@@ -229,7 +229,7 @@ def _points(value: Difference | None) -> str:
 
 
 def _counts(job: tuple[MethodRow, Path]) -> NDArray[np.integer]:
-    """Counts of a method on `tune`, (N, K, 3); those that are kept are read."""
+    """Counts of a method on `tune`, (N, K, 3), measured or read from the cache."""
     method, artifacts = job
     workbench = _workbench(artifacts)
     path = artifacts / "tuning" / f"{workbench.key_of(method, SEED)}.npy"

@@ -1,12 +1,13 @@
-"""How fast each component learns: one small search per row of the study of conditions, on `tune`.
+"""Search for the learning rate of each component in each row of the study `conditions`, on `tune`.
 
-By `docs/preregistration.md`: for every component that a row trains the factor on the recipe's
-learning rate is one of a few, chosen by the mIoU of the network on `tune`, mean over two seeds, one
-component at a time, twice round at most. The choice uses the pixel annotation of `tune`, which no
-other table reports. What is chosen is typed into the study, and a test compares.
+The rule is that of `docs/preregistration.md`. For every component that a row trains, a factor on
+the recipe's learning rate is chosen from a few values by the network's mIoU on `tune`, mean over
+two seeds. Components are searched one at a time, in at most two rounds. The choice uses the pixel
+annotation of `tune`, which no other table reports. The chosen factors are entered in the study by
+hand, and a test compares them.
 
-Run: `python -m bench.search.rates [ROW ...] [--workers 2]`. Scores are kept in the folder of
-artifacts by configuration and code, so an interrupted search goes on.
+Run: `python -m bench.search.rates [ROW ...] [--workers 2]`. Scores are cached in the folder of
+artifacts by configuration and code, so that an interrupted search can be resumed.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ FACTORS: Mapping[str, tuple[float, ...]] = {
 }
 """Component -> factors on its learning rate, in the order in which they are searched."""
 TRAINED = (TextGuidedDecoder, PlainDecoder, PyramidAdapter, CoAttention, LearnableContext)
-"""Kinds with weights."""
+"""Kinds of components with trainable weights."""
 ROUNDS = 2
 RULE = (
     "Criterion: mIoU on `tune` of the network alone, which uses the pixel annotation of `tune`, "
@@ -72,11 +73,11 @@ RULE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """One setting of a row and what it scored."""
+    """One setting of a row and its scores."""
 
     rates: LearningRates
     scores: tuple[float, ...]
-    """mIoU on `tune` with each seed."""
+    """mIoU on `tune`, one per seed."""
 
     @property
     def miou(self) -> float:
@@ -88,11 +89,11 @@ def search_rates(
     config: WeakCLIPConfig,
     score: Callable[[Sequence[WeakCLIPConfig]], list[tuple[float, ...]]],
 ) -> list[Tried]:
-    """Return the settings tried for a configuration, each once; the chosen one is the last.
+    """Return the settings that were tried for a configuration; the last one is the chosen one.
 
     Args:
-        config: One rate for all parts.
-        score: mIoU of some configurations with each seed.
+        config: The configuration, with one rate for all parts.
+        score: Returns the mIoU of configurations, one per seed.
     """
     parts = {
         part: factors
@@ -116,7 +117,7 @@ def search_rates(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Search, and write `tables/rates.md` and `tables/rates.csv` below the results folder."""
+    """Search, and write `tables/rates.md` and `tables/rates.csv` in the results folder."""
     parser = argparse.ArgumentParser(prog="python -m bench.search.rates", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
     parser.add_argument("--preset", default=CONDITIONS.name, help="with changes after '+'")
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def write_rates(
     tried: Mapping[str, Sequence[Tried]], missing: Sequence[str], preset: str, out: Path
 ) -> list[Path]:
-    """Write what was tried, and return the paths."""
+    """Write the tables of all settings, and return their paths."""
     rows = [
         {
             "row": name,
@@ -193,7 +194,7 @@ def _plain(settings: Sequence[Tried]) -> Tried:
 
 
 def _score(job: tuple[WeakCLIPConfig, int, str, Path, Path | None]) -> float:
-    """Score on `tune` after a training with a seed; one that is kept is read."""
+    """Score on `tune` after a training with a seed, or read the cached score."""
     config, seed, preset, artifacts, weights = job
     bench = _workbench(preset, artifacts, weights)
     key = content_key(plain_config(config), seed, bench.protocol, bench.data, bench.weights)

@@ -1,4 +1,4 @@
-"""What a search leaves: tables of its trials, a figure, and the best configuration as source."""
+"""The files of a search: tables of its trials, a figure, and the best configuration as source."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def write_search(found: Found, search: Search, out: Path, source: Path) -> list[
     """Write a search's files and return their paths.
 
     Args:
-        found: What it found.
-        search: What was searched.
+        found: Result of the search.
+        search: Settings of the search.
         out: Results folder: tables go to `sweeps`, figures to `figures`.
-        source: The Python file of the best configuration.
+        source: Path of the Python file for the best configuration.
     """
     trials = rows_csv(found.rows)
     shares = [{"parameter": k, "importance": v} for k, v in sorted(found.importances.items())]

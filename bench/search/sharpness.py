@@ -1,11 +1,11 @@
-"""Does the dense CRF sharpen contours less because a network's scores are sure of themselves?
+"""Does the dense CRF improve a network's contours less because its scores are more confident?
 
 The CRF weighs the scores of a method, as energies -ln p, against the colours of the image. Maps
-with a background are flat and a network trained with a softmax is sure, so the same CRF may move
-the contours of the one and not of the other. Here the scores are brought to another sharpness
-first, p^(1/T) over the known labels, and the T is chosen without ground truth: the one whose mean
-entropy is nearest to that of the map alone. Everything is fitted and scored on `tune`, which no
-other table reports.
+with a background have flat scores, while a network trained with a softmax has confident ones. So
+the same CRF may move the contours of the map but not those of the network. Here the scores are
+first changed to p^(1/T), normalised over the known labels. T is chosen without ground truth, such
+that the mean entropy is nearest to that of the map alone. Everything is fitted and scored on
+`tune`, which no other table reports.
 
 Run: `python -m bench.search.sharpness`; writes `results/tables/sharpness.md` and `.csv`.
 """
@@ -52,20 +52,21 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharpened:
-    """What one temperature does to the scores of one method."""
+    """Results of a method with one temperature."""
 
     method: str
     temperature: float | None
-    """None: the scores as they are."""
+    """None: unchanged scores."""
     entropy: float
     """Mean over the pixels, nats."""
     miou: float
+    """mIoU after the CRF, a fraction."""
     boundary_miou: float
-    """After the CRF, fractions, like `miou`."""
+    """Boundary IoU after the CRF, a fraction."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, and write the table."""
+    """Measure all methods and temperatures, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.search.sharpness", description=__doc__)
     parser.add_argument("--artifacts", type=Path, default=ARTIFACTS)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -97,13 +98,13 @@ def sharpened(scores: Tensor, temperature: float) -> Tensor:
 
 
 def mean_entropy(scores: Tensor) -> float:
-    """Mean entropy over the pixels of scores (B, K, H, W) that are normalised first, in nats."""
+    """Mean entropy over the pixels of scores (B, K, H, W), normalised first, in nats."""
     p = sharpened(scores, 1.0)
     return float(-torch.xlogy(p, p).sum(dim=1).mean())
 
 
 def matched(rows: Sequence[Sharpened], entropy: float) -> Sharpened:
-    """The row with a temperature whose entropy is nearest to another."""
+    """The row, of those with a temperature, whose entropy is nearest to a given one."""
     tempered = [row for row in rows if row.temperature is not None]
     return min(tempered, key=lambda row: abs(row.entropy - entropy))
 

@@ -1,4 +1,4 @@
-"""Configurations as Python source, so that what a search found can be imported by a study."""
+"""Configurations as Python source, so that a study can import the result of a search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WIDTH = 100
 
 
 def module_source(description: str, values: Mapping[str, object]) -> str:
-    """Return a module that defines some values, laid out as the formatter would.
+    """Return a module that defines given values, in the layout of the formatter.
 
     Args:
         description: The module's docstring.
@@ -58,7 +58,7 @@ def _import(module: str, names: list[str]) -> str:
 
 
 def _source(value: object, indent: str = "") -> str:
-    """One part a line."""
+    """The source of a value, with one field or item per line."""
     deeper = indent + "    "
     if is_dataclass(value) and not isinstance(value, type):
         parts = [f"{f.name}={_source(getattr(value, f.name), deeper)}" for f in fields(value)]

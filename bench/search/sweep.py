@@ -1,8 +1,8 @@
 """Searches over WeakCLIP's hyper-parameters with Optuna, on a split that no table reports.
 
-A search chooses, so what it looks at must not be reported: it trains on `train` like any run and
-scores on `tune`. Within a training it may stop early, and that decision looks at no annotation at
-all: at the seeding loss on seeds that were held out.
+Scores used for a choice must not be reported, so a search trains on `train` like any run but scores
+on `tune`. It may stop a training early. That decision uses no annotation: it is based on the
+seeding loss on held-out seeds.
 
 References:
     Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011 (TPE).
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from weakclip.training.recipe import Recipe
 
 PRUNING_STARTUP = 5
-"""Trials that are never stopped, because there is nothing to compare them with."""
+"""Number of first trials that are not stopped early, as there are too few to compare with."""
 
 
 @runtime_checkable
 class SearchWorkbench(Protocol):
-    """Data and weights, ready to train any configuration with any recipe."""
+    """Trains any configuration with any recipe, and scores it on `tune`."""
 
     def run_on_tune(
         self,
@@ -51,20 +51,20 @@ class SearchWorkbench(Protocol):
         *,
         report: Callable[[int, float], None],
     ) -> Tuned:
-        """Train on `train`, score on `tune`.
+        """Train on `train` and score on `tune`.
 
         Args:
             config: The network.
-            recipe: How to train it.
-            seed: Of the training.
-            report: Called now and then with (steps done, seeding loss on held-out seeds); what
-                it raises ends the training.
+            recipe: The training recipe.
+            seed: Random seed of the training.
+            report: Called at intervals with (steps done, seeding loss on held-out seeds); an
+                exception that it raises ends the training.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What is searched, from where, and for how long."""
+    """Settings of a search: where it starts, its seeds, trials and objectives."""
 
     name: str
     config: WeakCLIPConfig
@@ -73,28 +73,28 @@ class Search:
     """The score of a trial is the mean over trainings with these seeds."""
     trials: int = 40
     by_time_too: bool = False
-    """Two objectives, mIoU and seconds of training; then nothing is stopped early."""
+    """Whether there are two objectives, mIoU and training time; then no trial is stopped early."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a search has found so far."""
+    """The result of the trials of a search so far."""
 
     best: FrozenTrial
-    """Highest mIoU."""
+    """The trial with the highest mIoU."""
     config: WeakCLIPConfig
     recipe: Recipe
     rows: list[dict[str, object]]
     """One per trial: number, state, miou, seconds, pareto, then the parameters."""
     importances: dict[str, float]
-    """Parameter -> share of the variance of mIoU that it explains; empty with few trials."""
+    """Parameter -> fraction of the variance of mIoU that it explains; empty with few trials."""
 
 
 def suggest(trial: BaseTrial, search: Search) -> tuple[WeakCLIPConfig, Recipe]:
     """Return the configuration and recipe of a trial.
 
     Raises:
-        ValueError: If a component of the search's configuration is off.
+        ValueError: If a component is off in the configuration of the search.
     """
     config = search.config
     prompt, matching, decoder = config.prompt, config.matching, config.decoder
@@ -136,10 +136,10 @@ def suggest(trial: BaseTrial, search: Search) -> tuple[WeakCLIPConfig, Recipe]:
 
 
 def objective(trial: BaseTrial, search: Search, bench: SearchWorkbench) -> tuple[float, ...]:
-    """Train and score one trial: mIoU, or mIoU and seconds.
+    """Train and score one trial; return mIoU, or mIoU and seconds.
 
     Raises:
-        optuna.TrialPruned: If the seeding loss on held-out seeds is worse than the median's.
+        optuna.TrialPruned: If the seeding loss on held-out seeds is above the median of trials.
     """
     config, recipe = suggest(trial, search)
     outcomes = []
@@ -148,7 +148,7 @@ def objective(trial: BaseTrial, search: Search, bench: SearchWorkbench) -> tuple
 
         def report(step: int, criterion: float, offset: int = offset) -> None:
             if search.by_time_too:
-                return  # Optuna stops no trial of several objectives
+                return  # Optuna cannot prune with several objectives
             trial.report(-criterion, offset + step)  # the study maximises
             if trial.should_prune():
                 raise optuna.TrialPruned
@@ -167,18 +167,18 @@ def run_search(
     *,
     tell: Callable[[str], None],
 ) -> Found:
-    """Run trials until there are as many as requested, and return what was found.
+    """Run trials until there are as many as requested, and return the result.
 
-    A search that was stopped goes on where it was; several processes may share a storage.
+    An interrupted search is resumed; several processes may share a storage.
 
     Args:
-        search: What to search.
+        search: Settings of the search.
         bench: Trains and scores.
-        storage: Optuna's; none keeps the trials in memory.
+        storage: Optuna storage; None keeps the trials in memory.
         tell: Called with one line per trial.
 
     Raises:
-        BenchError: If no trial was finished.
+        BenchError: If no trial has finished.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -189,7 +189,7 @@ def run_search(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP),
     )
     while (begun := len(_ended(study))) < search.trials:
-        # a new seed, or a search that goes on would draw the first points again
+        # a new seed for each trial: otherwise a resumed search would repeat its first points
         study.sampler = optuna.samplers.TPESampler(seed=begun)
         study.optimize(partial(objective, search=search, bench=bench), n_trials=1)
         trial = _ended(study)[-1]
@@ -198,10 +198,10 @@ def run_search(
 
 
 def found_by(study: optuna.Study, search: Search) -> Found:
-    """Return what the finished trials of a search say.
+    """Return the result of the finished trials of a search.
 
     Raises:
-        BenchError: If there is none.
+        BenchError: If no trial has finished.
     """
     done = study.get_trials(states=(TrialState.COMPLETE,))
     if not done:
@@ -251,7 +251,7 @@ def _row(trial: FrozenTrial, *, pareto: bool) -> dict[str, object]:
 
 
 def _importances(study: optuna.Study, done: int) -> dict[str, float]:
-    """Shares of the variance of a high mIoU; the evaluator looks for low targets and says so."""
+    """Importances for a high mIoU; as the evaluator assumes low targets, mIoU is negated."""
     if done < 2 * PRUNING_STARTUP:
         return {}
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""A search's table as people read it and as a file of values."""
+"""The table of a search as Markdown and as CSV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def write_table(
     out: Path, name: str, page: str, values: Sequence[Mapping[str, object]]
 ) -> list[Path]:
-    """Write `tables/NAME.md` and `tables/NAME.csv` below the results folder; return the paths."""
+    """Write `tables/NAME.md` and `tables/NAME.csv` in the results folder; return the paths."""
     files = {out / "tables" / f"{name}.md": page, out / "tables" / f"{name}.csv": rows_csv(values)}
     for path, text in files.items():
         write_atomically(path, text.encode())
