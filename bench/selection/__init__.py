@@ -1,1 +1,1 @@
-"""Which state of a training is used: rules without pixel annotation, and the oracle."""
+"""Selection of a checkpoint: rules without pixel annotation, and the oracle."""

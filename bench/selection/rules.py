@@ -1,4 +1,4 @@
-"""Rules that choose a state of a training by what was measured of each."""
+"""Rules that choose a checkpoint of a training by measurements of each checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signals:
-    """What was measured of a state. `oracle_miou` alone looks at the annotation."""
+    """Measurements of a checkpoint. Only `oracle_miou` uses the annotation."""
 
     step: int
     is_average: bool
@@ -24,24 +24,24 @@ class Signals:
     held_out_seed_loss: float
     """Seeding loss on held-out images."""
     crf_energy: float
-    """Of the masks of held-out images in a dense CRF that starts from the maps, per pixel."""
+    """Energy per pixel of masks of held-out images in a dense CRF with unaries from the maps."""
     tag_agreement: float
     """F1 of the classes that the network finds in held-out images, against their tags."""
     oracle_miou: float
-    """Of the masks of the training images, restricted to the tags, against the annotation."""
+    """mIoU of the masks of training images, restricted to the tags, against the annotation."""
 
 
 def chosen(rule: Rule, states: Sequence[Signals]) -> Signals:
-    """The state that a rule chooses; of equally good ones the last.
+    """The checkpoint that a rule chooses; of equally good ones the last.
 
-    The average is for `ema` alone: all other rules choose among the states themselves.
+    Only `ema` chooses the moving average; all other rules choose among the other checkpoints.
 
     Args:
-        rule: Which.
-        states: Of one training, in the order of their steps.
+        rule: The rule.
+        states: The checkpoints of one training, in the order of their steps.
 
     Raises:
-        ValueError: If there is no state to choose from.
+        ValueError: If there is no checkpoint to choose from.
     """
     plain = [state for state in reversed(states) if not state.is_average]
     averages = [state for state in reversed(states) if state.is_average]

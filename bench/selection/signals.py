@@ -1,4 +1,4 @@
-"""What can be measured of a network without pixel annotation, on images it does not learn from."""
+"""Measures of a network on held-out images that need no pixel annotation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from weakclip.crf.dense import CRFConfig
 
 LEAST_SHARE = 0.01
-"""Of an image's pixels, for a class to count as found."""
+"""Smallest fraction of an image's pixels with which a class counts as found."""
 _CLIP = 1e-5  # smallest probability of the energies
 
 
@@ -26,20 +26,20 @@ def crf_energy(
 ) -> Tensor:
     """Energy of soft masks in a dense CRF, per pixel, up to a constant of each image.
 
-    With probabilities q, unary energies u of the start and kernel k it is the mean over pixels i of
+    With probabilities q, unary energies u and kernel k the energy is the mean over pixels i of
     sum_l q_i(l) u_i(l) + 1/2 sum_j k_ij (1 - sum_l q_i(l) q_j(l)). One mean-field update from q
-    gives the kernel's sums up to a constant of each pixel, which follows from the kernel's total;
-    that is the same for all masks of an image and is left out.
+    gives the sums over the kernel up to a constant per pixel. The constants depend on the total of
+    the kernel only; they are the same for all masks of an image and are left out.
 
     Args:
         images: (B, 3, H, W), uint8.
-        probabilities: Of the masks, (B, 1 + F, H, W), 0 or more.
-        start: Where the CRF starts from, (B, 1 + F, H, W), 0 or more.
-        image_labels: Tags, (B, F), bool; other classes are left out of everything.
+        probabilities: Class probabilities of the masks, (B, 1 + F, H, W), 0 or more.
+        start: Probabilities that give the unary energies, (B, 1 + F, H, W), 0 or more.
+        image_labels: Tags, (B, F), bool; other classes are ignored.
         config: Terms of the CRF.
 
     Returns:
-        (B,), lower for masks that fit the start and the edges of the image.
+        (B,); lower for masks that agree with `start` and with the edges of the image.
     """
     known = known_labels(image_labels).to(probabilities.device)
     part = known[:, :, None, None]
@@ -54,7 +54,7 @@ def crf_energy(
 
 
 def found_classes(probabilities: Tensor) -> Tensor:
-    """Classes that a network finds in images, (B, F), bool, of probabilities (B, 1 + F, H, W)."""
+    """Classes that a network finds in images, (B, F), bool, from probabilities (B, 1 + F, H, W)."""
     labels = probabilities.argmax(dim=1)
     shares = [
         (labels == label).float().mean(dim=(1, 2)) for label in range(1, probabilities.shape[1])
@@ -63,7 +63,7 @@ def found_classes(probabilities: Tensor) -> Tensor:
 
 
 def agreement(found: Tensor, image_labels: Tensor) -> float:
-    """F1 of found classes against tags, both (N, F), bool; 1 if there are none of either.
+    """F1 of found classes against tags, both (N, F), bool; 1 if there are neither.
 
     Example:
         >>> agreement(torch.tensor([[True, True]]), torch.tensor([[True, False]]))

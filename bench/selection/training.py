@@ -1,7 +1,7 @@
-"""A training that keeps its states: trained once, then every rule has the state it chooses.
+"""A training that keeps its checkpoints: it is trained once, and every rule chooses one.
 
-A tenth of the tagged images is held out of the training. The rules measure on them; the oracle
-measures all training images against the annotation.
+A tenth of the tagged images is held out of the training, for the measures of the rules. The oracle
+scores all training images against the annotation.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ if TYPE_CHECKING:
 BATCH = 50
 AVERAGE = "average"
 SIGNALS = "signals.json"
-_BACKGROUND = Power(alpha=1)  # of the maps that the energy starts from
+_BACKGROUND = Power(alpha=1)  # background of the maps in the unary energies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectedTraining:
-    """WeakCLIP in the state that a rule chooses; a `weakclip.stages.protocols.RefinementSpec`."""
+    """WeakCLIP at the checkpoint of a rule; a `weakclip.stages.protocols.RefinementSpec`."""
 
     training: SeededTraining
     rule: Rule
     crf: CRFConfig
-    """Of the energy."""
+    """Dense CRF of the energy."""
     states: int = 10
-    """States that are kept, at equal steps; the last is the end of the training."""
+    """Number of checkpoints, at equal intervals; the last is the end of the training."""
     held_out: float = 0.1
-    """Share of the tagged images that it does not learn from."""
+    """Fraction of the tagged images that are held out of the training."""
     decay: float = 0.98
-    """Of the moving average of the weights, per step."""
+    """Decay per step of the moving average of the weights."""
 
     def build(self, setting: Setting) -> SelectedWeakCLIP:
         """The refinement, not fitted."""
@@ -63,17 +63,17 @@ class SelectedTraining:
 
 
 class Part:
-    """Some seeds of a split."""
+    """A subset of the seeds of a split."""
 
     def __init__(self, seeds: KeptSeeds, positions: Sequence[int]) -> None:
-        """Hold the positions that count."""
+        """Take seeds and the positions of the subset."""
         self._seeds, self._positions = seeds, list(positions)
         self.indices = tuple(seeds.indices[position] for position in positions)
         """Image of each position."""
 
     @property
     def key(self) -> str:
-        """Of all that the seeds depend on."""
+        """Hash of everything that the seeds depend on."""
         return content_key(self._seeds.key, self._positions)
 
     def __len__(self) -> int:
@@ -86,10 +86,10 @@ class Part:
 
 
 def parted(seeds: KeptSeeds, held_out: float) -> tuple[Part, Part]:
-    """Seeds to learn from, and those held out; the same for all seeds of a training.
+    """Seeds for training, and held-out seeds; the partition is the same for every training.
 
     Raises:
-        ValueError: If there are not two tagged images.
+        ValueError: If there are fewer than two tagged images.
     """
     if len(seeds) < 2:
         raise ValueError(f"selection: expected two tagged images or more, got {len(seeds)}")
@@ -99,14 +99,14 @@ def parted(seeds: KeptSeeds, held_out: float) -> tuple[Part, Part]:
 
 
 class SelectedWeakCLIP:
-    """A `Refinement` and a `Segmenter`: the network of the chosen state."""
+    """A `Refinement` and a `Segmenter`: the network of the chosen checkpoint."""
 
     def __init__(self, spec: SelectedTraining, setting: Setting) -> None:
-        """Hold what is known before training."""
+        """Take the settings; nothing is trained yet."""
         self.spec, self._setting = spec, setting
         self._network: TrainedWeakCLIP = spec.training.build(setting)
         self.curve: list[dict[str, float]] = []
-        """Losses of the training, and what was measured of its states."""
+        """Losses of the training, and measurements of its checkpoints."""
 
     def fit(
         self,
@@ -116,11 +116,11 @@ class SelectedWeakCLIP:
         seed: int,
         report: Callable[[int, int], None],
     ) -> None:
-        """Train and measure, unless that was done for another rule, and take the chosen state.
+        """Train and measure, unless done for another rule, and load the chosen checkpoint.
 
         Raises:
-            TypeError: If the images are not those of a driver.
-            ValueError: If there are not two tagged images.
+            TypeError: If `data` is not `WorkingImages`.
+            ValueError: If there are fewer than two tagged images.
         """
         if not isinstance(data, WorkingImages):
             raise TypeError(f"selection: expected WorkingImages, got {type(data).__name__}")
@@ -153,7 +153,7 @@ class SelectedWeakCLIP:
         return self._network.probabilities(images)
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
-        """Of each component and of the frozen towers."""
+        """Parameters of each component and of the frozen towers."""
         return self._network.parameter_counts()
 
     def _train(
@@ -164,7 +164,7 @@ class SelectedWeakCLIP:
         seed: int,
         report: Callable[[int, int], None],
     ) -> list[dict[str, float]]:
-        """Train from the start, write the states and the average, and return the losses."""
+        """Train from the start, write the checkpoints and the average, and return the losses."""
         spec = self.spec
         average: dict[str, dict[str, Tensor]] = {}
         with TemporaryDirectory(prefix="selection-", dir=self._setting.folder) as kept:
@@ -227,7 +227,7 @@ class SelectedWeakCLIP:
 
 
 def steps_of(total: int, states: int) -> list[int]:
-    """Steps after which a state is kept, the last included.
+    """Steps after which a checkpoint is kept, including the last step.
 
     Example:
         >>> steps_of(340, 4), steps_of(3, 10)
@@ -237,7 +237,7 @@ def steps_of(total: int, states: int) -> list[int]:
 
 
 def _average(average: dict[str, dict[str, Tensor]], network: TrainedWeakCLIP, decay: float) -> None:
-    """Move an average of all weights and statistics on by a step; it starts at the first."""
+    """Update a moving average of all weights; it starts with those of the first step."""
     for name, part in network.model.components.items():
         state = {key: value.detach().clone() for key, value in part.state_dict().items()}
         old = average.setdefault(name, state)
@@ -255,7 +255,7 @@ def _file(state: Signals) -> str:
 
 
 def _point(state: Signals) -> dict[str, float]:
-    """A state as a row of a record's curve."""
+    """The measurements of a checkpoint as a row of a record's curve."""
     values = asdict(state)
     head = "average_" if values.pop("is_average") else ""
     step = values.pop("step")
