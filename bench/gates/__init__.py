@@ -1,1 +1,1 @@
-"""The gates that the embedded world and its CLIP must pass, and the choice of its image size."""
+"""The gates that the embedded data set and its CLIP must pass, and the choice of its image size."""

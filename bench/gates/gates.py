@@ -1,9 +1,9 @@
-"""The five gates that micro-CLIP must pass before anything is built on it.
+"""The five gates that CartoonVOC and micro-CLIP must pass before they are used.
 
-A toy whose CAMs are hopeless, or perfect, or whose refinement has no room, teaches nothing about
-components. G1 recognition, G2 localisation without training, G3 what the network could reach with
-ground truth, G4 what it reaches from its own seeds, G5 fair ground for CLIP-ES. Rows marked
-"oracle" look at pixel annotations: they are about the world, not a method.
+If CAMs were useless or perfect, or refinement could not improve them, studies on this data set
+would say nothing about components. G1 tests recognition, G2 localisation without training, G3 the
+network trained on ground truth, G4 the network trained on its own seeds, and G5 that CLIP-ES works
+here. Scores marked "oracle" use pixel annotations: they are about the data set, not about a method.
 
 Run: `python -m bench.gates.gates` (about ten minutes; writes `results/gates.json`).
 """
@@ -61,15 +61,15 @@ SOURCES: dict[str, CAMSource] = {
     "Grad-CAM, block input + CAA": SoftmaxGradCAM(affinity=Affinity()),
 }
 CEILING = 8
-"""The ceiling is about the network and the world, so it trains this many times longer."""
+"""Factor on the training steps of the ceiling, so that the schedule does not limit it."""
 CEILING_VIEWS = 12
-"""And on more views of each image, so that it does not learn the few by heart."""
+"""Views per image of the ceiling, more than usual to avoid overfitting."""
 THRESHOLDS = [0.05 * step for step in range(1, 20)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One gate, its figures in fractions, and whether they pass."""
+    """One gate: its rule, its measurements as fractions, and whether they pass."""
 
     name: str
     rule: str
@@ -78,7 +78,7 @@ class Gate:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure all gates; 0 if all pass, 1 if one fails."""
+    """Measure all gates and write the report; return 0 if all pass, 1 if one fails."""
     parser = argparse.ArgumentParser(prog="python -m bench.gates.gates", description=__doc__)
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     parser.add_argument("--out", type=Path, default=Path("results/gates.json"))
@@ -146,7 +146,7 @@ def localisation(cams: dict[str, float]) -> Gate:
 
 
 def ceiling(bench: ImageWorkbench) -> Gate:
-    """G3: the same network trained on the ground truth of `train`, longer and on more views."""
+    """G3: WeakCLIP's network trained on the ground truth of `train`, longer and on more views."""
     scores = ceiling_scores(bench)
     return Gate(
         name=f"G3 WeakCLIP trained on ground truth, {CEILING} x the steps, cross-entropy",
@@ -157,10 +157,10 @@ def ceiling(bench: ImageWorkbench) -> Gate:
 
 
 def ceiling_scores(bench: ImageWorkbench) -> dict[str, float]:
-    """Scores by task of the network trained on the ground truth of `train`.
+    """Task -> mIoU of the network trained on the ground truth of `train`.
 
-    The losses are cross-entropy and matching: seeding and boundary losses are made for seeds with
-    gaps, and complete masks have none.
+    The losses are cross-entropy and matching, because seeding and boundary losses are meant for
+    seeds with undecided pixels, which complete masks do not have.
     """
     longer = replace(bench.preset.recipe, iterations=CEILING * bench.preset.recipe.iterations)
     preset = replace(bench.preset, recipe=longer, views=CEILING_VIEWS)
@@ -175,8 +175,8 @@ def ceiling_scores(bench: ImageWorkbench) -> dict[str, float]:
 
 
 def refinement(bench: ImageWorkbench, oracle: float) -> Gate:
-    """G4: the network trained on its own seeds, against those seeds."""
-    settled = OtsuBand(width=0.0)  # the band closed: every pixel decided
+    """G4: the network trained on its own seeds, compared with these seeds."""
+    settled = OtsuBand(width=0.0)  # no undecided pixels
     train, maps = bench.images["train"], bench.fitting.clip_maps("train")
     closed = ensure_seeds(maps, train, settled, bench.setting)
     seeds = float(
@@ -203,7 +203,7 @@ def refinement(bench: ImageWorkbench, oracle: float) -> Gate:
 
 
 def baseline(cams: dict[str, float]) -> Gate:
-    """G5: CLIP-ES's Grad-CAM is workable here and its affinity helps."""
+    """G5: CLIP-ES's Grad-CAM works here, and its affinity improves it."""
     plain, spread = cams["Grad-CAM, block input"], cams["Grad-CAM, block input + CAA"]
     return Gate(
         name="G5 fair ground for CLIP-ES (oracle threshold)",
@@ -214,7 +214,7 @@ def baseline(cams: dict[str, float]) -> Gate:
 
 
 def best_threshold(bench: ImageWorkbench, source: MapSource) -> float:
-    """MIoU on `train` of maps at their best threshold: an oracle, it looks at the ground truth."""
+    """MIoU on `train` of maps at their best threshold, an oracle that uses the ground truth."""
     train = bench.images["train"]
     maps = ensure_maps(source, bench.setting, train, seed=0, report=silent)
     strongest = [

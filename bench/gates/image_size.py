@@ -1,8 +1,9 @@
-"""At which image size do strides 4 and 8 matter? The size of the default preset, by measurement.
+"""At which image size do strides 4 and 8 matter? A measurement for the default preset's image size.
 
-A study of a pyramid needs images on which a fine pyramid is worth something, and runs that end the
-same day. For each side this trains the whole of WeakCLIP and the same network with every level left
-at the stride of the patches, on a world that no table reports, and compares them on unseen images.
+A study of the pyramid needs images on which its fine levels have an effect, but small enough for
+short runs. For each image side this trains WeakCLIP, and the same network with all levels at the
+stride of the patches, on a data set that no other table reports, and compares them on unseen
+images.
 
 Run: python -m bench.gates.image_size   (three sides, two seeds: half an hour)
 """
@@ -38,13 +39,13 @@ if TYPE_CHECKING:
     from bench.studies.workbench import Outcome
     from weakclip.config import WeakCLIPConfig
 
-WORLD_SEED = 77  # that of all choices of the preset; the tables' world is another
+WORLD_SEED = 77  # seed of the images for all choices of settings; tables use another
 TASK = "val-network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One side: scores on unseen images, fractions, and seconds of a whole run."""
+    """Results for one image side: scores on unseen images, fractions, and seconds of a run."""
 
     side: int
     full_miou: float
@@ -59,7 +60,7 @@ class Line:
 
 
 def preset_at(side: int, preset: Preset = CARTOON) -> Preset:
-    """A preset with images of `side` pixels, in the world of choices."""
+    """A preset with images of `side` pixels, drawn with the seed `WORLD_SEED`."""
     drawn = preset.generated
     assert drawn is not None
     return replace(
@@ -71,14 +72,14 @@ def preset_at(side: int, preset: Preset = CARTOON) -> Preset:
 
 
 def configs_at(side: int) -> tuple[WeakCLIPConfig, WeakCLIPConfig]:
-    """WeakCLIP with and without a pyramid; the loss grid keeps stride 4."""
+    """WeakCLIP with and without a pyramid; the grid of the losses has stride 4."""
     assert isinstance(MICRO.supervision, SeedAndBoundary)
     full = replace(MICRO, supervision=replace(MICRO.supervision, grid=side // 4))
     return full, replace(full, adapter=SingleScale())
 
 
 def measure(preset: Preset, seeds: Sequence[int], artifacts: Path) -> Line:
-    """Train both networks with every seed and compare them."""
+    """Train both networks with every seed, and compare them."""
     bench = open_workbench(preset, None, torch.device("cpu"), artifacts)
     side = preset.max_side
     full, coarse = (
@@ -101,7 +102,7 @@ def measure(preset: Preset, seeds: Sequence[int], artifacts: Path) -> Line:
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The table people read, with the command that made it."""
+    """The Markdown table of a record, with the command that made it."""
     environment = ", ".join(f"{name}: {value}" for name, value in record["environment"].items())
     lines = [
         "# At which image size strides 4 and 8 matter",
@@ -128,7 +129,7 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write image_size.json and .md; 0 done, 2 usage."""
+    """Measure, and write image_size.json and .md; return 0, or exit with 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m bench.gates.image_size", description=__doc__)
     parser.add_argument("--preset", choices=("cartoon", "smoke"), default="cartoon")
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 160, 192])

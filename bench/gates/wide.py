@@ -1,8 +1,8 @@
-"""The gates of CartoonVOC 2: is the world as hard as photographs are to the published methods?
+"""The gates of CartoonVOC 2: is it as hard as photographs are for the published methods?
 
-The limits are those of `docs/preregistration.md`. No row of a component is looked at: when a gate
-fails, the dials of the world move (object size, noise, style distance), never the method. Rows
-marked "oracle" look at pixel annotations: they are about the world.
+The limits are those of `docs/preregistration.md`. The gates use no scores of components. If a gate
+fails, the data set is changed (object size, noise, style distance), never a method. Scores marked
+"oracle" use pixel annotations: they are about the data set.
 
 Run: `python -m bench.gates.wide --clip FOLDER --backbone FILE` (about half an hour on two cores;
 `--only zero-shot maps` measures some of them).
@@ -59,7 +59,7 @@ SINGLE_OBJECTS = 1000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure the gates; 0 if all pass, 1 if one fails."""
+    """Measure the gates and write the report; return 0 if all pass, 1 if one fails."""
     parser = argparse.ArgumentParser(prog="python -m bench.gates.wide", description=__doc__)
     parser.add_argument("--clip", type=Path, help="folder of micro-CLIP 2's two files")
     parser.add_argument("--backbone", default=PRETRAINED_MICRO.weights, help="file of weights")
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def pretrained_cam(weights: str) -> CAM:
     """CAM of a classifier that starts from micro-backbone.
 
-    Its learning rates were chosen by how well it ranks the tags of `tune`.
+    Its learning rates were chosen by its ranking of the tags of `tune`.
     """
     return CAM(
         classifier=Classifier(
@@ -112,7 +112,13 @@ def pretrained_cam(weights: str) -> CAM:
 
 
 def zero_shot(bench: ImageWorkbench, count: int = SINGLE_OBJECTS) -> Gate:
-    """Top-1 on held-out single objects in the preset's styles, `a photo of a {class}`."""
+    """Zero-shot top-1 on held-out scenes with one object in the preset's styles.
+
+    The prompt is `a photo of a {class}`.
+
+    Raises:
+        TypeError: If the preset does not draw CartoonVOC 2.
+    """
     drawn = bench.preset.generated
     world = drawn.world if drawn is not None else None
     if not isinstance(world, WideConfig):
@@ -127,7 +133,7 @@ def zero_shot(bench: ImageWorkbench, count: int = SINGLE_OBJECTS) -> Gate:
 
 
 def recognition(clip: CLIPBundle, world: WideConfig, count: int) -> float:
-    """Share of single objects of the held-out world that are called by their class's name."""
+    """Zero-shot top-1 accuracy on `count` held-out scenes with one object."""
     prompts = clip.tokenize([class_prompt("a photo of a {}", name) for name in DISPLAY_NAMES])
     texts = F.normalize(clip.text.encode_tokens(prompts), dim=-1)
     hits = []
@@ -146,7 +152,7 @@ def recognition(clip: CLIPBundle, world: WideConfig, count: int) -> float:
 
 
 def maps(bench: ImageWorkbench) -> Gate:
-    """The best maps of CLIP without training, known tags, oracle threshold, on `train`."""
+    """The best training-free maps of CLIP with known tags, oracle threshold, on `train`."""
     scores = {
         name: best_threshold(bench, CLIPMaps(source=source)) for name, source in SOURCES.items()
     }
@@ -203,7 +209,7 @@ def classifier_maps(bench: ImageWorkbench, cam: CAM) -> Gate:
 
 
 def lifts(bench: ImageWorkbench, cam: CAM, weights: str) -> Gate:
-    """The dense CRF and the random walk on those maps, thresholds by rule."""
+    """The dense CRF and the random walk on the maps of `cam`, with thresholds by rule."""
     backbone = replace(PRETRAINED_MICRO, weights=weights)
     alone = _pseudo(bench, cam, Keep(background=OTSU))
     walked = _pseudo(bench, cam, replace(random_walk.MICRO, backbone=backbone))
