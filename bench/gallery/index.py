@@ -1,6 +1,6 @@
-"""`gallery.zip` below the results: pictures, and in `index.json` what they show.
+"""`gallery.zip` in the results folder: pictures, and their description in `index.json`.
 
-A folder `gallery`, as earlier versions wrote it, is read as well.
+A folder `gallery`, as written by earlier versions, is read as well.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ ERROR_KEYS = {
     "another class": "#cc78bc",
     "void, not scored": "#ffffff",
 }
-"""Meaning and colour of the pixels of an error map; seaborn's colour-blind-safe palette."""
+"""Meaning of a pixel of an error map -> colour, from seaborn's colour-blind-safe palette."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One image with its pictures."""
+    """One image of the gallery and its pictures."""
 
     name: str
     why: str
@@ -51,7 +51,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GalleryIndex:
-    """All images of a gallery and where they come from."""
+    """All images of a gallery and their provenance."""
 
     study: str
     variants: tuple[str, ...]
@@ -64,15 +64,15 @@ class GalleryIndex:
 
 
 def index_text(index: GalleryIndex) -> str:
-    """Return the text of an index file."""
+    """Return the JSON text of an index."""
     return json.dumps(asdict(index), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def folder_of(root: Path) -> Folder:
-    """Return the gallery of a results folder as a folder, whether or not there is one.
+    """Return the gallery of a results folder as a path-like folder; it may not exist.
 
     Raises:
-        BenchError: If it is a damaged file.
+        BenchError: If the zip file is damaged.
     """
     path = root / PACKED
     try:
@@ -84,9 +84,9 @@ def folder_of(root: Path) -> Folder:
 
 
 def write_gallery(root: Path, index: GalleryIndex, pictures: Mapping[str, bytes]) -> None:
-    """Write a gallery below a results folder in the place of an older one."""
+    """Write a gallery to a results folder, replacing an older one."""
     buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:  # pictures do not get smaller
+    with zipfile.ZipFile(buffer, "w") as file:  # not compressed: pictures are compressed already
         for name, content in {FILE: index_text(index).encode(), **pictures}.items():
             file.writestr(zipfile.ZipInfo(name, _TIME), content)
     write_atomically(root / PACKED, buffer.getvalue())
@@ -94,7 +94,7 @@ def write_gallery(root: Path, index: GalleryIndex, pictures: Mapping[str, bytes]
 
 
 def pack_gallery(root: Path) -> None:
-    """Put a folder of an earlier version into one file."""
+    """Pack a gallery folder of an earlier version into one file."""
     index = read_index(root)
     if index is not None and not (root / PACKED).exists():
         names = sorted(name for image in index.images for name in image.files.values())
@@ -102,10 +102,10 @@ def pack_gallery(root: Path) -> None:
 
 
 def read_index(root: Path) -> GalleryIndex | None:
-    """Return the index of a results folder, or none if there is no gallery.
+    """Return the index of the gallery of a results folder, or None if there is no gallery.
 
     Raises:
-        BenchError: If it is not an index, or a picture it names is missing.
+        BenchError: If the index is not valid, or a picture that it names is missing.
     """
     folder = folder_of(root)
     path = folder / FILE

@@ -1,8 +1,8 @@
-"""Pictures of what a study's rows do: image, CAM, seed, masks, ground truth, errors.
+"""Makes a gallery of a study's rows: image, CAM, seed, masks, ground truth, errors.
 
-Records hold counts and no pictures, so a gallery trains the rows it shows once more, with one seed,
-and keeps thumbnails of the typical and of the worst training images. Both choices, by the scores of
-the first row, look at the ground truth: a gallery shows, it measures nothing.
+Records have counts but no masks. So a gallery trains the rows that it shows again, with one seed,
+and keeps thumbnails of typical and of the worst training images. Both are chosen by the scores of
+the first row, with ground truth; a gallery is for illustration only.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 SPLIT = "train"
 LIMIT = 6_000_000
-"""Bytes of all pictures together."""
+"""Largest total size of the pictures, bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GalleryRequest:
-    """What to show."""
+    """The rows and images of a gallery."""
 
     study: Study
     variants: tuple[str, ...]
-    """Names of its rows; the first decides which images are typical and which are worst."""
+    """Names of rows; typical and worst images are chosen by the scores of the first."""
     seed: int
     worst: int
-    """Number of worst images; typical ones are one per class."""
+    """Number of worst images; there is at most one typical image per class."""
 
 
 def make_gallery(
@@ -54,16 +54,16 @@ def make_gallery(
     *,
     report: Callable[[str, int, int], None],
 ) -> GalleryIndex:
-    """Train the rows and write their pictures and index below a results folder.
+    """Train the rows, and write their pictures and the index to a results folder.
 
     Args:
-        request: What to show.
+        request: The rows and images.
         workbench: Data and weights.
         root: The results folder; an older gallery in it is replaced.
-        report: Called with (row, steps done, steps in all).
+        report: Called with (row, steps done, number of steps).
 
     Raises:
-        BenchError: If a row is not a WeakCLIP configuration, or the pictures take too much room.
+        BenchError: If a row is not a WeakCLIP configuration, or the pictures exceed `LIMIT`.
     """
     masks = {
         row.name: train_masks(
@@ -97,9 +97,9 @@ def train_masks(
     *,
     report: Callable[[int, int], None],
 ) -> list[Tensor]:
-    """Train a configuration as a run does and return its masks of `pseudo`, (H, W) int64 each.
+    """Train a configuration as in a run; return its masks of `pseudo`, (H, W) int64 each.
 
-    The masks are those of the task `train-pseudo`: tags known, no dense CRF.
+    The masks are those of the task `train-pseudo`: restricted to the tags, without dense CRF.
     """
     fitted = workbench.fitting.method(config, seed, {}, report)
     rows = range(len(workbench.images["pseudo"]))
@@ -122,11 +122,11 @@ def typical_images(scores: Tensor, image_labels: Tensor) -> list[int]:
     """Return for each class the image with the median score among those tagged with it.
 
     Args:
-        scores: (N,).
+        scores: Scores of the images, (N,).
         image_labels: Tags, (N, F), bool.
 
     Returns:
-        Row numbers, each once, in the order of the classes.
+        Indices of images without repeats, in the order of the classes.
 
     Example:
         >>> labels = torch.tensor([[True, False], [True, True], [True, False]])

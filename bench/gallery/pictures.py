@@ -1,4 +1,4 @@
-"""Thumbnails of one image: WebP for what is a photograph, palette PNG for what is a label map."""
+"""Pictures of one image: WebP for images and maps, palette PNG for label maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 QUALITY = 80
 _ERROR_PALETTE = np.array([ImageColor.getrgb(colour) for colour in ERROR_KEYS.values()], np.uint8)
 _HEAT = np.array([[30, 20, 90], [160, 40, 110], [235, 105, 40], [252, 235, 140]], np.float64)
-"""Colours of a CAM from 0 to 1, dark to light: readable without colour vision."""
+"""Colours of a CAM from 0 to 1, dark to light, so that they can be told apart in grey."""
 
 
 def image_picture(image: Tensor) -> bytes:
@@ -30,7 +30,7 @@ def image_picture(image: Tensor) -> bytes:
 
 
 def cam_picture(image: Tensor, cam: Tensor) -> bytes:
-    """Return a WebP of the largest activation of any class, laid over the grey image.
+    """Return a WebP of the largest activation over all classes, overlaid on the grey image.
 
     Args:
         image: (3, H, W), uint8.
@@ -46,22 +46,22 @@ def cam_picture(image: Tensor, cam: Tensor) -> bytes:
 
 
 def mask_picture(mask: Tensor) -> bytes:
-    """Return a PNG of a label map, (H, W), in VOC's colours; 255 is undecided or void."""
+    """Return a PNG of a label map, (H, W), in VOC's palette; 255 is undecided or void."""
     return _png(mask.to(torch.uint8).numpy(), VOC_PALETTE)
 
 
 def error_picture(pred: Tensor, gt: Tensor) -> bytes:
-    """Return a PNG that says for each pixel how it is right or wrong; see `ERROR_KEYS`.
+    """Return a PNG of the kind of error of each pixel; see `ERROR_KEYS`.
 
     Args:
         pred: Predicted labels, (H, W).
-        gt: True labels, (H, W); 255 is void.
+        gt: Annotated labels, (H, W); 255 is void.
     """
     return _png(error_codes(pred, gt).numpy(), _ERROR_PALETTE)
 
 
 def error_codes(pred: Tensor, gt: Tensor) -> Tensor:
-    """Return the row of `ERROR_KEYS` of each pixel, (H, W), uint8.
+    """Return the index in `ERROR_KEYS` of each pixel, (H, W), uint8.
 
     Example:
         >>> error_codes(torch.tensor([[1, 1, 0, 1, 1]]), torch.tensor([[1, 0, 1, 2, 255]])).tolist()
