@@ -1,1 +1,1 @@
-"""What looks at the pixel annotation on purpose: seeds from the truth. Its rows are oracles."""
+"""Oracles: code that uses the pixel annotation on purpose, mostly for seeds made from it."""

@@ -1,8 +1,8 @@
-"""Annotated masks with the mistakes that seeds make, as strong as wanted.
+"""Annotated masks with errors that are typical of seeds, at a chosen strength.
 
-An object is a connected region (4 neighbours) of one class. For one image and generator the draws
-are the same at every strength, so that a stronger corruption adds to a weaker one of `parts`,
-`eroded`, `dilated`, `flipped` and `missing`. Strength 0 changes nothing.
+An object is a connected region (4-neighbourhood) of one class. For an image and generator the
+random draws are the same at every strength. So, except for `leakage`, a stronger corruption
+includes the errors of a weaker one. Strength 0 changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Corruption: TypeAlias = Literal["parts", "eroded", "dilated", "leakage", "flipped", "missing"]
 CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
-_RING = 3  # pixels around an object whose colour says what it stands in
+_RING = 3  # width in pixels of the ring around an object that gives the colour of its surroundings
 
 
 def corrupted(
@@ -36,27 +36,27 @@ def corrupted(
     strength: float,
     generator: Generator,
 ) -> Labels:
-    """A label map with one kind of mistake.
+    """A label map with one kind of error.
 
-    `parts`: a class activation map fires on a part of an object. The pixels that are nearest to a
-    random pixel of the object stay; a share `strength` of its pixels becomes background.
-    `eroded`: pixels within `strength` times the object's largest inner distance of its border
-    become background.
-    `dilated`: background within `strength` times the radius of a disc of the object's area takes
-    its class.
-    `leakage`: the class spreads into what the object stands in (a boat's into water). Of the
-    background pixels, those whose colour is like the median around the object and that are near
-    it take its class, `strength` times the object's area of them.
-    `flipped`: with probability `strength` an object has another tagged class of the image.
-    `missing`: with probability `strength` an object is background.
+    `parts`: only a part of each object is kept, as in a class activation map: the pixels nearest to
+    a random pixel of the object. A fraction `strength` of its pixels becomes background.
+    `eroded`: pixels whose distance to the object's border is at most `strength` times the largest
+    such distance become background.
+    `dilated`: background whose distance to the object is at most `strength` times the radius of a
+    disc of the object's area takes its class.
+    `leakage`: the class spreads into the surroundings of the object, e.g. that of a boat into
+    water. Background pixels that are near the object, and whose colour is similar to the median
+    colour around it, take its class; their area is `strength` times the object's.
+    `flipped`: with probability `strength` an object gets the class of another tag of the image.
+    `missing`: with probability `strength` an object becomes background.
 
     Args:
         gt_mask: Annotated mask, (H, W); void counts as background.
         image: (H, W, 3), RGB.
-        tags: Labels, 1 or more, that the image has.
-        corruption: Which.
-        strength: 0 or more; a share or a probability is 1 at most.
-        generator: Of what is random.
+        tags: Labels of the image's tags, 1 or more each.
+        corruption: Kind of error.
+        strength: 0 or more; at most 1, except for `dilated` and `leakage`.
+        generator: Random generator.
 
     Returns:
         (H, W), 0 and labels of `gt_mask` and `tags`; no void.
@@ -87,7 +87,7 @@ def corrupted(
 
 
 def _objects(truth: Labels) -> Iterator[tuple[int, Region]]:
-    """Label and pixels of every object, by label, then from the top."""
+    """Label and pixels of every object, in the order of labels, then from the top."""
     for label in np.unique(truth[truth != BACKGROUND]).tolist():
         regions, count = ndimage.label(truth == label)
         for number in range(1, count + 1):
@@ -120,11 +120,11 @@ _LOSSES: Mapping[str, Callable[[Region, float, Generator], Region]] = {
     "eroded": _rim,
     "missing": _whole,
 }
-"""Corruption to the pixels of an object that become background."""
+"""Corruption -> function that returns the pixels of an object that become background."""
 
 
 def _dilated(truth: Labels, strength: float) -> Labels:
-    """Where objects grow into each other, the nearest has the pixel."""
+    """Dilate all objects; a pixel within reach of several takes the class of the nearest."""
     found, nearest = truth.copy(), np.full(truth.shape, np.inf)
     for label, region in _objects(truth):
         distance = ndimage.distance_transform_edt(~region)
@@ -135,7 +135,7 @@ def _dilated(truth: Labels, strength: float) -> Labels:
 
 
 def _leaked(truth: Labels, image: NDArray[np.uint8], strength: float) -> Labels:
-    """Objects in their order; what one has taken, the next cannot take."""
+    """Let objects leak one after the other; a pixel that one has taken is not free any more."""
     found, colours = truth.copy(), image.astype(np.float64) / 255
     for label, region in _objects(truth):
         distance = ndimage.distance_transform_edt(~region)

@@ -1,4 +1,4 @@
-"""mIoU of the masks of training images against their annotation: for the oracle alone."""
+"""Oracle score of a network: mIoU of its masks of training images against their annotation."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Seeds of a chosen quality: the annotation of `train`, spoiled in patches.
+"""Seeds of a chosen precision and coverage, made from the annotation of `train`.
 
-How much does a component depend on how good the seeds are? Seeds of real maps differ in precision
-and coverage at once; here each is set. This is an oracle: it looks at pixel annotations, so rows
-with it are about the components and no method.
+They show how a component depends on the quality of seeds. Seeds from real maps differ in precision
+and coverage at the same time; here each is set. This is an oracle, because it uses pixel
+annotations: its rows are about components and are not methods.
 """
 
 from __future__ import annotations
@@ -28,18 +28,21 @@ if TYPE_CHECKING:
     from weakclip.stages.protocols import Setting, TaggedImages
 
 CELLS = 8
-"""Errors and gaps are smooth: drawn on so many cells a side, as coarse as CLIP's patches."""
+"""Side of the grid of random values that give the errors and gaps; it is as coarse as CLIP's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoiledAnnotation:
-    """WeakCLIP trained on spoiled annotation; a `weakclip.stages.protocols.RefinementSpec`.
+    """WeakCLIP trained on `SpoiledSeeds`; a `weakclip.stages.protocols.RefinementSpec`.
 
     Attributes:
-        training: WeakCLIP and its recipe; the seed rule plays no role.
-        precision: Share of right labels among the decided pixels.
-        coverage: Share of decided pixels.
-        seed: Of the errors and gaps: the same for every row and every training.
+        training: WeakCLIP and its recipe; its seed rule is not used.
+        precision: Fraction of the labelled pixels whose label is right.
+        coverage: Fraction of pixels that are labelled.
+        seed: Random seed of the errors and gaps, the same for every row and training.
+
+    Raises:
+        ValueError: If precision or coverage is not in (0, 1].
     """
 
     training: SeededTraining
@@ -79,7 +82,7 @@ class SpoiledSeeds:
     """Seeds of the tagged images of a split, (H, W) int64 each, 255 where undecided."""
 
     def __init__(self, data: WorkingImages, spec: SpoiledAnnotation) -> None:
-        """Hold what they are made from; each is made when it is asked for."""
+        """Take images and settings; each seed is made on access."""
         self._data, self._spec = data, spec
         self.indices = tuple(data.tagged)
         self.key = content_key("spoiled", data.key, spec.precision, spec.coverage, spec.seed, CELLS)
@@ -106,17 +109,17 @@ def spoiled(
     coverage: float,
     generator: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """An annotation with gaps and errors in patches.
+    """An annotation with smooth regions of gaps and of wrong labels.
 
     Args:
         mask: Labels, (H, W), 255 = void.
-        tags: Labels of the classes of the image; errors are of these and the background.
-        precision: Share of right labels among the decided pixels.
-        coverage: Share of decided pixels among those that are not void.
-        generator: Source of both.
+        tags: Labels of the image's tags; wrong labels are these or background.
+        precision: Fraction of the labelled pixels whose label is right.
+        coverage: Fraction of the pixels without void that are labelled.
+        generator: Random generator.
 
     Returns:
-        (H, W); the shares hold up to a pixel.
+        (H, W), 255 = undecided; the fractions hold up to one pixel.
     """
     labels: NDArray[np.int64] = np.array(mask, dtype=np.int64)
     known = labels != IGNORE
@@ -139,7 +142,7 @@ def _field(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np
 def _lowest(
     field: NDArray[np.float64], where: NDArray[np.bool_], share: float
 ) -> NDArray[np.bool_]:
-    """Of the pixels `where`, the share with the lowest values of a field."""
+    """The fraction `share` of the pixels `where` with the lowest values of a field."""
     chosen = np.zeros(field.shape, dtype=np.bool_)
     rows, columns = np.nonzero(where)
     order = np.argsort(field[rows, columns], kind="stable")[: round(share * len(rows))]

@@ -1,8 +1,8 @@
-"""Maps made of the annotated masks of the training images: an oracle, for rows that say so.
+"""Maps made from the annotated masks of the training images, with known errors: an oracle.
 
-What a refinement does to seeds depends on what is wrong with them. These maps have known mistakes
-(`bench/oracle/corruption.py`). They are files like anybody's maps, so nothing but this module looks
-at the annotation.
+The effect of a refinement depends on the errors of its seeds. These maps have known errors
+(`bench/oracle/corruption.py`). They are written as files, like any ready-made maps, so that only
+this module uses the annotation.
 """
 
 from __future__ import annotations
@@ -32,26 +32,25 @@ if TYPE_CHECKING:
     from weakclip.stages.protocols import Setting
 
 CONFIDENCE = 0.7
-"""Value of a map where the seeds have its class; elsewhere it is 1 minus this. The same as the
-usual confidence of labels that a dense CRF starts from."""
+"""Value of a map where the seeds have its class; elsewhere it is 1 minus this. Dense CRFs commonly
+assume the same confidence of labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OracleTruth:
-    """The truth with one kind of mistake; a `weakclip.stages.maps.WrittenMaps`.
+    """The annotation with one kind of error; a `weakclip.stages.maps.WrittenMaps`.
 
-    With background `Power(alpha=1)` scores are `CONFIDENCE` for the label of a pixel and the rest
-    for the other labels, and with `OtsuBand` the seeds are the corrupted masks themselves.
+    With background `Power(alpha=1)` the score is `CONFIDENCE` for the label of a pixel and
+    1 - `CONFIDENCE` for other labels. With `OtsuBand` the seeds equal the corrupted masks.
     """
 
     corruption: Corruption = "parts"
     strength: float = 0.0
     draw: int = 0
-    """Of what is random. It is the same for all seeds of a training: the chance is in the images,
-    each of which has its own."""
+    """Random seed of the errors. It does not change with the seed of a training."""
 
     def written(self, setting: Setting, data: WorkingImages) -> FromFiles:
-        """Write the maps of the tagged images, a file each.
+        """Write the maps of the tagged images, one file per image.
 
         Raises:
             ValueError: If an image has no annotated mask.
@@ -75,7 +74,7 @@ class OracleTruth:
         """The corrupted mask of an image, (H, W), at the size of its file.
 
         Raises:
-            ValueError: If it has no annotated mask.
+            ValueError: If the image has no annotated mask.
         """
         files, name = data.files, data.files.names[index]
         gt_mask = files.gt_mask(index)
