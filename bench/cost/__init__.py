@@ -1,1 +1,1 @@
-"""What everything costs: parameters, FLOPs, time and memory."""
+"""Measurement of cost: parameters, FLOPs, time and memory."""

@@ -1,9 +1,9 @@
-"""The baselines as lines of the profile: what is called, on what, and how many weights it has.
+"""The baselines as lines of the profile: timed function, inputs and parameters.
 
-A baseline is timed for one whole step: image and tags to class activation maps (`cam`), image, tags
-and maps to class scores (`refinement`), or image to mask (`mask`). Nothing is fitted: cost does
-not depend on what the weights know. Images are smooth like photographs, because the lattice of a
-dense CRF grows with the number of colours; each has two tags.
+A baseline is timed for one complete step: from image and tags to class activation maps (`cam`),
+from image, tags and maps to class scores (`refinement`), or from image to mask (`mask`). Nothing is
+fitted, because cost does not depend on the values of weights. Images have the spectrum of
+photographs, because the lattice of a dense CRF grows with the number of colours. Each has two tags.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
     from weakclip.config import WeakCLIPConfig
 
 CATALOGUE = "baselines.catalogue"
-"""Module of the baselines, loaded by name as studies are."""
-CONTEXT = 77  # positions of CLIP's text tower: the baselines' sentences are whole ones
+"""Module of the baselines, loaded by name like studies."""
+CONTEXT = 77  # positions of CLIP's text tower: baselines use complete sentences
 TAGS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a baseline is given."""
+    """Inputs of a baseline."""
 
     images: Tensor
     """(B, 3, H, W), uint8."""
     image_labels: Tensor
-    """(B, F), bool, `TAGS` of each image."""
+    """(B, F), bool; `TAGS` tags per image."""
     cams: Tensor
     """(B, F, h, w), in [0, 1], on the patch grid."""
 
 
 def baseline_work(size: str) -> dict[str, tuple[Work, Any]]:
-    """Name -> (kind of work, configuration) of every baseline of a size, in the table's order.
+    """Name -> (kind of work, configuration) of all baselines of a size, in the table's order.
 
     Raises:
-        BenchError: If the catalogue cannot be found.
+        BenchError: If the package `baselines` is not found.
     """
     try:
         catalogue = importlib.import_module(CATALOGUE)
@@ -70,7 +70,7 @@ def baseline_work(size: str) -> dict[str, tuple[Work, Any]]:
 
 
 def baseline_parameters(name: str, size: str) -> dict[str, dict[str, int]]:
-    """Component of a baseline -> {"total", "trainable"}; empty where it has no weights."""
+    """Component of a baseline -> {"total", "trainable"}; empty if it has no parameters."""
     work, spec = baseline_work(size)[name]
     if work == "mask":
         return parameter_counts(make_subject(spec, size).model)
@@ -79,10 +79,10 @@ def baseline_parameters(name: str, size: str) -> dict[str, dict[str, int]]:
 
 
 def baseline_call(load: Load) -> Callable[[], Tensor]:
-    """What is timed for a line of a baseline.
+    """The timed function of a baseline.
 
     Raises:
-        BenchError: If there is no such baseline.
+        BenchError: If the baseline is unknown.
     """
     known = baseline_work(load.size)
     if load.variant not in known:
@@ -98,12 +98,12 @@ def baseline_call(load: Load) -> Callable[[], Tensor]:
 
 
 def random_inputs(size: str, count: int, device: str) -> Inputs:
-    """The same inputs each time.
+    """Random inputs, the same in every call.
 
     Args:
         size: `micro` or `paper`.
-        count: Images B.
-        device: Where to put them.
+        count: Number B of images.
+        device: Device of the tensors.
     """
     side, classes = SIDES[size], len(class_names(size)) - 1
     generator = torch.Generator().manual_seed(0)
@@ -133,7 +133,7 @@ def _setting(size: str, device: str) -> Setting:
 
 
 def _network(config: WeakCLIPConfig, load: Load, inputs: Inputs) -> Callable[[], Tensor]:
-    """A network in WeakCLIP's place: image to the best of the tagged classes."""
+    """A function that labels images with a network, restricted to the tagged classes."""
     subject = make_subject(config, load.size, load.device)
     model = subject.model.eval()
     allowed = F.pad(inputs.image_labels, (1, 0), value=True)[:, :, None, None]

@@ -1,4 +1,4 @@
-"""`python -m bench profile`: measure what variants cost, or make the tables again."""
+"""`python -m bench profile`: measure the cost of variants, or rebuild the tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def profile(options: argparse.Namespace, words: Sequence[str]) -> int:
-    """Carry out the command; 1 if a line failed other than by running out of memory."""
+    """Carry out the command; return 1 if a line failed for another reason than lack of memory."""
     name = "scaling" if options.scaling else "profile"
     path = options.out / f"perf/{name}.json"
     if not options.rebuild:

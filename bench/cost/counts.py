@@ -1,9 +1,9 @@
-"""What a network costs whatever it runs on: parameters and FLOPs of each component.
+"""Parameters and FLOPs of each component of a network, which do not depend on the machine.
 
-FLOP = 2 MAC throughout: a product of (m, k) and (k, n) matrices is 2 m k n. Only matrix products
-and convolutions count, as in `torch.utils.flop_counter`; the dense CRF of the boundary loss is
-gathers and is not among them (its share is seen in the times). They are counted on torch's `meta`
-device, which does no arithmetic, so paper size takes seconds on any machine.
+FLOP = 2 MAC throughout: a product of (m, k) and (k, n) matrices has 2 m k n. Only matrix products
+and convolutions are counted, as in `torch.utils.flop_counter`. The dense CRF of the boundary loss
+consists of gathers and is not counted, but its time is measured elsewhere. FLOPs are counted on
+torch's `meta` device, which does no arithmetic, so that paper size takes seconds on any machine.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from weakclip.network.pyramid import Level
 
 TEXT = "text tower"
-"""The component that is computed once a batch, whatever its size; the others once an image."""
+"""The component that is computed once per batch; the others are computed once per image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flops:
-    """Of one batch."""
+    """FLOPs of one batch."""
 
     forward: int
     backward: int
 
 
 def components(model: WeakCLIP) -> dict[str, nn.Module]:
-    """The parts that costs are told of; they are disjoint and hold all weights."""
+    """The components whose costs are reported; they are disjoint and contain all weights."""
     decoder: dict[str, nn.Module] = {"decoder": model.decoder}
     if isinstance(model.decoder, FPNDecoder):
         decoder = {"fpn": model.decoder.neck, "head": model.decoder.head}
@@ -55,7 +55,7 @@ def components(model: WeakCLIP) -> dict[str, nn.Module]:
 
 
 def parameter_counts(model: WeakCLIP) -> dict[str, dict[str, int]]:
-    """Component -> numbers of weights: {"total", "trainable"}."""
+    """Component -> {"total", "trainable"} numbers of parameters."""
     return {
         name: {
             "total": sum(weight.numel() for weight in part.parameters()),
@@ -66,16 +66,16 @@ def parameter_counts(model: WeakCLIP) -> dict[str, dict[str, int]]:
 
 
 def flop_costs(model: WeakCLIP, count: int, side: int) -> dict[str, Flops]:
-    """FLOPs of each component in a training step.
+    """Component -> FLOPs in a training step.
 
-    Each component runs apart, on inputs that carry gradients exactly where they do in training;
-    so what a component costs backward is seen beside what it costs forward. The prompt's are the
-    text tower's.
+    Each component is run separately, on inputs that require gradients exactly where they do in
+    training, so that its forward and backward costs are known. Those of the prompt are included in
+    the text tower.
 
     Args:
-        model: Is moved to torch's `meta` device and put in training mode.
-        count: Images of the step.
-        side: Of the images, pixels.
+        model: The network; it is moved to torch's `meta` device and put in training mode.
+        count: Number of images of the step.
+        side: Side of the images in pixels.
     """
     model.to("meta").train()
     images = torch.empty(count, 3, side, side, device="meta")
@@ -84,7 +84,7 @@ def flop_costs(model: WeakCLIP, count: int, side: int) -> dict[str, Flops]:
 
 
 def total(costs: Iterable[Flops]) -> Flops:
-    """The sum."""
+    """The sum of costs."""
     costs = list(costs)
     return Flops(
         forward=sum(cost.forward for cost in costs), backward=sum(cost.backward for cost in costs)
@@ -93,7 +93,7 @@ def total(costs: Iterable[Flops]) -> Flops:
 
 @contextmanager
 def counted() -> Iterator[None]:
-    """Attention as plain matrix products, so that the counter sees all of them."""
+    """Compute attention by plain matrix products in a block, so that all FLOPs are counted."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -108,7 +108,7 @@ def _stages(model: WeakCLIP, images: Tensor) -> dict[str, Flops]:
         features = model.encode(images)
     costs = {"image tower": Flops(forward=encoding.get_total_flops(), backward=0)}
     (text,), costs[TEXT] = _measure(lambda: (model.text(),))
-    levels: list[Level] = []  # what the adapter leaves to the reader of its levels counts there
+    levels: list[Level] = []  # work that the adapter leaves to the decoder is counted there
 
     def sources() -> list[Tensor]:
         levels.extend(model.adapter(features.taps))
@@ -137,7 +137,7 @@ def _stages(model: WeakCLIP, images: Tensor) -> dict[str, Flops]:
 
 
 def _measure(run: Callable[[], Sequence[Tensor]]) -> tuple[tuple[Tensor, ...], Flops]:
-    """Outputs cut from their past, asking for gradients where they did, and what they cost."""
+    """Detached outputs, which require gradients where the outputs did, and their cost."""
     with FlopCounterMode(display=False) as forward:
         outputs = tuple(run())
     wanted = [output for output in outputs if output.grad_fn is not None]

@@ -1,9 +1,8 @@
-"""What the runs of a plan will take, before anything is started.
+"""An estimate of the cost of the runs of a plan, before they are started.
 
-FLOPs of the training step and of the inference of the preset's own WeakCLIP are counted, and taken
-for every row whose network is a WeakCLIP; the number of images is that of the published lists. What
-other methods train is not counted, nor are retrainings, maps and the dense CRF, which a GPU does
-meanwhile.
+The FLOPs of training step and inference are counted for the preset's own WeakCLIP, and used for all
+rows whose network is a WeakCLIP. Numbers of images are those of the published lists. Trainings of
+other methods, retrainings, maps and the dense CRF are not counted.
 """
 
 from __future__ import annotations
@@ -23,36 +22,36 @@ if TYPE_CHECKING:
     from bench.studies.workbench import Config
 
 RATE = 50e12
-"""FLOP/s that are assumed: about what bfloat16 reaches in such networks on one current GPU."""
+"""Assumed FLOP/s: roughly the rate of such networks in bfloat16 on one current GPU."""
 LISTS = {
     "trainaug": 10_582, "train": 1_464, "val": 1_449, "train2014": 82_081, "val2014": 40_137,
 }  # fmt: skip
-"""Images of the published lists; of COCO those with an annotation."""
+"""Number of images of the published lists; for COCO only images with an annotation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What runs take."""
+    """The estimated cost of runs."""
 
     runs: int
     trained: int
-    """Runs whose network is WeakCLIP's, which alone are counted in what follows."""
+    """Runs that train a WeakCLIP; steps, images and FLOPs are those of these runs."""
     steps: int
-    """Of training, over all of them."""
+    """Training steps of all runs together."""
     images: int
-    """Looked at for scores, over all of them; each at all scales, mirrored or not."""
+    """Scored images of all runs together, each counted once for all scales and mirror images."""
     flops: float
     retrained: int
     """Runs that retrain a network on their masks, which is not counted."""
 
     @property
     def hours(self) -> float:
-        """At `RATE`."""
+        """GPU-hours at `RATE`."""
         return self.flops / RATE / 3600
 
     @property
     def line(self) -> str:
-        """What a person reads."""
+        """The estimate as one line of text."""
         rest = self.runs - self.trained
         others = f"; {rest} runs of other methods are not counted" if rest else ""
         others += f"; {self.retrained} retrainings are not counted" if self.retrained else ""
@@ -65,7 +64,7 @@ class Estimate:
 
 
 def estimate(preset: Preset, configs: Iterable[Config]) -> Estimate:
-    """What runs of these configurations take with a preset."""
+    """Estimate the cost of runs of configurations with a preset."""
     counts = dict(LISTS) if preset.generated is None else dict(preset.generated.images)
     scored = sum(counts.get(preset.splits[role], 0) for role in ("pseudo", "val"))
     views = sum(scale**2 for scale in preset.scales) * (2 if preset.flip else 1)

@@ -1,4 +1,4 @@
-"""One line of the profile: what is timed in a process of its own, and what came of it."""
+"""One line of the profile: a load that is timed in a separate process, and its result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BaselineWork = Literal["cam", "refinement", "mask"]
 Work = Literal["forward", "training step", "text"] | BaselineWork
 BASELINE_WORK: tuple[BaselineWork, ...] = ("cam", "refinement", "mask")
-"""Image and tags to maps; image, tags and maps to scores; image to mask."""
+"""From image and tags to maps; from image, tags and maps to scores; from image to mask."""
 LEAST_REPEATS = 2
 Precision = Literal["fp32", "bf16"]
 Mode = Literal["eager", "compiled"]
@@ -25,32 +25,37 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is timed, in a process of its own."""
+    """What is timed, in a separate process.
+
+    Raises:
+        ValueError: If a number is too small.
+    """
 
     study: str
     variant: str
     size: str
     """`micro` or `paper`."""
     work: Work
-    """`forward`: logits at the size of the images, text computed before, no gradients.
-    `training step`: encoding, losses, backward pass, optimiser. `BASELINE_WORK`: a baseline's.
-    `text`: embeddings of all prompts and the gradients of their context."""
+    """`forward`: logits at image size without gradients; the text is computed before.
+    `training step`: encoding, losses, backward pass, optimiser. `text`: embeddings of all prompts
+    and the gradients of their context. `BASELINE_WORK`: a step of a baseline."""
     batch: int
     side: int | None = None
-    """Of the images, pixels; none: the size's own."""
+    """Side of the images in pixels; None: that of the size."""
     classes: int | None = None
-    """With background; none: the size's own."""
+    """Number of classes with background; None: that of the size."""
     precision: Precision = "fp32"
-    """Of `torch.autocast`; the weights stay in float32."""
+    """Precision of `torch.autocast`; the weights stay in float32."""
     mode: Mode = "eager"
     device: str = "cpu"
     threads: int = 1
     repeats: int = 5
-    """Most calls that are timed."""
+    """Largest number of timed calls."""
     seconds: float = 10.0
-    """After so many seconds of timed calls none is begun; `LEAST_REPEATS` are made anyway."""
+    """No call is started after this many seconds of timed calls, except the first
+    `LEAST_REPEATS`."""
     warmup: int = 1
-    """Calls that are not timed; one more, before them, counts FLOPs and may do alone."""
+    """Number of calls that are not timed, after the one that counts FLOPs."""
 
     def __post_init__(self) -> None:
         few = self.repeats < LEAST_REPEATS
@@ -64,26 +69,26 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What came of a load; unknowns are none."""
+    """The result of a load; unknown values are None."""
 
     status: Status
     error: str | None = None
     milliseconds: tuple[float, ...] = ()
-    """Of each timed call, in order."""
+    """Time of each call, in order."""
     peak_memory_mib: float | None = None
-    """CPU: most memory the process ever held, the interpreter and torch included; CUDA: most
-    that tensors held."""
+    """CPU: peak memory of the process, including the interpreter and torch; CUDA: peak memory of
+    tensors."""
     base_memory_mib: float | None = None
     """CPU: the same before the network was made."""
     flops: int | None = None
-    """Of one call: matrix products and convolutions as carried out, FLOP = 2 MAC."""
+    """FLOPs of one call in matrix products and convolutions, FLOP = 2 MAC."""
 
 
 def run_apart(load: Load, *, timeout: float) -> Measured:
-    """Measure a load in a process of its own, whatever becomes of that process.
+    """Measure a load in a separate process; its failure is returned as a status.
 
     Args:
-        load: What to measure.
+        load: The load.
         timeout: Seconds after which it is given up.
     """
     words = ("bench.cost.worker", json.dumps(asdict(load)))
@@ -94,14 +99,14 @@ def run_apart(load: Load, *, timeout: float) -> Measured:
 
 
 def run_module(words: Sequence[str], *, timeout: float) -> dict[str, Any]:
-    """Run a Python module; return the JSON of its last line, or how it failed.
+    """Run a Python module; return the JSON of its last line of stdout, or how it failed.
 
     Args:
         words: Name of the module and its arguments.
         timeout: Seconds after which it is given up.
 
     Returns:
-        On failure `status` and `error` alone, as in `Measured`.
+        The JSON object; on failure only `status` and `error`, as in `Measured`.
     """
     try:
         done = subprocess.run(
@@ -110,7 +115,7 @@ def run_module(words: Sequence[str], *, timeout: float) -> dict[str, Any]:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"status": "timed out", "error": f"no result after {timeout:g} s"}
-    if done.returncode < 0:  # a signal: the kernel kills what takes too much memory
+    if done.returncode < 0:  # a signal: the kernel kills processes that use too much memory
         return {"status": "out of memory", "error": f"ended by signal {-done.returncode}"}
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]

@@ -1,8 +1,8 @@
-"""What a study's variants and the baselines cost: parameters, FLOPs, time and memory.
+"""The cost of a study's variants and of the baselines: parameters, FLOPs, time and memory.
 
 `python -m bench profile` measures and writes `results/perf/profile.json`; the tables are made from
-that file and nothing else. Each line that is timed has a process of its own: its peak of memory is
-its own, and one that runs out of memory or of time is a row with its error.
+that file only. Each timed line has a separate process, so that its peak memory is known. A line
+that runs out of memory or time is a row with its error.
 
 Run: python -m bench profile            (minutes; add --quick for seconds)
 """
@@ -36,50 +36,50 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 BASELINES = "baselines"
-"""Stands for a study in the lines of the baselines."""
+"""Name in the column `study` of the lines of baselines."""
 WORKS: tuple[Work, ...] = ("forward", "training step")
 LEAST_SHARE = 0.5
-"""Of float32's rate, for bfloat16 to have lines. Half the bytes halve the time of memory at most,
-so that arithmetic at less than half the rate, emulated that is, cannot pay."""
+"""bfloat16 is profiled if its rate is at least this fraction of float32's. Below, it is emulated:
+half the bytes can at most halve the time of memory access, so it cannot be faster."""
 BATCHES: dict[tuple[str, str], tuple[int, ...]] = {
     ("cpu", "micro"): (1, 8), ("cpu", "paper"): (1, 2),
     ("cuda", "micro"): (1, 8, 64), ("cuda", "paper"): (1, 4, 16),
 }  # fmt: skip
-"""Device and size to batch sizes."""
+"""Device and size -> batch sizes."""
 RELEASE_BATCH = 2
-"""Images of the step that is compared with the release's work."""
+"""Batch size of the step that is compared with the release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Which lines a profile has."""
+    """The lines of a profile."""
 
     study: str = "components"
     sizes: tuple[str, ...] = ("micro", "paper")
     device: str = "cpu"
     threads: int = 1
     repeats: int = 5
-    """Most timed calls of a line; see `Load.seconds`."""
+    """Largest number of timed calls of a line; see `Load.seconds`."""
     compiled: bool = True
-    """Also time the reference as torch.compile makes it, with the first batch size alone and on a
-    CPU in float32 alone, because a compilation takes a minute."""
+    """Also time the reference with torch.compile, but only with the first batch size, and on a CPU
+    only in float32, because a compilation takes a minute."""
     others: bool = True
-    """Time the other variants and the baselines too, in float32 with the first batch size; other
+    """Also time the other variants and the baselines, in float32. Variants have batch size 1; other
     batch sizes, precisions and modes are timed for the reference only."""
     timeout: float = 900.0
     """Seconds after which a line is given up."""
 
     def slow_at(self, size: str) -> bool:
-        """Whether a call takes seconds, so that the one that counts FLOPs is warm-up enough."""
+        """Whether a call takes seconds, so that the call that counts FLOPs suffices as warm-up."""
         return size == "paper" and self.device == "cpu"
 
 
 def options_for(device: str, *, quick: bool) -> Options:
-    """The usual lines for a device.
+    """The default options for a device.
 
     Args:
         device: `cpu` or `cuda`.
-        quick: Micro size, the reference alone, two calls: shows that it works.
+        quick: Only micro size and the reference, with two calls, as a quick check.
     """
     threads = torch.get_num_threads()
     if quick:
@@ -98,9 +98,9 @@ def loads(options: Options, study: Study, rates: Mapping[str, float]) -> tuple[L
     """The lines to be timed, in the order of the table.
 
     Args:
-        options: Which.
-        study: Whose rows.
-        rates: FLOP per second by precision.
+        options: Options of the profile.
+        study: Study whose rows are timed.
+        rates: Precision -> FLOP per second.
     """
     bf16 = rates.get("bf16", 0.0) >= LEAST_SHARE * rates["fp32"]
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16 else ("fp32",)
@@ -133,18 +133,19 @@ def _loads(options: Options, study: Study, precisions: tuple[Precision, ...]) ->
 def make_profile(
     options: Options, *, command: str, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure everything.
+    """Measure all lines.
 
     Args:
-        options: Which lines.
-        command: What a person typed, for the record.
-        report: Is given a word on every line that is done.
+        options: Options of the profile.
+        command: The command line, for the record.
+        report: Called with a line of text for every finished line.
 
     Returns:
         The content of `profile.json`.
 
     Raises:
-        BenchError: If the study has configurations that are not WeakCLIP's alone.
+        BenchError: If there are fewer than 2 repeats, or a row of the study is not a configuration
+            of WeakCLIP.
     """
     if options.repeats < 2:
         raise BenchError(f"--repeats: expected 2 or more, got {options.repeats}")
@@ -180,7 +181,7 @@ def make_profile(
 
 
 def environment_of(options: Options, command: str) -> dict[str, object]:
-    """What a record says of where, when and with what it was made, and the load just before."""
+    """The provenance of a measurement: machine, load before it, versions, commit and time."""
     commit, dirty = checkout_state()
     cuda = torch.version.cuda if options.device == "cuda" else None
     return {
@@ -203,11 +204,11 @@ def read_versioned(path: Path, version: int, way_out: str) -> dict[str, Any]:
 
     Args:
         path: The file.
-        version: Its `schema_version`.
-        way_out: What makes it.
+        version: Expected `schema_version`.
+        way_out: Advice for the error message, such as the command that makes the file.
 
     Raises:
-        BenchError: If it is not there, not readable, or of another version.
+        BenchError: If the file is missing, not readable, or of another version.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -220,7 +221,7 @@ def read_versioned(path: Path, version: int, way_out: str) -> dict[str, Any]:
 
 
 def _costs(study: Study, size: str) -> Iterator[dict[str, object]]:
-    """Parameters and FLOPs of one image, a line a component; a baseline's FLOPs are its speeds'."""
+    """Parameters and FLOPs per image of each component; those of baselines have no FLOPs."""
     for name, config in configs_at(study, size).items():
         model = make_subject(config, size).model
         parameters, flops = parameter_counts(model), flop_costs(model, 1, SIDES[size])

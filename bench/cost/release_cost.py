@@ -1,14 +1,16 @@
-"""Our training step against the released implementation's work, on the same network and images.
+"""Our training step against that of the release, on the same network and images.
 
-Why: the release computes weight gradients of both frozen towers and multiplies them by zero, keeps
-attention matrices, runs the CRF image by image with lattices made anew, takes all towers through
-the optimiser at rate 0, and computes a 4096 x 4096 distance matrix per image that nothing reads.
-Adapter and decoder run layer by layer (`bench/cost/release_network.py`); ours merges linear layers.
-None of it changes a result, so both steps must agree, which is checked before anything is timed.
+The release does more work for the same result. It computes weight gradients of both frozen towers
+and multiplies them by zero, stores attention matrices, runs the CRF image by image with new
+lattices, includes the towers in the optimiser with rate 0, and computes a 4096 x 4096 distance
+matrix per image that is not used. It runs adapter and decoder layer by layer
+(`bench/cost/release_network.py`), while our code merges linear layers. Before anything is timed,
+both steps are checked to agree.
 
-How to read it: rounds alternate, so a busy machine slows both; the ratio is release over ours,
-median of rounds. The CRF is ours on both sides: the ratio is that of the *work*, not of languages.
-What the release's matrix is computed from does not matter; here it is the class probabilities.
+The two steps are timed alternately, so that other load slows both. The ratio is the release's time
+over ours, median of rounds. Both use our CRF, so the ratio compares the work and not the
+implementation language. The distance matrix is computed here from the class probabilities; its cost
+does not depend on the input.
 
 Run: python -m bench.cost.release_cost --out results/perf          (without --out: stdout alone)
 """
@@ -59,32 +61,32 @@ if TYPE_CHECKING:
     Step = Callable[[Batch], dict[str, Tensor]]
 
 TOLERANCE = 5e-3
-"""Largest relative difference of a loss, and of a weight's gradient in norm, float32: usually
-1e-5, but one ReLU whose input is nearly 0 may open on one side only, which gives 1e-3."""
+"""Largest allowed relative difference of a loss, and of the norm of a gradient, in float32. Usually
+it is 1e-5, but a ReLU with an input near 0 may be active in one step only, which gives 1e-3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How far the two steps are from each other before any time is taken."""
+    """The difference of the two steps in losses and gradients."""
 
     losses: float
     """Largest relative difference of a loss."""
     gradients: float
-    """Largest norm of a difference of gradients over the larger of that gradient's norm and a
-    thousandth of the whole gradient's."""
+    """Largest norm of the difference of a parameter's gradients, divided by the larger of that
+    gradient's norm and a thousandth of the norm of all gradients."""
 
 
 class ReleaseStep:
-    """The mathematics of `LibraryStep` with the release's work."""
+    """A training step with the result of `LibraryStep` and the work of the release."""
 
     def __init__(self, subject: Subject) -> None:
-        """Copy the network, and let everything in it ask for gradients.
+        """Copy the network, and make all its parameters require gradients.
 
         Args:
-            subject: Supervised by seeds and boundaries; left as it is.
+            subject: A network supervised by seeding and boundary losses; not changed.
 
         Raises:
-            BenchError: If the supervision is another.
+            BenchError: If it has another supervision.
         """
         spec = subject.config.supervision
         if not isinstance(spec, SeedAndBoundary):
@@ -102,7 +104,7 @@ class ReleaseStep:
         )
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Take a step; return the weighted losses by name, detached."""
+        """Do one step; return the weighted losses by name, detached."""
         with sdpa_kernel(SDPBackend.MATH):
             features = encode_with_gradients(self.model.image_tower, batch.images)
             output = layer_by_layer(self.model, features)
@@ -133,7 +135,7 @@ class ReleaseStep:
 
 
 def encode_with_gradients(tower: ImageTower, images: Tensor) -> Features:
-    """What `ImageTower.forward` returns, with a graph through the blocks as open_clip runs them."""
+    """The result of `ImageTower.forward`, with a graph through open_clip's blocks."""
     tokens, grid = tower.embed(images)
     states = []
     for block in tower.vision.transformer.resblocks:
@@ -152,13 +154,13 @@ def encode_with_gradients(tower: ImageTower, images: Tensor) -> Features:
 
 @torch.no_grad()
 def unused_distances(logits: Tensor) -> list[Tensor]:
-    """Distances between all cells of each image, as for a search of neighbours: (g^2, g^2)."""
+    """Distances between all cells of each image, (g^2, g^2), as for a nearest-neighbour search."""
     cells = logits.softmax(dim=1).flatten(2).transpose(1, 2)
     return [torch.cdist(image, image) for image in cells]
 
 
 def difference(ours: LibraryStep, release: ReleaseStep, batch: Batch, *, seed: int) -> Difference:
-    """Take both steps with the same dropout and compare losses and gradients.
+    """Do both steps with the same dropout, and compare losses and gradients.
 
     Raises:
         BenchError: If they differ by more than `TOLERANCE`.
@@ -193,14 +195,14 @@ def difference(ours: LibraryStep, release: ReleaseStep, batch: Batch, *, seed: i
 def measure_ratio(
     size: str, *, batch: int, rounds: int, threads: int, device: str
 ) -> dict[str, Any]:
-    """Check that both steps agree, then time them in turn.
+    """Check that both steps agree, then time them alternately.
 
     Returns:
-        What was asked for, seconds of each round (`ours`, `release`), the median `ratio` of the
-        two, and the `difference` of the steps.
+        The arguments, seconds of each round (`ours`, `release`), the median `ratio` of the two,
+        and the `difference` of the steps.
 
     Raises:
-        BenchError: If they do not agree.
+        BenchError: If the steps do not agree.
     """
     full_float32()
     torch.set_num_threads(threads)
@@ -221,7 +223,7 @@ def measure_ratio(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; 0 done, 1 the steps disagree."""
+    """Measure the ratio; return 0, or 1 if the steps disagree."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="paper")
     parser.add_argument("--batch", type=int, default=2)
@@ -252,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Gradients of parameters, zero where there is none."""
+    """Gradients of parameters; zero for a parameter without gradient."""
     return [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
 
 

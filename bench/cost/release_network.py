@@ -1,9 +1,9 @@
-"""The network's components layer by layer, as the release composes them.
+"""The network's components layer by layer, as in the release.
 
-`weakclip` merges linear layers that follow each other and lets the classifier come before an
-enlargement. Here nothing is merged: two deconvolutions, score maps concatenated to the features,
-1x1 convolutions of them, enlargement, sum, dropout, classifier. It is the other side of
-`bench.cost.release_cost`, and the reference of `tests/bench/cost/test_release_network.py`.
+`weakclip` merges consecutive linear layers and applies the classifier before upsampling. Here
+nothing is merged: two deconvolutions, score maps concatenated to the features, their 1x1
+convolutions, upsampling, sum, dropout, classifier. `bench.cost.release_cost` compares the cost of
+both, and `tests/bench/cost/test_release_network.py` their results.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ if TYPE_CHECKING:
 
 
 def layer_by_layer(model: WeakCLIP, features: Features) -> Output:
-    """What `model(features)` returns up to rounding, dropout included.
+    """The result of `model(features)` up to rounding, with the same dropout.
 
     Args:
-        model: With the pyramid adapter and an FPN decoder; in training mode its statistics move.
-        features: What `model.encode` returned.
+        model: A network with pyramid adapter and FPN decoder; in training mode its running
+            statistics are updated.
+        features: Features from `model.encode`.
 
     Raises:
-        BenchError: If adapter or decoder are others.
+        BenchError: If the model has another adapter or decoder.
     """
     adapter, decoder, taps = model.adapter, model.decoder, features.taps
     if isinstance(adapter, StandardisedTaps):
@@ -64,7 +65,7 @@ def layer_by_layer(model: WeakCLIP, features: Features) -> Output:
 
 
 def adapt(adapter: PyramidLayers, taps: Maps) -> Maps:
-    """Four maps (B, D, h_i, w_i), finest first, of four taps (B, D, h, w)."""
+    """Four maps (B, D, h_i, w_i), finest first, from four taps (B, D, h, w)."""
     last = adapter.level3(taps[3])
     window = (min(2, last.shape[2]), min(2, last.shape[3]))
     return (
@@ -76,7 +77,7 @@ def adapt(adapter: PyramidLayers, taps: Maps) -> Maps:
 
 
 def decode(decoder: FPNDecoder, pyramid: Maps, score_map: Tensor) -> Tensor:
-    """Logits (B, K, h_0, w_0) of four maps (B, D, h_i, w_i) and the score map (B, K, h, w)."""
+    """Logits (B, K, h_0, w_0) from four maps (B, D, h_i, w_i) and the score map (B, K, h, w)."""
     levels = list(pyramid)
     for index in decoder.score_levels:
         size = levels[index].shape[2:]
@@ -93,7 +94,7 @@ def decode(decoder: FPNDecoder, pyramid: Maps, score_map: Tensor) -> Tensor:
 
 
 def segment(head: SemanticHead, levels: Sequence[Tensor]) -> Tensor:
-    """Logits, (B, K, h_0, w_0), of four maps (B, C, h_i, w_i)."""
+    """Logits, (B, K, h_0, w_0), from four maps (B, C, h_i, w_i)."""
     most = levels[0].shape[2:]
     climbed = []
     for level, stages in zip(levels, head.scales, strict=True):

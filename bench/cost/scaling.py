@@ -1,9 +1,9 @@
-"""How cost grows with the side of the image, the classes, the batch and the number of prompts.
+"""Growth of cost with image side, number of classes, batch size and number of prompts.
 
-One thing is varied at a time; the others stay at the size's own (`micro`: 128 pixels, `paper`: 512;
-21 classes, one image). Times and memory are measured at micro size, each in a process of its own;
-FLOPs are counted at both sizes on torch's `meta` device, because a step of 1024 x 1024 at paper
-size takes minutes on a CPU.
+One quantity is varied at a time; the others have the defaults of the size (`micro`: 128 pixels,
+`paper`: 512; 21 classes, one image). Time and memory are measured at micro size, each point in a
+separate process. FLOPs are counted at both sizes on torch's `meta` device, because a step on
+1024 x 1024 pixels at paper size takes minutes on a CPU.
 
 Run: python -m bench profile --scaling      (minutes; add --quick for a few points)
 """
@@ -36,22 +36,22 @@ AXES: dict[str, tuple[int, ...]] = {
     "batch": (1, 2, 4, 8, 16),
     "prompts": (2, 20, 50, 100, 200),
 }
-"""What is varied. Prompts are those of the text tower alone, a batch of texts without images."""
+"""Axis -> values. `prompts` varies a batch of texts for the text tower, without images."""
 COLUMNS = ("axis", "value", "size", "work", "metric", "cost", "unit", "status", "error")
 UNITS = {"time": "ms", "memory": "MiB", "flops": "GFLOP"}
-"""Quantity to unit; memory is the peak of a process beyond what it held before the network."""
+"""Quantity -> unit; memory is the peak of a process minus its memory before the network is made."""
 REPEATS, SECONDS = 3, 10.0
 STUDY, VARIANT = "components", "full"
 Scaling = dict[str, Any]
 
 
 def works_of(axis: str) -> tuple[Work, ...]:
-    """What is timed along an axis."""
+    """The kinds of work that are timed along an axis."""
     return ("text",) if axis == "prompts" else ("forward", "training step")
 
 
 def points(axes: Mapping[str, Sequence[int]], options: Options) -> Iterator[tuple[str, int, Load]]:
-    """Axis, value and load of every point that is timed."""
+    """Axis, value and load of every timed point."""
     for axis, values in axes.items():
         for value in values:
             for work in works_of(axis):
@@ -73,13 +73,13 @@ def make_scaling(
     command: str,
     report: Callable[[str], None],
 ) -> Scaling:
-    """Measure everything.
+    """Measure all points.
 
     Args:
         options: Device, threads and repeats.
-        axes: What is varied, and the values.
-        command: What a person typed, for the record.
-        report: Is given a word on every point that is done.
+        axes: Axis -> values.
+        command: The command line, for the record.
+        report: Called with a line of text for every finished point.
 
     Returns:
         The content of `scaling.json`.
@@ -107,7 +107,7 @@ def make_scaling(
 
 
 def flops_at(size: str, axis: str, value: int) -> dict[Work, int]:
-    """FLOPs of each work at a point; FLOP = 2 MAC."""
+    """Kind of work -> FLOPs at a point; FLOP = 2 MAC."""
     classes = value if axis in ("classes", "prompts") else None
     costs = flop_costs(
         _model(size, classes),
@@ -116,14 +116,14 @@ def flops_at(size: str, axis: str, value: int) -> dict[Work, int]:
     )
     whole, text = total(costs.values()), costs[TEXT]
     return {
-        "forward": whole.forward - text.forward,  # is given the text
+        "forward": whole.forward - text.forward,  # its text is computed before
         "training step": whole.forward + whole.backward,
         "text": text.forward + text.backward,
     }
 
 
 def fit(values: Sequence[float], costs: Sequence[float]) -> tuple[float, float]:
-    """Exponent of cost = c x value^exponent by least squares on logarithms; that of the last two.
+    """Exponent of cost = c x value^exponent: least squares on logarithms; from the last two points.
 
     Example:
         >>> fit([1, 2, 4], [3, 12, 48])
@@ -135,12 +135,12 @@ def fit(values: Sequence[float], costs: Sequence[float]) -> tuple[float, float]:
 
 
 def scaling_csv(scaling: Scaling) -> str:
-    """A row a point and quantity."""
+    """Return the CSV, with one row per point and quantity."""
     return write_csv(COLUMNS, _rows(scaling))
 
 
 def scaling_markdown(scaling: Scaling) -> str:
-    """The table people read, two exponents a curve."""
+    """Return the Markdown tables, with two exponents per curve."""
     lines = [
         *opening("How cost grows", "python -m bench profile --scaling", scaling["environment"]),
         "One thing varies, the others stay: one image, 128 (micro) or 512 (paper) pixels a side, "

@@ -1,8 +1,8 @@
-"""What is profiled: WeakCLIP at two sizes, with random weights and random images.
+"""The profiled networks: WeakCLIP at two sizes, with random weights and random images.
 
-Cost does not depend on what the weights know, so nothing has to be downloaded. Paper size is
-ViT-B/16 on 512 x 512 pixels with VOC's 21 classes; micro size is the embedded micro-CLIP's
-architecture on 128 x 128 with CartoonVOC's 21.
+Cost does not depend on the values of the weights, so nothing has to be downloaded. Paper size is
+ViT-B/16 on 512 x 512 pixels with VOC's 21 classes. Micro size is the architecture of micro-CLIP on
+128 x 128 pixels with CartoonVOC's 21 classes.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ if TYPE_CHECKING:
     from weakclip.training.losses import Supervision
 
 SIDES = {"micro": 128, "paper": 512}
-"""Size to image side, pixels."""
+"""Size -> side of the images in pixels."""
 SIZES = tuple(SIDES)
 BASES = {"micro": MICRO, "paper": PAPER}
-"""Size to the network that a study's rows depart from there."""
+"""Size -> reference network of a study at this size."""
 CLASSES = 21
+"""Number of classes, background included."""
 CONTEXT = 13
-"""Text positions at paper size: five tokens of a name and eight learned vectors."""
+"""Text positions at paper size: five tokens for a name and eight learned vectors."""
 VOCABULARY = 49408
 VIT_B16 = MicroConfig(
     embed_dim=512, width=768, layers=12, head_width=64, image_size=512, pool="tok",
@@ -66,7 +67,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A network with its losses, and how its images are normalised."""
+    """A network with its losses, and the normalisation of its images."""
 
     config: WeakCLIPConfig
     model: WeakCLIP
@@ -76,19 +77,19 @@ class Subject:
 
     @property
     def grid(self) -> int:
-        """Side of the loss grid, cells."""
+        """Side of the grid of the losses, in cells."""
         spec = self.config.supervision
         return spec.grid if isinstance(spec, SeedAndBoundary) else SeedAndBoundary().grid
 
     def grid_images(self, images: Tensor) -> Tensor:
-        """Images on the loss grid, (B, 3, g, g), uint8, from normalised ones."""
+        """Images on the grid of the losses, (B, 3, g, g), uint8, from normalised images."""
         return images_on_grid(images, (self.grid, self.grid), mean=self.mean, std=self.std)
 
 
 class LibraryStep:
-    """A training step as `weakclip.training.loop.fit` does it, the encoding of new images included.
+    """A training step as in `weakclip.training.loop.fit`, including the encoding of new images.
 
-    `fit` may also be fed features that were kept; then the encoding falls away.
+    `fit` can also use cached features, and then does not encode images.
     """
 
     def __init__(
@@ -97,11 +98,11 @@ class LibraryStep:
         *,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """Put the network in training mode and make its optimiser, at the recipe's first rates.
+        """Put the network in training mode, and make its optimiser with the recipe's initial rates.
 
         Args:
             subject: The network; it is trained in place.
-            autocast: Makes the context of the forward pass and the losses.
+            autocast: Returns the context for the forward pass and the losses.
         """
         recipe = Recipe()
         self.subject = subject
@@ -114,7 +115,7 @@ class LibraryStep:
         )
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Take a step; return the weighted losses by name, detached."""
+        """Do one step; return the weighted losses by name, detached."""
         subject = self.subject
         with self.autocast():
             features = subject.model.encode(batch.images)
@@ -128,14 +129,14 @@ class LibraryStep:
 
 
 def configs_at(study: Study, size: str) -> dict[str, WeakCLIPConfig]:
-    """The networks of a study's rows, by name.
+    """Row -> network, for all rows of a study.
 
     Args:
-        study: Has configurations of WeakCLIP alone.
-        size: One of `SIZES`; a row departs from the reference there as it does at micro size.
+        study: A study of configurations of WeakCLIP.
+        size: One of `SIZES`; rows differ from the reference as they do at micro size.
 
     Raises:
-        BenchError: If a row is no configuration of WeakCLIP.
+        BenchError: If a row is not a configuration of WeakCLIP.
     """
     found: dict[str, WeakCLIPConfig] = {}
     for row in study_at(study, BASES[size]).rows:
@@ -148,14 +149,14 @@ def configs_at(study: Study, size: str) -> dict[str, WeakCLIPConfig]:
 
 
 def random_clip(size: str, *, context: int = CONTEXT) -> CLIPBundle:
-    """A CLIP of a size with random weights, the same ones each time.
+    """A CLIP of a size with random weights, the same in every call.
 
     Args:
         size: One of `SIZES`.
-        context: Text positions at paper size.
+        context: Number of text positions at paper size.
 
     Raises:
-        BenchError: If there is no such size.
+        BenchError: If the size is unknown.
     """
     if size not in SIZES:
         raise unknown("size", size, SIZES)
@@ -182,11 +183,11 @@ def make_subject(
     Args:
         config: The network.
         size: One of `SIZES`.
-        device: Where to put it.
-        classes: Classes K with background; the size's own if absent.
+        device: Device of the network.
+        classes: Number K of classes with background; None: that of the size.
 
     Raises:
-        BenchError: If there is no such size.
+        BenchError: If the size is unknown.
     """
     clip = random_clip(size)
     clip.image.to(device)
@@ -202,7 +203,7 @@ def make_subject(
 
 
 def class_names(size: str, classes: int | None = None) -> tuple[str, ...]:
-    """The 21 class names of a size, background first, or so many, then some more than once."""
+    """The 21 class names of a size, background first; for more `classes` names are repeated."""
     names = ("background", *(VOC_NAMES if size == "paper" else DISPLAY_NAMES))
     return tuple(names[index % len(names)] for index in range(classes or len(names)))
 
@@ -216,15 +217,15 @@ def random_batch(
     side: int | None = None,
     classes: int | None = None,
 ) -> Batch:
-    """Images and seeds of a size.
+    """Random images and seeds of a size.
 
     Args:
         size: One of `SIZES`.
-        count: Images B.
-        device: Where to put them.
-        seed: Of the generator.
-        side: Of the images, pixels; the size's own if absent.
-        classes: Classes K with background; 21 if absent.
+        count: Number B of images.
+        device: Device of the tensors.
+        seed: Random seed.
+        side: Side of the images in pixels; None: that of the size.
+        classes: Number K of classes with background; None: 21.
     """
     side, classes = side or SIDES[size], classes or CLASSES
     generator = torch.Generator().manual_seed(seed)
@@ -236,7 +237,10 @@ def random_batch(
 
 
 def photo_like(images: int, height: int, width: int, seed: int) -> Tensor:
-    """Images (B, 3, H, W) uint8 with about the spectrum and the lattice vertices of photographs."""
+    """Random images (B, 3, H, W), uint8, with roughly the spectrum of photographs.
+
+    The number of vertices in a lattice of a dense CRF is also roughly that of photographs.
+    """
     rng = np.random.default_rng(seed)
     rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
     frequency = np.maximum(np.hypot(rows, columns), 1 / max(height, width))

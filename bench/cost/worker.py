@@ -1,4 +1,4 @@
-"""Times one load in a process of its own, so that its peak of memory is its own.
+"""Times one load in a separate process, so that its peak memory can be measured.
 
 Run: python -m bench.cost.worker '{"study": "components", "variant": "full", ...}'; the last
 line of stdout is a `Measured` as JSON. `bench.cost.load.run_apart` starts it.
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 MATRIX = {"cpu": 1536, "cuda": 8192}
-"""Side of the matrices whose product is a device's rate: large enough to be bound by arithmetic."""
+"""Side of the matrices whose product gives a device's rate; large enough to be compute-bound."""
 SMALL_MATRIX = 256
-"""Tried first, and used for a precision that the device only emulates, slowly."""
+"""Side that is tried first, and used if the large product is too slow (emulated precision)."""
 PATIENCE = 2.0
-"""Seconds that one product may take."""
+"""Longest acceptable time of one product in seconds."""
 NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up FLOPs by torch's formulas; its own `FlopCounterMode` cannot look at Grad-CAM."""
+    """Sums FLOPs by torch's formulas; torch's own `FlopCounterMode` fails on Grad-CAM."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -57,7 +57,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: Any = (),  # noqa: ANN401
         kwargs: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Carry out an operator and count it."""
+        """Call an operator and count its FLOPs."""
         outputs = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
@@ -66,7 +66,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def measure(load: Load) -> Measured:
-    """Carry out a load; running out of memory is a result."""
+    """Measure a load; errors such as lack of memory are returned as a status."""
     if load.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     base = _peak_mib(load.device)
@@ -106,11 +106,11 @@ def _measure(load: Load, base: float | None) -> Measured:
 
 
 def timed(call: Callable[[], float], load: Load) -> list[float]:
-    """Milliseconds of each timed call: as many as the load allows in its time.
+    """Milliseconds of each timed call, within the number of repeats and the time of the load.
 
     Args:
-        call: Carries out a call and returns its milliseconds.
-        load: Says how many, and for how long.
+        call: Makes a call and returns its milliseconds.
+        load: Has the number of repeats and the time.
     """
     times: list[float] = []
     while len(times) < load.repeats:
@@ -123,14 +123,14 @@ def timed(call: Callable[[], float], load: Load) -> list[float]:
 def matmul_rates(device: str, threads: int, *, repeats: int = 5) -> dict[str, float]:
     """FLOP per second (FLOP = 2 MAC) of a large matrix product, in each precision.
 
-    Measured, not read off a data sheet: a virtual machine or a shared one has other rates than its
-    processor. The best of several runs is what the device can do. A precision without a kernel is
+    The rate is measured, because virtual or shared machines are slower than the data sheet of their
+    processor says. The best of several products is returned. A precision without a kernel is
     absent.
 
     Args:
         device: `cpu` or `cuda`.
-        threads: Of the CPU.
-        repeats: Runs of which the best counts.
+        threads: Number of CPU threads.
+        repeats: Number of products of which the best counts.
     """
     full_float32()
     before = torch.get_num_threads()
@@ -156,7 +156,7 @@ def _rate(side: int, dtype: torch.dtype, device: str, repeats: int) -> float:
 
 
 def milliseconds(call: Callable[[], object], device: str) -> float:
-    """Wall-clock time of one call, the device's work included and earlier work excluded."""
+    """Wall-clock time of one call, including its work on the device but no earlier work."""
     if device == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -167,7 +167,7 @@ def milliseconds(call: Callable[[], object], device: str) -> float:
 
 
 def _call(load: Load) -> tuple[Callable[[], object], Sequence[nn.Module]]:
-    """What is timed of WeakCLIP, and what torch.compile takes of it, inner parts first."""
+    """The timed function of a WeakCLIP, and its modules for torch.compile, inner ones first."""
     configs = configs_at(load_study(load.study), load.size)
     if load.variant not in configs:
         raise unknown(f"variant of study {load.study!r}", load.variant, configs)
@@ -202,7 +202,7 @@ def _peak_mib(device: str) -> float:
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / MIB
     status = Path("/proc/self/status")
-    if status.exists():  # not ru_maxrss: on Linux a child starts with its parent's
+    if status.exists():  # not ru_maxrss: on Linux a child process inherits that of its parent
         lines = status.read_text(encoding="ascii").splitlines()
         (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
         return int(peak) * 1024 / MIB
@@ -211,7 +211,7 @@ def _peak_mib(device: str) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the load given as JSON."""
+    """Measure the load that is given as JSON, and print the result as JSON."""
     (text,) = sys.argv[1:] if arguments is None else arguments
     measured = measure(Load(**json.loads(text)))
     sys.stdout.write(json.dumps(asdict(measured), allow_nan=False) + "\n")
