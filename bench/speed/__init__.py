@@ -1,1 +1,1 @@
-"""Speed of parts against other implementations, side by side."""
+"""Speed of parts compared with other implementations and devices."""

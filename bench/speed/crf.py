@@ -1,13 +1,12 @@
-"""The dense CRF against pydensecrf2, in turn on the same images.
+"""The dense CRF against pydensecrf2, timed alternately on the same images.
 
-Why: post-processing and the boundary loss are where CRF time goes, and "faster" means nothing when
-the two were timed minutes apart. Each round times both, one after the other, on the wall clock;
-the table shows the median over rounds of the ratio of the two, and the quartiles.
+The loads are post-processing and the boundary loss. Each round times both implementations one after
+the other by wall clock, because times taken minutes apart cannot be compared. The table shows the
+median and the quartiles over rounds of the ratio of the two.
 
-How to read it: images differ from round to round, so lattices are built each time, except that the
-position-only lattice of a size is remembered between calls (`first` rows: it is not). pydensecrf2
-is single-threaded always. With numba installed compiled loops do it all; `--without-numba` times
-torch alone.
+Images differ between rounds, so that lattices are built each time. The position-only lattice of an
+image size is cached between calls, except in `first` rows. pydensecrf2 always runs on one thread.
+With numba installed the CRF uses compiled loops; `--without-numba` times the version in torch.
 
 Run: python -m bench.speed.crf --out results/perf --threads 1 2
 """
@@ -60,13 +59,13 @@ HEADERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is timed."""
+    """A CRF configuration and input shape to be timed."""
 
     use: str
     preset: str
     shape: tuple[int, int, int, int]
     """B, L, H, W."""
-    first: bool = False  # of its size: the position-only lattice is built as well
+    first: bool = False  # whether the position-only lattice is built as well
 
 
 LOADS = tuple(
@@ -83,7 +82,7 @@ LOADS = tuple(
 
 
 def soft_probs(images: int, labels: int, height: int, width: int, seed: int) -> Tensor:
-    """Class probabilities (B, L, H, W) as smooth as an up-sampled CAM."""
+    """Random class probabilities (B, L, H, W), as smooth as an upsampled CAM."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(images, labels, height // 16, width // 16, generator=generator) * 3
     grown = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
@@ -91,7 +90,7 @@ def soft_probs(images: int, labels: int, height: int, width: int, seed: int) -> 
 
 
 def pydensecrf(module: ModuleType, images: Tensor, probs: Tensor, config: CRFConfig) -> None:
-    """Marginals by pydensecrf2, image by image.
+    """Compute marginals with pydensecrf2, image by image.
 
     Args:
         module: `pydensecrf.densecrf`.
@@ -117,11 +116,11 @@ def pydensecrf(module: ModuleType, images: Tensor, probs: Tensor, config: CRFCon
 def measure(
     load: Load, *, rounds: int, threads: int, device: str, module: ModuleType | None
 ) -> dict[str, Any]:
-    """Time one load, both sides in each round, after one round that does not count.
+    """Time one load with both implementations in each round, after a warm-up round.
 
     Returns:
-        Milliseconds, medians over rounds; the ratio is pydensecrf2's time over ours, with its
-        quartiles, none without `module`.
+        Medians over rounds in milliseconds. The ratio is pydensecrf2's time over ours, with its
+        quartiles; None without `module`.
     """
     torch.set_num_threads(threads)
     config = PRESETS[load.preset]
@@ -165,7 +164,7 @@ def measure(
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The table people read, of the content of a `crf.json`."""
+    """The Markdown page for the content of a `crf.json`."""
     lines = [
         "# Dense CRF against pydensecrf2",
         "",
@@ -192,7 +191,7 @@ def _cells(r: Mapping[str, Any]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time all loads and write crf.md and crf.json; 0 done, 2 usage."""
+    """Time all loads, and write crf.md and crf.json; return 0, or exit with 2 on bad input."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("results/perf"))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])

@@ -1,8 +1,8 @@
-"""What a GPU does: whether it computes the same as the CPU, and how fast, in eight minutes.
+"""Checks in eight minutes that a GPU gives the same results as the CPU, and measures its speed.
 
-Parts in order of worth (`gpu_parts.py`), each in a process of its own with a time limit; `gpu.json`
-and `gpu.md` are written after each, so that what is done stays whatever ends the rest. A part that
-fails or takes too long is a line with its error.
+The parts (`gpu_parts.py`) are run in order of importance, each in a separate process with a time
+limit. `gpu.json` and `gpu.md` are written after each part, so that finished parts are kept if the
+run is interrupted. A part that fails or takes too long is a line with its error.
 
 Run: python -m bench.speed.gpu --out results/perf          (nox -s gpu)
 """
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 LIMIT = 480.0
-"""Seconds of all parts together."""
+"""Time limit of all parts together, seconds."""
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The page people read, of the content of a `gpu.json`."""
+    """The Markdown page for the content of a `gpu.json`."""
     where = record["environment"]
     versions = ", ".join(f"{name} {value}" for name, value in where["versions"].items())
     dirty = " with uncommitted changes" if where["dirty"] else ""
@@ -64,7 +64,7 @@ def _cell(value: object) -> str:
 
 
 def made_with(command: str) -> dict[str, object]:
-    """Device, driver, versions and commit, for the record."""
+    """Provenance of the measurement, with the version of the driver."""
     options = Options(device="cuda", threads=torch.get_num_threads())
     words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     driver = None
@@ -75,7 +75,7 @@ def made_with(command: str) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; 0 done or no GPU, 1 a part failed."""
+    """Run the parts; return 0, also without a GPU, or 1 if a part failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("results/perf"))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))

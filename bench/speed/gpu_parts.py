@@ -1,6 +1,6 @@
-"""What `bench.speed.gpu` measures: a function a part, from a device to the rows of a table.
+"""The parts of `bench.speed.gpu`: functions from a device to the rows of a table.
 
-With `small` a part takes seconds, so that the tests run it on a simulated device.
+With `small` a part takes seconds; the tests use this on a simulated device.
 """
 
 from __future__ import annotations
@@ -56,28 +56,30 @@ NAMES = ("dog", "cat", "person")
 
 
 class Run(Protocol):
-    """Measures on a device, in seconds if `small`, and returns the rows of a table."""
+    """The function of a part."""
 
     def __call__(self, device: str, *, small: bool = False) -> list[Row]:
-        """See above."""
+        """Measure on a device, within seconds if `small`; return the rows of a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One thing that is measured."""
+    """One measurement."""
 
     run: Run
     seconds: float
-    """After which it is given up."""
+    """Time limit in seconds."""
     about: str
-    """What it shows."""
+    """Description on the page."""
 
 
 def gpu_tests(device: str, *, small: bool = False) -> list[Row]:
-    """The tests marked `gpu`, which use CUDA whatever is asked for; a row with their numbers.
+    """Run the tests marked `gpu`; return a row with their numbers.
+
+    These tests always use CUDA; the arguments are ignored.
 
     Raises:
-        RuntimeError: If one fails.
+        RuntimeError: If a test fails.
     """
     del device, small
     row: Row = {}
@@ -95,7 +97,7 @@ def gpu_tests(device: str, *, small: bool = False) -> list[Row]:
 
 
 def dense_crf(device: str, *, small: bool = False) -> list[Row]:
-    """The CRF against the vectors of the C++ code, then its time and that of the CPU, in turn."""
+    """The CRF compared with test vectors of the C++ code, then its time on CPU and GPU."""
     verifier = importlib.import_module("tests.parity.verify_densecrf")
     found = verifier.verify(VECTORS, device, 3 if small else None)
     rows: list[Row] = [{
@@ -111,7 +113,7 @@ def dense_crf(device: str, *, small: bool = False) -> list[Row]:
         here, there = (
             crf.measure(load, rounds=rounds, threads=threads, device=each, module=None)["ours_ms"]
             for each in ("cpu", device)
-        )  # each after a round that does not count
+        )  # each after a warm-up round
         rows.append({
             "what": f"{load.use}, {load.preset}, {'x'.join(map(str, load.shape))}",
             "CPU ms": here, "GPU ms": there, "CPU / GPU": here / there,
@@ -120,7 +122,7 @@ def dense_crf(device: str, *, small: bool = False) -> list[Row]:
 
 
 def training(device: str, *, small: bool = False) -> list[Row]:
-    """The training step at paper size in bfloat16, and the CRF's share of it."""
+    """The training step at paper size in bfloat16, and the fraction of its time in the CRF."""
     row = _line(device, "training step", small=small)
     size, count = _size(small=small)
     crf_ms = _crf_ms(make_subject(BASES[size], size, device), device, size, count)
@@ -128,17 +130,17 @@ def training(device: str, *, small: bool = False) -> list[Row]:
 
 
 def compiled(device: str, *, small: bool = False) -> list[Row]:
-    """The training step by torch.compile, which takes a minute or two to compile."""
+    """The training step with torch.compile; compiling takes a minute or two."""
     return [_line(device, "training step", small=small, mode="compiled")]
 
 
 def inference(device: str, *, small: bool = False) -> list[Row]:
-    """Logits at the size of the images, text computed before."""
+    """Inference: logits at image size; the text is computed before."""
     return [_line(device, "forward", small=small)]
 
 
 def masks(device: str, *, small: bool = False) -> list[Row]:
-    """`weakclip masks` on the device against the CPU: how many pixels differ."""
+    """`weakclip masks` on the device and on the CPU: the number of pixels that differ."""
     count, side = (2, 64) if small else (16, 256)
     rows = []
     with TemporaryDirectory() as folder:
@@ -168,7 +170,7 @@ def masks(device: str, *, small: bool = False) -> list[Row]:
 
 
 def _plan(clip: CLIPBundle, method: MethodName) -> MaskPlan:
-    """The usual plan, its training shortened: roundings grow with every step."""
+    """The default plan with a short training, because rounding differences grow with every step."""
     plan = plan_for(clip, method)
     training = plan.method.refinement
     if not isinstance(training, SeededTraining):
@@ -178,10 +180,10 @@ def _plan(clip: CLIPBundle, method: MethodName) -> MaskPlan:
 
 
 def study(device: str, *, small: bool = False) -> list[Row]:
-    """The component study on made-up data: whether every row runs.
+    """The component study with preset smoke: whether every row runs.
 
     Raises:
-        RuntimeError: If one does not.
+        RuntimeError: If a run fails.
     """
     with TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -193,7 +195,7 @@ def study(device: str, *, small: bool = False) -> list[Row]:
 
 
 def profile(device: str, *, small: bool = False) -> list[Row]:
-    """Lines of `python -m bench profile` for the reference, each in a process of its own."""
+    """Lines of `python -m bench profile` for the reference, each in a separate process."""
     sizes = ("micro",) if small else ("paper", "micro")
     options = Options(
         sizes=sizes, device=device, threads=torch.get_num_threads(), others=False, compiled=False,
@@ -220,7 +222,7 @@ PARTS: dict[str, Part] = {
     "study": Part(run=study, seconds=90, about="The component study, preset smoke, one seed."),
     "profile": Part(run=profile, seconds=120, about="The reference's lines of the profile."),
 }  # fmt: skip
-"""In order of worth: what is last falls away where time is short."""
+"""The parts in order of importance: if time is short, the last ones are not run."""
 
 
 def _size(*, small: bool) -> tuple[str, int]:
@@ -252,7 +254,7 @@ def _figures(line: Mapping[str, Any], rates: Mapping[str, float]) -> Row:
 
 
 def _crf_ms(subject: Subject, device: str, size: str, count: int) -> float:
-    """Milliseconds of the boundary loss with its gradients, the best of three."""
+    """Milliseconds of the boundary loss and its gradients, the best of three calls."""
     spec = subject.config.supervision
     assert isinstance(spec, SeedAndBoundary)
     batch = random_batch(size, count, device)

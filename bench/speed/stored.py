@@ -1,7 +1,7 @@
-"""The speed tests below `tests/perf`: stored by machine, compared with the last run of this one.
+"""Runs the speed tests in `tests/perf`, stores them, and compares them with the last stored run.
 
-Another machine's times say nothing about a change of the code, so a comparison that has nothing of
-this machine to compare with is refused before anything is timed.
+Times of different machines cannot be compared. If there is no stored run of this machine, a
+comparison is refused before anything is timed.
 
 Run: python -m bench.speed.stored [--save] [--compare] [WORDS OF PYTEST]     (nox -s bench -- ...)
 """
@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 STORAGE = Path("artifacts/benchmarks")
 TESTS = "tests/perf"
 WORST = "median:15%"
-"""By how much a test may be slower than before."""
+"""Largest allowed slowdown of a test, in pytest-benchmark's notation."""
 SAME = "ignore::pytest_benchmark.logger.PytestBenchmarkWarning"
-"""Its machines differ when the clock of the processor does; ours are compared by `identity`."""
+"""Silences the warning of pytest-benchmark about different machines, which also depends on the
+processor's clock rate; machines are compared by `identity`."""
 
 
 def identity(machine: Mapping[str, Any]) -> tuple[str, str, int]:
-    """What makes two runs one machine's: host, processor, cores.
+    """Identity of a machine: host, processor, number of cores.
 
     Args:
-        machine: `machine_info` of a run, as pytest-benchmark stores it.
+        machine: `machine_info` of a run in pytest-benchmark's format.
     """
     processor = machine["cpu"]
     return machine["node"], str(processor.get("brand_raw")), processor["count"]
@@ -46,11 +47,11 @@ def last_run(storage: Path, machine: Mapping[str, Any]) -> Path:
     """File of the last run of a machine.
 
     Args:
-        storage: Folder of all machines' runs.
-        machine: `machine_info` of the one.
+        storage: Folder with the runs of all machines.
+        machine: `machine_info` of the machine.
 
     Raises:
-        BenchError: If there is none.
+        BenchError: If there is no run of the machine.
     """
     runs = {path: json.loads(path.read_text(encoding="utf-8")) for path in storage.rglob("*.json")}
     wanted = identity(machine)
@@ -65,7 +66,7 @@ def last_run(storage: Path, machine: Mapping[str, Any]) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the tests; 1 if one failed or got slower, 2 if there is nothing to compare with."""
+    """Run the tests; return 1 if one failed or is slower, 2 without a run to compare with."""
     parser = argparse.ArgumentParser(prog="python -m bench.speed.stored", allow_abbrev=False)
     add, switch = parser.add_argument, argparse.BooleanOptionalAction
     add("--save", action=switch, default=False, help="store the run")
