@@ -1,7 +1,7 @@
-"""Sessions: `nox` checks everything; studies, pretraining and benchmarks run on request.
+"""Nox sessions: `nox` runs all checks; studies, pretraining and benchmarks run on request.
 
-A session installs, then calls one command: the logic belongs to `bench`. Positional arguments
-pass through: `nox -s ablate -- components --preset smoke`.
+A session installs, then calls one command; the logic is in `bench`. Positional arguments are passed
+on: `nox -s ablate -- components --preset smoke`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def install(session: nox.Session, *groups: str) -> None:
 
 
 def with_default(session: nox.Session, *default: str) -> list[str]:
-    """Return the positional arguments; the default comes first unless they start with a name."""
+    """Return the positional arguments, after `default` unless they start with a name."""
     words = list(session.posargs)
     return words if words and not words[0].startswith("-") else [*default, *words]
 
@@ -39,14 +39,14 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check types, tests and this file included."""
+    """Check types, including those of the tests and of this file."""
     install(session, "typing", "test", "suite", "trackers")
     session.run("mypy", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, a process for each core: no network, no data sets."""
+    """Run the tests, one process per core (at most 8), without network and data sets."""
     install(session, "test", "suite", "trackers")
     processes = str(min(os.cpu_count() or 1, 8))
     session.run(
@@ -57,17 +57,17 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False, venv_backend="uv")
 def lowest(session: nox.Session) -> None:
-    """Run the tests with the oldest release of everything that pyproject.toml allows.
+    """Run the tests with the oldest releases that pyproject.toml allows.
 
-    What these releases stand on is the newest there is, and warns of them: warnings are no errors.
-    `-- tests/weakclip/data` runs a part.
+    Their own dependencies are the newest releases and warn about them, so warnings are not errors.
+    `-- tests/weakclip/data` runs a part of the tests.
     """
     oldest = ["--resolution", "lowest-direct"]
     project = PROJECT["project"]
     bounds = [*project["dependencies"], *project["optional-dependencies"]["fast"]]
     groups = nox.project.dependency_groups(PROJECT, "test", "suite", "trackers")
     torch = next(one for one in bounds if one.startswith("torch>=")).replace(">=", "==")
-    session.install(*oldest, *bounds, *groups, torch)  # else torchvision's newest asks for its own
+    session.install(*oldest, *bounds, *groups, torch)  # the newest torchvision needs another torch
     session.install("--no-deps", "-e", ".")
     quiet = ["-o", "filterwarnings=default"]
     session.run("python", "-m", "pytest", *quiet, *session.posargs)
@@ -75,7 +75,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def latest(session: nox.Session) -> None:
-    """Run the tests with the newest release of everything."""
+    """Run the tests with the newest releases of all dependencies."""
     groups = nox.project.dependency_groups(PROJECT, "test", "suite", "trackers")
     session.install("--upgrade", "-e", ".", *groups)
     session.run("python", "-m", "pytest", *session.posargs)
@@ -83,18 +83,18 @@ def latest(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
-    """Read damaged files for a minute with every reader; `-- --seconds 600` takes longer."""
+    """Read damaged files with every reader for a minute; `-- --seconds 600` changes the time."""
     install(session, "test", "suite")
     session.run("python", "-m", "tests.fuzz.sweep", *session.posargs)
 
 
 @nox.session(default=False)
 def ablate(session: nox.Session) -> None:
-    """Run studies and renew what follows from them: tables, figures, page, README.
+    """Run studies, and update their tables, figures, page and README.
 
-    Without a name it is the component study, on the embedded default.
+    The default is the component study on the embedded data set.
 
-    Records that came with the checkout are somebody else's runs, so they run again.
+    Records in the checkout were made by someone else, so these runs are carried out again.
     """
     install(session, "suite")
     words = ["--on-existing", "renew", *with_default(session, DEFAULT_STUDY)]
@@ -103,7 +103,7 @@ def ablate(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def report(session: nox.Session) -> None:
-    """Rebuild tables, figures, page and README from the records; `-- --check`: are they fresh?"""
+    """Rebuild tables, figures, page and README from the records; `-- --check` only compares."""
     install(session, "suite")
     session.run("python", "-m", "bench", "report", *session.posargs)
 
@@ -124,11 +124,11 @@ def pretrain(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure what everything costs, then the speed of its parts, the tests below tests/perf.
+    """Measure the cost of all networks (`results/tables/profile.*`), then run tests/perf.
 
-    Without arguments both: tables of costs (`results/tables/profile.*`) and speed tests. With
-    arguments the speed tests alone: `-- --save` stores the run, `-- --compare` fails if it got
-    15 % slower than the last one stored on this machine; others are pytest's.
+    With arguments only the speed tests in tests/perf are run: `-- --save` stores the run,
+    `-- --compare` fails if it is 15 % slower than the last one stored on this machine; other
+    arguments are passed to pytest.
     """
     install(session, "test", "suite")
     if not session.posargs:
@@ -138,27 +138,27 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def profile(session: nox.Session) -> None:
-    """Measure costs alone, with flags: `-- --quick`, `-- --scaling`, `-- --no-compiled`."""
+    """Measure the cost of all networks; flags: `-- --quick`, `-- --scaling`, `-- --no-compiled`."""
     install(session, "suite")
     session.run("python", "-m", "bench", "profile", *session.posargs)
 
 
 @nox.session(default=False)
 def gpu(session: nox.Session) -> None:
-    """Check and time everything on a CUDA device in eight minutes; says so where there is none."""
+    """Run the checks and measurements on a CUDA device in eight minutes; skipped without one."""
     install(session, "test", "suite")
     session.run("python", "-m", "bench.speed.gpu", *session.posargs)
 
 
 @nox.session(default=False)
 def gallery(session: nox.Session) -> None:
-    """Train a few rows and keep pictures of their masks for the report."""
+    """Train a few rows, and keep pictures of their masks for the report."""
     install(session, "suite")
     session.run("python", "-m", "bench", "gallery", *session.posargs)
 
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """Build the documentation site; a warning fails."""
+    """Build the documentation site; warnings are errors."""
     install(session, "docs")
     session.run("zensical", "build", "--strict", "-f", "mkdocs.yml", *session.posargs)

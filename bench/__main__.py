@@ -10,8 +10,8 @@ from bench.flags import parser
 
 if __name__ == "__main__":
     if not {"-h", "--help", "--version"}.isdisjoint(sys.argv):
-        with suppress(BenchError):  # `main` says what is wrong
-            parser().parse_args()  # prints and leaves, before the commands and torch are imported
+        with suppress(BenchError):  # `main` prints the error
+            parser().parse_args()  # prints and exits before the commands and torch are imported
     from bench.cli import main
 
     sys.exit(main())

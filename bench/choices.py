@@ -1,14 +1,14 @@
-"""What flags choose from: here, so that `--help` imports nothing that takes long."""
+"""The values that flags accept, in a module of its own so that `--help` needs no slow imports."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
 PRESETS = ("cartoon", "coco", "conditions", "folder", "smoke", "voc", "wide")
-"""Names of what `bench.studies.preset` describes."""
+"""Names of the presets in `bench.studies.preset`."""
 PRECISIONS = ("float32", "bfloat16")
 """See `weakclip.training.execution.Precision`."""
 OnExisting: TypeAlias = Literal["missing", "renew", "keep", "replace"]
-"""What becomes of records that are there; see `bench.runs.plan`."""
+"""What to do about existing records; see `bench.runs.plan.Request`."""
 HEARTBEAT = 20
-"""Seconds between two signs of life in a database; after three times that a worker is dead."""
+"""Seconds between two heartbeats of a worker; after three times that it is considered dead."""

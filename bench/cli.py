@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as error:
         console.say(f"error: {error}")
         return 2
-    except OSError as error:  # a full disk, a place that cannot be written to, a folder for a file
+    except OSError as error:  # a full disk, no permission to write, a folder in place of a file
         logger.debug("", exc_info=error)
         console.say(
             f"error: {one_line(str(error))}; finished runs are kept, the same command goes on from "
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _list(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """Studies by the place of their records: the given one, or every default of `run`."""
+    """List studies with the folder of their records: `--out`, or all defaults of `run`."""
     others = (ARTIFACTS / preset for preset in PRESETS if preset != DEFAULT_PRESET)
     ran = [Store(place) for place in others if (place / "runs").is_dir()]
     stores = [Store(options.out)] if options.out else [Store(RESULTS), *ran]
@@ -103,7 +103,7 @@ def _list(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _listed(store: Store, *, every: bool) -> list[str]:
-    """Names of the studies that have records, or of every one."""
+    """Names of the studies that have records; with `every`, of all studies."""
     ran = [name for name in store.studies() if load_name(name) in known_studies()]
     return sorted({*ran, *(known_studies() if every else ())})
 
@@ -143,7 +143,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
         reports.append(render(whole.study, store))
         tables += write(reports[-1], store)
         show_summary(reports[-1].summary, reports[-1].notes)
-    if (store.root / PAGE).exists():  # what is about all studies follows the records
+    if (store.root / PAGE).exists():  # update the files about all studies
         made = {report.study.name for report in reports}
         others = [render(load_study(name), store) for name in _ran(store) if name not in made]
         tables += renew([*reports, *others], store)
@@ -181,7 +181,7 @@ def _dry_run(requests: Sequence[Request], store: Store) -> int:
 
 
 def _work(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from bench.runs.queue import open_queue  # Optuna: for those who need it
+    from bench.runs.queue import open_queue  # imports Optuna, which other commands do not need
     from bench.runs.worker import Worker
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -207,7 +207,7 @@ def _status(options: argparse.Namespace, _: Sequence[str]) -> int:
     now = time.time()
     check_there(flags.storage_of(options))
     with closing(open_queue(flags.storage_of(options), heartbeat=options.heartbeat)) as queue:
-        queue.recover()  # what a killed worker had is waiting again
+        queue.recover()  # so that runs of killed workers are shown as waiting
         found = status.status_of(queue.entries(), now)
     headers = ("run", "worker", "step", "minutes", "attempt")
     console.show_rows("Running", headers, status.running_rows(found, now))
@@ -284,7 +284,7 @@ def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
 def _gallery(options: argparse.Namespace, _: Sequence[str]) -> int:
     study = load_study(options.study)
     for name in options.variants:
-        study.select((name,))  # an unknown name ends here, before any training
+        study.select((name,))  # raises for an unknown name before any training
     preset = flags.preset_of(options)
     workbench = task.prepare(
         preset, data_root=flags.data_of(options), device=flags.device_of(options.device),
@@ -364,7 +364,7 @@ def _request(study: Study, options: argparse.Namespace, preset: str) -> Request:
 def _asked(
     study: Study, rows: Sequence[Variant], options: argparse.Namespace
 ) -> tuple[Request, list[Request]]:
-    """A study as it is reported, and what is to be run of it."""
+    """The request for a study as it is reported, and the requests to run."""
     own = DEFAULT_PRESET if study.dials is None else study.dials.preset
     preset = flags.preset_of(options, own)
     whole = _request(study_for(with_rows(study, rows), preset), options, preset)
@@ -382,7 +382,7 @@ def _asked(
 
 
 def _outside(options: argparse.Namespace, preset: str) -> tuple[Variant, ...]:
-    """The rows from outside; every file of theirs is read once, before anything else."""
+    """The rows from outside; all their files are checked before anything is run."""
     given = flags.outside_of(options)
     if not given:
         return ()
@@ -414,7 +414,7 @@ def _site(
 
 
 def _until_idle(queue: Queue, code: str, seconds: float) -> Callable[[], bool]:
-    """Whether there was a run to wait for in the last seconds."""
+    """A function that tells whether a run was waiting or running within the last `seconds`."""
     last = time.monotonic()
 
     def on() -> bool:
@@ -431,16 +431,16 @@ def _until_idle(queue: Queue, code: str, seconds: float) -> Callable[[], bool]:
 
 
 def _heed_interrupts() -> None:
-    """End on SIGINT, also where a shell starts commands with `&` so that they ignore it."""
+    """Let SIGINT interrupt, even if a shell started the command with `&` to ignore it."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _interrupt(*_: object) -> None:
-    """End as on Ctrl-C: the run at hand is given back."""
+    """Stop as on Ctrl-C: the current run is returned to the queue."""
     raise KeyboardInterrupt
 
 
 def _default_out(preset: str) -> Path:
-    """Only the default preset writes into the committed results."""
+    """Default folder of records: only the default preset writes to the committed results."""
     return RESULTS if preset == DEFAULT_PRESET else ARTIFACTS / preset.partition("+")[0]

@@ -1,7 +1,7 @@
-"""What a person sees: progress and log on stderr, results on stdout.
+"""Terminal output: progress and log on stderr, results on stdout.
 
-Owns the two rich consoles. The progress bars vanish when stderr is not a terminal; then each run
-that ends is one line.
+This module has the two rich consoles. If stderr is not a terminal, there are no progress bars, and
+each finished run is one line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PIPE_WIDTH = 280
 
 
 def say(text: str) -> None:
-    """Write one line to stderr, for the person who waits."""
+    """Write one line to stderr."""
     stderr().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -59,12 +59,12 @@ def log_to_stderr(*, verbose: bool) -> None:
 
 
 def stderr() -> Console:
-    """Where progress and messages go."""
+    """The console for progress and messages."""
     return _CONSOLES["stderr"]
 
 
 def stdout() -> Console:
-    """Where tables go; wide if it is not a terminal."""
+    """The console for tables; `PIPE_WIDTH` wide if stdout is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 

@@ -1,4 +1,4 @@
-"""The one root error of the harness: a message for the person at the command line."""
+"""The base exception of the harness, whose messages are meant for users of the command line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 class BenchError(Exception):
-    """Bad input or unusable files; the message says what, expected, got and the way out."""
+    """Bad input or unusable files; the message says what was expected and found, and what to do."""
 
 
 def unknown(what: str, got: str, known: Iterable[str]) -> BenchError:
-    """Return the error for a name that is not in a list, with the nearest name that is.
+    """Return the error for a name that is not in a list, with the most similar known name.
 
     Example:
         >>> unknown("study", "componets", ["components", "losses"]).args[0]

@@ -1,7 +1,7 @@
-"""The flags of `python -m bench`, and what their words mean.
+"""The flags of `python -m bench`, and the conversion of their values.
 
-Flags select and place; what moves a number is configuration. What takes long to import is imported
-by the functions that need it, so that `--help` prints at once.
+Flags select what is run and where files are; settings that change results are configuration. Slow
+imports are in the functions that need them, so that `--help` prints at once.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ JOURNAL = "queue.journal"
 DEVICES = ("auto", "cpu", "cuda")
 TRIALS = 40
 IDLE = 60.0
-"""Seconds without any run to wait for, after which `work` ends."""
+"""Seconds without a waiting or running run after which `work` ends."""
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what `main` prints."""
+        """Raise the error that `main` prints."""
         raise BenchError(f"{message}; `{self.prog} --help` lists what there is")
 
 
@@ -205,17 +205,21 @@ def _add_storage_flags(command: argparse.ArgumentParser) -> None:
 
 
 def storage_of(options: argparse.Namespace) -> str:
-    """Return the queue's storage; the default is the journal of this folder of artifacts."""
+    """Return the storage of the queue; by default the journal in the folder of artifacts.
+
+    Raises:
+        BenchError: If the heartbeat is less than a second.
+    """
     if options.heartbeat < 1:
         raise BenchError(f"--heartbeat: expected 1 second or more, got {options.heartbeat}")
     return str(options.storage or (options.artifacts / JOURNAL).as_posix())
 
 
 def preset_of(options: argparse.Namespace, own: str = DEFAULT_PRESET) -> str:
-    """Return the name of the preset with what `--set` changes of it; `own` if none is asked for.
+    """Return the name of the preset with the changes of `--set`; `own` is the default preset.
 
     Raises:
-        BenchError: If there is no such preset, or nothing of that name to change.
+        BenchError: If the preset is unknown, or a change is not valid.
     """
     base = one_of("preset", options.preset or own, PRESETS)
     from bench.studies.preset import load_preset
@@ -226,10 +230,10 @@ def preset_of(options: argparse.Namespace, own: str = DEFAULT_PRESET) -> str:
 
 
 def data_of(options: argparse.Namespace) -> Path | OwnImages | None:
-    """Return where the data set is.
+    """Return the folder of the data set, or the user's own images; None if neither is given.
 
     Raises:
-        BenchError: If parts of somebody's own data set are given without the images.
+        BenchError: If files of a user's own data set are given without the images.
     """
     from bench.tasks.own import OwnImages
 
@@ -244,10 +248,11 @@ def data_of(options: argparse.Namespace) -> Path | OwnImages | None:
 
 
 def outside_of(options: argparse.Namespace) -> dict[str, Outside]:
-    """Return what is brought in by the name of its row; its files are not looked at.
+    """Return the masks and maps from outside by the name of their row; no file is read.
 
     Raises:
-        BenchError: If a word is no NAME=VALUE, a name stands twice, or a citation is of no row.
+        BenchError: If a word is not NAME=VALUE, a name occurs twice, a citation has no row, or
+            there is a storage that other machines use.
     """
     from bench.studies.method import Outside
 
@@ -284,10 +289,10 @@ def _pair(flag: str, word: str) -> tuple[str, str]:
 
 
 def seeds_of(words: Sequence[str]) -> tuple[int, ...]:
-    """Return seeds from their words.
+    """Return the seeds that the words of `--seeds` give.
 
     Raises:
-        BenchError: If they are no different whole numbers.
+        BenchError: If they are not distinct integers from 0 on.
     """
     if not all(word.isdecimal() for word in words) or len(set(map(int, words))) != len(words):
         raise BenchError(
@@ -298,10 +303,10 @@ def seeds_of(words: Sequence[str]) -> tuple[int, ...]:
 
 
 def device_of(name: str) -> str:
-    """Return `cpu` or `cuda`.
+    """Return `cpu` or `cuda` for the value of `--device`.
 
     Raises:
-        BenchError: If the name is unknown or there is no such device.
+        BenchError: If the name is unknown or the device is not available.
     """
     import torch
 
@@ -314,10 +319,10 @@ def device_of(name: str) -> str:
 
 
 def workers_of(wanted: int | None, *, default: int, storage: str | None) -> int:
-    """Return how many runs this machine does at a time.
+    """Return the number of concurrent runs on this machine.
 
     Raises:
-        BenchError: If nobody would do them.
+        BenchError: If it is negative, or 0 without a storage.
     """
     if wanted is None:
         return default if storage is None else 0
@@ -327,10 +332,10 @@ def workers_of(wanted: int | None, *, default: int, storage: str | None) -> int:
 
 
 def one_of(what: str, name: str, known: Sequence[str]) -> str:
-    """Return the name.
+    """Return `name` if it is known.
 
     Raises:
-        BenchError: If it is not a known one.
+        BenchError: If it is not.
     """
     if name not in known:
         raise unknown(what, name, known)
