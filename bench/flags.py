@@ -83,7 +83,7 @@ def parser() -> Parser:
     report.add_argument("studies", nargs="*", metavar="STUDY", help="default: all with records")
     report.add_argument(
         "--check", action=argparse.BooleanOptionalAction, default=False,
-        help="write nothing; exit 1 if a table or figure is not what the records say",
+        help="write nothing; exit 1 if a table or figure does not match the records",
     )  # fmt: skip
     packing.add_argument("studies", nargs="*", metavar="STUDY", help="default: all with records")
     comparing.add_argument("first", metavar="STUDY/VARIANT")
@@ -132,7 +132,7 @@ def _add_run_flags(run: argparse.ArgumentParser) -> None:
     add("--variants", nargs="+", metavar="NAME", default=[], help="default: all of the study")
     add("--on-existing", default="missing", metavar="|".join(get_args(OnExisting)),
         help="missing: run again what failed, is broken or was made otherwise; "
-        "renew: also what came with the checkout; keep: leave every file; "
+        "renew: also records committed with the checkout; keep: leave every file; "
         "replace: run everything")  # fmt: skip
     add("--workers", type=int, help="runs at a time on this machine; default: CPU cores, 1 on "
         "cuda, 0 with --storage: `python -m bench work` does them")  # fmt: skip

@@ -38,10 +38,10 @@ SLOPE_COLUMNS = (
 NOTE = (
     "Positions: Δ is the whole method minus the row of the column, in points, paired by seed and "
     "image, with a 95 % interval over both; at each position the noise of the seeds is pooled over "
-    "its rows. Tested are, at each position, the control and the row that the prediction names (in "
-    "bold): * p < 0.05 after Holm's correction over the tested differences of a dial, task and "
-    "metric. All else is an estimate. With training images redrawn for each seed the variance of "
-    "the images of `train` is in the seeds' as well, which widens an interval."
+    "its rows. At each position the control and the row that the prediction names (in bold) are "
+    "tested: * p < 0.05 after Holm's correction over the tested differences of a dial, task and "
+    "metric. The other differences are estimates without a test. Training images are redrawn for "
+    "each seed, so the variance over seeds includes that of the training images."
 )
 SLOPE_NOTE = (
     "Slope: change of the named effect in points from one position to the next in the predicted "
@@ -216,9 +216,9 @@ def _missing(study: Study, measured: Measured) -> list[str]:
 
 def _sentence(each: Slope) -> str:
     return (
-        f"{_plain(each.dial.name)}: the effect of what {each.dial.gains} lacks was predicted to "
-        f"rise towards {_end(each.dial)}; slope {_points(each)} points per position on "
-        f"{each.task}: {each.verdict}."
+        f"{_plain(each.dial.name)}: the effect of the part removed in {each.dial.gains} was "
+        f"predicted to rise towards {_end(each.dial)}; slope {_points(each)} points per position "
+        f"on {each.task}: {each.verdict}."
     )
 
 

@@ -50,10 +50,10 @@ RULE = (
     "Criterion: mIoU of pseudo masks on `tune` with the tags known, before the CRF, which uses the "
     "pixel annotation of `tune` (200 images that no other table reports). Every method has the "
     "same number of settings, the first is its own, and each is fitted on the images and tags of "
-    f"`tune` with seed {SEED}. A map source is scored with Otsu's background and nothing after it, "
-    "a refinement on MaskCLIP's maps. The best setting is chosen if the 95 % interval of its "
-    "difference to the first, paired by image, excludes 0 in a second use as well (`confirmed`: "
-    "a refinement on CLIP-ES's maps, a map followed by CAA); otherwise the first."
+    f"`tune` with seed {SEED}. A map source is scored with Otsu's background and no refinement, a "
+    "refinement on MaskCLIP's maps. The best setting is chosen if the 95 % interval of its "
+    "difference to the first, paired by image, excludes 0 in a second combination as well "
+    "(`confirmed`: a refinement on CLIP-ES's maps, a map followed by CAA); otherwise the first."
 )
 
 

@@ -169,7 +169,7 @@ def write_rates(
     ]
     table = Summary(
         title="Factors on the learning rate of each component, chosen on `tune`",
-        headers=("row", *FACTORS, "mIoU %", "one rate %", "settings"),
+        headers=("row", *FACTORS, "mIoU %", "mIoU %, one rate", "settings"),
         rows=tuple(
             (
                 Cell(name),

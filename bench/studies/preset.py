@@ -42,6 +42,7 @@ from weakclip.stages.method import Method
 from weakclip.stages.network import SeededTraining
 from weakclip.stages.seeds import CAMSource, OtsuBand, PatchSoftmax, SeedRule
 from weakclip.stages.words import Words
+from weakclip.training.descent import WarmDescent
 from weakclip.training.recipe import Recipe
 from weakclip.training.views import Framing
 
@@ -111,6 +112,8 @@ class Preset:
     """Folder with another micro-CLIP, relative to `--clip-stages`; empty: the shipped one."""
     registered: str = ""
     """Commit of the preregistration of predictions and tests."""
+    most_steps: int = 1_000_000
+    """Maximum steps of methods whose training has a recipe of its own; lower it for a trial."""
     scoring: Literal["full", "components"] = "full"
     """`components` omits the dense CRF and the diagnosis, and also scores the score map."""
 
@@ -229,6 +232,7 @@ SMOKE = replace(
     CARTOON,
     name="smoke",
     clip="random-micro",
+    most_steps=4,
     recipe=replace(CARTOON.recipe, iterations=4, batch_size=4, warmup=1, log_every=2),
     retraining=replace(
         CARTOON.retraining,
@@ -346,14 +350,21 @@ def study_for(study: Study, preset: str) -> Study:
     return replace(
         sized,
         name=study_name(load_name(study.name), preset),
-        reference=_retrained(sized.reference, chosen),
-        variants=tuple(_retrained(row, chosen) for row in sized.variants),
+        reference=_for_preset(sized.reference, chosen),
+        variants=tuple(_for_preset(row, chosen) for row in sized.variants),
     )
 
 
-def _retrained(row: Variant, preset: Preset) -> Variant:
-    """A row with `OfPreset` replaced by the preset's retraining, so that records contain it."""
+def _for_preset(row: Variant, preset: Preset) -> Variant:
+    """A row with the preset's retraining instead of `OfPreset` and at most its number of steps."""
     config = row.config
-    if not isinstance(config, MethodRow) or not isinstance(config.retraining, OfPreset):
+    if not isinstance(config, MethodRow):
         return row
-    return replace(row, config=replace(config, retraining=preset.retraining))
+    if isinstance(config.retraining, OfPreset):
+        config = replace(config, retraining=preset.retraining)
+    part: Any = config.refinement
+    recipe = getattr(part, "recipe", None)
+    if isinstance(recipe, WarmDescent) and recipe.steps > preset.most_steps:
+        shorter = replace(recipe, steps=preset.most_steps)
+        config = replace(config, refinement=replace(part, recipe=shorter))
+    return replace(row, config=config)

@@ -20,7 +20,7 @@ from weakclip.stages.words import MICRO_BACKGROUND
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "clip": "random-micro", "size": "micro", "splits.train": "train", "framing.size": 64,
-    "views": 3, "scales": [1.0, 0.5], "max_side": 96, "recipe.iterations": 2,
+    "views": 3, "scales": [1.0, 0.5], "max_side": 96, "recipe.iterations": 2, "most_steps": 2,
     "recipe.batch_size": 2, "recipe.warmup": 1, "recipe.learning_rate": MICRO_RECIPE.learning_rate,
     "words.background": list(MICRO_BACKGROUND), "words.template": "a photo of a {}.",
 }  # fmt: skip
@@ -51,6 +51,8 @@ def test_the_comparison_runs_on_photographs(tmp_path: Path) -> None:
     record = json.loads(next(runs.rglob("*.json")).read_text())
     assert record["protocol"]["recipe"]["iterations"] == 2
     assert record["protocol"]["largest_side"] == 96
+    (path,) = runs.rglob("weclip-seed0.json")
+    assert json.loads(path.read_text())["config"]["refinement"]["recipe"]["steps"] == 2
 
 
 def test_the_masks_of_all_training_images_are_written_on_request(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def costs_table(found: Diagnosis, shown: int) -> Summary:
     """The costliest errors of a row."""
     costs = [cost for cost in found.of(*ERRORS) if cost.errors > 0][:shown]
     return Summary(
-        title=f"What costs {found.variant} most on {found.task}, {_size(found)}",
+        title=f"Largest losses of {found.variant} on {found.task}, {_size(found)}",
         headers=("error", "by", "gain [95 %]", "wrong %", "concerned %", "right %"),
         rows=tuple(
             (Cell(cost.name), Cell(cost.view), Cell(gain_text(cost)), *_shares(cost))
@@ -117,7 +117,7 @@ def groups_table(found: Diagnosis) -> Summary:
     order = {view: place for place, view in enumerate(GROUPS)}
     costs = sorted(found.of(*GROUPS), key=lambda cost: order[cost.view])
     return Summary(
-        title=f"Pixels of {found.variant} on {found.task} by what is known of them",
+        title=f"Pixels of {found.variant} on {found.task} by known properties",
         headers=("pixels", "by", "right %", "concerned %", "wrong %", "gain [95 %]"),
         rows=tuple(
             (Cell(cost.name), Cell(cost.view), *reversed(_shares(cost)), Cell(gain_text(cost)))

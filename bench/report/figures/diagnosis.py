@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWS = (
-    "What costs {variant} most: points of mIoU gained if an error did not occur, "
+    "Largest losses of {variant}: points of mIoU gained if an error did not occur, "
     "with 95 % intervals over seeds and images. Errors overlap, so the gains do not add up."
 )
 PANELS = {
@@ -25,7 +25,7 @@ PANELS = {
     "size": "Size of a class in an image",
     "classes": "Classes in the image",
     "occlusion": "Occlusion",
-    "seed": "What the seed said",
+    "seed": "Label of the seed",
     "shows": "Stuff and parts, the costliest",
 }
 SORTED = {"class": 6, "shows": 8}

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWS = (
-    "mIoU in percent against how wrong the input is, a panel per kind of mistake, mean over seeds. "
-    "Bars: 95 % interval of the difference to what a point is compared with, paired by seed and "
-    "image, drawn around the score. A black line without bars is what the others are compared with."
+    "mIoU in percent against the strength of the errors in the input, a panel per kind of error, "
+    "mean over seeds. Bars: 95 % interval of the difference to the reference, paired by seed and "
+    "image, drawn around the score. The black line without bars is the reference."
 )
 _COLUMNS = 3
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")

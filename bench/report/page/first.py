@@ -38,7 +38,7 @@ SETTING = (
 """Template; filled in from the recipe in the protocol of a run."""
 WORDS = {
     "Point": "a hundredth of mIoU. Differences are paired by seed and image and stand with their "
-    "95 % interval over seeds and images; a difference can be told from 0 if p < 0.05 after Holm's "
+    "95 % interval over seeds and images; a difference is significant if p < 0.05 after Holm's "
     "correction.",
 }
 

@@ -54,7 +54,7 @@ def page(reports: Sequence[Report], store: Store, found: Gain | None = None) -> 
     sections = [study_section(report, _figures(report, store)) for report in reports]
     top, others = first_screen(reports, found, store.root, GAIN_SHOWS)
     body = join(
-        tag("a", "Skip to what came out", class_="skip", href="#summary"),
+        tag("a", "Skip to the results", class_="skip", href="#summary"),
         _header(reports, has_gallery=bool(gallery.text), has_published=bool(published.text)),
         tag("main", top, others, gallery, *sections, published),
         _footer(reports),

@@ -125,7 +125,7 @@ def _confusions(report: Report, figures: dict[str, tuple[str, str]]) -> list[Htm
         return []
     drawn = [_figure(name, *part, zoom=_DENSE) for name, part in figures.items()]
     return [
-        tag("h3", f"What {report.study.reference.name} takes for what"),
+        tag("h3", f"Confusions of {report.study.reference.name}"),
         bullets(report.confusions) if report.confusions else join(),
         tag("div", *drawn, class_="figures"),
     ]
@@ -139,7 +139,7 @@ def _costs(report: Report, figure: tuple[str, str] | None) -> list[Html]:
     drawn = [] if figure is None else [_figure(name, *figure, zoom=_DENSE)]
     rows = dict.fromkeys(each.variant for each in report.diagnoses)
     return [
-        tag("h3", "What costs most"),
+        tag("h3", "Largest losses of mIoU"),
         tag("p", DIAGNOSIS_NOTE.replace("`", "")),
         *(_row_costs(report, row, first=row == next(iter(rows))) for row in rows),
         tag("div", *drawn, class_="figures"),
@@ -154,7 +154,7 @@ def _row_costs(report: Report, row: str, *, first: bool) -> Html:
         parts.append(bullets(in_words(report.records, each)))
         tables = (costs_table(each, COSTS), groups_table(each)) if first else ()
         parts += [_table(table, table.title) for table in tables if table.rows]
-    return tag("details", tag("summary", f"What costs {row} most"), *parts, open=first)
+    return tag("details", tag("summary", f"Largest losses of {row}"), *parts, open=first)
 
 
 def inline_svg(svg: str, name: str, label: str, zoom: float = 1.0) -> Html:

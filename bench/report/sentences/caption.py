@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.runs.record import RunRecord
     from bench.studies.study import Study
 
-BROUGHT_IN = "brought in"
+BROUGHT_IN = "external"
 """Text in tables for masks or maps that were made elsewhere."""
 SMOKE_LABEL = "smoke (random weights, no claim)"
 

@@ -87,7 +87,7 @@ def _loud(subject: str, task: str, effects: Sequence[Effect]) -> str:
     parts = [_side(word, rest, len(effects)) for word, rest in sides.items() if rest]
     rest = len(effects) - len(clear)
     if rest:
-        parts.append(f"{rest} cannot be told from no difference")
+        parts.append(f"{rest} not significant")
     return f"{_capital(subject)}, on {task}: {'; '.join(parts)}."
 
 
@@ -107,7 +107,7 @@ def _silent(subject: str, tasks: Sequence[str], effects: Sequence[Effect]) -> st
     high = 100 * max(effect.difference.high for effect in effects)
     where = " and ".join(tasks)
     return (
-        f"{_capital(subject)}, on {where}: no difference of mIoU can be told from 0; all 95 % "
+        f"{_capital(subject)}, on {where}: no difference of mIoU is significant; all 95 % "
         f"intervals lie within {low:+.1f} and {high:+.1f} points.".replace(" -", " −")
     )
 

@@ -61,15 +61,15 @@ def test_a_report_has_tables_a_figure_and_a_section_of_the_page(
     assert tuple(rates.columns) == RATE_COLUMNS
     assert len(rates) == 3 * len(STUDY.rows)
     text = (store.root / "tables" / "fake_diagnosis.md").read_text()
-    assert "What costs full most on pseudo-mask-train, n = 2 seeds × 12 images" in text
+    assert "Largest losses of full on pseudo-mask-train, n = 2 seeds × 12 images" in text
     assert "Gain: mIoU in points" in text
     assert (
         fingerprint((store.root / "tables" / "fake_diagnosis.csv").read_text())
         in (store.root / "figures" / "fake_diagnosis.svg").read_text()
     )
     whole = page([report], store).decode()
-    assert "<h3>What costs most</h3>" in whole
-    assert whole.count("<summary>What costs ") == len(STUDY.rows)
+    assert "<h3>Largest losses of mIoU</h3>" in whole
+    assert whole.count("<summary>Largest losses of ") == len(STUDY.rows)
 
 
 def test_the_table_of_kinds_has_rates_with_intervals_and_gains(found: Diagnosis) -> None:

@@ -97,7 +97,7 @@ def test_equal_positions_have_no_slope(store: Store) -> None:
     assert len(lines) == 1 + len(TASKS)
     slope = float(lines[1].split(",")[SLOPE_COLUMNS.index("slope")])
     assert slope == pytest.approx(0, abs=1e-12)
-    assert report.said[0].startswith("training steps: the effect of what no-adapter lacks")
+    assert report.said[0].startswith("training steps: the effect of the part removed in no-adapter")
     assert report.said[0].endswith("undecided.")
 
 

@@ -176,7 +176,7 @@ def test_a_row_from_outside_stands_marked_in_the_table(
     assert main([*common, "--variants", "mine", *given]) == 0
     table = (out / "tables" / "comparison.md").read_text()
     (row,) = [line for line in table.splitlines() if line.startswith("| mine ")][:1]
-    assert "| masks, brought in | – | – | **100.0** | – |" in row
+    assert "| masks, external | – | – | **100.0** | – |" in row
     assert "made elsewhere and scored here: mine: masks, A. Nobody 2026 (sha256 " in table
     assert reference in table
     capsys.readouterr()

@@ -148,7 +148,7 @@ def test_numbers_protocol_and_published_rows_are_there(text: str) -> None:
 
 
 def test_the_page_says_what_is_taken_for_what_and_shows_the_matrices(text: str) -> None:
-    assert "What full takes for what" in text
+    assert "Confusions of full" in text
     assert re.search(r"\d\d\.\d % of <strong>cat</strong> for dog", text)
     drawn = re.findall(r'aria-label="Confusion matrix of the reference on ([\w-]+)', text)
     assert drawn == ["pseudo-mask-train"]

@@ -13,7 +13,7 @@ def test_measurable_differences_are_named_and_the_others_counted() -> None:
     (sentence,) = findings([RECORD], EFFECTS)
     assert sentence == (
         "Rows that change one part, on task: higher mIoU for **no-prompt** +1.2 [+0.2, +2.2]; "
-        "lower mIoU for **no-decoder** −3.0 [−4.0, −2.0]; 2 cannot be told from no difference."
+        "lower mIoU for **no-decoder** −3.0 [−4.0, −2.0]; 2 not significant."
     )
 
 
@@ -36,7 +36,7 @@ def test_tasks_without_a_difference_share_a_sentence_with_the_bounds_of_their_in
     weak = [EFFECTS[0], EFFECTS[3]]
     found = [*weak, *(replace(each, task="other") for each in weak)]
     assert findings([record], found) == [
-        "Rows that change one part, on task and other: no difference of mIoU can be told from 0; "
+        "Rows that change one part, on task and other: no difference of mIoU is significant; "
         "all 95 % intervals lie within −1.5 and +0.8 points."
     ]
 
