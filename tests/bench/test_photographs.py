@@ -51,8 +51,8 @@ def test_the_comparison_runs_on_photographs(tmp_path: Path) -> None:
     record = json.loads(next(runs.rglob("*.json")).read_text())
     assert record["protocol"]["recipe"]["iterations"] == 2
     assert record["protocol"]["largest_side"] == 96
-    (path,) = runs.rglob("weclip-seed0.json")
-    assert json.loads(path.read_text())["config"]["refinement"]["recipe"]["steps"] == 2
+    weclip = json.loads((runs / "weclip" / "seed0.json").read_text())
+    assert weclip["config"]["refinement"]["recipe"]["steps"] == 2
 
 
 def test_the_masks_of_all_training_images_are_written_on_request(tmp_path: Path) -> None:

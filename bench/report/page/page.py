@@ -74,7 +74,7 @@ def page(reports: Sequence[Report], store: Store, found: Gain | None = None) -> 
 
 def _header(reports: Sequence[Report], *, has_gallery: bool, has_published: bool) -> Html:
     links = {
-        "summary": "What came out",
+        "summary": "Results",
         "findings": "Other studies",
         **({"gallery": "Gallery"} if has_gallery else {}),
         **{f"study-{report.study.name}": f"Study {report.study.name}" for report in reports},
