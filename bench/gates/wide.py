@@ -171,9 +171,7 @@ def full_supervision(weights: str) -> Retraining:
     Colours are distorted and test images looked at in three sizes and mirrored, as the upper
     bounds of the literature are measured.
     """
-    network = replace(retrain_presets.MICRO.network, weights=weights)
-    if isinstance(network, SmallFPN):
-        network = replace(network, channels=PRETRAINED_MICRO.channels)
+    network = SmallFPN(channels=PRETRAINED_MICRO.channels, weights=weights)
     recipe = retrain_presets.MICRO.recipe
     recipe = replace(
         recipe,

@@ -30,7 +30,6 @@ from bench.console import result, say
 from bench.errors import unknown
 from bench.flags import ARTIFACTS, RESULTS
 from bench.report.markup import Cell, Summary, markdown
-from bench.runs.provenance import code_id
 from bench.runs.store import write_atomically
 from bench.search.tables import write_table
 from bench.studies.preset import CONDITIONS
@@ -46,7 +45,7 @@ from weakclip.config import (
     TextGuidedDecoder,
     WeakCLIPConfig,
 )
-from weakclip.data.artifacts import content_key
+from weakclip.data.artifacts import code_id, content_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -197,8 +196,11 @@ def _score(job: tuple[WeakCLIPConfig, int, str, Path, Path | None]) -> float:
     """Score on `tune` after a training with a seed, or read the cached score."""
     config, seed, preset, artifacts, weights = job
     bench = _workbench(preset, artifacts, weights)
-    key = content_key(plain_config(config), seed, bench.protocol, bench.data, bench.weights)
-    path = artifacts / "rates" / f"{key}-{code_id()}.json"
+    key = content_key(
+        plain_config(config), seed, bench.protocol, bench.data, bench.weights,
+        code_id("bench.tasks.task"),
+    )  # fmt: skip
+    path = artifacts / "rates" / f"{key}.json"
     if not path.exists():
         own = bench.redrawn(seed)
         tuned = own.run_on_tune(config, bench.preset.recipe, seed, report=lambda *_: None)

@@ -10,12 +10,13 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from bench.cartoon.known import KnownScenes
 from bench.errors import BenchError
+from weakclip.data.artifacts import file_key
 from weakclip.evaluation.causes import CONTOUR, WIDTHS, contour_groups
 from weakclip.labels import IGNORE
 from weakclip.ops.cells import contour_bands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -50,21 +51,23 @@ class KnownPixels:
         Raises:
             BenchError: If the image has no mask.
         """
-        return self._kept("mask", index, lambda: {"mask": self._read(index)})["mask"]
+        key = self._key("mask", index)
+        return self._memory.get(key, lambda: self._read(index), lambda mask: mask.nbytes)
 
     def groups(self, index: int, view: str, gt_mask: Tensor) -> Tensor:
         """Group of each pixel of an image in a view, (H, W) uint8; `gt_mask` is its annotation."""
         if view == CONTOUR:
-            return self._kept(CONTOUR, index, lambda: {CONTOUR: _bands(gt_mask)})[CONTOUR]
-        return self._kept("scene", index, lambda: self._scene(index))[view]
-
-    def _kept(
-        self, what: str, index: int, make: Callable[[], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        key = ("known pixels", what, self._files.masks[index])
+            key = self._key(CONTOUR, index)
+            return self._memory.get(key, lambda: _bands(gt_mask), lambda bands: bands.nbytes)
         return self._memory.get(
-            key, make, lambda found: sum(each.nbytes for each in found.values())
-        )
+            self._key("scene", index),
+            lambda: self._scene(index),
+            lambda found: sum(each.nbytes for each in found.values()),
+        )[view]
+
+    def _key(self, what: str, index: int) -> Hashable:
+        mask = self._files.masks[index]
+        return "known pixels", what, mask and file_key(mask)
 
     def _read(self, index: int) -> Tensor:
         mask = self._files.gt_mask(index)

@@ -87,7 +87,7 @@ class Scoring:
     @cached_property
     def known(self) -> Mapping[str, KnownPixels]:
         """Role of a split -> its annotated masks and groups of pixels."""
-        memory = Memory(0) if self.setting.memory is None else self.setting.memory
+        memory = self.setting.memory or Memory(0)
         return {role: KnownPixels(images.files, memory) for role, images in self.images.items()}
 
     def score(

@@ -35,6 +35,16 @@ def content_key(*parts: object) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
+def file_key(path: Path) -> tuple[Path, int, int]:
+    """A file as it is now: its path, the time of its last change, and its size in bytes.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+    """
+    stat = path.stat()
+    return path, stat.st_mtime_ns, stat.st_size
+
+
 @cache
 def code_id(*modules: str) -> str:
     """First 12 hex digits of the SHA-256 of the code of modules and of what they import.

@@ -93,16 +93,6 @@ class Memory:
         return value
 
 
-def file_key(path: Path) -> tuple[Path, int, int]:
-    """A file as it is now: its path, the time of its last change, and its size in bytes.
-
-    Raises:
-        FileNotFoundError: If it is not there.
-    """
-    stat = path.stat()
-    return path, stat.st_mtime_ns, stat.st_size
-
-
 def bytes_key(tensor: Tensor) -> bytes:
     """A hash of a tensor's shape, dtype and values, as a cache key for results computed from it."""
     array = tensor.detach().cpu().contiguous().numpy()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from weakclip.data.artifacts import code_id, content_key
+from weakclip.data.artifacts import code_id, content_key, file_key
 from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.description import describe
-from weakclip.stages.images import Memory, PerImage, bytes_key, file_key
+from weakclip.stages.images import Memory, PerImage, bytes_key
 from weakclip.stages.maps import FileMaps, KeptMaps
 from weakclip.stages.seeds import SeedRule, seeds_from
 from weakclip.training.parallel import together

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from weakclip.data.artifacts import code_id, content_key
+from weakclip.data.artifacts import code_id, content_key, file_key
 from weakclip.data.atomic import replacing, write_text
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.read.tagged import BadImage
 from weakclip.description import describe
 from weakclip.ops.parameters import count_parameters
-from weakclip.stages.images import Memory, PerImage, file_key
+from weakclip.stages.images import Memory, PerImage
 from weakclip.stages.seeds import (
     CAMSource,
     PatchSoftmax,

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from weakclip.clip.tower import Features, concatenate
+from weakclip.data.artifacts import file_key
 from weakclip.data.atomic import write_text
 from weakclip.training.parallel import together
 
@@ -157,18 +158,14 @@ def _is_whole(folder: Path) -> bool:
 
 def _checksums(folder: Path) -> dict[str, int]:
     """CRC-32 of each array file."""
-    paths = {name: folder / f"{name}.npy" for name in ARRAYS}
-    stats = {name: path.stat() for name, path in paths.items()}
-    return {
-        name: _checksum(paths[name], stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()
-    }
+    return {name: _checksum(file_key(folder / f"{name}.npy")) for name in ARRAYS}
 
 
 @lru_cache(maxsize=64)
-def _checksum(path: Path, _changed: int, _size: int) -> int:
+def _checksum(file: tuple[Path, int, int]) -> int:
     """CRC-32 of an array file; a file is read again only after it has changed."""
     found = 0
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
+    with file[0].open("rb") as opened:
+        while piece := opened.read(_PIECE):
             found = zlib.crc32(piece, found)
     return found

@@ -160,3 +160,16 @@ def test_counts_are_kept_by_image_and_view(files: TaggedFiles, tmp_path: Path) -
         cells = kept.cells(view)
         assert {tuple(cell[:4]): cell[4] for cell in cells.tolist()} == expected, view
         assert len(cells) == len(expected)
+
+
+def test_a_mask_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    write_voc(tmp_path, CONFIG, seed=6, splits={"train": 2})
+    files, memory = list_voc(tmp_path, "train"), Memory()
+    first = KnownPixels(files, memory).mask(0)
+    path, other = files.masks
+    assert path is not None
+    assert other is not None
+    path.write_bytes(other.read_bytes())
+    found = KnownPixels(files, memory).mask(0)
+    assert not torch.equal(found, first)
+    assert torch.equal(found, KnownPixels(files, Memory()).mask(1))
