@@ -203,7 +203,7 @@ def _score(job: tuple[WeakCLIPConfig, int, str, Path, Path | None]) -> float:
     path = artifacts / "rates" / f"{key}.json"
     if not path.exists():
         own = bench.redrawn(seed)
-        tuned = own.run_on_tune(config, bench.preset.recipe, seed, report=lambda *_: None)
+        tuned = own.run_on_tune(config, bench.preset.recipe, seed, report=None)
         write_atomically(path, json.dumps(asdict(tuned)).encode())
         say(json.dumps({"seed": seed, **asdict(config.rates), **asdict(tuned)}))
     return float(json.loads(path.read_text(encoding="utf-8"))["miou"])

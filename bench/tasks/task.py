@@ -36,7 +36,7 @@ from bench.studies.tags import shares_wrong
 from bench.studies.workbench import Outcome, Tuned
 from bench.tasks.annotation import annotation
 from bench.tasks.counts import remove
-from bench.tasks.fitting import Fitting, timed
+from bench.tasks.fitting import Fitting, silent, timed
 from bench.tasks.identity import Digests, content_sha256, masks_sha256
 from bench.tasks.scoring import MAIN_TASKS, ROLES, TASKS, Scoring
 from bench.tasks.splits import (
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.config import WeakCLIPConfig
     from weakclip.data.read.tagged import TaggedFiles
+    from weakclip.stages.network import TrainedWeakCLIP
     from weakclip.training.execution import Execution, Precision
     from weakclip.training.recipe import Recipe
 
@@ -360,27 +361,33 @@ class ImageWorkbench:
         recipe: Recipe,
         seed: int,
         *,
-        report: Callable[[int, float], None],
+        report: Callable[[int, float], None] | None,
     ) -> Tuned:
         """Train on `train` and score on `tune`; see `bench.search.sweep.SearchWorkbench`."""
-        tune, seconds = self.images["tune"], dict[str, float]()
+        seconds = dict[str, float]()
         maps = self.fitting.clip_maps("train")
-        images, _ = tune.stack(range(len(tune)), self.setting.device)
-        seeds = self.fitting.seeds("tune")
-        held_out = torch.stack([seeds[place] for place in range(len(seeds))])
-        images = images[list(seeds.indices)]
         network = replace(self.preset, recipe=recipe).training(config).build(self.setting)
         network.reopens = False  # a search needs the losses during training
-
-        def watched(step: int, total: int) -> None:
-            if step % recipe.log_every == 0 or step == total:
-                report(step, network.held_out_loss(images, held_out.to(images.device)))
-
+        watched = silent if report is None else self._watched(network, recipe, report)
         with timed(seconds, "fit"):
             network.fit(self.images["train"], maps, seed=seed, report=watched)
         counts = self.scoring.network_counts(network, "tune")
         remove(network.files)
         return Tuned(miou=float(miou(counts.sum(dim=0))), seconds=seconds["fit"])
+
+    def _watched(
+        self, network: TrainedWeakCLIP, recipe: Recipe, report: Callable[[int, float], None]
+    ) -> Callable[[int, int], None]:
+        """Reports the loss on the seeds of `tune` at every logged step of a training."""
+        seeds = self.fitting.seeds("tune")
+        images, _ = self.images["tune"].stack(seeds.indices, self.setting.device)
+        held_out = torch.stack([seeds[place] for place in range(len(seeds))]).to(images.device)
+
+        def watched(step: int, total: int) -> None:
+            if step % recipe.log_every == 0 or step == total:
+                report(step, network.held_out_loss(images, held_out))
+
+        return watched
 
     def key_of(self, config: Config, seed: int) -> str:
         """Hash of everything that the counts of a run depend on."""

@@ -15,7 +15,7 @@ from weakclip.ops.shapes import dims
 from weakclip.training.execution import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -93,20 +93,27 @@ def slide_logits(
         for top in windows(height, crop, stride)
         for left in windows(width, crop, stride)
     ]
+    batch = max(1, min(batch, WINDOW_BYTES // (4 * len(text) * crop_height * crop_width)))
+    size = (height, width) if rescale_to is None else rescale_to
+
+    def predicted() -> Iterator[tuple[list[tuple[int, slice, slice]], Tensor]]:
+        for first in range(0, len(places), batch):
+            chunk = places[first : first + batch]
+            crops = torch.stack([images[image, :, rows, columns] for image, rows, columns in chunk])
+            with execution.autocast(images.device):
+                features = (encode or model.encode)(crops)
+                logits = model(features, text=text).logits
+            yield chunk, _resize(logits, (crop_height, crop_width))
+
+    if len(places) == count:  # one window an image: nothing to average
+        return torch.cat([_resize(logits, size) for _, logits in predicted()])
     total = images.new_zeros(count, len(text), height, width)
     visits = images.new_zeros(count, 1, height, width)
-    batch = max(1, min(batch, WINDOW_BYTES // (4 * len(text) * crop_height * crop_width)))
-    for first in range(0, len(places), batch):
-        chunk = places[first : first + batch]
-        crops = torch.stack([images[image, :, rows, columns] for image, rows, columns in chunk])
-        with execution.autocast(images.device):
-            features = (encode or model.encode)(crops)
-            logits = model(features, text=text).logits
-        logits = _resize(logits, (crop_height, crop_width))
+    for chunk, logits in predicted():
         for (image, rows, columns), window in zip(chunk, logits, strict=True):
             total[image, :, rows, columns] += window
             visits[image, :, rows, columns] += 1
-    return _resize(total / visits, (height, width) if rescale_to is None else rescale_to)
+    return _resize(total / visits, size)
 
 
 @torch.no_grad()
@@ -166,7 +173,7 @@ def multi_scale_probabilities(
             view = probabilities.flip(-1) if mirrored else probabilities
             total = view if total is None else total.add_(view)
     assert total is not None
-    return total / views
+    return total if views == 1 else total.div_(views)
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

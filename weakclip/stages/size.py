@@ -58,7 +58,9 @@ def labels_at(scores: Tensor, image_labels: Tensor, size: tuple[int, int]) -> Te
         [[0, 2]]
     """
     known = torch.cat([image_labels.new_ones(1), image_labels]).nonzero()[:, 0]
-    chosen = scores_at(scores[known.to(scores.device)], size)
+    if len(known) < len(scores):
+        scores = scores[known.to(scores.device)]
+    chosen = scores_at(scores, size)
     return known[chosen.max(dim=0).indices.cpu()].to(torch.uint8)  # faster than argmax
 
 
