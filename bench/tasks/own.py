@@ -102,7 +102,7 @@ def part_of(files: TaggedFiles, indices: Sequence[int]) -> TaggedFiles:
     return replace(
         files,
         names=tuple(files.names[index] for index in indices),
-        image_labels=files.image_labels[list(indices)],
+        tags=files.tags[list(indices)],
         masks=tuple(files.masks[index] for index in indices),
     )
 

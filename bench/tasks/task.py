@@ -340,7 +340,7 @@ class ImageWorkbench:
         right = files["train"].image_labels
         changed = {
             id(each): replace(
-                each, image_labels=wrong.applied(each.names, each.image_labels, right)
+                each, tags=wrong.applied(each.names, each.image_labels, right).numpy()
             )
             for each in (files["train"], files["pseudo"])
         }

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weakclip.cli.console import console, progress
 from weakclip.cli.findings import findings_json, findings_table
 from weakclip.data.check.checks import harmful, run_checks, worst_first
 from weakclip.data.check.survey import survey
-from weakclip.data.formats.from_files import FromFiles
-from weakclip.data.formats.maps import FORMATS
 from weakclip.data.read.images import ImageFacts
 from weakclip.data.read.layouts import Place, open_place, read_classes
 
@@ -52,47 +49,6 @@ def _words(clip: str) -> Words:
     return load_micro()[1]
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> argparse.ArgumentParser:
-    """Add the `check` command; `run` takes the parsed arguments."""
-    parser = subparsers.add_parser(
-        "check",
-        help="say what is wrong with a data set",
-        description=(
-            "Decode every image and mask, compare them with each other and with the tags, and "
-            "print what would break or bias a run, with the fix. Exit 1 if there is such a thing."
-        ),
-    )
-    parser.add_argument("dir", type=Path, metavar="DIR", help="the data set")
-    parser.add_argument(
-        "--layout",
-        choices=("voc", "coco", "pairs", "folder"),
-        help="default: voc with JPEGImages, coco with annotations/instances_*.json, pairs with "
-        "images/ and masks/ or labels.csv, else folder",
-    )
-    parser.add_argument("--split", help="one list of VOC (default: all), or e.g. train2014 of COCO")
-    parser.add_argument(
-        "--tags", type=Path, help="labels.csv (file,labels) or a COCO JSON; default: DIR/labels.csv"
-    )
-    parser.add_argument(
-        "--masks", type=Path, help="folder of annotated masks: PNG, or TIFF, BMP, GIF, .npy"
-    )
-    parser.add_argument("--maps", type=Path, help="folder of maps that others made, one an image")
-    parser.add_argument(
-        "--format", choices=("auto", *FORMATS), default="auto", help="who wrote the maps"
-    )
-    parser.add_argument("--classes", type=Path, help="file of class names, one a line, by label")
-    parser.add_argument(
-        "--clip",
-        choices=("full", "micro"),
-        default="full",
-        help="vocabulary: any OpenAI or open_clip model, or the embedded micro-CLIP",
-    )
-    parser.add_argument("--examples", type=int, default=3, help="shown per finding (default: 3)")
-    return parser
-
-
 def run(args: argparse.Namespace) -> int:
     """Check a data set; returns 0 if nothing breaks or biases a run, else 1; 2 for usage errors."""
     try:
@@ -128,6 +84,8 @@ def _check_maps(args: argparse.Namespace, found: Survey) -> Sequence[Finding]:
     """Findings about the maps of the images that decode; empty without `--maps`."""
     if args.maps is None:
         return ()
+    from weakclip.data.formats.from_files import FromFiles  # imports torch
+
     files = found.files
     sizes = {
         index: facts.size

@@ -6,12 +6,10 @@ with the results of pydensecrf and without its compiler.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +26,9 @@ from weakclip.labels import IGNORE
 from weakclip.printable import one_line
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from weakclip.crf.dense import Bilateral, CRFConfig, Gaussian
 
@@ -49,77 +49,6 @@ BAD_FILE = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
 """What reading, refining or writing a damaged or unsuitable file can raise."""
 
 Array = np.ndarray[Any, Any]
-
-
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> argparse.ArgumentParser:
-    """Add the `crf` command; `run` takes the parsed arguments."""
-    parser = subparsers.add_parser(
-        "crf",
-        help="dense CRF on a folder of class probabilities",
-        description=(
-            "Refine class probabilities with a dense CRF. Files belong together by name: "
-            "PROBS/x/cat.npy (L, H, W) and IMAGES/x/cat.jpg give OUT/x/cat.png."
-        ),
-    )
-    parser.add_argument("--images", type=Path, required=True, help="folder of images")
-    parser.add_argument(
-        "--probs", type=Path, required=True, help="folder of .npy or .npz, (L, H, W) in [0, 1]"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument(
-        "--save",
-        choices=("labels", "marginals"),
-        default="labels",
-        help="palette PNG of the most likely label, or .npy marginals (default: labels)",
-    )
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="weakclip-voc")
-    parser.add_argument(
-        "--gaussian",
-        type=float,
-        nargs=2,
-        metavar=("SXY", "WEIGHT"),
-        action="append",
-        help="a smoothness term; any --gaussian or --bilateral replaces the preset's terms",
-    )
-    parser.add_argument(
-        "--bilateral",
-        type=float,
-        nargs=3,
-        metavar=("SXY", "SRGB", "WEIGHT"),
-        action="append",
-        help="an appearance term",
-    )
-    parser.add_argument("--iterations", type=int, help="mean-field updates (default: 10)")
-    parser.add_argument("--clip", type=float, default=1e-5, help="smallest probability")
-    parser.add_argument(
-        "--skip-zero-labels",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="leave out labels of an image whose map is 0 everywhere: faster, and they stay 0",
-    )
-    given = parser.add_mutually_exclusive_group()
-    given.add_argument(
-        "--softmax",
-        dest="given",
-        action="store_const",
-        const="logits",
-        help="the files hold logits: take their softmax over the labels",
-    )
-    given.add_argument(
-        "--normalise",
-        dest="given",
-        action="store_const",
-        const="positive",
-        help="the files hold positive values (percent, 0 to 255): divide by their sum",
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--on-existing", choices=("keep", "replace"), default="replace", help="of output files"
-    )
-    parser.set_defaults(run=run, given="probabilities")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

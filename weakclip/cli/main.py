@@ -24,18 +24,18 @@ COMMANDS = {
     "eval": "score masks or maps against ground truth, and compare two results",
     "crf": "refine class probabilities with a dense CRF",
 }
-"""Purpose of each command; `weakclip.cli.<command>` has `add_parser(subparsers)`, `run(args)`."""
+"""Purpose of each command; `weakclip.cli.flags.<command>` has `add_parser(subparsers)`, and
+`weakclip.cli.<command>` has `run(args)`."""
 
 
 def parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser of a command line; imports only the module of its command."""
+    """Return the parser of a command line; imports the flags of its command alone."""
     top = argparse.ArgumentParser(prog="weakclip", description="Masks from image-level tags.")
     add_version_flag(top)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, purpose in COMMANDS.items():
         if words[:1] == [name]:
-            module = import_module(f"weakclip.cli.{name}")
-            module.add_parser(commands).set_defaults(run=module.run)
+            import_module(f"weakclip.cli.flags.{name}").add_parser(commands)
         else:
             commands.add_parser(name, help=purpose)
     return top
@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser(words).parse_args(words)
-    run: Callable[[argparse.Namespace], int] = args.run
     try:
+        run: Callable[[argparse.Namespace], int] = import_module(f"weakclip.cli.{args.command}").run
         return run(args)
     except KeyboardInterrupt:
         sys.stderr.write(f"weakclip {args.command}: interrupted; what was written is whole\n")

@@ -6,13 +6,13 @@ import json
 import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weakclip.cli.backbone import add_backbone_flags, backbone_of
+from weakclip.cli.backbone import backbone_of
 from weakclip.cli.console import phases
 from weakclip.cli.device import device_of
-from weakclip.cli.masks import MICRO_WARNING, SHOWN, add_input_flags, opened, say
+from weakclip.cli.flags.maps import CLASSIFIER, PLANS_OWN, TRAINED
+from weakclip.cli.masks import MICRO_WARNING, SHOWN, opened, say
 from weakclip.clip.load import load_clip
 from weakclip.convnet.classifier import CAM, MICRO_CAM, ClassifierMasker, save_classifier
 from weakclip.data.artifacts import code_id, content_key
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from weakclip.masking.plan import MaskPlan
     from weakclip.stages.protocols import MaskerSpec
 
-PLANS_OWN, CLASSIFIER = "clip-es", "cam"
 SOURCES: dict[str, MaskerSpec] = {
     "grad-cam": CLIPMaps(source=SoftmaxGradCAM()),
     "patch-softmax": CLIPMaps(source=PatchSoftmax()),
@@ -44,37 +43,6 @@ SOURCES: dict[str, MaskerSpec] = {
 }
 """Sources with a frozen CLIP; others are `clip-es`, the source of the plan, and `cam`."""
 WRITERS = {"weakclip": (write_maps, ".npz"), "irn": (write_irn_maps, ".npy")}
-TRAINED = "classifier.safetensors"
-
-
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> argparse.ArgumentParser:
-    """Add the `maps` command; `run` takes the parsed arguments."""
-    parser = subparsers.add_parser(
-        "maps",
-        help="images and tags in, class activation maps out",
-        description=(
-            "Write the maps of the tagged classes of every image, a file each: OUT/a/b.npz, or "
-            "OUT/a/b.npy as irn writes them (docs/your-own-maps.md). What is there already stays."
-        ),
-    )
-    add_input_flags(parser)
-    parser.set_defaults(clip=None)
-    add = parser.add_argument
-    add("--source", choices=(PLANS_OWN, CLASSIFIER, *SOURCES), default=PLANS_OWN,
-        help="of the frozen CLIP, but for cam: maps of a classifier that is trained on the tags "
-        f"first, which OUT/{TRAINED} holds then")  # fmt: skip
-    add("--format", choices=sorted(WRITERS), default="weakclip")
-    add("--batch", type=int, default=8, help="images at a time, if memory allows")
-    add_backbone_flags(parser, f"--source {CLASSIFIER}")
-    add("--classifier", type=Path, metavar="FILE",
-        help=f"--source {CLASSIFIER}: a trained one, so that nothing is trained: {TRAINED} of an "
-        "earlier run, or a timm network whose last layer has the classes of the tags, sorted as "
-        "they are")  # fmt: skip
-    add("--epochs", type=int, help=f"--source {CLASSIFIER}: of the training; default: 5 (IRN's)")
-    add("--seed", type=int, default=0, help="of the training")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weakclip.cli.console import phases
@@ -15,46 +14,11 @@ from weakclip.data.read.layouts import Place, images_of
 from weakclip.data.read.names import output_stems
 from weakclip.masking.folder import write_labels, write_preview
 from weakclip.masking.predict import load
-from weakclip.masking.submission import VOC_IMAGES, write_submission
+from weakclip.masking.submission import write_submission
 from weakclip.printable import one_line
 
 if TYPE_CHECKING:
     import argparse
-
-
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> argparse.ArgumentParser:
-    """Add the `predict` command; `run` takes the parsed arguments."""
-    parser = subparsers.add_parser(
-        "predict",
-        help="label images with a network that was trained, without tags",
-        description=(
-            "Label every image of a folder with the network that `weakclip masks --method "
-            "weakclip` or `weakclip retrain` trained: OUT/masks (palette PNG) and OUT/preview. "
-            "What is there already stays. Exit 0: all done; 1: some images failed; 2: wrong usage."
-        ),
-    )
-    parser.add_argument("--network", type=Path, required=True, help="the folder of that run")
-    parser.add_argument(
-        "--images", type=Path, required=True, help="folder of images, or VOC's or COCO's root"
-    )
-    parser.add_argument("--split", help="one list of VOC (default: all images), or e.g. val2014")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument(
-        "--clip", help="the CLIP that the network was trained with, where its name does not find it"
-    )
-    parser.add_argument("--weights", type=Path, help="file of the CLIP's weights")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--voc-submission", type=Path, metavar="FILE.tar.gz",
-        help="also pack the masks for the VOC server (comp6); --images holds those of the test "
-        "set",
-    )  # fmt: skip
-    parser.add_argument(
-        "--list", type=Path, help=f"with --voc-submission: the {VOC_IMAGES} ids, one a line"
-    )
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weakclip.cli import masks
-from weakclip.cli.backbone import add_backbone_flags, backbone_of
+from weakclip.cli.backbone import backbone_of
 from weakclip.convnet.random_walk import MICRO, RandomWalk
 from weakclip.data.formats.from_files import FromFiles
-from weakclip.data.formats.maps import FORMATS
 from weakclip.masking.plan import PHOTOGRAPHS, plan_for
 from weakclip.ops.pamr import DILATIONS
 from weakclip.stages.caa import CAA
@@ -24,45 +22,8 @@ if TYPE_CHECKING:
     from weakclip.stages.protocols import RefinementSpec
     from weakclip.stages.refine import BackgroundRule
 
-METHODS = ("none", "crf", "pamr", "caa", "random-walk", "weakclip")
 ASK_CLIP = ("caa", "weakclip")
 """Methods that apply a CLIP to the images."""
-
-
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> argparse.ArgumentParser:
-    """Add the `refine` command; `run` takes the parsed arguments."""
-    parser = subparsers.add_parser(
-        "refine",
-        help="anybody's class activation maps in, masks out",
-        description=(
-            "Make a mask of every tagged image from maps that others made (docs/your-own-maps.md "
-            "lists the formats). Maps are checked first. Exit 0: all done; 1: finished, but some "
-            "images failed; 2: wrong usage, or maps that do not fit the images."
-        ),
-    )
-    masks.add_input_flags(parser)
-    masks.add_training_flags(parser)
-    parser.set_defaults(clip=None)
-    add_backbone_flags(parser, "--method random-walk")
-    parser.add_argument("--maps", type=Path, required=True, help="folder of the maps")
-    parser.add_argument("--format", choices=("auto", *FORMATS), default="auto")
-    parser.add_argument(
-        "--scale", choices=("keep", "max"), default="keep",
-        help="max: negative values become 0, each map is divided by its maximum",
-    )  # fmt: skip
-    parser.add_argument(
-        "--method", choices=METHODS, default="crf",
-        help="none: maps and background; crf (default): and a dense CRF; pamr, caa, random-walk, "
-        "weakclip: refined so, then the dense CRF (--no-crf leaves it out). caa and weakclip "
-        "need --clip",
-    )  # fmt: skip
-    parser.add_argument(
-        "--power", type=float, metavar="ALPHA",
-        help="background score (1 - strongest map)^ALPHA; default: by Otsu's threshold",
-    )  # fmt: skip
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
@@ -15,6 +14,7 @@ from rich.console import Console
 from weakclip.cli.console import phases, progress
 from weakclip.cli.device import device_of
 from weakclip.cli.findings import findings_table
+from weakclip.cli.flags.retrain import CLASSES_NAME
 from weakclip.data.check.checks import OF_PAIRS, run_checks
 from weakclip.data.check.survey import AnyWords, MaskFacts, survey
 from weakclip.data.read.folder import list_masked
@@ -24,11 +24,11 @@ from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.labels import IGNORE
 from weakclip.masking.retrain import preset_of, retrain
 from weakclip.retraining.network import SMP, DeepLabV2, NetworkSpec, SmallFPN, build_network
-from weakclip.stages.retrain_presets import PRESETS
 from weakclip.training.execution import execution_for
 from weakclip.training.parallel import torchrun_processes
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from weakclip.data.check.finding import Finding
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from weakclip.masking.predict import Network
     from weakclip.stages.retrain import Retraining
 
-CLASSES_NAME = "classes.txt"
 ADVICE = "fewer: --iterations; smaller: --batch, --crop, --preset micro"
 NOTE = (
     "note: preset micro trains a small network from random weights at 128 pixels, as CartoonVOC "
@@ -46,49 +45,6 @@ NOTE = (
 INTERRUPTED = 130  # exit status after Ctrl-C by convention of shells
 SIDES = {"micro": 128}
 """Longest side by preset; 512 for all others."""
-
-
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> argparse.ArgumentParser:
-    """Add the `retrain` command; `run` takes the parsed arguments."""
-    parser = subparsers.add_parser(
-        "retrain",
-        help="images and masks in, a segmentation network out",
-        description=(
-            "Train a segmentation network on masks (palette or grey PNG, 0 background, 255 "
-            "undecided) that anybody made: OUT/network, which `weakclip predict --network OUT` "
-            "opens. The masks are checked first. The same command goes on with a training that "
-            "was stopped. Exit 0: done; 1: done, but some images were left out; 2: wrong usage, "
-            "or masks that cannot be trained on."
-        ),
-    )
-    add, switch = parser.add_argument, argparse.BooleanOptionalAction
-    add("--images", type=Path, required=True, help="folder of images, or VOC's root")
-    add("--masks", type=Path, required=True, help="folder of masks, a/b.png for a/b.jpg")
-    add("--out", type=Path, required=True, help="folder to write to")
-    add("--classes", help=f"voc, or a file of names, one a line; default: {CLASSES_NAME} in "
-        "--masks or above it, else the classes are numbered")  # fmt: skip
-    add("--preset", default="micro", help=f"{', '.join(PRESETS)} (default: micro)")
-    add("--network", help="small, deeplabv2, or an architecture of segmentation_models_pytorch: "
-        "DeepLabV3Plus, FPN, Segformer, UPerNet, ...")  # fmt: skip
-    add("--encoder", help="encoder of the network, e.g. resnet50 or tu-convnext_tiny")
-    add("--encoder-weights", help="file of its weights, or none: random")
-    add("--iterations", type=int, help="training steps")
-    add("--batch", type=int, help="crops of a training step")
-    add("--crop", type=int, help="side of the crops in pixels")
-    add("--loss", choices=("cross-entropy", "balanced"), help="balanced: background and classes "
-        "count the same")  # fmt: skip
-    add("--scales", type=float, nargs="+", help="image sizes that are averaged, e.g. 1.0")
-    add("--flip", action=switch, default=None, help="average with the mirror image")
-    add("--crf", action=switch, default=None, help="--no-crf: without the preset's dense CRF")
-    add("--max-side", type=int, help="larger images are worked on at this size")
-    add("--leave-out", action="store_true", help="train without images whose mask cannot be used")
-    add("--seed", type=int, default=0)
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
-        help="of the network; auto: bfloat16 on a GPU that has it")  # fmt: skip
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -54,7 +55,7 @@ def test_two_workers_that_need_the_same_maps_make_them_once(
         root=tmp_path,
         names=("a.png",),
         classes=("dog",),
-        image_labels=torch.ones(1, 1, dtype=torch.bool),
+        tags=np.ones((1, 1), np.bool_),
         masks=(None,),
     )
     setting = Setting(

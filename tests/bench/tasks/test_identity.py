@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from bench.errors import BenchError
@@ -33,7 +32,7 @@ def files(tmp_path: Path) -> TaggedFiles:
         root=root,
         names=("a.png", "b.png"),
         classes=("cat", "dog"),
-        image_labels=torch.tensor([[True, False], [False, True]]),
+        tags=np.array([[True, False], [False, True]]),
         masks=(tmp_path / "a.png", None),
     )
 
@@ -50,9 +49,9 @@ def later(path: Path) -> None:
 def test_images_tags_and_masks_make_the_identity(files: TaggedFiles) -> None:
     first = identity(files)
     assert first == identity(files)
-    tags = files.image_labels.clone()
+    tags = files.tags.copy()
     tags[0, 1] = True
-    assert first != identity(replace(files, image_labels=tags))
+    assert first != identity(replace(files, tags=tags))
     assert first != identity(replace(files, classes=("cat", "cow")))
     assert first != identity(replace(files, masks=(None, None)))
     changes: dict[Path, Callable[[Path], Any]] = {

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from weakclip.cli.crf import add_parser
+from weakclip.cli.crf import run
+from weakclip.cli.flags.crf import add_parser
 from weakclip.crf.dense import IRN, CRFConfig, Gaussian, dense_crf_inference
 from weakclip.data.formats.masks import read_mask
 
@@ -43,8 +44,7 @@ def crf(folders: Path, *flags: str, **places: str) -> int:
     for name in ("images", "probs", "out"):
         arguments += [f"--{name}", str(folders / places.get(name, name))]
     args = parser.parse_args([*arguments, *flags])
-    code: int = args.run(args)
-    return code
+    return run(args)
 
 
 def test_labels_are_those_of_the_function(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from weakclip.cli.flags.refine import METHODS
 from weakclip.cli.main import main
-from weakclip.cli.refine import METHODS
 from weakclip.convnet.random_walk import MICRO, RandomWalk
 from weakclip.data.formats.masks import read_mask
 from weakclip.training.descent import Descent

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 import weakclip
+from weakclip.cli.flags.retrain import add_parser
 from weakclip.cli.main import main
-from weakclip.cli.retrain import add_parser, changed
+from weakclip.cli.retrain import changed
 from weakclip.data.formats.masks import read_mask, write_mask
 from weakclip.data.read.folder import list_folder
 from weakclip.retraining.network import SMP, DeepLabV2, SmallFPN

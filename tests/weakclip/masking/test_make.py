@@ -416,7 +416,7 @@ def test_too_many_classes_do_not_fit_into_a_mask(
     files = replace(
         list_folder(photos),
         classes=tuple(map(str, range(255))),
-        image_labels=torch.ones(3, 255, dtype=torch.bool),
+        tags=np.ones((3, 255), np.bool_),
     )
     with pytest.raises(ValueError, match="expected 1 to 254 tags, got 255"):
         make_masks(files, clip, tmp_path / "out", plan_for(clip, "clip-es"))

@@ -128,7 +128,7 @@ def _is_binary(survey: Survey) -> bool:
 def _tables(survey: Survey) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """For the M images with label masks: tags (M, F) and labels present (M, 256)."""
     masks = list(survey.labelled_masks())
-    tags = survey.files.image_labels.numpy()[[index for index, _ in masks]]
+    tags = survey.files.tags[[index for index, _ in masks]]
     has = np.zeros((len(masks), 256), dtype=np.bool_)
     for row, (_, labels) in enumerate(masks):
         has[row, sorted(labels)] = True

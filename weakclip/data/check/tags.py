@@ -61,16 +61,14 @@ def alike(survey: Survey) -> Iterator[str]:
 
 def classes_without_images(survey: Survey) -> Iterator[str]:
     """Classes without an image."""
-    present = survey.files.image_labels.any(dim=0).tolist()
-    pairs = zip(survey.files.classes, present, strict=True)
-    return (name for name, there in pairs if not there)
+    pairs = zip(survey.files.classes, survey.files.tags.T, strict=True)
+    return (name for name, images in pairs if not images.any())
 
 
 def images_without_tags(survey: Survey) -> Iterator[str]:
     """Images without a tag."""
-    tagged = survey.files.image_labels.any(dim=1).tolist()
-    pairs = zip(survey.files.names, tagged, strict=True)
-    return (name for name, there in pairs if not there)
+    pairs = zip(survey.files.names, survey.files.tags, strict=True)
+    return (name for name, tags in pairs if not tags.any())
 
 
 CHECKS = (

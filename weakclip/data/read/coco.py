@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from weakclip.data.read.coco_json import read_instances
 from weakclip.data.read.mask_names import find_masks
-from weakclip.data.read.tagged import TaggedFiles, check_known, labels_tensor
+from weakclip.data.read.tagged import TaggedFiles, check_known, labels_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,7 +90,7 @@ def list_coco(
         root=images,
         names=tuple(names),
         classes=order,
-        image_labels=labels_tensor(tags, order),
+        tags=labels_array(tags, order),
         masks=found.paths,
         mask_root=masks,
         reading=(*(f"{annotations.name}: {note}" for note in read.notes), *found.reading),

@@ -23,7 +23,7 @@ from weakclip.data.read.left_out import left_out
 from weakclip.data.read.mask_names import annotation_folders, find_masks
 from weakclip.data.read.names import meant_names
 from weakclip.data.read.tag_table import TagTable, read_tag_table
-from weakclip.data.read.tagged import TaggedFiles, check_known, labels_tensor
+from weakclip.data.read.tagged import TaggedFiles, check_known, labels_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ def list_folder(
         root=root,
         names=tuple(tagged),
         classes=order,
-        image_labels=labels_tensor(list(tagged.values()), order),
+        tags=labels_array(list(tagged.values()), order),
         masks=found.paths,
         problems=table.problems,
         mask_root=masks,
@@ -121,7 +121,7 @@ def list_masked(root: Path, masks: Path, classes: Sequence[str] = ()) -> TaggedF
         root=root,
         names=tuple(names),
         classes=tuple(classes),
-        image_labels=labels_tensor([()] * len(names), classes),
+        tags=labels_array([()] * len(names), classes),
         masks=found.paths,
         mask_root=masks,
         reading=found.reading,

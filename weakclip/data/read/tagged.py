@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
 from weakclip.data.formats.masks import read_mask
 from weakclip.data.read.images import read_rgb, readable
@@ -22,7 +22,6 @@ from weakclip.suggestion import suggestion
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -47,8 +46,8 @@ class TaggedFiles:
     """N paths relative to the root, with slashes, in the order of their list."""
     classes: tuple[str, ...]
     """Names of the F foreground classes; class c has label c + 1 in a mask."""
-    image_labels: Tensor
-    """(N, F), bool."""
+    tags: NDArray[np.bool_]
+    """(N, F)."""
     masks: tuple[Path | None, ...]
     """Annotated masks, N; None where there is none."""
     problems: tuple[BadImage, ...] = ()
@@ -65,6 +64,13 @@ class TaggedFiles:
     def __len__(self) -> int:
         """Number of images, N."""
         return len(self.names)
+
+    @property
+    def image_labels(self) -> Tensor:
+        """The tags as a tensor, (N, F), bool; it shares their memory."""
+        import torch  # slow, and not needed by all who read tags
+
+        return torch.from_numpy(self.tags)
 
     @property
     def sha256(self) -> str:
@@ -90,6 +96,8 @@ class TaggedFiles:
         Raises:
             ValueError: If the file is missing or damaged.
         """
+        import torch
+
         return torch.from_numpy(read_rgb(self.path(index))).permute(2, 0, 1).contiguous()
 
     def load(self, index: int) -> Tensor | BadImage:
@@ -163,15 +171,15 @@ def check_known(tags: Sequence[str], classes: Sequence[str]) -> None:
         )
 
 
-def labels_tensor(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> Tensor:
+def labels_array(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> NDArray[np.bool_]:
     """The tags of N images as (N, F), bool; every tag must be one of the F classes.
 
     Example:
-        >>> labels_tensor([["dog"], [], ["cat", "dog"]], ["cat", "dog"]).int().tolist()
+        >>> labels_array([["dog"], [], ["cat", "dog"]], ["cat", "dog"]).astype(int).tolist()
         [[0, 1], [0, 0], [1, 1]]
     """
     column = {name: index for index, name in enumerate(classes)}
-    labels = torch.zeros(len(tags), len(classes), dtype=torch.bool)
+    labels = np.zeros((len(tags), len(classes)), np.bool_)
     for row, names in enumerate(tags):
         for name in names:
             labels[row, column[name]] = True

@@ -20,7 +20,7 @@ import numpy as np
 
 from weakclip.data.formats.masks import read_mask
 from weakclip.data.read.images import read_rgb, readable
-from weakclip.data.read.tagged import BadImage, TaggedFiles, labels_tensor, list_sha256
+from weakclip.data.read.tagged import BadImage, TaggedFiles, labels_array, list_sha256
 from weakclip.labels import IGNORE
 from weakclip.suggestion import suggestion
 
@@ -173,7 +173,7 @@ def list_voc(
         root=base,
         names=tuple(entry.image.relative_to(base).as_posix() for entry in entries),
         classes=classes,
-        image_labels=labels_tensor(tags, classes),
+        tags=labels_array(tags, classes),
         masks=tuple(entry.mask for entry in entries),
         problems=problems,
     )

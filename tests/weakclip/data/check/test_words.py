@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-import torch
 
 from weakclip.clip.tokens import BytePairTokenizer
 from weakclip.data.check.checks import harmful, run_checks
@@ -23,7 +23,7 @@ def check(*classes: str) -> dict[str, Finding]:
         root=Path("nowhere"),
         names=(),
         classes=classes,
-        image_labels=torch.ones(1, len(classes), dtype=torch.bool)[:0],
+        tags=np.ones((0, len(classes)), np.bool_),
         masks=(),
     )
     survey = Survey(files=files, images=(), masks=(), words=BytePairTokenizer(77))

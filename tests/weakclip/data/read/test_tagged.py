@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 
-from weakclip.data.read.tagged import TaggedFiles, labels_tensor, relative_name
+from weakclip.data.read.tagged import TaggedFiles, labels_array, relative_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ def test_names_that_stay_inside_are_kept(name: str) -> None:
 
 def test_a_tag_that_is_no_class_is_an_error() -> None:
     with pytest.raises(KeyError):
-        labels_tensor([["owl"]], ["cat"])
+        labels_array([["owl"]], ["cat"])
 
 
 def test_a_linked_root_is_no_way_out_but_a_linked_file_is(
@@ -42,7 +43,7 @@ def test_a_linked_root_is_no_way_out_but_a_linked_file_is(
         root=tmp_path / "link",
         names=("a.png", "b.png", "c.png"),
         classes=(),
-        image_labels=torch.zeros(3, 0, dtype=torch.bool),
+        tags=np.zeros((3, 0), np.bool_),
         masks=(None, None, None),
     )
     assert torch.equal(files.image(0), files.image(2))

@@ -1,0 +1,1 @@
+"""The flags of the commands, one module per command; PyTorch is not imported."""
