@@ -1,4 +1,4 @@
-"""How do the methods compare, and does any refinement help any map?
+"""Which class activation maps, and which refinement of them?
 
 The rows are a grid of sources of class activation maps and refinements. Every cell is scored before
 and after the dense CRF, so the CRF is a column and not a method. CLIP-ES's maps already contain its

@@ -1,4 +1,4 @@
-"""Which of WeakCLIP's four components carries the gain?
+"""Which of the four components carries the gain?
 
 The study combines two designs. *Leave one out*: the complete method without one component.
 *Cumulative*: the baseline (all four off), then one more component per step. "Off" removes the

@@ -1,8 +1,9 @@
-"""When does each component help? Dials of CartoonVOC 2, one moved at a time.
+"""When does each component help?
 
-`docs/preregistration.md` has the predictions and tests. Every position of a dial has the same rows;
-each seed draws its own training images. Runs score the masks, the network without tags, and the
-score map; they have no dense CRF and no diagnosis.
+Dials of CartoonVOC 2 are moved one at a time. `docs/preregistration.md` has the predictions and
+tests. Every position of a dial has the same rows; each seed draws its own training images. Runs
+score the masks, the network without tags, and the score map; they have no dense CRF and no
+diagnosis.
 
 Source: Zhu et al., WeakCLIP, IJCV 2025: what the paper says each component is for.
 Run: `nox -s ablate -- conditions --workers 2`, or `python -m bench run conditions`; with

@@ -1,4 +1,4 @@
-"""What do the paper and its released code reach on given maps, up to the retrained network?
+"""What do the paper and its released code reach, down to the retrained network?
 
 This reproduces the last table of the paper in one command, if its files are at hand. It uses the
 maps of the preset (MCTformer's with `--set maps=mctformer`). The rows are WeakCLIP as the paper

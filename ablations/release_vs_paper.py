@@ -1,4 +1,4 @@
-"""Do the differences between the released code and the paper matter?
+"""Do the release's departures from the paper change the result?
 
 The released code, hustvl/WeakCLIP, differs from the paper in six points (`docs/method.md`). Two of
 them have rows in this study:

@@ -1,4 +1,4 @@
-"""What does it cost to choose a checkpoint without pixel annotation?
+"""What does choosing a state of the training without pixel annotation cost?
 
 Published scores are often those of the best checkpoint, chosen on the annotation against which it
 is scored. All rows of this study are checkpoints of one training per seed, which keeps ten

@@ -48,7 +48,7 @@ def parser() -> Parser:
     top = Parser(prog="python -m bench", description=DESCRIPTION, allow_abbrev=False)
     add_version_flag(top)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    listing = commands.add_parser("list", help="studies and how many of their runs are done")
+    listing = commands.add_parser("list", help="studies and how many records they have")
     run = commands.add_parser("run", help="run studies and write their tables and figures")
     work = commands.add_parser("work", help="do runs that another command requested")
     status = commands.add_parser("status", help="what runs where, rate, time left, failures")

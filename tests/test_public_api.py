@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING, get_args
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
 
 import weakclip
 from bench.choices import PRECISIONS, PRESETS
+from bench.commands import COMMANDS as BENCH
 from bench.studies import preset
 from weakclip.cli import crf, maps
 from weakclip.cli.flags import crf as crf_flags
@@ -21,9 +23,6 @@ from weakclip.cli.main import COMMANDS
 from weakclip.evaluation.scores import ABSENT
 from weakclip.stages.retrain_presets import PRESETS as RETRAININGS
 from weakclip.training.execution import Precision
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PUBLIC = (
     "Method",
@@ -78,12 +77,24 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     ("package", "words"),
-    [(package, [flag]) for package in ("weakclip", "bench") for flag in ("--help", "--version")],
+    [(package, [flag]) for package in ("weakclip", "bench") for flag in ("--help", "--version")]
+    + [("bench", [name, "--help"]) for name in ("list", *BENCH)],
 )
 def test_help_and_version_import_nothing_heavy(package: str, words: list[str]) -> None:
     modules = imported_by(started(package, *words))
     assert not modules & set(HEAVY)
     assert len(modules) < 250
+
+
+def test_the_list_of_studies_imports_no_study_and_nothing_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
+    modules = imported_by(started("bench", "list"))
+    assert "bench.listing" in modules
+    assert not modules & {*SLOW, "PIL"}
+    assert not any(name.startswith("ablations.") for name in modules)
+    assert len(modules) < 400
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 
 from bench.errors import BenchError
-from bench.studies.slots import config_id
+from weakclip.description import description_id
 
 SCHEMA_VERSION = 1
 _LARGEST = 1 << 53  # whole numbers below it are exact in every reader of JSON
@@ -62,8 +62,8 @@ class Conditions:
         named = {name: value for name, value in data.items() if name not in (CONTENT, ANNOTATION)}
         content = data.get(CONTENT)
         return cls(
-            config_id({"protocol": protocol, "data": named, "weights": weights}),
-            None if content is None else config_id({CONTENT: content}),
+            description_id({"protocol": protocol, "data": named, "weights": weights}),
+            None if content is None else description_id({CONTENT: content}),
         )
 
     def fit(self, other: Conditions) -> bool:
@@ -140,7 +140,9 @@ def from_json(text: str, *, where: str) -> RunRecord:
     _check_fields(raw["provenance"], Provenance, where)
     _check(raw["status"] in get_args(Status), where, f"unknown status {raw['status']!r}")
     _check(
-        config_id(raw["config"]) == raw["config_id"], where, "config_id is not that of its config"
+        description_id(raw["config"]) == raw["config_id"],
+        where,
+        "config_id is not that of its config",
     )
     _check(
         raw["status"] == "failed" or (raw["counts_sha256"] and raw["metrics"]),

@@ -25,7 +25,6 @@ import numpy as np
 
 from bench.runs.packs import counts_of, files_named_in, lines_of, packed_files, record_text
 from bench.runs.record import RecordError, RunRecord, from_json, to_json
-from bench.runs.scores import score
 from weakclip.data.atomic import put
 
 if TYPE_CHECKING:
@@ -307,6 +306,8 @@ class Store:
         Raises:
             RecordError: If a score is missing or differs.
         """
+        from bench.runs.scores import score  # imports torch
+
         path = self.record_path(record.study, record.variant, record.seed)
         counts = self.counts(record)
         tasks = [name for name in counts if _is_task(name)]

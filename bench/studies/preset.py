@@ -20,7 +20,7 @@ from bench.errors import BenchError, unknown
 from bench.oracle.spoiled import SpoiledAnnotation
 from bench.selection.training import SelectedTraining
 from bench.studies.method import GroundTruth, MethodRow, OfPreset, Outside, Selection, Spoiled
-from bench.studies.study import SET, load_name
+from bench.studies.names import SET, load_name
 from bench.studies.transfer import study_at
 from weakclip.config import MICRO, PAPER, WeakCLIPConfig
 from weakclip.crf.dense import WEAKCLIP_COCO, WEAKCLIP_VOC, CRFConfig

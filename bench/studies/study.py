@@ -7,13 +7,13 @@ Studies live in `ablations/`, one module each with an attribute `STUDY`. The mod
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import re
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, unknown
+from bench.studies.names import SET, STUDIES_PACKAGE, known_studies, load_name
 from bench.studies.slots import OFF_KINDS, differing_slots, slot_names
 
 if TYPE_CHECKING:
@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from bench.studies.validity import Validity
     from bench.studies.workbench import Config
 
-STUDIES_PACKAGE = "ablations"
 MAIN = "components"
 """The main study; reports and the README show it first."""
-SET = "-set-"
-"""Separates the name of a study from the hash of the changes of its preset."""
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -271,19 +268,6 @@ def _first_slot(before: Variant, after: Variant) -> int:
     return slot_names(before.config).index(changed[0])
 
 
-def known_studies() -> tuple[str, ...]:
-    """Names of the studies that can be run, sorted."""
-    try:
-        package = importlib.import_module(STUDIES_PACKAGE)
-    except ModuleNotFoundError as error:
-        raise BenchError(
-            f"package {STUDIES_PACKAGE!r} not found: the suite runs from the root of a checkout, "
-            "as `python -m bench ...`"
-        ) from error
-    names = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return tuple(sorted(name.replace("_", "-") for name in names if not name.startswith("_")))
-
-
 def load_study(name: str) -> Study:
     """Return `STUDY` of the module `ablations.<name>`; hyphens and underscores are equivalent.
 
@@ -330,16 +314,6 @@ def with_rows(study: Study, rows: Sequence[Variant]) -> Study:
 def load_with(rows: Sequence[Variant], name: str) -> Study:
     """`load_study`, with rows appended."""
     return with_rows(load_study(name), rows)
-
-
-def load_name(name: str) -> str:
-    """The name of a study without the hash of a changed preset.
-
-    Example:
-        >>> load_name("components-set-2a3c7d0b")
-        'components'
-    """
-    return name.partition(SET)[0]
 
 
 def _check_kebab(what: str, name: str) -> None:

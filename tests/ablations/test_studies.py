@@ -10,11 +10,11 @@ import pytest
 from bench.oracle.truth import OracleTruth
 from bench.studies.factorial import design_of
 from bench.studies.method import MethodRow, Selection
+from bench.studies.names import known_studies, question
 from bench.studies.preset import study_for
 from bench.studies.slots import OFF_KINDS, differing_slots, plain_config
 from bench.studies.study import (
     cumulative_path,
-    known_studies,
     load_study,
     response_points,
     series_values,
@@ -104,6 +104,11 @@ def test_the_release_is_the_sum_of_its_departures() -> None:
         ("matching",), ("adapter",), ("class_token",), ("adapter", "matching", "class_token"),
     ]  # fmt: skip
     assert differing_slots(RELEASE, PAPER) == (*changed[-1], "drop_path")
+
+
+@pytest.mark.parametrize("name", known_studies())
+def test_the_docstring_of_every_study_begins_with_its_question(name: str) -> None:
+    assert question(name) == load_study(name).question
 
 
 @pytest.mark.parametrize("name", known_studies())

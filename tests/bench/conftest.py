@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import cli
+from bench import commands, listing
 from bench.report import build as report
 from bench.report import whole
 from bench.tasks import task
@@ -31,8 +31,10 @@ def quick_draw(monkeypatch: pytest.MonkeyPatch) -> None:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_draw: None) -> Path:
     """An empty folder to run commands in; the only study is the fake one, on fake data."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "load_study", fake.load)
-    monkeypatch.setattr(cli, "code_id", lambda: "code")
-    monkeypatch.setattr(cli, "known_studies", lambda: (fake.STUDY.name,))
+    monkeypatch.setattr(commands, "load_study", fake.load)
+    monkeypatch.setattr(commands, "code_id", lambda: "code")
+    for module in (commands, listing):
+        monkeypatch.setattr(module, "known_studies", lambda: (fake.STUDY.name,))
+    monkeypatch.setattr(listing, "question", lambda _: fake.STUDY.question)
     monkeypatch.setattr(task, "prepare", fake.prepare)
     return tmp_path

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from bench import cli
+from bench import cli, commands
 from bench.report import build as report
 from bench.runs import (
     provenance,
@@ -50,8 +50,8 @@ def pretend(pause: float) -> None:
     patch.object(os, "fsync", lambda _: None).start()
     prepare = partial(fake.prepare, log=Path("log"), pause=pause)
     patch.object(task, "prepare", prepare).start()
-    patch.object(cli, "load_study", fake.load).start()
-    patch.object(cli, "code_id", lambda: "code").start()
+    patch.object(commands, "load_study", fake.load).start()
+    patch.object(commands, "code_id", lambda: "code").start()
     patch.object(report, "draw", draw).start()
     patch.object(provenance, "checkout_state", lambda: ("0123456789", False)).start()
 

@@ -332,7 +332,7 @@ def test_report_check_fails_on_a_stale_table_or_figure(capsys: pytest.CaptureFix
 
 
 def test_commands_without_a_queue_do_not_import_optuna() -> None:
-    code = "import sys, bench.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, bench.commands; print(*{name.split('.')[0] for name in sys.modules})"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=fake.__file__.rpartition("/tests/")[0],
         capture_output=True, text=True, check=True,
@@ -342,12 +342,10 @@ def test_commands_without_a_queue_do_not_import_optuna() -> None:
 
 
 @pytest.mark.usefixtures("checkout")
-def test_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_counts_the_records(capsys: pytest.CaptureFixture[str]) -> None:
     run("--seeds", "1")
     assert main(["list"]) == 0
-    assert last_line(capsys)["studies"] == [
-        {"study": "fake", "runs": 10, "done": 5, "out": "results"}
-    ]
+    assert last_line(capsys)["studies"] == [{"study": "fake", "records": 5, "out": "results"}]
 
 
 @pytest.mark.usefixtures("checkout")
@@ -513,13 +511,11 @@ def test_list_shows_the_records_of_every_preset(capsys: pytest.CaptureFixture[st
     capsys.readouterr()
     assert main(["list"]) == 0
     assert last_line(capsys)["studies"] == [
-        {"study": "fake", "runs": 10, "done": 10, "out": "results"},
-        {"study": "fake", "runs": 10, "done": 1, "out": "artifacts/voc"},
+        {"study": "fake", "records": 10, "out": "results"},
+        {"study": "fake", "records": 1, "out": "artifacts/voc"},
     ]
     assert main(["list", "--out", "artifacts/voc"]) == 0
-    assert last_line(capsys)["studies"] == [
-        {"study": "fake", "runs": 10, "done": 1, "out": "artifacts/voc"}
-    ]
+    assert last_line(capsys)["studies"] == [{"study": "fake", "records": 1, "out": "artifacts/voc"}]
 
 
 @pytest.mark.slow

@@ -8,12 +8,12 @@ import pytest
 
 from bench.errors import BenchError
 from bench.studies import study as module
+from bench.studies.names import known_studies
 from bench.studies.study import (
     Series,
     Study,
     Variant,
     cumulative_path,
-    known_studies,
     load_study,
     series_values,
 )
