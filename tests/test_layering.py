@@ -26,6 +26,7 @@ HOMES = {
     "pandas": ("bench/report/",),
     "matplotlib": ("bench/report/figures/", "weakclip/cli/eval.py"),
     "seaborn": ("bench/report/figures/",),
+    "pydantic": ("bench/runs/record.py", "bench/gallery/index.py"),
     "optuna": ("bench/search/", "bench/runs/queue.py"),
     "rich": (
         "bench/console.py",

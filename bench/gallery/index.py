@@ -10,7 +10,9 @@ import shutil
 import zipfile
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from bench.errors import BenchError
 from bench.runs.store import write_atomically
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 FOLDER, PACKED = "gallery", "gallery.zip"
 FILE = "index.json"
 _TIME = (1980, 1, 1, 0, 0, 0)
+_STRICT = ConfigDict(extra="forbid", strict=True)
 
 ERROR_KEYS = {
     "right": "#d9d9d9",
@@ -39,6 +42,7 @@ ERROR_KEYS = {
 class Shown:
     """One image of the gallery and its pictures."""
 
+    __pydantic_config__ = _STRICT
     name: str
     why: str
     """`typical` or `worst`."""
@@ -53,6 +57,7 @@ class Shown:
 class GalleryIndex:
     """All images of a gallery and their provenance."""
 
+    __pydantic_config__ = _STRICT
     study: str
     variants: tuple[str, ...]
     seed: int
@@ -112,8 +117,8 @@ def read_index(root: Path) -> GalleryIndex | None:
     if not path.exists():
         return None
     try:
-        index = _decode(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        index = TypeAdapter(GalleryIndex).validate_json(path.read_bytes())
+    except ValidationError as error:
         raise BenchError(f"{FOLDER}/{FILE}: not a gallery's index; {_WAY_OUT}") from error
     for image in index.images:
         missing = [name for name in image.files.values() if not (folder / name).exists()]
@@ -123,8 +128,3 @@ def read_index(root: Path) -> GalleryIndex | None:
 
 
 _WAY_OUT = "`python -m bench gallery` makes the pictures again"
-
-
-def _decode(raw: dict[str, Any]) -> GalleryIndex:
-    images = tuple(Shown(**{**image, "tags": tuple(image["tags"])}) for image in raw["images"])
-    return GalleryIndex(**{**raw, "variants": tuple(raw["variants"]), "images": images})

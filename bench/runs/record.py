@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from bench.errors import BenchError
-from weakclip.description import description_id
+from bench.studies.slots import config_id
 
-SCHEMA_VERSION = 1
-_LARGEST = 1 << 53  # whole numbers below it are exact in every reader of JSON
 Status: TypeAlias = Literal["ok", "failed"]
-Scores: TypeAlias = dict[str, float]
+Score: TypeAlias = Annotated[float, BeforeValidator(lambda x: math.nan if x is None else x)]
+Scores: TypeAlias = dict[str, Score]
+Size: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 53)]
+"""A count that every reader of JSON takes as it is."""
+_STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class RecordError(BenchError):
@@ -28,6 +32,7 @@ class RecordError(BenchError):
 class Provenance:
     """The origin of a result, without absolute paths, host or user names."""
 
+    __pydantic_config__ = _STRICT
     commit: str | None
     dirty: bool | None
     versions: dict[str, str | None]
@@ -62,8 +67,8 @@ class Conditions:
         named = {name: value for name, value in data.items() if name not in (CONTENT, ANNOTATION)}
         content = data.get(CONTENT)
         return cls(
-            description_id({"protocol": protocol, "data": named, "weights": weights}),
-            None if content is None else description_id({CONTENT: content}),
+            config_id({"protocol": protocol, "data": named, "weights": weights}),
+            None if content is None else config_id({CONTENT: content}),
         )
 
     def fit(self, other: Conditions) -> bool:
@@ -80,26 +85,27 @@ class Conditions:
 class RunRecord:
     """The record of one variant and seed. Scores are fractions, times seconds, memory MiB."""
 
-    schema_version: int = SCHEMA_VERSION
+    __pydantic_config__ = _STRICT
+    schema_version: Literal[1]
     study: str
     variant: str
     seed: int
     preset: str
     status: Status
-    error: str | None = None
+    error: str | None
     config: dict[str, object]
     config_id: str
     protocol: dict[str, object]
-    metrics: dict[str, Scores] = field(default_factory=dict)
+    metrics: dict[str, Scores]
     """Task -> metric -> value, in the order of the tasks."""
-    per_class: dict[str, dict[str, Scores]] = field(default_factory=dict)
+    per_class: dict[str, dict[str, Scores]]
     """Task -> class name -> metric -> value."""
-    parameters: dict[str, dict[str, int]] = field(default_factory=dict)
+    parameters: dict[str, dict[str, Size]]
     """Component -> {"total", "trainable"}."""
-    seconds: Scores = field(default_factory=dict)
-    peak_memory_mib: float | None = None
-    curve: list[Scores] = field(default_factory=list)
-    counts_sha256: str | None = None
+    seconds: Scores
+    peak_memory_mib: FiniteFloat | None
+    curve: list[Scores]
+    counts_sha256: str | None
     """SHA-256 of the .npz file of per-image counts of the same name; None if the run failed."""
     provenance: Provenance
 
@@ -114,9 +120,13 @@ class RunRecord:
         return f"{self.study}/{self.variant}/seed{self.seed}"
 
 
+_RECORD = TypeAdapter(RunRecord)
+
+
 def to_json(record: RunRecord) -> str:
     """Return a record as the JSON text of its file."""
-    return json.dumps(_encode(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    raw = json.loads(_RECORD.dump_json(record, warnings="error"))  # what is not finite is null
+    return json.dumps(raw, indent=1, ensure_ascii=False) + "\n"
 
 
 def from_json(text: str, *, where: str) -> RunRecord:
@@ -130,105 +140,14 @@ def from_json(text: str, *, where: str) -> RunRecord:
         RecordError: If the text is not JSON, or not a record of this schema.
     """
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also for integers that are too long
-        raise RecordError(f"{where}: expected JSON, got a truncated or broken file") from error
-    _check(isinstance(raw, dict), where, "expected a JSON object")
-    version = raw.get("schema_version")
-    _check(version == SCHEMA_VERSION, where, f"expected schema {SCHEMA_VERSION}, got {version!r}")
-    _check_fields(raw, RunRecord, where)
-    _check_fields(raw["provenance"], Provenance, where)
-    _check(raw["status"] in get_args(Status), where, f"unknown status {raw['status']!r}")
-    _check(
-        description_id(raw["config"]) == raw["config_id"],
-        where,
-        "config_id is not that of its config",
-    )
-    _check(
-        raw["status"] == "failed" or (raw["counts_sha256"] and raw["metrics"]),
-        where,
-        "expected metrics and counts of a finished run",
-    )
-    try:
-        return _decode(raw)
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise RecordError(f"{where}: expected numbers as scores, got {error}") from error
-
-
-def _decode(raw: dict[str, Any]) -> RunRecord:
-    values = dict(raw)
-    values["metrics"] = {task: _numbers(scores) for task, scores in raw["metrics"].items()}
-    values["per_class"] = {
-        task: {name: _numbers(scores) for name, scores in classes.items()}
-        for task, classes in raw["per_class"].items()
-    }
-    values["seconds"] = _numbers(raw["seconds"])
-    values["curve"] = [_numbers(point) for point in raw["curve"]]
-    values["parameters"] = {part: _sizes(sizes) for part, sizes in raw["parameters"].items()}
-    if raw["peak_memory_mib"] is not None:
-        values["peak_memory_mib"] = float(raw["peak_memory_mib"])
-    values["provenance"] = Provenance(**raw["provenance"])
-    return RunRecord(**values)
-
-
-def _numbers(scores: dict[str, float | None]) -> Scores:
-    return {key: math.nan if value is None else float(value) for key, value in scores.items()}
-
-
-def _sizes(sizes: dict[str, int]) -> dict[str, int]:
-    for name, size in sizes.items():
-        if type(size) is not int or not 0 <= size < _LARGEST:
-            raise ValueError(f"{str(size)[:20]!r} {name} parameters")
-    return sizes
-
-
-def _encode(value: object) -> object:
-    if isinstance(value, (RunRecord, Provenance)):
-        return {item.name: _encode(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, dict):
-        return {key: _encode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-_JSON_TYPES: dict[str, tuple[type, ...]] = {
-    "schema_version": (int,),
-    "seed": (int,),
-    "error": (str, type(None)),
-    "commit": (str, type(None)),
-    "dirty": (bool, type(None)),
-    "counts_sha256": (str, type(None)),
-    "peak_memory_mib": (int, float, type(None)),
-    "curve": (list,),
-    **dict.fromkeys(
-        (
-            *("config", "protocol", "metrics", "per_class", "parameters", "seconds"),
-            *("provenance", "versions", "determinism", "weights", "data"),
-        ),
-        (dict,),
-    ),
-}
-"""Accepted types of the JSON value of each field; other fields are strings."""
-
-
-def _check_fields(raw: object, kind: type[RunRecord | Provenance], where: str) -> None:
-    expected = [item.name for item in fields(kind)]
-    got = sorted(raw) if isinstance(raw, dict) else []
-    _check(got == sorted(expected), where, f"expected the fields {sorted(expected)}, got {got}")
-    assert isinstance(raw, dict)
-    for name in expected:
-        accepted = _JSON_TYPES.get(name, (str,))
-        wanted = " or ".join(item.__name__ for item in accepted)
-        _check(
-            isinstance(raw[name], accepted),
-            where,
-            f"{name}: expected {wanted}, got {type(raw[name]).__name__}",
-        )
-
-
-def _check(condition: object, where: str, problem: str) -> None:
-    if not condition:
-        raise RecordError(f"{where}: not a valid run record: {problem}")
+        record = _RECORD.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "text"
+        problem = f"{place}: {first['msg']}, got {first['input']!r:.40}"
+        raise RecordError(f"{where}: not a valid run record: {problem}") from error
+    if config_id(record.config) != record.config_id:
+        raise RecordError(f"{where}: config_id is not that of its config")
+    if record.status == "ok" and not (record.counts_sha256 and record.metrics):
+        raise RecordError(f"{where}: expected metrics and counts of a finished run")
+    return record

@@ -157,6 +157,7 @@ def _base(
 ) -> RunRecord:
     config = plain_config(run.variant.config)
     return RunRecord(
+        schema_version=1,
         study=job.study,
         variant=run.variant.name,
         seed=run.seed,
@@ -166,6 +167,13 @@ def _base(
         config=config,
         config_id=config_id(config),
         protocol=job.protocol,
+        metrics={},
+        per_class={},
+        parameters={},
+        seconds={},
+        peak_memory_mib=None,
+        curve=[],
+        counts_sha256=None,
         provenance=replace(job.provenance, started_utc=started, determinism=determinism_flags()),
     )
 

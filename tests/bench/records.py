@@ -19,11 +19,13 @@ PROVENANCE = Provenance(
 )
 
 RECORD = RunRecord(
+    schema_version=1,
     study=STUDY.name,
     variant="full",
     seed=0,
     preset="cartoon",
     status="ok",
+    error=None,
     config=plain_config(FULL),
     config_id=config_id(plain_config(FULL)),
     protocol={"splits": {"task": "train"}, "tags_used": True},
