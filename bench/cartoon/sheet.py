@@ -10,6 +10,7 @@ from PIL import Image
 from bench.cartoon.sample import sample_scene
 from bench.cartoon.wide.sample import sample_wide
 from bench.cartoon.wide.world import WideConfig
+from weakclip.data.atomic import replacing
 from weakclip.data.formats.masks import VOC_PALETTE
 from weakclip.data.read.voc import VOC_CLASSES
 
@@ -48,9 +49,8 @@ def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
     """Save a sheet, (H, W, 3) uint8 RGB, as a PNG of 192 colours (a seventh of the full size)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(sheet).quantize(_SHEET_COLOURS, kmeans=1, dither=Image.Dither.NONE)
-    temporary = path.with_name(f".{path.name}.tmp")
-    image.save(temporary, format="PNG", optimize=True)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG", optimize=True)
 
 
 def _pair(scene: Scene) -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ from bench.cartoon.clip.pretrain import HELD_OUT_SEED
 from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.world import WorldConfig
+from bench.runs.store import write_atomically
 from bench.studies.preset import CARTOON
 from bench.tasks.annotation import annotation
 from bench.tasks.fitting import silent
@@ -98,10 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for g in gates
         ],
     }
-    part = args.out.with_suffix(".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(report, indent=1) + "\n")
-    part.replace(args.out)
+    write_atomically(args.out, (json.dumps(report, indent=1) + "\n").encode())
     for gate in gates:
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in gate.figures.items())
         logger.info("%s %s: %s", "pass" if gate.passed else "FAIL", gate.name, figures)

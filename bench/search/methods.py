@@ -33,6 +33,7 @@ from bench.stats.statistics import Difference, paired_difference, pooled_miou
 from bench.studies.preset import CARTOON
 from bench.studies.slots import config_id, plain_config
 from bench.tasks.task import ImageWorkbench, open_workbench
+from weakclip.data.atomic import replacing
 from weakclip.description import describe
 
 if TYPE_CHECKING:
@@ -236,9 +237,8 @@ def _counts(job: tuple[MethodRow, Path]) -> NDArray[np.integer]:
     if not path.exists():
         outcome = workbench.run(method, SEED, report=lambda *_: None)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npy")
-        np.save(part, outcome.counts[TASK])
-        part.replace(path)
+        with replacing(path) as part, part.open("wb") as file:
+            np.save(file, outcome.counts[TASK])
         miou = 100 * float(pooled_miou(outcome.counts[TASK]))
         name = config_id(plain_config(method))
         say(json.dumps({"id": name, "miou": round(miou, 2), **outcome.seconds}))

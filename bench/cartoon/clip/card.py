@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.cartoon.clip.pretrain import CLASS_WEIGHT, CLIP_WEIGHT, POOL_IMAGES, RECIPE
 from weakclip.clip.micro import ASSETS, CONFIG_FILE, WEIGHTS_FILE
+from weakclip.data.atomic import write_text
 
 GATES, CURVE = Path("results/gates.json"), Path("results/pretrain/curve.csv")
 
@@ -63,9 +64,7 @@ Licence: as the repository. Made by `nox -s pretrain`.
 
 def main() -> int:
     """Write `weakclip/assets/README.md`."""
-    part = ASSETS / "README.part"
-    part.write_text(render())
-    part.replace(ASSETS / "README.md")
+    write_text(ASSETS / "README.md", render())
     return 0
 
 

@@ -36,6 +36,7 @@ from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import DISPLAY_NAMES
 from bench.cartoon.world import WorldConfig
 from weakclip.clip.micro import MicroCLIP, MicroConfig, build_micro, normalise, save_micro
+from weakclip.data.atomic import replacing, write_text
 from weakclip.training.execution import full_float32
 
 if TYPE_CHECKING:
@@ -277,9 +278,8 @@ class Pretraining:
             "seconds": self.seconds, "curve": self.curve,
             "budget": self.plan.budget, "seed": self.plan.seed,
         }  # fmt: skip
-        part = self.out / "checkpoint.part"
-        torch.save(state, part)
-        part.replace(self.out / "checkpoint.pt")
+        with replacing(self.out / "checkpoint.pt") as part:
+            torch.save(state, part)
 
     def _resume(self) -> None:
         path = self.out / "checkpoint.pt"
@@ -303,9 +303,7 @@ class Pretraining:
     def _write_curve(self) -> None:
         lines = ["stage,step,samples,seconds,loss,top1"]
         lines += [",".join(str(value) for value in row.values()) for row in self.curve]
-        part = self.out / "curve.part"
-        part.write_text("\n".join(lines) + "\n")
-        part.replace(self.out / "curve.csv")
+        write_text(self.out / "curve.csv", "\n".join(lines) + "\n")
 
 
 def token_embeddings(model: MicroCLIP, images: Tensor, positions: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from bench.cartoon.wide.caption import web_tokenizer
 from bench.cartoon.wide.pool import CONTEXT, WEB, PoolSpec, ensure_pool
 from bench.cartoon.wide.pretrain import POOL_IMAGES, POOL_SEED
 from weakclip.convnet.backbone import MEAN, MICRO_BACKBONE, STD, Backbone, Stages
+from weakclip.data.atomic import replacing
 from weakclip.training.execution import full_float32
 from weakclip.training.views import normalise_images
 
@@ -128,9 +129,8 @@ class BackbonePretraining:
             name: tensor.to(torch.float16).contiguous() if tensor.is_floating_point() else tensor
             for name, tensor in self.stages.network_state().items()
         }
-        part = self.out / f"{WEIGHTS}.part"
-        part.write_bytes(save(tensors))
-        part.replace(self.out / WEIGHTS)
+        with replacing(self.out / WEIGHTS) as part:
+            part.write_bytes(save(tensors))
 
     def _pool(self, *, tile: bool) -> Pool:
         spec = PoolSpec(
@@ -167,9 +167,8 @@ class BackbonePretraining:
             "stages": self.stages.state_dict(), "head": self.head.state_dict(),
             "optimiser": self.optimiser.state_dict(), "step": self.step, "made": self._made(),
         }  # fmt: skip
-        part = self.out / "backbone.part"
-        torch.save(state, part)
-        part.replace(self.out / "backbone.pt")
+        with replacing(self.out / "backbone.pt") as part:
+            torch.save(state, part)
 
     def _made(self) -> str:
         return repr((self.plan.steps, self.plan.seed, self.plan.network.channels))

@@ -42,6 +42,7 @@ from bench.cartoon.wide.pool import CONTEXT, WEB, PoolSpec, ensure_pool
 from bench.cartoon.wide.sample import sample_wide
 from bench.cartoon.wide.world import WideConfig
 from weakclip.clip.micro import MicroConfig, build_micro, normalise, save_micro
+from weakclip.data.atomic import replacing, write_text
 from weakclip.training.execution import full_float32
 
 if TYPE_CHECKING:
@@ -170,9 +171,7 @@ class Pretraining:
             self._checkpoint()
         lines = ["stage,step,samples,seconds,loss,seen,unseen"]
         lines += [",".join(str(value) for value in row.values()) for row in self.curve]
-        part = self.out / "curve.part"
-        part.write_text("\n".join(lines) + "\n")
-        part.replace(self.out / "curve.csv")
+        write_text(self.out / "curve.csv", "\n".join(lines) + "\n")
 
     def _run_stage(self, stage: Stage) -> None:
         steps = max(1, round(stage.samples * self.plan.budget / stage.batch))
@@ -274,9 +273,8 @@ class Pretraining:
             "muon": self.muon.state_dict(), "stage": self.stage, "step": self.step,
             "seconds": self.seconds, "curve": self.curve, "made": self._made(),
         }  # fmt: skip
-        part = self.out / "checkpoint.part"
-        torch.save(state, part)
-        part.replace(self.out / "checkpoint.pt")
+        with replacing(self.out / "checkpoint.pt") as part:
+            torch.save(state, part)
 
     def _made(self) -> str:
         return repr((self.plan.budget, self.plan.seed, asdict(self.plan.model)))
