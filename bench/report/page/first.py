@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.gallery.index import folder_of, read_index
+from bench.report.figures.gain import SHOWS
 from bench.report.gain import sentences
 from bench.report.page.gallery import picture
 from bench.report.page.html import Html, bullets, join, tag
@@ -43,21 +44,18 @@ WORDS = {
 }
 
 
-def first_screen(
-    reports: Sequence[Report], found: Gain | None, root: Path, shows: str
-) -> tuple[Html, Html]:
+def first_screen(reports: Sequence[Report], found: Gain | None, root: Path) -> tuple[Html, Html]:
     """Return the top section, and the section with the findings of the other studies.
 
     Args:
         reports: Reports of all studies, the main one first.
         found: The gain of the main study, if it has one.
         root: The results folder, with the figure of the gain and the gallery.
-        shows: Caption of the figure of the gain.
     """
-    lead = _answer(found) if found is not None else _findings(reports[:1])
+    lead = _findings(reports[:1]) if found is None else join(_answer(found), _figure(root))
     top = tag(
         "section",
-        tag("div", lead, _figure(root, shows) if found is not None else join(), class_="answer"),
+        tag("div", lead, class_="answer"),
         tag("div", _image(root), _words(reports), class_="answer"),
         id="summary",
         class_="summary",
@@ -71,12 +69,12 @@ def _answer(found: Gain) -> Html:
     return tag("div", tag("p", first, class_="lead"), *(tag("p", text) for text in more))
 
 
-def _figure(root: Path, shows: str) -> Html:
+def _figure(root: Path) -> Html:
     path = root / "figures" / "gain.svg"
     if not path.exists():
         return join()
-    svg = inline_svg(path.read_text(encoding="utf-8"), "gain", shows, zoom=1.2)
-    return tag("figure", svg, tag("figcaption", shows))
+    svg = inline_svg(path.read_text(encoding="utf-8"), "gain", SHOWS, zoom=1.2)
+    return tag("figure", svg, tag("figcaption", SHOWS))
 
 
 def _image(root: Path) -> Html:

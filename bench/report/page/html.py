@@ -64,9 +64,9 @@ def prose(text: str) -> Html:
     return Html(_BOLD.sub(r"<strong>\1</strong>", escape(text)))
 
 
-def bullets(texts: Sequence[str], **attributes: str) -> Html:
+def bullets(texts: Sequence[str]) -> Html:
     """Return a list of sentences."""
-    return tag("ul", *(tag("li", prose(text)) for text in texts), **attributes)
+    return tag("ul", *(tag("li", prose(text)) for text in texts))
 
 
 def scrolling(table: Html, label: str) -> Html:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report.figures.gain import SHOWS as GAIN_SHOWS
 from bench.report.markup import Cell
 from bench.report.page.first import first_screen
 from bench.report.page.gallery import gallery_section
@@ -52,7 +51,7 @@ def page(reports: Sequence[Report], store: Store, found: Gain | None = None) -> 
     gallery = gallery_section(store.root)
     published = _published(store.root)
     sections = [study_section(report, _figures(report, store)) for report in reports]
-    top, others = first_screen(reports, found, store.root, GAIN_SHOWS)
+    top, others = first_screen(reports, found, store.root)
     body = join(
         tag("a", "Skip to the results", class_="skip", href="#summary"),
         _header(reports, has_gallery=bool(gallery.text), has_published=bool(published.text)),
