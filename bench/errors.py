@@ -13,6 +13,10 @@ class BenchError(Exception):
     """Bad input or unusable files; the message says what was expected and found, and what to do."""
 
 
+class RecordError(BenchError):
+    """A file that is not a complete, valid run record."""
+
+
 def unknown(what: str, got: str, known: Iterable[str]) -> BenchError:
     """Return the error for a name that is not in a list, with the most similar known name.
 

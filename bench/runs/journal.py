@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from bench.runs.record import RecordError, from_json
+from bench.errors import RecordError
+from bench.runs.record import from_json
 from bench.runs.ticket import Ticket
 from weakclip.data.artifacts import FileLock
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from bench.runs.record import RecordError, to_json
+from bench.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,6 +99,8 @@ def packed_files(
     Returns:
         Name and content of the new file of counts, if there are any; the text of the .jsonl.
     """
+    from bench.runs.record import to_json
+
     groups: dict[tuple[object, ...], list[tuple[RunRecord, Counts]]] = {}
     raws: dict[Row, dict[str, Any]] = {}
     for record, counts in runs:

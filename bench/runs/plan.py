@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError
+from bench.errors import BenchError, RecordError
 from bench.runs.provenance import commit, committed_text, unchanged_files
-from bench.runs.record import RecordError
 from bench.studies.slots import config_id, plain_config
 
 if TYPE_CHECKING:

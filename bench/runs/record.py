@@ -1,7 +1,8 @@
 """The record of one run: configuration, conditions and results. Immutable once written.
 
 JSON has no NaN and no infinity. A score that does not exist (a class absent everywhere) or a loss
-that is not finite is `null` in the file and NaN in memory.
+that is not finite is `null` in the file and NaN in memory. The import takes a quarter of a second,
+so commands that only list records do without this module.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from bench.errors import BenchError
-from bench.studies.slots import config_id
+from bench.errors import RecordError
+from weakclip.description import description_id
 
 Status: TypeAlias = Literal["ok", "failed"]
 Score: TypeAlias = Annotated[float, BeforeValidator(lambda x: math.nan if x is None else x)]
@@ -22,10 +23,6 @@ Scores: TypeAlias = dict[str, Score]
 Size: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 53)]
 """A count that every reader of JSON takes as it is."""
 _STRICT = ConfigDict(extra="forbid", strict=True)
-
-
-class RecordError(BenchError):
-    """A file that is not a complete, valid run record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +64,8 @@ class Conditions:
         named = {name: value for name, value in data.items() if name not in (CONTENT, ANNOTATION)}
         content = data.get(CONTENT)
         return cls(
-            config_id({"protocol": protocol, "data": named, "weights": weights}),
-            None if content is None else config_id({CONTENT: content}),
+            description_id({"protocol": protocol, "data": named, "weights": weights}),
+            None if content is None else description_id({CONTENT: content}),
         )
 
     def fit(self, other: Conditions) -> bool:
@@ -146,7 +143,7 @@ def from_json(text: str, *, where: str) -> RunRecord:
         place = ".".join(map(str, first["loc"])) or "text"
         problem = f"{place}: {first['msg']}, got {first['input']!r:.40}"
         raise RecordError(f"{where}: not a valid run record: {problem}") from error
-    if config_id(record.config) != record.config_id:
+    if description_id(record.config) != record.config_id:
         raise RecordError(f"{where}: config_id is not that of its config")
     if record.status == "ok" and not (record.counts_sha256 and record.metrics):
         raise RecordError(f"{where}: expected metrics and counts of a finished run")

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from bench.errors import RecordError
 from bench.runs.packs import counts_of, files_named_in, lines_of, packed_files, record_text
-from bench.runs.record import RecordError, RunRecord, from_json, to_json
 from weakclip.data.atomic import put
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.runs.packs import Row
-    from bench.runs.record import Conditions
+    from bench.runs.record import Conditions, RunRecord
 
     RunId: TypeAlias = tuple[str, str, int]
     """Study, variant, seed."""
@@ -141,6 +141,8 @@ class Store:
 
     def _record(self, study: str, variant: str, seed: int) -> RunRecord | None:
         """The record; its counts are not read."""
+        from bench.runs.record import from_json
+
         path = self.record_path(study, variant, seed)
         try:
             text = path.read_text(encoding="utf-8")
@@ -232,6 +234,8 @@ class Store:
         Raises:
             RecordError: If the text is not a run record.
         """
+        from bench.runs.record import from_json
+
         record = from_json(packed.record, where="a run from the queue")
         path = self.record_path(record.study, record.variant, record.seed)
         counts_path = path.with_suffix(".npz")
@@ -256,6 +260,8 @@ class Store:
         Raises:
             RecordError: If a record is broken.
         """
+        from bench.runs.record import from_json, to_json
+
         path = self.pack_path(study)
         lines = lines_of(path)
         ids = [run_id for run_id in self.run_ids(study) if self.packed_line(run_id) is None]
@@ -357,6 +363,8 @@ def pack(record: RunRecord, counts: Mapping[str, Array] | None = None) -> Packed
         counts: Per-image counts, (N, K, 3), confusion matrices, (K, K + 1), and cells, (M, 5), by
             name; None for a failed run.
     """
+    from bench.runs.record import to_json
+
     if counts is None:
         return PackedRun(to_json(record), None)
     content = _npz(counts)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.errors import RecordError
 from bench.runs import store as module
-from bench.runs.record import RecordError, RunRecord, to_json
+from bench.runs.record import RunRecord, to_json
 from bench.runs.scores import score
 from bench.runs.store import Store, write_atomically
 from tests.bench.fake import CLASSES, STUDY, make_records

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from bench.errors import RecordError
 from bench.runs.plan import PlannedRun
 from bench.runs.record import (
     ANNOTATION,
     CONTENT,
     Conditions,
-    RecordError,
     RunRecord,
     from_json,
     to_json,

@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.errors import RecordError
 from bench.runs import store as module
-from bench.runs.record import RecordError
 from bench.runs.scores import score
 from bench.runs.store import Store, pack, write_atomically
 from tests.bench.records import RECORD as RECORD_OF_NOTHING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COUNTS = {"task": np.arange(18).reshape(2, 3, 3), "task.boundary": np.ones((2, 3, 3), int)}
 MEANS, CLASSES = score(COUNTS["task"], COUNTS["task.boundary"], ("background", "cat", "dog"))
@@ -177,3 +176,8 @@ def test_a_failed_write_leaves_nothing_behind(
     with pytest.raises(OSError, match="No space left"):
         write_atomically(tmp_path / "table.csv", b"half")
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_are_listed_without_the_import_of_what_checks_records() -> None:
+    code = "import sys, bench.runs.store; sys.exit('pydantic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)
