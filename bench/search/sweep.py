@@ -49,7 +49,7 @@ class SearchWorkbench(Protocol):
         recipe: Recipe,
         seed: int,
         *,
-        report: Callable[[int, float], None] | None,
+        report: Callable[[int, float], None],
     ) -> Tuned:
         """Train on `train` and score on `tune`.
 
@@ -58,7 +58,7 @@ class SearchWorkbench(Protocol):
             recipe: The training recipe.
             seed: Random seed of the training.
             report: Called at intervals with (steps done, seeding loss on held-out seeds); an
-                exception that it raises ends the training. None: the loss is not computed.
+                exception that it raises ends the training.
         """
 
 

@@ -363,7 +363,10 @@ class ImageWorkbench:
         *,
         report: Callable[[int, float], None] | None,
     ) -> Tuned:
-        """Train on `train` and score on `tune`; see `bench.search.sweep.SearchWorkbench`."""
+        """Train on `train` and score on `tune`; see `bench.search.sweep.SearchWorkbench`.
+
+        Without `report` the loss on held-out seeds is not computed.
+        """
         seconds = dict[str, float]()
         maps = self.fitting.clip_maps("train")
         network = replace(self.preset, recipe=recipe).training(config).build(self.setting)
