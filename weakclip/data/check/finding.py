@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,13 +25,24 @@ class Kind:
     fix: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Find: TypeAlias = "Callable[[Survey], Iterable[str]]"
+"""Returns the affected images, tags or lines in order, as text; empty if there are none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """A kind of finding and the function that looks for it."""
 
     kind: Kind
-    find: Callable[[Survey], Iterable[str]]
-    """Returns the affected images, tags or lines in order, as text; empty if there are none."""
+    find: Find
+
+
+def _check(severity: Severity, name: str, what: str, fix: str) -> Callable[[Find], Check]:
+    """A decorator of the function that looks for a kind of finding; it makes a `Check` of it."""
+    return partial(Check, Kind(name=name, severity=severity, what=what, fix=fix))
+
+
+breaks, biases, note = partial(_check, "breaks"), partial(_check, "biases"), partial(_check, "note")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

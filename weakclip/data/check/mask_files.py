@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from weakclip.data.check.finding import Check, Kind
+from weakclip.data.check.finding import biases, breaks, note
 from weakclip.data.formats.masks import MASK_SUFFIXES
 from weakclip.data.read.images import image_names, walk
 from weakclip.data.read.mask_names import find_masks, mask_files
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from weakclip.data.check.survey import Survey
 
 
-def unmatched(survey: Survey) -> Iterator[str]:
-    """Files of a mask folder, if none of them belongs to an image."""
+@breaks(
+    "masks-unmatched",
+    "a folder of masks of which none belongs to an image",
+    "call masks as their images (a/b.png for a/b.jpg), or give the right folder",
+)
+def _unmatched(survey: Survey) -> Iterator[str]:
     folder = survey.files.mask_root
     if folder is None or any(facts is not None for facts in survey.masks):
         return
@@ -37,8 +41,12 @@ def unmatched(survey: Survey) -> Iterator[str]:
         yield f"{folder.name}: expected masks ({known}, ...), found {held or 'nothing'}"
 
 
-def missing(survey: Survey) -> Iterator[str]:
-    """Images without a mask, if others have one, with the file that may be meant."""
+@biases(
+    "mask-missing",
+    "images without a mask while others have one: scores leave them out",
+    "add the masks, or check the splits one by one",
+)
+def _missing(survey: Survey) -> Iterator[str]:
     if all(facts is None for facts in survey.masks):
         return
     near = find_masks(survey.files.mask_root, survey.files.names).near
@@ -47,8 +55,12 @@ def missing(survey: Survey) -> Iterator[str]:
             yield f"{name}: is {near[name]!r} its mask?" if name in near else name
 
 
-def shared(survey: Survey) -> Iterator[str]:
-    """Groups of images whose names differ so little that they share a mask."""
+@biases(
+    "mask-shared",
+    "images whose names differ in the suffix only and so have one mask",
+    "rename one of each group, and its mask",
+)
+def _shared(survey: Survey) -> Iterator[str]:
     groups: dict[Path, list[str]] = defaultdict(list)
     for name, mask in zip(survey.files.names, survey.files.masks, strict=True):
         if mask is not None:
@@ -56,7 +68,12 @@ def shared(survey: Survey) -> Iterator[str]:
     return (" = ".join(names) for names in groups.values() if len(names) > 1)
 
 
-def orphaned(survey: Survey) -> Iterator[str]:
+@note(
+    "mask-orphaned",
+    "masks without an image",
+    "copy the images, or remove the masks; names must agree but for the suffix",
+)
+def _orphaned(survey: Survey) -> Iterator[str]:
     """Files in the mask folders that belong to no image on disk."""
     files = survey.files
     used = {path for path in files.masks if path is not None}
@@ -87,41 +104,4 @@ def _beginning(files: Iterable[str], names: Iterable[str]) -> dict[str, str]:
     }
 
 
-CHECKS = (
-    Check(
-        kind=Kind(
-            name="masks-unmatched",
-            severity="breaks",
-            what="a folder of masks of which none belongs to an image",
-            fix="call masks as their images (a/b.png for a/b.jpg), or give the right folder",
-        ),
-        find=unmatched,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-missing",
-            severity="biases",
-            what="images without a mask while others have one: scores leave them out",
-            fix="add the masks, or check the splits one by one",
-        ),
-        find=missing,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-shared",
-            severity="biases",
-            what="images whose names differ in the suffix only and so have one mask",
-            fix="rename one of each group, and its mask",
-        ),
-        find=shared,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-orphaned",
-            severity="note",
-            what="masks without an image",
-            fix="copy the images, or remove the masks; names must agree but for the suffix",
-        ),
-        find=orphaned,
-    ),
-)
+CHECKS = (_unmatched, _missing, _shared, _orphaned)

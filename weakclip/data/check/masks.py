@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weakclip.data.check.finding import Check, Kind
+from weakclip.data.check.finding import biases, breaks, note
 from weakclip.data.read.images import ImageFacts
 from weakclip.data.read.tagged import BadImage
 from weakclip.labels import BACKGROUND, IGNORE
@@ -23,27 +23,43 @@ OTHER_AGREES, OWN_AGREES = 0.8, 0.3  # intersection over union of tags and masks
 MANY = 0.1  # fraction of images whose tags and masks may disagree by chance
 
 
-def unreadable(survey: Survey) -> Iterator[str]:
-    """Masks that do not decode."""
+@breaks(
+    "mask-unreadable",
+    "masks that do not decode",
+    "copy or generate them again",
+)
+def _unreadable(survey: Survey) -> Iterator[str]:
     return (facts.reason for facts in survey.masks if isinstance(facts, BadImage))
 
 
-def coloured(survey: Survey) -> Iterator[str]:
-    """Masks that contain no label indices."""
+@breaks(
+    "mask-colours",
+    "masks that are pictures (colours, 1 or 16 bits) instead of label indices",
+    "save labels as a palette or 8-bit grey PNG: 0 background, c + 1 class c, 255 void",
+)
+def _coloured(survey: Survey) -> Iterator[str]:
     for index, facts in survey.decoded_masks():
         if facts.labels is None and not facts.lossy:
             yield f"{survey.files.names[index]}: {facts.kind}"
 
 
-def lossy(survey: Survey) -> Iterator[str]:
-    """Masks in a format that changes labels."""
+@breaks(
+    "mask-lossy",
+    "masks in a lossy format, which changes labels a little all over",
+    "use the original masks; save them as palette or 8-bit grey PNG",
+)
+def _lossy(survey: Survey) -> Iterator[str]:
     for index, facts in survey.decoded_masks():
         if facts.lossy:
             yield f"{survey.files.names[index]}: {facts.kind}"
 
 
-def misfit(survey: Survey) -> Iterator[str]:
-    """Masks whose size differs from that of their upright image."""
+@breaks(
+    "mask-size",
+    "masks of another size than their image",
+    "resize the mask (nearest neighbour), or turn it as EXIF turns the image",
+)
+def _misfit(survey: Survey) -> Iterator[str]:
     for index, facts in survey.decoded_masks():
         image = survey.images[index]
         if isinstance(image, ImageFacts) and image.size != facts.size:
@@ -52,8 +68,12 @@ def misfit(survey: Survey) -> Iterator[str]:
             yield f"{name}: image (H, W) {image.size}, mask {facts.size}{turned}"
 
 
-def out_of_range(survey: Survey) -> Iterator[str]:
-    """Masks with a label that is not a class."""
+@breaks(
+    "mask-labels",
+    "masks with labels that no class has",
+    "list all classes in label order (--classes), or renumber to 0..F and 255",
+)
+def _out_of_range(survey: Survey) -> Iterator[str]:
     if _is_binary(survey):
         return
     last = len(survey.files.classes)
@@ -63,21 +83,34 @@ def out_of_range(survey: Survey) -> Iterator[str]:
             yield f"{survey.files.names[index]}: label {unknown[0]} of 0 to {last}"
 
 
-def binary(survey: Survey) -> Iterator[str]:
-    """All masks, if they contain only 0 and 255: objects drawn in white would be read as void."""
+@biases(
+    "mask-binary",
+    "masks of 0 and 255 only: 255 is void, so no pixel has a class",
+    "write the class's label (1 for the first class) instead of 255",
+)
+def _binary(survey: Survey) -> Iterator[str]:
     if _is_binary(survey):
         yield from (survey.files.names[index] for index, _ in survey.labelled_masks())
 
 
-def shifted(survey: Survey) -> Iterator[str]:
+@biases(
+    "mask-shifted",
+    "labels that are off by one against the tags",
+    "0 is background and class c (from 0) is c + 1: shift the labels or the class list",
+)
+def _shifted(survey: Survey) -> Iterator[str]:
     """The shift of all labels, if the labels agree with the tags only after a shift by one."""
     shift = _shift(survey)
     if shift:
         yield f"tag of class c goes with label c + 1 {shift:+d} (classes counted from 0)"
 
 
-def reordered(survey: Survey) -> Iterator[str]:
-    """Classes whose tag agrees with the label of another class."""
+@biases(
+    "mask-class-order",
+    "classes whose tag goes with another class's label",
+    "give the classes in the order of the masks' labels (--classes)",
+)
+def _reordered(survey: Survey) -> Iterator[str]:
     if _shift(survey):
         return
     tags, has = _tables(survey)
@@ -90,16 +123,24 @@ def reordered(survey: Survey) -> Iterator[str]:
             yield f"tag {name!r} (label {own + 1}) goes with label {other + 1} ({classes[other]!r})"
 
 
-def disagreeing_often(survey: Survey) -> Iterator[str]:
-    """Images whose mask has other classes than their tags, if there are many."""
+@biases(
+    "mask-against-tags",
+    "many images whose mask has other classes than their tags",
+    "compare tags and masks: they may be of different versions",
+)
+def _disagreeing_often(survey: Survey) -> Iterator[str]:
     found = _disagreeing(survey)
     often = len(found) > MANY * sum(1 for _ in survey.labelled_masks())
     return iter(found if often else ())
 
 
-def disagreeing_rarely(survey: Survey) -> Iterator[str]:
-    """Images whose mask has other classes than their tags, if there are few."""
-    return iter(() if any(disagreeing_often(survey)) else _disagreeing(survey))
+@note(
+    "mask-unlike-tags",
+    "a few images whose mask has other classes than their tags",
+    "none needed; objects too small to segment do this, and COCO's crowds (void)",
+)
+def _disagreeing_rarely(survey: Survey) -> Iterator[str]:
+    return iter(() if any(_disagreeing_often.find(survey)) else _disagreeing(survey))
 
 
 def _disagreeing(survey: Survey) -> list[str]:
@@ -166,94 +207,6 @@ def _shift(survey: Survey) -> int:
 
 
 CHECKS = (
-    Check(
-        kind=Kind(
-            name="mask-unreadable",
-            severity="breaks",
-            what="masks that do not decode",
-            fix="copy or generate them again",
-        ),
-        find=unreadable,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-colours",
-            severity="breaks",
-            what="masks that are pictures (colours, 1 or 16 bits) instead of label indices",
-            fix="save labels as a palette or 8-bit grey PNG: 0 background, c + 1 class c, 255 void",
-        ),
-        find=coloured,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-lossy",
-            severity="breaks",
-            what="masks in a lossy format, which changes labels a little all over",
-            fix="use the original masks; save them as palette or 8-bit grey PNG",
-        ),
-        find=lossy,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-size",
-            severity="breaks",
-            what="masks of another size than their image",
-            fix="resize the mask (nearest neighbour), or turn it as EXIF turns the image",
-        ),
-        find=misfit,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-labels",
-            severity="breaks",
-            what="masks with labels that no class has",
-            fix="list all classes in label order (--classes), or renumber to 0..F and 255",
-        ),
-        find=out_of_range,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-binary",
-            severity="biases",
-            what="masks of 0 and 255 only: 255 is void, so no pixel has a class",
-            fix="write the class's label (1 for the first class) instead of 255",
-        ),
-        find=binary,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-shifted",
-            severity="biases",
-            what="labels that are off by one against the tags",
-            fix="0 is background and class c (from 0) is c + 1: shift the labels or the class list",
-        ),
-        find=shifted,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-class-order",
-            severity="biases",
-            what="classes whose tag goes with another class's label",
-            fix="give the classes in the order of the masks' labels (--classes)",
-        ),
-        find=reordered,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-against-tags",
-            severity="biases",
-            what="many images whose mask has other classes than their tags",
-            fix="compare tags and masks: they may be of different versions",
-        ),
-        find=disagreeing_often,
-    ),
-    Check(
-        kind=Kind(
-            name="mask-unlike-tags",
-            severity="note",
-            what="a few images whose mask has other classes than their tags",
-            fix="none needed; objects too small to segment do this, and COCO's crowds (void)",
-        ),
-        find=disagreeing_rarely,
-    ),
-)
+    _unreadable, _coloured, _lossy, _misfit, _out_of_range, _binary, _shifted, _reordered,
+    _disagreeing_often, _disagreeing_rarely,
+)  # fmt: skip

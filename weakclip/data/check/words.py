@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from weakclip.data.check.finding import Check, Kind
+from weakclip.data.check.finding import biases, note
 from weakclip.data.check.tags import plain
 from weakclip.data.read.coco import COCO_CATEGORIES
 from weakclip.data.read.signatures import IMAGE_SUFFIXES
@@ -50,31 +50,51 @@ _CODE = re.compile(
 _SCORE = re.compile(r".*[\s:=(]\d?\.\d+\)?|.*\d\s?%\)?")
 
 
-def lists(survey: Survey) -> Iterator[str]:
-    """Tags with brackets, or with a quotation mark at an end."""
+@biases(
+    "tag-list",
+    "tags with brackets or quotes: a printed list, which was not taken apart",
+    "separate tags with ';' and leave brackets and quotes out: dog;cow",
+)
+def _lists(survey: Survey) -> Iterator[str]:
     return _tags(survey, lambda name: bool(_LIST.search(name)))
 
 
-def no_values(survey: Survey) -> Iterator[str]:
-    """Tags that stand for a missing value."""
+@biases(
+    "tag-no-value",
+    "tags that stand for a missing value: they would be a class",
+    "leave the cell empty if an image has no tag",
+)
+def _no_values(survey: Survey) -> Iterator[str]:
     return _tags(survey, lambda name: plain(name) in NO_VALUE or name in NO_VALUE)
 
 
-def background(survey: Survey) -> Iterator[str]:
-    """Tags that name the background."""
+@biases(
+    "tag-background",
+    "the background as a class: its label is 0, and every image has it",
+    "remove the tag; words for the background go into --words",
+)
+def _background(survey: Survey) -> Iterator[str]:
     return _tags(survey, lambda name: plain(name) in BACKGROUND_WORDS)
 
 
-def folders(survey: Survey) -> Iterator[str]:
+@biases(
+    "tag-folder",
+    "tags that are names of folders of a data set",
+    "give the folder whose sub-folders are the classes, or a labels.csv",
+)
+def _folders(survey: Survey) -> Iterator[str]:
     """Names of data-set folders; `train` is a class unless other splits occur as tags."""
     words = {plain(name) for name in survey.files.classes}
     splits = words & SPLIT_WORDS if len(words & SPLIT_WORDS) > 1 else set()
     return _tags(survey, lambda name: plain(name) in FOLDER_WORDS | splits)
 
 
-def codes(survey: Survey) -> Iterator[str]:
-    """Class numbers, file names, and names with a score."""
-
+@biases(
+    "tag-code",
+    "tags with numbers of classes, names of files or scores: prompts are made of what they say",
+    "write the English noun alone",
+)
+def _codes(survey: Survey) -> Iterator[str]:
     def is_code(name: str) -> bool:
         numbered = _CODE.fullmatch(name) or _SCORE.fullmatch(name)
         return bool(numbered) or name.casefold().endswith(IMAGE_SUFFIXES)
@@ -82,27 +102,40 @@ def codes(survey: Survey) -> Iterator[str]:
     return _tags(survey, is_code)
 
 
-def unseen(survey: Survey) -> Iterator[str]:
-    """Tags with control characters, line breaks or special blanks."""
+@biases(
+    "tag-unseen",
+    "tags with characters that are not seen (tabs, line breaks, zero-width or hard blanks)",
+    "type them again; separate tags with ';'",
+)
+def _unseen(survey: Survey) -> Iterator[str]:
     return (ascii(name) for name in survey.files.classes if not name.isprintable())
 
 
-def several(survey: Survey) -> Iterator[str]:
+@biases(
+    "tag-several",
+    "tags that name several classes at once",
+    "separate classes with ';' (dog;cow); if it is one class, call it by one noun",
+)
+def _several(survey: Survey) -> Iterator[str]:
     """Tags that name several classes: with a separator, or composed of words that are tags."""
-    return (f"{name}: {' and '.join(parts)}?" for name, parts in _several(survey).items())
+    return (f"{name}: {' and '.join(parts)}?" for name, parts in _parts_of(survey).items())
 
 
-def compounds(survey: Survey) -> Iterator[str]:
-    """Tags of several words, one of which is a tag itself."""
+@note(
+    "tag-compound",
+    "tags of several words, one of which is another tag",
+    "none needed if they are different things, as hot dog and dog are",
+)
+def _compounds(survey: Survey) -> Iterator[str]:
     tags = {plain(name): name for name in survey.files.classes}
-    for name in sorted(set(survey.files.classes) - set(_several(survey))):
+    for name in sorted(set(survey.files.classes) - set(_parts_of(survey))):
         words = _words(name)
         inside = [tags[word] for word in words if word in tags]
         if len(words) > 1 and inside and plain(name) not in COMMON:
             yield f"{name}: {inside[0]!r} is a tag, too"
 
 
-def _several(survey: Survey) -> dict[str, list[str]]:
+def _parts_of(survey: Survey) -> dict[str, list[str]]:
     """For each tag that names several classes, its parts."""
     classes = survey.files.classes
     tags = {plain(name) for name in classes}
@@ -125,11 +158,15 @@ def _several(survey: Survey) -> dict[str, list[str]]:
     return found
 
 
-def plurals(survey: Survey) -> Iterator[str]:
-    """Pairs of tags that are singular and plural of one word."""
+@biases(
+    "tag-plural",
+    "singular and plural of one word: one class counted as two",
+    "write the singular",
+)
+def _plurals(survey: Survey) -> Iterator[str]:
     tags = {plain(name): name for name in survey.files.classes}
     for word, name in tags.items():
-        for many in _plurals(word):
+        for many in _plurals_of(word):
             if many in tags:
                 yield f"{name} = {tags[many]}"
 
@@ -144,11 +181,11 @@ def _words(name: str) -> list[str]:
     return [word for part in _WEAK.split(name) if (word := plain(part))]
 
 
-def _plurals(word: str) -> Collection[str]:
+def _plurals_of(word: str) -> Collection[str]:
     """Possible plurals of a noun.
 
     Example:
-        >>> sorted(_plurals("city")), "people" in _plurals("person")
+        >>> sorted(_plurals_of("city")), "people" in _plurals_of("person")
         (['cities', 'cityes', 'citys'], True)
     """
     forms = {f"{word}s", f"{word}es", re.sub(r"y$", "ies", word), re.sub(r"fe?$", "ves", word)}
@@ -156,66 +193,6 @@ def _plurals(word: str) -> Collection[str]:
     return forms - {word}
 
 
-def _check(name: str, what: str, fix: str, find: Callable[[Survey], Iterator[str]]) -> Check:
-    return Check(kind=Kind(name=name, severity="biases", what=what, fix=fix), find=find)
-
-
 CHECKS = (
-    _check(
-        "tag-list",
-        "tags with brackets or quotes: a printed list, which was not taken apart",
-        "separate tags with ';' and leave brackets and quotes out: dog;cow",
-        lists,
-    ),
-    _check(
-        "tag-no-value",
-        "tags that stand for a missing value: they would be a class",
-        "leave the cell empty if an image has no tag",
-        no_values,
-    ),
-    _check(
-        "tag-background",
-        "the background as a class: its label is 0, and every image has it",
-        "remove the tag; words for the background go into --words",
-        background,
-    ),
-    _check(
-        "tag-folder",
-        "tags that are names of folders of a data set",
-        "give the folder whose sub-folders are the classes, or a labels.csv",
-        folders,
-    ),
-    _check(
-        "tag-code",
-        "tags with numbers of classes, names of files or scores: prompts are made of what they say",
-        "write the English noun alone",
-        codes,
-    ),
-    _check(
-        "tag-unseen",
-        "tags with characters that are not seen (tabs, line breaks, zero-width or hard blanks)",
-        "type them again; separate tags with ';'",
-        unseen,
-    ),
-    _check(
-        "tag-several",
-        "tags that name several classes at once",
-        "separate classes with ';' (dog;cow); if it is one class, call it by one noun",
-        several,
-    ),
-    _check(
-        "tag-plural",
-        "singular and plural of one word: one class counted as two",
-        "write the singular",
-        plurals,
-    ),
-    Check(
-        kind=Kind(
-            name="tag-compound",
-            severity="note",
-            what="tags of several words, one of which is another tag",
-            fix="none needed if they are different things, as hot dog and dog are",
-        ),
-        find=compounds,
-    ),
-)
+    _lists, _no_values, _background, _folders, _codes, _unseen, _several, _plurals, _compounds,
+)  # fmt: skip
