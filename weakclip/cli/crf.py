@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from weakclip.cli.device import device_of
 from weakclip.crf import dense as crf
 from weakclip.data.atomic import replacing
 from weakclip.data.formats.masks import write_mask
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Refine every file of `args.probs`; returns 0 if all succeeded, else 1; 2 for usage errors."""
     try:
         config = _config(args)
-        device = _device(args.device)
+        device = device_of(args.device)
         probs, images = _inputs(args)
     except ValueError as error:
         sys.stderr.write(f"weakclip crf: {error}\n")
@@ -121,14 +122,6 @@ def _config(args: argparse.Namespace) -> CRFConfig:
     return config
 
 
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: no CUDA device here; use --device cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
 def _inputs(args: argparse.Namespace) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     """Probability files and images, by name without suffix."""
     for flag, folder in (("--images", args.images), ("--probs", args.probs)):
@@ -145,13 +138,7 @@ def _inputs(args: argparse.Namespace) -> tuple[dict[str, list[Path]], dict[str, 
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str], skip: Path) -> dict[str, list[Path]]:
-    """Files below a folder with one of the suffixes, by path without suffix.
-
-    Args:
-        folder: The folder.
-        suffixes: Suffixes in lower case.
-        skip: A sub-folder to leave out.
-    """
+    """Files below a folder, but not in `skip`, with one of the suffixes, by path without suffix."""
     found: dict[str, list[Path]] = {}
     for path in sorted(walk(folder, skip=(skip,))):
         if path.suffix.lower() in suffixes:
@@ -193,10 +180,5 @@ def _refine(
     if args.save == "labels":
         write_mask(target, marginals.argmax(0).to(torch.uint8).numpy())
     else:
-        _write_array(target, marginals.numpy())
-
-
-def _write_array(path: Path, array: Array) -> None:
-    """Write an .npy file, atomically."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array)
+        with replacing(target) as temporary, temporary.open("wb") as file:
+            np.save(file, marginals.numpy())

@@ -5,19 +5,17 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weakclip.cli.console import progress
 from weakclip.cli.eval_tables import show
 from weakclip.cli.findings import findings_json
-from weakclip.cli.flags.eval import CLASSES_NAME
 from weakclip.data.atomic import replacing, write_text
 from weakclip.data.check.checks import harmful
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.data.formats.ids import read_ids
 from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes
-from weakclip.data.read.layouts import read_classes, without_background
+from weakclip.data.read.layouts import CLASSES_NAME, foreground_classes
 from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.evaluation.causes import WIDTHS
 from weakclip.evaluation.counting import Measure
@@ -28,6 +26,7 @@ from weakclip.evaluation.sweep import parse_sweep
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from weakclip.evaluation.result import Evaluation
     from weakclip.evaluation.rules import MapRule
@@ -90,13 +89,11 @@ def _classes(args: argparse.Namespace) -> tuple[str, ...]:
         return coco_classes(COCO_CATEGORIES, "contiguous")
     if args.classes == "coco-original":
         return coco_classes(COCO_CATEGORIES, "original")
-    places = [args.truth / CLASSES_NAME, args.truth.parent / CLASSES_NAME]
-    path = Path(args.classes) if args.classes else next(filter(Path.is_file, places), None)
-    if path is None:
-        raise ValueError(
-            f"--classes: no {places[1]}; give voc, coco or a file of names, one a line"
-        )
-    return without_background(read_classes(path))
+    found = foreground_classes(args.classes, args.truth)
+    if found is None:
+        place = args.truth.parent / CLASSES_NAME
+        raise ValueError(f"--classes: no {place}; give voc, coco or a file of names, one a line")
+    return found
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

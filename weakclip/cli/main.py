@@ -24,7 +24,7 @@ COMMANDS = {
     "eval": "score masks or maps against ground truth, and compare two results",
     "crf": "refine class probabilities with a dense CRF",
 }
-"""Purpose of each command; `weakclip.cli.flags.<command>` has `add_parser(subparsers)`, and
+"""Purpose of each command; `weakclip.cli.flags.<command>` has `add_flags(parser)`, and
 `weakclip.cli.<command>` has `run(args)`."""
 
 
@@ -34,10 +34,9 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     add_version_flag(top)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose)
         if words[:1] == [name]:
-            import_module(f"weakclip.cli.flags.{name}").add_parser(commands)
-        else:
-            commands.add_parser(name, help=purpose)
+            import_module(f"weakclip.cli.flags.{name}").add_flags(command)
     return top
 
 

@@ -12,6 +12,7 @@ import torch
 
 from weakclip.cli.console import phases
 from weakclip.cli.device import device_of
+from weakclip.cli.main import INTERRUPTED
 from weakclip.clip.load import load_clip
 from weakclip.data.read.layouts import Place, open_place
 from weakclip.masking.make import make_masks
@@ -41,7 +42,6 @@ MICRO_WARNING = (
     "For photographs: --clip ViT-B-16/openai, with --weights FILE if the file is not in a cache"
 )
 SHOWN = 10  # number of failures printed; all are in run.json
-INTERRUPTED = 130  # exit status after Ctrl-C by convention of shells
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +67,7 @@ def carry_out(
     logging.getLogger("weakclip").addHandler(logging.NullHandler())  # failures are shown below
     try:
         with torchrun_processes() as processes, phases() as report:
-            shown = report if processes.first else _silent
+            shown = report if processes.first else lambda *_: None
             done = _make(args, planned, shown, processes, warns=warns)
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
         sys.stderr.write(f"weakclip {command}: {error}\n")
@@ -126,10 +126,6 @@ def say(files: TaggedFiles) -> None:
         sys.stderr.write(one_line(line) + "\n")
     if aside:
         sys.stderr.write(f"{len(aside)} pictures are not listed as images and get no mask\n")
-
-
-def _silent(phase: str, done: int, total: int) -> None:
-    """The report of all processes except the first; does nothing."""
 
 
 def _changed(plan: MaskPlan, args: argparse.Namespace) -> MaskPlan:

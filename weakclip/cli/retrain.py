@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,12 +13,12 @@ from rich.console import Console
 from weakclip.cli.console import phases, progress
 from weakclip.cli.device import device_of
 from weakclip.cli.findings import findings_table
-from weakclip.cli.flags.retrain import CLASSES_NAME
+from weakclip.cli.main import INTERRUPTED
 from weakclip.data.check.checks import OF_PAIRS, run_checks
 from weakclip.data.check.survey import AnyWords, MaskFacts, survey
 from weakclip.data.read.folder import list_masked
 from weakclip.data.read.images import ImageFacts
-from weakclip.data.read.layouts import Place, images_of, read_classes, without_background
+from weakclip.data.read.layouts import Place, foreground_classes, images_of
 from weakclip.data.read.voc import VOC_CLASSES
 from weakclip.labels import IGNORE
 from weakclip.masking.retrain import preset_of, retrain
@@ -42,7 +41,6 @@ NOTE = (
     "note: preset micro trains a small network from random weights at 128 pixels, as CartoonVOC "
     "needs it; for photographs: --preset deeplabv3plus --encoder-weights FILE"
 )
-INTERRUPTED = 130  # exit status after Ctrl-C by convention of shells
 SIDES = {"micro": 128}
 """Longest side by preset; 512 for all others."""
 
@@ -57,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
         spec = changed(preset_of(args.preset), args)
         build_network(spec.network, 2)  # reports unknown names and missing weights early
         root, _ = images_of(Place(root=args.images))
-        files = list_masked(root, args.masks, _classes(args) or ())
+        voc = args.classes == "voc"
+        classes = VOC_CLASSES if voc else foreground_classes(args.classes, args.masks)
+        files = list_masked(root, args.masks, classes or ())
         with progress("masks") as report:
             found = survey(files, AnyWords(), report=report)
         found = replace(found, files=_named(found))
@@ -144,15 +144,6 @@ def _train(
             execution=execution_for(device, args.precision), indices=usable,
             report=lambda done, total: report("training", done, total),
         )  # fmt: skip
-
-
-def _classes(args: argparse.Namespace) -> tuple[str, ...] | None:
-    """Names in label order; None if they are not given."""
-    if args.classes == "voc":
-        return VOC_CLASSES
-    places = [args.masks / CLASSES_NAME, args.masks.parent / CLASSES_NAME]
-    path = Path(args.classes) if args.classes else next(filter(Path.is_file, places), None)
-    return None if path is None else without_background(read_classes(path))
 
 
 def _named(found: Survey) -> TaggedFiles:

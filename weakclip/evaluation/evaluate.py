@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from weakclip.evaluation.predictions import Predictions
 
 
-def _silent(done: int, total: int) -> None:
-    """A report that does nothing."""
-
-
 def evaluate(
     *,
     truth: Path | str,
@@ -42,7 +38,7 @@ def evaluate(
     measure: Measure | None = None,
     absent: Absent = "union",
     processes: int = 1,
-    report: Callable[[int, int], None] = _silent,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evaluation:
     """Score masks, or maps of any format, against ground truth.
 

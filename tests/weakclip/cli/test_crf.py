@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from weakclip.cli.crf import run
-from weakclip.cli.flags.crf import add_parser
+from weakclip.cli.flags.crf import add_flags
 from weakclip.crf.dense import IRN, CRFConfig, Gaussian, dense_crf_inference
 from weakclip.data.formats.masks import read_mask
 
@@ -39,8 +39,8 @@ def folders(tmp_path: Path) -> Path:
 
 def crf(folders: Path, *flags: str, **places: str) -> int:
     parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    arguments = ["crf"]
+    add_flags(parser)
+    arguments: list[str] = []
     for name in ("images", "probs", "out"):
         arguments += [f"--{name}", str(folders / places.get(name, name))]
     args = parser.parse_args([*arguments, *flags])

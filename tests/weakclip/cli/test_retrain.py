@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import weakclip
-from weakclip.cli.flags.retrain import add_parser
+from weakclip.cli.flags.retrain import add_flags
 from weakclip.cli.main import main
 from weakclip.cli.retrain import changed
 from weakclip.data.formats.masks import read_mask, write_mask
@@ -167,8 +167,8 @@ def test_usage_is_refused_with_a_way_out(
 
 def parsed(*more: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers(dest="command"))
-    return parser.parse_args(["retrain", "--images", "i", "--masks", "m", "--out", "o", *more])
+    add_flags(parser)
+    return parser.parse_args(["--images", "i", "--masks", "m", "--out", "o", *more])
 
 
 def test_flags_change_the_preset_and_nothing_else() -> None:

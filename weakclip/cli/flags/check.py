@@ -11,17 +11,11 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    """Add the `check` command."""
-    parser = subparsers.add_parser(
-        "check",
-        help="say what is wrong with a data set",
-        description=(
-            "Decode every image and mask, compare them with each other and with the tags, and "
-            "print what would break or bias a run, with the fix. Exit 1 if there is such a thing."
-        ),
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `check`."""
+    parser.description = (
+        "Decode every image and mask, compare them with each other and with the tags, and "
+        "print what would break or bias a run, with the fix. Exit 1 if there is such a thing."
     )
     parser.add_argument("dir", type=Path, metavar="DIR", help="the data set")
     parser.add_argument(

@@ -10,17 +10,11 @@ PRESETS = (
 )  # fmt: skip
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    """Add the `crf` command."""
-    parser = subparsers.add_parser(
-        "crf",
-        help="dense CRF on a folder of class probabilities",
-        description=(
-            "Refine class probabilities with a dense CRF. Files belong together by name: "
-            "PROBS/x/cat.npy (L, H, W) and IMAGES/x/cat.jpg give OUT/x/cat.png."
-        ),
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `crf`."""
+    parser.description = (
+        "Refine class probabilities with a dense CRF. Files belong together by name: "
+        "PROBS/x/cat.npy (L, H, W) and IMAGES/x/cat.jpg give OUT/x/cat.png."
     )
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument(

@@ -9,15 +9,9 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    """Add the `data` command."""
-    parser = subparsers.add_parser(
-        "data",
-        help="build masks and lists of VOC 2012 + SBD or COCO 2014",
-        description="Build class masks (palette PNG) and lists from the official files.",
-    )
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `data`."""
+    parser.description = "Build class masks (palette PNG) and lists from the official files."
     sets = parser.add_subparsers(dest="set", required=True, metavar="SET")
     voc = sets.add_parser(
         "voc",

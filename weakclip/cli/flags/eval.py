@@ -10,24 +10,17 @@ from weakclip.data.formats.maps import FORMATS
 if TYPE_CHECKING:
     import argparse
 
-CLASSES_NAME = "classes.txt"
 SEAMS_SWEEP = "0:0.59:0.01"
 ABSENT = ("union", "gt", "eps", "nan")
 """Values of `weakclip.evaluation.scores.Absent`."""
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    """Add the `eval` command."""
-    parser = subparsers.add_parser(
-        "eval",
-        help="score masks or class activation maps against ground truth",
-        description=(
-            "Pooled mIoU, scores of each class, boundary IoU and more, of masks or of maps that "
-            "anybody made; with --against the difference of two results, its 95 %% interval and "
-            "p-value. Exit 0: all listed images are scored; 1: some are not; 2: wrong usage."
-        ),
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `eval`."""
+    parser.description = (
+        "Pooled mIoU, scores of each class, boundary IoU and more, of masks or of maps that "
+        "anybody made; with --against the difference of two results, its 95 %% interval and "
+        "p-value. Exit 0: all listed images are scored; 1: some are not; 2: wrong usage."
     )
     place = parser.add_mutually_exclusive_group(required=True)
     place.add_argument("--masks", type=Path, help="folder of label PNGs, or a COCO JSON")
@@ -37,7 +30,7 @@ def add_parser(
     parser.add_argument("--list", type=Path, help="the images, one a line; default: all of --truth")
     parser.add_argument(
         "--classes",
-        help=f"voc, coco, coco-original, or a file of names; default: {CLASSES_NAME} in --truth or "
+        help="voc, coco, coco-original, or a file of names; default: classes.txt in --truth or "
         "above it",
     )
     maps = parser.add_argument_group("maps")

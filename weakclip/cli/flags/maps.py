@@ -21,17 +21,11 @@ TRAINED = "classifier.safetensors"
 """Name of the file of a trained classifier in the output folder."""
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    """Add the `maps` command."""
-    parser = subparsers.add_parser(
-        "maps",
-        help="images and tags in, class activation maps out",
-        description=(
-            "Write the maps of the tagged classes of every image, a file each: OUT/a/b.npz, or "
-            "OUT/a/b.npy as irn writes them (docs/your-own-maps.md). What is there already stays."
-        ),
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `maps`."""
+    parser.description = (
+        "Write the maps of the tagged classes of every image, a file each: OUT/a/b.npz, or "
+        "OUT/a/b.npy as irn writes them (docs/your-own-maps.md). What is there already stays."
     )
     add_input_flags(parser)
     parser.set_defaults(clip=None)

@@ -6,18 +6,12 @@ import argparse
 from pathlib import Path
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    """Add the `masks` command."""
-    parser = subparsers.add_parser(
-        "masks",
-        help="images and tags in, masks out",
-        description=(
-            "Make a mask of every tagged image: OUT/masks (palette PNG), OUT/preview, "
-            "OUT/masks.json (COCO RLE) and OUT/run.json (how they were made, what failed). "
-            "Exit 0: all done; 1: finished, but some images failed; 2: wrong usage."
-        ),
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `masks`."""
+    parser.description = (
+        "Make a mask of every tagged image: OUT/masks (palette PNG), OUT/preview, "
+        "OUT/masks.json (COCO RLE) and OUT/run.json (how they were made, what failed). "
+        "Exit 0: all done; 1: finished, but some images failed; 2: wrong usage."
     )
     add_input_flags(parser)
     add_training_flags(parser)

@@ -11,18 +11,12 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    """Add the `predict` command."""
-    parser = subparsers.add_parser(
-        "predict",
-        help="label images with a network that was trained, without tags",
-        description=(
-            "Label every image of a folder with the network that `weakclip masks --method "
-            "weakclip` or `weakclip retrain` trained: OUT/masks (palette PNG) and OUT/preview. "
-            "What is there already stays. Exit 0: all done; 1: some images failed; 2: wrong usage."
-        ),
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `predict`."""
+    parser.description = (
+        "Label every image of a folder with the network that `weakclip masks --method "
+        "weakclip` or `weakclip retrain` trained: OUT/masks (palette PNG) and OUT/preview. "
+        "What is there already stays. Exit 0: all done; 1: some images failed; 2: wrong usage."
     )
     parser.add_argument("--network", type=Path, required=True, help="the folder of that run")
     parser.add_argument(

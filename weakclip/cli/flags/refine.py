@@ -15,18 +15,12 @@ if TYPE_CHECKING:
 METHODS = ("none", "crf", "pamr", "caa", "random-walk", "weakclip")
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    """Add the `refine` command."""
-    parser = subparsers.add_parser(
-        "refine",
-        help="anybody's class activation maps in, masks out",
-        description=(
-            "Make a mask of every tagged image from maps that others made (docs/your-own-maps.md "
-            "lists the formats). Maps are checked first. Exit 0: all done; 1: finished, but some "
-            "images failed; 2: wrong usage, or maps that do not fit the images."
-        ),
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `refine`."""
+    parser.description = (
+        "Make a mask of every tagged image from maps that others made (docs/your-own-maps.md "
+        "lists the formats). Maps are checked first. Exit 0: all done; 1: finished, but some "
+        "images failed; 2: wrong usage, or maps that do not fit the images."
     )
     masks.add_input_flags(parser)
     masks.add_training_flags(parser)

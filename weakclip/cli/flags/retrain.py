@@ -5,32 +5,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-CLASSES_NAME = "classes.txt"
 PRESETS = (
     "micro", "deeplabv3plus", "deeplabv2", "clims", "weakclip", "segformer", "upernet",
 )  # fmt: skip
 
 
-def add_parser(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    """Add the `retrain` command."""
-    parser = subparsers.add_parser(
-        "retrain",
-        help="images and masks in, a segmentation network out",
-        description=(
-            "Train a segmentation network on masks (palette or grey PNG, 0 background, 255 "
-            "undecided) that anybody made: OUT/network, which `weakclip predict --network OUT` "
-            "opens. The masks are checked first. The same command goes on with a training that "
-            "was stopped. Exit 0: done; 1: done, but some images were left out; 2: wrong usage, "
-            "or masks that cannot be trained on."
-        ),
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `retrain`."""
+    parser.description = (
+        "Train a segmentation network on masks (palette or grey PNG, 0 background, 255 "
+        "undecided) that anybody made: OUT/network, which `weakclip predict --network OUT` "
+        "opens. The masks are checked first. The same command goes on with a training that "
+        "was stopped. Exit 0: done; 1: done, but some images were left out; 2: wrong usage, "
+        "or masks that cannot be trained on."
     )
     add, switch = parser.add_argument, argparse.BooleanOptionalAction
     add("--images", type=Path, required=True, help="folder of images, or VOC's root")
     add("--masks", type=Path, required=True, help="folder of masks, a/b.png for a/b.jpg")
     add("--out", type=Path, required=True, help="folder to write to")
-    add("--classes", help=f"voc, or a file of names, one a line; default: {CLASSES_NAME} in "
+    add("--classes", help="voc, or a file of names, one a line; default: classes.txt in "
         "--masks or above it, else the classes are numbered")  # fmt: skip
     add("--preset", default="micro", help=f"{', '.join(PRESETS)} (default: micro)")
     add("--network", help="small, deeplabv2, or an architecture of segmentation_models_pytorch: "

@@ -83,12 +83,11 @@ class COCOSources:
         }
 
 
-def _silent(_done: int, _total: int) -> None:
-    pass
-
-
 def read_sources(
-    annotations: Path, images: Path, *, report: Callable[[int, int], None] = _silent
+    annotations: Path,
+    images: Path,
+    *,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> COCOSources:
     """Read the JSON and the header of every image, because a mask has the size of its file.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from weakclip.data.read.coco import list_coco
@@ -18,7 +19,6 @@ from weakclip.data.read.voc import VOC_CLASSES, list_voc, voc_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from weakclip.data.read.tagged import TaggedFiles
 
@@ -165,6 +165,18 @@ def without_background(names: tuple[str, ...]) -> tuple[str, ...]:
         ('cat',)
     """
     return names[1:] if names[0].strip("_").lower() == "background" else names
+
+
+def foreground_classes(given: str | None, masks: Path) -> tuple[str, ...] | None:
+    """Class names in a file, or in the `classes.txt` in `masks` or above it; None if there is none.
+
+    Raises:
+        FileNotFoundError: If the given file is missing.
+        ValueError: As for `read_classes`.
+    """
+    places = [masks / CLASSES_NAME, masks.parent / CLASSES_NAME]
+    path = Path(given) if given else next(filter(Path.is_file, places), None)
+    return None if path is None else without_background(read_classes(path))
 
 
 def images_of(place: Place) -> tuple[Path, tuple[str, ...]]:
