@@ -20,7 +20,9 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from weakclip.progress import Report, StageReport
 
 
 def console() -> Console:
@@ -41,7 +43,7 @@ FEWER = "fewer: --iterations, smaller: --training-batch, --max-side; none: --met
 
 
 @contextmanager
-def phases(advice: str = FEWER) -> Iterator[Callable[[str, int, int], None]]:
+def phases(advice: str = FEWER) -> Iterator[StageReport]:
     """A progress bar per phase, with rate and remaining time; call it with (phase, done, total).
 
     Args:
@@ -103,7 +105,7 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str) -> Iterator[Report]:
     """A single progress bar; call it with (done, total).
 
     Args:

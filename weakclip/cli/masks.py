@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.data.read.tagged import TaggedFiles
-    from weakclip.masking.job import Report
     from weakclip.masking.make import MaskRun
+    from weakclip.progress import StageReport
     from weakclip.training.execution import Execution, Precision
     from weakclip.training.parallel import Processes
 
@@ -99,7 +99,7 @@ def opened(args: argparse.Namespace) -> TaggedFiles:
 def _make(
     args: argparse.Namespace,
     planned: Planned,
-    report: Report,
+    report: StageReport,
     processes: Processes,
     *,
     warns: bool,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from weakclip.data.check.finding import Kind
     from weakclip.data.formats.ids import NamedFiles
     from weakclip.evaluation.predictions import Predictions
+    from weakclip.progress import Report
 
 _T = TypeVar("_T")
 Undecided = Literal["miss", "background", "drop"]
@@ -120,7 +121,7 @@ def each(
     names: Sequence[str],
     *,
     processes: int,
-    report: Callable[[int, int], None],
+    report: Report,
 ) -> Iterator[_T]:
     """Results of `work` for every image, in order.
 

@@ -21,9 +21,10 @@ from weakclip.evaluation.total import Total
 from weakclip.labels import IGNORE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from weakclip.evaluation.predictions import Predictions
+    from weakclip.progress import Report
 
 
 def evaluate(
@@ -38,7 +39,7 @@ def evaluate(
     measure: Measure | None = None,
     absent: Absent = "union",
     processes: int = 1,
-    report: Callable[[int, int], None] = lambda _done, _total: None,
+    report: Report = lambda _done, _total: None,
 ) -> Evaluation:
     """Score masks, or maps of any format, against ground truth.
 
@@ -98,7 +99,7 @@ class _How:
     absent: Absent
     rule: MapRule | Sweep | None
     processes: int
-    report: Callable[[int, int], None]
+    report: Report
 
     def side(self, place: Path | FromFiles) -> tuple[Predictions, Curve | None]:
         """The predictions at a place; for a sweep of maps with the best threshold and the curve."""

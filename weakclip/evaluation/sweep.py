@@ -18,9 +18,11 @@ from weakclip.evaluation.rules import strongest
 from weakclip.labels import BACKGROUND, IGNORE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from weakclip.progress import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,7 @@ class Curve:
 
 
 def swept_counts(
-    job: Job,
-    sweep: Sweep,
-    names: Sequence[str],
-    *,
-    processes: int,
-    report: Callable[[int, int], None],
+    job: Job, sweep: Sweep, names: Sequence[str], *, processes: int, report: Report
 ) -> NDArray[np.int64]:
     """Counts over all images at every threshold, (T, K, 3); unusable images count nothing.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +33,11 @@ if TYPE_CHECKING:
     from weakclip.data.read.tagged import TaggedFiles
     from weakclip.masking.folder import ResultFolder
     from weakclip.masking.plan import MaskPlan
+    from weakclip.progress import StageReport
     from weakclip.training.execution import Execution
     from weakclip.training.parallel import Processes
 
 logger = logging.getLogger(__name__)
-
-Report = Callable[[str, int, int], None]
-"""Called with (stage, done, total); the stages are `maps`, `training` and `masks`."""
 
 _EVERY_IMAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """Write errors that would affect all further images too."""
@@ -57,7 +54,7 @@ class MaskJob:
         plan: MaskPlan,
         *,
         batch_size: int,
-        report: Report,
+        report: StageReport,
         processes: Processes = ALONE,
         execution: Execution = REFERENCE,
     ) -> None:

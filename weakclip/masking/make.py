@@ -50,8 +50,8 @@ from weakclip.training.parallel import ALONE
 if TYPE_CHECKING:
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.data.read.tagged import BadImage, TaggedFiles
-    from weakclip.masking.job import Report
     from weakclip.masking.plan import MethodName
+    from weakclip.progress import StageReport
     from weakclip.training.execution import Execution
     from weakclip.training.parallel import Processes
 
@@ -84,7 +84,7 @@ def make_masks(
     *,
     resume: bool = False,
     batch_size: int = 8,
-    report: Report | None = None,
+    report: StageReport | None = None,
     processes: Processes = ALONE,
     execution: Execution = REFERENCE,
 ) -> MaskRun:

@@ -25,9 +25,10 @@ from weakclip.suggestion import suggestion
 from weakclip.training.execution import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from weakclip.data.read.tagged import TaggedFiles
+    from weakclip.progress import Report
     from weakclip.stages.retrain import Retraining
     from weakclip.training.execution import Execution
 
@@ -42,7 +43,7 @@ def retrain(
     device: torch.device | str = "cpu",
     execution: Execution = REFERENCE,
     indices: Sequence[int] | None = None,
-    report: Callable[[int, int], None] | None = None,
+    report: Report | None = None,
 ) -> Network:
     """Train a segmentation network on the masks of a folder; no tags are needed.
 

@@ -24,12 +24,13 @@ from weakclip.stages.seeds import Affinity, affinity_refined
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
     from weakclip.clip.tower import Positions
+    from weakclip.progress import Report
     from weakclip.stages.protocols import Setting, TaggedImages
 
 RELEASED_AFFINITY = Affinity(boxes="release")
@@ -60,14 +61,7 @@ class CAARefinement:
         self.spec, self.device, self.classes = spec, setting.device, len(setting.class_names)
         self.clip: CLIPBundle = replace(setting.clip, image=tower)
 
-    def fit(
-        self,
-        data: TaggedImages,
-        cams: Sequence[Tensor],
-        *,
-        seed: int,
-        report: Callable[[int, int], None],
-    ) -> None:
+    def fit(self, data: TaggedImages, cams: Sequence[Tensor], *, seed: int, report: Report) -> None:
         """Learn nothing."""
 
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:

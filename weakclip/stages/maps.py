@@ -40,11 +40,12 @@ from weakclip.training.parallel import together
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
+    from weakclip.progress import Report
     from weakclip.stages.images import WorkingImages
     from weakclip.stages.protocols import MaskerSpec, PseudoMasker, Setting, TaggedImages
 
@@ -101,7 +102,7 @@ class FrozenCLIPMasker:
         self._source, self._clip, self._device = spec.source, setting.clip, setting.device
         self._texts = texts_of(setting)
 
-    def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
+    def fit(self, data: TaggedImages, *, seed: int, report: Report) -> None:
         """Learn nothing."""
 
     def cams(self, images: Tensor, image_labels: Tensor) -> Tensor:
@@ -301,7 +302,7 @@ def ensure_maps(
     data: WorkingImages,
     *,
     seed: int,
-    report: Callable[[int, int], None],
+    report: Report,
     indices: Sequence[int] | None = None,
 ) -> SplitMaps:
     """Fit a source of maps on a split and make the missing maps of its images.
@@ -373,7 +374,7 @@ def _make(
     data: WorkingImages,
     seed: int,
     wanted: Sequence[int],
-    report: Callable[[int, int], None],
+    report: Report,
 ) -> None:
     start = time.perf_counter()
     kept.folder.mkdir(parents=True, exist_ok=True)

@@ -29,11 +29,12 @@ from weakclip.stages.size import labels_at
 from weakclip.training.memory import BatchSize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
     from weakclip.crf.dense import Lattices
+    from weakclip.progress import StageReport
     from weakclip.stages.images import Memory, WorkingImages
     from weakclip.stages.protocols import Refinement, RefinementSpec, Setting
     from weakclip.stages.retrain import RetrainedNetwork, Retraining
@@ -78,7 +79,7 @@ def fit_method(
     data: WorkingImages,
     *,
     seed: int,
-    report: Callable[[str, int, int], None],
+    report: StageReport,
     indices: Sequence[int] | None = None,
 ) -> Fitted:
     """Make the maps of a training split, fit the refinement on them, retrain if configured.
@@ -123,7 +124,7 @@ def with_network(
     data: WorkingImages,
     *,
     seed: int,
-    report: Callable[[str, int, int], None],
+    report: StageReport,
 ) -> Fitted:
     """Train the network of a method on the masks of its tagged training images.
 
@@ -160,7 +161,7 @@ def _masks(
     setting: Setting,
     data: WorkingImages,
     seed: int,
-    report: Callable[[str, int, int], None],
+    report: StageReport,
 ) -> KeptSeeds:
     """The masks of the tagged images on disk; missing ones are made."""
     modules = {type(part).__module__ for part in (method.maps, method.refinement)}

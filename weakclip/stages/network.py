@@ -38,13 +38,14 @@ from weakclip.training.stream import ViewSpec, ViewStream
 from weakclip.training.views import Framing, normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
 
     from weakclip.clip.tower import Features
     from weakclip.network.model import WeakCLIP
+    from weakclip.progress import Report
     from weakclip.stages.kept_seeds import Seeds
     from weakclip.stages.protocols import Setting, TaggedImages
 
@@ -167,14 +168,7 @@ class TrainedWeakCLIP:
         """Write the network to a file, atomically."""
         save_components(path, self.model, self.card)
 
-    def fit(
-        self,
-        data: TaggedImages,
-        cams: Sequence[Tensor],
-        *,
-        seed: int,
-        report: Callable[[int, int], None],
-    ) -> None:
+    def fit(self, data: TaggedImages, cams: Sequence[Tensor], *, seed: int, report: Report) -> None:
         """Train on the seeds of the maps; an interrupted training is resumed.
 
         Raises:
@@ -184,14 +178,7 @@ class TrainedWeakCLIP:
             seeds = ensure_seeds(cams, data, self.spec.rule, setting)
             self._fit(setting, data, seeds, seed, report)
 
-    def fit_on_seeds(
-        self,
-        data: TaggedImages,
-        seeds: Seeds,
-        *,
-        seed: int,
-        report: Callable[[int, int], None],
-    ) -> None:
+    def fit_on_seeds(self, data: TaggedImages, seeds: Seeds, *, seed: int, report: Report) -> None:
         """Train on existing seeds: the masks of another program, or the annotation.
 
         Raises:
@@ -284,12 +271,7 @@ class TrainedWeakCLIP:
         return memory.get(key, lambda: model.encode(images), _bytes)
 
     def _fit(
-        self,
-        setting: Setting,
-        data: TaggedImages,
-        seeds: Seeds,
-        seed: int,
-        report: Callable[[int, int], None],
+        self, setting: Setting, data: TaggedImages, seeds: Seeds, seed: int, report: Report
     ) -> None:
         if not seeds.indices:
             raise NothingToTrainOnError(
@@ -399,7 +381,7 @@ class TrainedWeakCLIP:
         recipe: Recipe,
         seed: int,
         state: Path,
-        report: Callable[[int, int], None],
+        report: Report,
     ) -> tuple[WeakCLIP, list[dict[str, float]]]:
         stream = self._stream(setting, data, seeds, recipe, seed)
         with torch.random.fork_rng(devices=[]):

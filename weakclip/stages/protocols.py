@@ -20,12 +20,13 @@ from weakclip.training.execution import REFERENCE
 from weakclip.training.parallel import ALONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import torch
     from torch import Tensor
 
     from weakclip.clip.bundle import CLIPBundle
+    from weakclip.progress import Report
     from weakclip.stages.images import Memory
     from weakclip.training.execution import Execution
     from weakclip.training.parallel import Processes
@@ -116,7 +117,7 @@ class ImageStack:
 class PseudoMasker(Protocol):
     """Makes class activation maps from images and tags."""
 
-    def fit(self, data: TaggedImages, *, seed: int, report: Callable[[int, int], None]) -> None:
+    def fit(self, data: TaggedImages, *, seed: int, report: Report) -> None:
         """Train; a training-free method does nothing.
 
         Args:
@@ -145,14 +146,7 @@ class PseudoMasker(Protocol):
 class Refinement(Protocol):
     """Makes class scores including background from the class activation maps of any masker."""
 
-    def fit(
-        self,
-        data: TaggedImages,
-        cams: Sequence[Tensor],
-        *,
-        seed: int,
-        report: Callable[[int, int], None],
-    ) -> None:
+    def fit(self, data: TaggedImages, cams: Sequence[Tensor], *, seed: int, report: Report) -> None:
         """Learn from the CAMs of the training split, one (F, h, w) per image."""
 
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:

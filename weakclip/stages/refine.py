@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from weakclip.progress import Report
     from weakclip.stages.protocols import Setting, TaggedImages
 
 # --- the background ------------------------------------------------------------------------------
@@ -201,14 +202,7 @@ MICRO_PAMR = PAMR(dilations=(1, 2, 3, 6))
 class Weightless:
     """Base of refinements without weights."""
 
-    def fit(
-        self,
-        data: TaggedImages,
-        cams: Sequence[Tensor],
-        *,
-        seed: int,
-        report: Callable[[int, int], None],
-    ) -> None:
+    def fit(self, data: TaggedImages, cams: Sequence[Tensor], *, seed: int, report: Report) -> None:
         """Learn nothing."""
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:

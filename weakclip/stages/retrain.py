@@ -35,10 +35,11 @@ from weakclip.training.resume import is_damaged
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from torch import Tensor
 
+    from weakclip.progress import Report
     from weakclip.retraining.network import SegmentationNetwork
     from weakclip.stages.kept_seeds import Seeds
     from weakclip.stages.protocols import TaggedImages
@@ -124,14 +125,7 @@ class RetrainedNetwork:
             raise ValueError("retraining: expected a fitted network; call `fit` or `load` first")
         return self._model
 
-    def fit(
-        self,
-        data: TaggedImages,
-        masks: Seeds,
-        *,
-        seed: int,
-        report: Callable[[int, int], None],
-    ) -> None:
+    def fit(self, data: TaggedImages, masks: Seeds, *, seed: int, report: Report) -> None:
         """Train on masks; an interrupted training is resumed.
 
         Args:
@@ -202,12 +196,7 @@ class RetrainedNetwork:
         return count_parameters(self.model.components)
 
     def _train(
-        self,
-        data: TaggedImages,
-        masks: Seeds,
-        seed: int,
-        state: Path,
-        report: Callable[[int, int], None],
+        self, data: TaggedImages, masks: Seeds, seed: int, state: Path, report: Report
     ) -> None:
         def read(position: int) -> tuple[Tensor, Tensor]:
             return data.image(masks.indices[position]), masks[position]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from weakclip.progress import Report
+
 _CHUNK = 1 << 22  # bytes read at a time
 
 
@@ -67,11 +69,7 @@ def shortfall(what: str, found: int, expected: int, source: Archive) -> tuple[st
 
 
 def verify(
-    folder: Path,
-    archives: Sequence[Archive],
-    members: Sequence[Member],
-    *,
-    report: Callable[[int, int], None],
+    folder: Path, archives: Sequence[Archive], members: Sequence[Member], *, report: Report
 ) -> Verified:
     """Compare archives with the published ones, and files on disk with those in valid archives.
 

@@ -28,11 +28,11 @@ from weakclip.data.read.csv_table import split_cell
 from weakclip.data.read.tagged import BadImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from weakclip.data.build.coco_masks import Crowd
     from weakclip.data.read.instances import CocoImage, Instances, Numbering
+    from weakclip.progress import Report
 
 PAGE = "https://cocodataset.org/#download"
 ANNOTATIONS_ARCHIVE = Archive(
@@ -84,10 +84,7 @@ class COCOSources:
 
 
 def read_sources(
-    annotations: Path,
-    images: Path,
-    *,
-    report: Callable[[int, int], None] = lambda _done, _total: None,
+    annotations: Path, images: Path, *, report: Report = lambda _done, _total: None
 ) -> COCOSources:
     """Read the JSON and the header of every image, because a mask has the size of its file.
 

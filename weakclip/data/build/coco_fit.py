@@ -18,10 +18,11 @@ from weakclip.data.read.instances import UNKNOWN_SIZE
 from weakclip.data.read.tagged import BadImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from weakclip.data.read.instances import CocoImage, CocoObject, ImageId, Instances
+    from weakclip.progress import Report
 
 EDGE = 1.0
 """Pixels by which a corner may lie outside an image whose size in the JSON is wrong."""
@@ -30,7 +31,7 @@ LONGEST_NAME = 240
 _SAME_SHAPE = 0.02  # relative difference of two aspect ratios that can be due to rounding
 
 
-def fitted(instances: Instances, folder: Path, *, report: Callable[[int, int], None]) -> Instances:
+def fitted(instances: Instances, folder: Path, *, report: Report) -> Instances:
     """The part of `instances` that can be painted, with the sizes of the images in `folder`.
 
     Args:

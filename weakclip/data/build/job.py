@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from weakclip.progress import Report
+
 RECORD = "weakclip-build.json"
 LISTS = "ImageSets/Segmentation"
 
@@ -57,9 +59,7 @@ class ListRecord:
     """Hash of the ids in order, one per line."""
 
 
-def build_masks(
-    jobs: Sequence[MaskJob], folder: Path, *, replace: bool, report: Callable[[int, int], None]
-) -> Built:
+def build_masks(jobs: Sequence[MaskJob], folder: Path, *, replace: bool, report: Report) -> Built:
     """Make every mask; a damaged source is reported and skipped.
 
     An existing mask is kept if it is the same. One that differs is reported, since another program

@@ -16,10 +16,11 @@ from weakclip.data.read.images import ImageFacts, probe
 from weakclip.data.read.tagged import BadImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from weakclip.data.read.tagged import TaggedFiles
+    from weakclip.progress import Report
 
 
 class Words(Protocol):
@@ -87,7 +88,7 @@ class AnyWords:
         return True
 
 
-def survey(files: TaggedFiles, words: Words, *, report: Callable[[int, int], None]) -> Survey:
+def survey(files: TaggedFiles, words: Words, *, report: Report) -> Survey:
     """Decode every image and mask of a data set.
 
     Args:
