@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 def backbone_of(args: argparse.Namespace, what: str) -> Backbone:
-    """The network specified by the flags.
-
-    Args:
-        args: Parsed flags of `add_backbone_flags`.
-        what: The flag that needs it, for the error.
+    """The network that the flags of `add_backbone_flags` specify, for the flag `what`.
 
     Raises:
         ValueError: If `--backbone-weights` is missing.

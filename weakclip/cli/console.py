@@ -46,11 +46,9 @@ FEWER = "fewer: --iterations, smaller: --training-batch, --max-side; none: --met
 def phases(advice: str = FEWER) -> Iterator[StageReport]:
     """A progress bar per phase, with rate and remaining time; call it with (phase, done, total).
 
-    Args:
-        advice: What to do about a long training.
-
-    Without a terminal, a line is printed every half minute. Items done before the first call do not
-    affect the rate and the remaining time; a phase whose total changes is timed anew.
+    `advice` is shown for a long training. Without a terminal, a line is printed every half minute.
+    Items done before the first call do not affect the rate and the remaining time; a phase whose
+    total changes is timed anew.
     """
     screen = Console(file=sys.stderr)
     columns = (
@@ -106,10 +104,6 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def progress(what: str) -> Iterator[Report]:
-    """A single progress bar; call it with (done, total).
-
-    Args:
-        what: The activity, e.g. "masks".
-    """
+    """A single progress bar, e.g. of "masks"; call it with (done, total)."""
     with phases() as report:
         yield lambda done, total: report(what, done, total)

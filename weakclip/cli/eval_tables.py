@@ -20,12 +20,7 @@ SHOWN = 20
 
 
 def show(evaluation: Evaluation, examples: int) -> None:
-    """Print the tables of an evaluation, in percent.
-
-    Args:
-        evaluation: The evaluation.
-        examples: Number of examples per finding.
-    """
+    """Print the tables of an evaluation, in percent, with some examples of each finding."""
     screen = console()
     if evaluation.findings:
         title = f"{evaluation.images} of {evaluation.listed} images are scored"

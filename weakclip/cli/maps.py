@@ -114,11 +114,7 @@ def _trains(args: argparse.Namespace) -> bool:
 
 
 def _source(args: argparse.Namespace, plan: MaskPlan, clip: CLIPBundle) -> MaskerSpec:
-    """The source specified by the flags.
-
-    Raises:
-        ValueError: If a flag does not apply to the source, or the classifier has no weights.
-    """
+    """The source specified by the flags; a ValueError if one does not apply to it."""
     cartoons = clip.name.endswith("micro-clip")
     if args.source == CLASSIFIER:
         return _classifier(args, cartoons=cartoons and args.clip is not None)

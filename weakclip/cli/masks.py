@@ -56,13 +56,8 @@ def carry_out(
 ) -> int:
     """Make the masks of a plan; returns 0 if all succeeded, 1 if some failed, 2 for usage errors.
 
-    Under torchrun the processes share the work, and only the first one writes output.
-
-    Args:
-        args: Parsed flags of `add_input_flags` and `add_training_flags`.
-        planned: Returns the plan for flags, CLIP and number of tagged images.
-        command: Name of the command, for messages.
-        warns: Whether to warn about the limits of micro-CLIP.
+    Under torchrun the processes share the work, and only the first one writes output. `planned`
+    returns the plan for flags, CLIP and number of tagged images; `warns` is about micro-CLIP.
     """
     logging.getLogger("weakclip").addHandler(logging.NullHandler())  # failures are shown below
     try:
@@ -87,12 +82,7 @@ def carry_out(
 
 
 def opened(args: argparse.Namespace) -> TaggedFiles:
-    """The images and tags specified by `add_input_flags`.
-
-    Raises:
-        FileNotFoundError: If a file or folder is missing.
-        ValueError: If images or tags are invalid.
-    """
+    """The images and tags specified by `add_input_flags`."""
     return open_place(Place(root=args.images, split=args.split, tags=args.tags))
 
 

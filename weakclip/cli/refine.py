@@ -33,11 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plan_of(args: argparse.Namespace, clip: CLIPBundle, images: int) -> MaskPlan:
-    """The plan specified by the flags.
-
-    Raises:
-        ValueError: If a flag does not apply to the method.
-    """
+    """The plan specified by the flags; a ValueError if one does not apply to the method."""
     if args.clip is None and args.method not in ASK_CLIP:
         plan = PHOTOGRAPHS  # the CLIP is loaded but not used
     else:

@@ -81,11 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def changed(spec: Retraining, args: argparse.Namespace) -> Retraining:
-    """The retraining with the changes of the flags.
-
-    Raises:
-        ValueError: If a value is invalid.
-    """
+    """The retraining with the changes of the flags; a ValueError if one is invalid."""
     recipe = spec.recipe
     if args.iterations is not None:
         warmup = min(recipe.schedule.warmup, args.iterations // 10)
@@ -157,11 +153,7 @@ def _named(found: Survey) -> TaggedFiles:
 
 
 def _usable(found: Survey, *, leave_out: bool) -> list[int]:
-    """Indices of the images to train on; problems of the others are shown.
-
-    Raises:
-        ValueError: If a mask is unusable and images must not be left out.
-    """
+    """Indices of the images to train on; problems of the others are shown."""
     findings = run_checks(found, OF_PAIRS)
     _show(found, findings)
     usable = [index for index in range(len(found.files)) if _fits(found, index)]

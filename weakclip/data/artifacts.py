@@ -36,7 +36,7 @@ def content_key(*parts: object) -> str:
 
 
 def file_key(path: Path) -> tuple[Path, int, int]:
-    """A file as it is now: its path, the time of its last change, and its size in bytes.
+    """A file as it is now: its path, the time of its last change (ns), and its size in bytes.
 
     Raises:
         FileNotFoundError: If it is not there.
@@ -47,12 +47,9 @@ def file_key(path: Path) -> tuple[Path, int, int]:
 
 @cache
 def code_id(*modules: str) -> str:
-    """First 12 hex digits of the SHA-256 of the code of modules and of what they import.
+    """First 12 hex digits of the SHA-256 of the code of modules, by full name, and their imports.
 
     Imports for type checking and other packages do not count.
-
-    Args:
-        modules: Full names, e.g. `weakclip.stages.seeds`.
     """
     found: dict[str, bytes] = {}
     waiting = list(modules)

@@ -24,13 +24,9 @@ _LONGEST = 255
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; it replaces `path` at the end of the block.
 
-    If the block raises (a full disk, Ctrl-C), the temporary file is removed and `path` is not
-    changed.
-
-    Args:
-        path: Target; its folder must exist. Its name may have the maximum length.
-        durable: Whether to wait until the content is on the disk; unnecessary for files that are
-            made again when they cannot be read.
+    The folder must exist; the name may have the maximum length. If the block raises (a full disk,
+    Ctrl-C), the temporary file is removed and `path` is not changed. `durable` waits until the
+    content is on the disk; unnecessary for files that are made again when they cannot be read.
     """
     end, label = f".{os.getpid()}.tmp", path.name
     if len(os.fsencode(f".{label}{end}")) > _LONGEST:
@@ -48,11 +44,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def put(temporary: Path, path: Path) -> None:
-    """Flush a closed file and rename it, then flush the folder.
-
-    Args:
-        temporary: A file in the folder of `path`.
-        path: Its new name.
+    """Flush a closed file in the folder of `path`, rename it to `path`, then flush the folder.
 
     Raises:
         OSError: If the content cannot be flushed, or the file cannot be renamed.

@@ -63,11 +63,7 @@ def contour_groups(widths: Sequence[int] = WIDTHS) -> tuple[str, ...]:
 
 
 def views_of(contour: View) -> list[View]:
-    """The contour view, and the views derived from it: object size and number of classes.
-
-    Args:
-        contour: Cells by band, for all images.
-    """
+    """The view of the bands, over all images, and those by object size and number of classes."""
     cells = contour.cells
     images = int(cells[:, IMAGE].max(initial=-1)) + 1
     classes = int(cells[:, TRUTH].max(initial=0)) + 1
@@ -105,9 +101,8 @@ def separate(view: View) -> list[View]:
 def causes_of(view: View, class_names: Sequence[str]) -> list[Cause]:
     """The causes that a view distinguishes; the contour view also has kinds, classes and pairs.
 
-    Args:
-        view: Cells of all results that are to be compared, so that all get the same causes.
-        class_names: K names, background first.
+    The view has the cells of all results that are to be compared, so that all get the same causes;
+    `class_names` are K, background first.
     """
     names = tuple(view.groups)
     if view.name != CONTOUR:

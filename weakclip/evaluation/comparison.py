@@ -52,14 +52,10 @@ def compare(
     resamples: int = RESAMPLES,
     rng_seed: int = 0,
 ) -> Comparison:
-    """Compare two results: the first minus the second.
+    """Compare two results on the same N images: the first minus the second.
 
-    Args:
-        counts: (N, K, 3) of N images: intersection, predicted, annotated.
-        against: The second result, for the same images in the same order.
-        absent: See `Absent`.
-        resamples: Number of bootstrap draws of N images.
-        rng_seed: Seed of the draws.
+    Both are counts (N, K, 3): intersection, predicted, annotated. N images are drawn `resamples`
+    times.
 
     Raises:
         ValueError: If the shapes differ.
@@ -97,12 +93,9 @@ def draws(
 
 
 def interval(difference: float, error: float, images: int) -> tuple[float, float, float]:
-    """Lower and upper end of the 95 % interval, and the p-value of no difference.
+    """Ends of the 95 % interval of a difference over N images, and the p-value of no difference.
 
-    Args:
-        difference: Measured difference.
-        error: Standard deviation of the difference over the draws.
-        images: Number of images, N.
+    `error` is the standard deviation of the difference over the draws.
     """
     if images == 1 or math.isnan(error):
         low = high = p_value = math.nan

@@ -125,12 +125,8 @@ def each(
 ) -> Iterator[_T]:
     """Results of `work` for every image, in order.
 
-    Args:
-        work: A function at module level, which other processes can import.
-        job: Its first argument.
-        names: The images.
-        processes: Number of processes; 1 means this one.
-        report: Called with (images done, total images).
+    `work` is a function at module level, which other processes can import; with one process it is
+    called in this one.
     """
     report(0, len(names))
     if processes == 1:
@@ -158,11 +154,7 @@ def _context() -> BaseContext:
 
 
 def truth_of(job: Job, name: str) -> tuple[NDArray[np.uint8], bytes]:
-    """Annotated labels, void as 255, and the hash of their file.
-
-    Raises:
-        Trouble: If there is no ground truth, or it is unreadable or has unknown labels.
-    """
+    """Annotated labels, void as 255, and the hash of their file; raises the `Trouble` with them."""
     try:
         path = job.truth.find(name)
         if path is None:

@@ -69,14 +69,10 @@ def measure(
     num_classes: int,
     absent: Absent = "union",
 ) -> list[Measured]:
-    """The effect of each cause under weightings of the images.
+    """The effect of each cause under weightings of N images.
 
-    Args:
-        view: Cells of N images.
-        causes: Causes of this view.
-        weightings: Arrays (r, N): how often each image counts.
-        num_classes: K, background included.
-        absent: See `Absent`.
+    `weightings` are arrays (r, N): how often each image counts; `num_classes` is K, background
+    included.
     """
     keys, pixels = _pooled(view.cells, num_classes)
     wrong = keys[:, 1] != keys[:, 2]
@@ -109,18 +105,7 @@ def diagnose(
     widths: Sequence[int] = WIDTHS,
     absent: Absent = "union",
 ) -> tuple[Cost, ...]:
-    """The causes of one result by their cost.
-
-    Args:
-        cells: Cells by band around the contours; see `weakclip.ops.cells.contour_bands`.
-        class_names: K names, background first.
-        images: Number of images, N.
-        widths: Widths of the bands.
-        absent: See `Absent`.
-
-    Returns:
-        All causes of the views, the costliest first.
-    """
+    """The causes of one result on N images, from its cells by band, the costliest first."""
     found = []
     for view in views_of(View(CONTOUR, contour_groups(widths), cells)):
         everything = np.ones((1, images), dtype=np.int64)

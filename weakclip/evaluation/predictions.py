@@ -162,13 +162,7 @@ def _coco(
 def predictions_of(
     path: Path, classes: Sequence[str], *, maps: FromFiles | None, rule: MapRule
 ) -> Predictions:
-    """The predictions at a place.
-
-    Args:
-        path: A COCO JSON, or a folder.
-        classes: Names of the F classes.
-        maps: How to read the folder if it holds maps; None if it holds masks.
-        rule: Rule for the background of maps.
+    """The predictions in a COCO JSON, or in a folder of masks or, if `maps` says how, of maps.
 
     Raises:
         FileNotFoundError: If there is no such folder or file.

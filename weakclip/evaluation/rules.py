@@ -56,10 +56,7 @@ _RULES = "own, THRESHOLD (such as 0.3), power:EXPONENT, otsu, otsu:WIDTH or band
 
 
 def parse_rule(text: str) -> MapRule:
-    """Parse a rule of the command line.
-
-    Raises:
-        ValueError: If the text is not a rule.
+    """Parse a rule of the command line; a ValueError if the text is not a rule.
 
     Example:
         >>> parse_rule("0.3"), parse_rule("power:4"), parse_rule("otsu")
@@ -109,18 +106,9 @@ def describe_rule(rule: MapRule) -> str:
 def labels_from(
     maps: ImageMaps, labels: Sequence[int], size: tuple[int, int], rule: MapRule
 ) -> NDArray[np.uint8]:
-    """The labels of an image from its maps, which are first resized bilinearly.
+    """The labels (H, W), uint8, 255 = undecided, of an image from its maps, resized bilinearly.
 
     Ties go to the background, then to the map that comes first.
-
-    Args:
-        maps: K maps on any grid.
-        labels: Label of each map.
-        size: (H, W) of the image.
-        rule: Rule for the background.
-
-    Returns:
-        (H, W), uint8; 255 = undecided.
 
     Raises:
         ValueError: If the rule is `Own` and the maps have no background.
@@ -142,16 +130,7 @@ def labels_from(
 def strongest(
     maps: ImageMaps | None, labels: Sequence[int], size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The largest value at each pixel, and its label.
-
-    Args:
-        maps: K maps on any grid; None if there are none.
-        labels: Label of each map.
-        size: (H, W) of the image.
-
-    Returns:
-        (H, W), float32, and (H, W), uint8; both 0 if there are no maps.
-    """
+    """The largest value at each pixel (H, W), and its label, uint8; zeros if there are no maps."""
     if maps is None or not labels:
         return np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.uint8)
     rows = resized(maps.as_probabilities().maps, size)

@@ -68,10 +68,10 @@ def scores_of(
     decided: int,
     annotated: int,
 ) -> Scores:
-    """Compute all scores from counts.
+    """Compute all scores from the counts of N images.
 
     Args:
-        counts: (N, K, 3) of N images: intersection, predicted, annotated.
+        counts: (N, K, 3): intersection, predicted, annotated.
         boundary: For each width, counts (K, 3) pooled over the images.
         decided: Number of annotated pixels with a predicted class.
         annotated: Number of annotated pixels.

@@ -50,10 +50,7 @@ class Sweep:
 
 
 def parse_sweep(text: str) -> Sweep:
-    """Parse START:STOP:STEP of the command line.
-
-    Raises:
-        ValueError: If the text has another form.
+    """Parse START:STOP:STEP of the command line; a ValueError if the text has another form.
 
     Example:
         >>> parse_sweep("0:0.6:0.05")
@@ -82,15 +79,7 @@ class Curve:
 def swept_counts(
     job: Job, sweep: Sweep, names: Sequence[str], *, processes: int, report: Report
 ) -> NDArray[np.int64]:
-    """Counts over all images at every threshold, (T, K, 3); unusable images count nothing.
-
-    Args:
-        job: One result, made of maps.
-        sweep: T thresholds.
-        names: The images.
-        processes: Number of processes.
-        report: Called with (images done, total images).
-    """
+    """Counts over all images at T thresholds, (T, K, 3); unusable images count nothing."""
     total = np.zeros((len(sweep.thresholds), job.num_classes, 3), dtype=np.int64)
     work = _Swept(sweep.thresholds)
     for counts in each(work, job, names, processes=processes, report=report):
@@ -99,12 +88,7 @@ def swept_counts(
 
 
 def curve(sweep: Sweep, miou: Sequence[float]) -> Curve:
-    """The curve of scores, with its best threshold and first peak.
-
-    Args:
-        sweep: T thresholds.
-        miou: T scores.
-    """
+    """The curve of the T scores of a sweep, with its best threshold and first peak."""
     scores = np.nan_to_num(np.asarray(miou, dtype=np.float64), nan=-1.0)
     falls = np.flatnonzero(np.diff(scores) <= 0)
     return Curve(

@@ -93,10 +93,7 @@ class ResultFolder:
     def write(self, index: int, labels: NDArray[np.uint8], image: NDArray[np.uint8]) -> None:
         """Write preview and mask. The mask is last, so an image with a mask is complete.
 
-        Args:
-            index: Index of the image.
-            labels: (H, W), uint8.
-            image: The image at any size, (h, w, 3), uint8.
+        `labels` are (H, W), uint8; the image is (h, w, 3), uint8, at any size.
         """
         write_preview(self.preview(index), labels, image)
         write_labels(self.mask(index), labels)

@@ -58,17 +58,7 @@ class MaskJob:
         processes: Processes = ALONE,
         execution: Execution = REFERENCE,
     ) -> None:
-        """Encode the words; no image is opened yet.
-
-        Args:
-            files: Images and tags.
-            clip: The frozen CLIP.
-            folder: Where results are written; all processes must use the same folder.
-            plan: How masks are made.
-            batch_size: Images processed together.
-            report: Called with the progress of this process.
-            processes: The processes that share the images.
-            execution: Precision and compilation of WeakCLIP's network.
+        """Encode the words; no image is opened yet. The arguments are those of `make_masks`.
 
         Raises:
             ValueError: If a word is not in the CLIP's vocabulary, a window is too small for the

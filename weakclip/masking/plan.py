@@ -91,10 +91,7 @@ def plan_for(clip: CLIPBundle, method: MethodName = "clip-es", *, images: int = 
 
 
 def passes_recipe(images: int) -> Recipe:
-    """The paper's recipe, with the number of steps that makes 30 passes over the images.
-
-    Args:
-        images: N. The number of steps is at least 200 and at most the paper's 20,000.
+    """The paper's recipe with steps for 30 passes over the images, 200 to the paper's 20,000.
 
     Example:
         >>> passes_recipe(1000).iterations, passes_recipe(10_582).iterations

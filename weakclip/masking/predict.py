@@ -62,13 +62,10 @@ class Network:
         max_side: int,
         patch: int,
     ) -> None:
-        """Store a fitted network.
+        """Store a fitted network and how it is applied.
 
-        Args:
-            segmenter: The network.
-            class_names: Names of the F classes, as in the tags.
-            max_side: Larger images are reduced to this longest side, in pixels.
-            patch: Image sides are rounded to multiples of it: CLIP's patch size, or 1.
+        Images are reduced to a longest side of `max_side` pixels, and their sides are rounded to
+        multiples of `patch`: CLIP's patch size, or 1.
         """
         self._segmenter, self._max_side, self._patch = segmenter, max_side, patch
         self.class_names = class_names
@@ -171,12 +168,7 @@ def write_retrained(
 ) -> None:
     """Write a retrained network to a folder that `load` opens.
 
-    Args:
-        folder: Made if needed.
-        network: A fitted network.
-        classes: Names of the F classes.
-        max_side: Larger images are reduced to this longest side, in pixels.
-        key: Hash of everything that the network depends on.
+    `max_side` is in pixels; `key` is a hash of everything that the network depends on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     spec = network.spec
@@ -224,11 +216,7 @@ def pixels_of(image: Image.Image | NDArray[np.uint8]) -> torch.Tensor:
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """Content of `network.json`.
-
-    Raises:
-        ValueError: If it is damaged, or has an unknown format.
-    """
+    """Content of `network.json`; a ValueError if it is damaged, or has an unknown format."""
     common: dict[str, type | tuple[type, ...]] = {
         "classes": list, "max_side": int, "scales": list, "flip": bool,
     }  # fmt: skip

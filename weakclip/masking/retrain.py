@@ -98,11 +98,7 @@ def retrain(
 
 
 def preset_of(name: str) -> Retraining:
-    """The preset of a name.
-
-    Raises:
-        ValueError: If there is no such preset.
-    """
+    """The preset of a name; a ValueError if there is no such preset."""
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; {suggestion(name, PRESETS)}")
     return PRESETS[name]

@@ -26,16 +26,7 @@ _LARGEST = 20
 def write_submission(
     path: Path, masks: Path, ids: Sequence[str], *, expected: int = VOC_IMAGES
 ) -> int:
-    """Pack the masks of the test set.
-
-    Args:
-        path: File to write, `.tar.gz`; written atomically.
-        masks: Folder of `<ID>.png`.
-        ids: Ids of the test images.
-        expected: Number of ids required.
-
-    Returns:
-        Number of masks packed.
+    """Pack the masks `<ID>.png` of the test set into a `.tar.gz`, atomically; how many they are.
 
     Raises:
         ValueError: If the list is not the whole test set, or a mask is missing, is unreadable or

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_batch(images: Tensor, image_labels: Tensor, *, classes: int) -> tuple[int, int]:
-    """Check a batch of images and tags; its height and width.
-
-    Args:
-        images: (B, 3, H, W), uint8.
-        image_labels: Image-level tags, (B, F), bool.
-        classes: F.
+    """Check images (B, 3, H, W), uint8, and tags (B, F), bool; height and width of the images.
 
     Raises:
         TypeError: If a dtype is wrong.
@@ -48,14 +43,8 @@ def check_batch(images: Tensor, image_labels: Tensor, *, classes: int) -> tuple[
 def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Bicubic resampling with antialiasing; equals Pillow's within one grey level.
 
-    As in Pillow, columns are resampled first and rounded to 8 bits before the rows.
-
-    Args:
-        images: (B, 3, H, W), uint8.
-        size: Height and width.
-
-    Returns:
-        (B, 3, *size), uint8; the same tensor if it already has that size.
+    As in Pillow, columns are resampled first and rounded to 8 bits before the rows. Images of the
+    wanted size are returned as they are.
     """
     height, width = size
     for step in ((images.shape[-2], width), (height, width)):

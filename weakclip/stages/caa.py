@@ -56,7 +56,6 @@ class CAARefinement:
     """The `Refinement` of `CAA`; nothing is trained."""
 
     def __init__(self, spec: CAA, setting: Setting) -> None:
-        """Store the frozen image tower."""
         tower = setting.clip.image.configured(positions=spec.positions)
         self.spec, self.device, self.classes = spec, setting.device, len(setting.class_names)
         self.clip: CLIPBundle = replace(setting.clip, image=tower)
@@ -65,15 +64,7 @@ class CAARefinement:
         """Learn nothing."""
 
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """Refined maps with a background, at image size.
-
-        Args:
-            images: (B, 3, H, W), uint8; any size.
-            image_labels: Image-level tags, (B, F), bool.
-            cams: (B, F, h, w), in [0, 1], on any grid.
-
-        Returns:
-            (B, 1 + F, H, W), in [0, 1], background first; 0 for classes that are not tagged.
+        """Refined maps with a background, at image size; see `Refinement`.
 
         Raises:
             TypeError: If a dtype is wrong.

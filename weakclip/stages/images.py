@@ -52,7 +52,6 @@ class PerImage(Sequence["Tensor"]):
     @overload
     def __getitem__(self, position: slice) -> Sequence[Tensor]: ...
     def __getitem__(self, position: int | slice) -> Tensor | Sequence[Tensor]:
-        """The tensor at a position; for a slice, a list of tensors."""
         if isinstance(position, slice):
             return [self[each] for each in range(*position.indices(len(self)))]
         if not 0 <= position < len(self):
@@ -69,17 +68,10 @@ class Memory:
         self._kept: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
 
     def __bool__(self) -> bool:
-        """Whether anything is kept."""
         return self._budget > 0
 
     def get(self, key: Hashable, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
-        """The cached value of a key; made if it is not cached.
-
-        Args:
-            key: Identifies everything that the value depends on.
-            make: Makes the value.
-            size: Returns the bytes of a value.
-        """
+        """The value of a key, which identifies all that it depends on; made if it is not cached."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return cast("Value", self._kept[key][0])
@@ -109,11 +101,8 @@ class WorkingImages:
     ) -> None:
         """Hold the files; nothing is read yet.
 
-        Args:
-            files: Images and tags.
-            max_side: Longest working side in pixels; smaller images are not enlarged.
-            patch: Side of CLIP's patches in pixels; working sizes are multiples of it.
-            memory: Cache of decoded images; by default one of 1 GiB.
+        Working sides are multiples of `patch` pixels and at most `max_side`; smaller images are not
+        enlarged. Decoded images are cached, by default in 1 GiB.
         """
         self.files = files
         self._max_side, self._patch = max_side, patch
@@ -154,7 +143,6 @@ class WorkingImages:
         return content_key(self.keys, list(self.files.classes))
 
     def __len__(self) -> int:
-        """Number of images, N."""
         return len(self.files)
 
     def file_size(self, index: int) -> tuple[int, int] | None:
@@ -209,11 +197,7 @@ class WorkingImages:
         return alike(self.usable(indices), lambda index: tuple(self.image(index).shape), size)
 
     def check(self) -> None:
-        """Raise if an image could not be read.
-
-        Raises:
-            ValueError: Names the first such image and gives their number.
-        """
+        """Raise a ValueError that names the first image that could not be read, if there is one."""
         if self.bad:
             first = next(iter(self.bad.values()))
             raise ValueError(f"{len(self.bad)} image(s), first {first.name}: {first.reason}")

@@ -32,10 +32,7 @@ SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 def windows(length: int, crop: int, stride: int) -> tuple[int, ...]:
     """First pixel of each window along one side; the last window ends at the image border.
 
-    Args:
-        length: Pixels of the side.
-        crop: Pixels of a window; one window of `length` pixels if it is larger.
-        stride: Pixels between windows, at most `crop`.
+    `crop` and `stride` are in pixels; if the side is shorter than the crop, there is one window.
 
     Example:
         >>> windows(100, 64, 42)
@@ -129,21 +126,10 @@ def multi_scale_probabilities(
     encode: Callable[[Tensor], Features] | None = None,
     execution: Execution = REFERENCE,
 ) -> Tensor:
-    """Class probabilities averaged over scales and the mirror image.
+    """Class probabilities, (B, K, H, W), averaged over scales and the mirror image.
 
-    Args:
-        model: A network in evaluation mode.
-        images: Normalised images of one size, (B, 3, H, W).
-        crop: Side of the windows in pixels.
-        stride: Pixels between windows.
-        scales: Factors of the image size, bilinear.
-        flip: Also average over the mirrored images.
-        text: Result of `model.text()`; computed here if None.
-        encode: Called instead of `model.encode` for the features of normalised windows.
-        execution: Precision of the forward pass; the softmax is in float32.
-
-    Returns:
-        Probabilities, (B, K, H, W), summing to 1 over K.
+    `scales` are factors of the image size, bilinear; the other arguments are those of
+    `slide_logits`. The softmax is in float32.
 
     Raises:
         ValueError: If there is no scale, or a scaled image is smaller than a patch.

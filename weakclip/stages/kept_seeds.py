@@ -59,13 +59,10 @@ class KeptSeeds(PerImage):
         keys: Sequence[str],
         memory: Memory | None = None,
     ) -> None:
-        """Refer to a folder; the files of some images may still be missing.
+        """Refer to a folder, whose name is a hash of what all seeds depend on; it may lack files.
 
-        Args:
-            folder: Its name is a hash of what all seeds depend on.
-            indices: Images of a split.
-            keys: For each of these images, a hash of what its seeds depend on.
-            memory: Cache of the seeds read; by default its own, of one gibibyte.
+        `keys` are hashes of what the seeds of each image depend on. By default the seeds that are
+        read are cached in one gibibyte of their own.
         """
         self.folder = folder
         self.indices = tuple(indices)
@@ -79,7 +76,6 @@ class KeptSeeds(PerImage):
         return content_key(self.folder.name, list(self._keys.values()))
 
     def __len__(self) -> int:
-        """Number of tagged images."""
         return len(self.indices)
 
     def at(self, position: int) -> Tensor:
@@ -112,14 +108,7 @@ class KeptSeeds(PerImage):
 def ensure_seeds(
     maps: Sequence[Tensor], data: TaggedImages, rule: SeedRule, setting: Setting
 ) -> KeptSeeds:
-    """Make the missing seeds of the tagged images of a split that have maps.
-
-    Args:
-        maps: One (F, h, w) per image.
-        data: The images, for their sizes and tags.
-        rule: Thresholds of the seeds.
-        setting: Its folder keeps the seeds.
-    """
+    """Make the missing seeds of the tagged images of a split that have maps, one (F, h, w) each."""
 
     def make(index: int) -> Tensor:
         _, height, width = data.image(index).shape
@@ -136,14 +125,10 @@ def ensure_labels(
     key: Sequence[object],
     make: Callable[[int], Tensor],
 ) -> KeptSeeds:
-    """Make the missing labels of the tagged images of a split that have maps.
+    """Make the missing labels of the tagged images of a split that have maps, one (F, h, w) each.
 
-    Args:
-        maps: One (F, h, w) per image.
-        data: Images and tags.
-        setting: Its folder keeps the labels.
-        key: Everything that the labels depend on, apart from maps and images.
-        make: Returns the labels of an image index, (H, W), 0 to 255.
+    `key` is everything that the labels depend on, apart from maps and images; `make` returns the
+    labels of an image index, (H, W), 0 to 255.
     """
     tagged: list[int] = data.image_labels.any(dim=1).nonzero()[:, 0].tolist()
     if isinstance(maps, (KeptMaps, FileMaps)):

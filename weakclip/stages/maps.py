@@ -190,7 +190,6 @@ class FileMaps(PerImage):
         return not any(True for _ in self._data.usable((index,)))
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self._data)
 
     def at(self, position: int) -> Tensor:
@@ -209,10 +208,7 @@ class KeptMaps(PerImage):
     def __init__(self, folder: Path, data: WorkingImages, memory: Memory | None = None) -> None:
         """Refer to a folder; the maps of some images may still be missing.
 
-        Args:
-            folder: Of the map files.
-            data: The images of the split.
-            memory: Cache of the maps read; by default its own, of one gibibyte.
+        By default the maps that are read are cached in one gibibyte of their own.
         """
         self.folder, self._keys = folder, data.keys
         self._classes = data.image_labels.shape[1]
@@ -239,7 +235,6 @@ class KeptMaps(PerImage):
         return found
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self._keys)
 
     def at(self, position: int) -> Tensor:
@@ -305,16 +300,10 @@ def ensure_maps(
     report: Report,
     indices: Sequence[int] | None = None,
 ) -> SplitMaps:
-    """Fit a source of maps on a split and make the missing maps of its images.
+    """Fit a source of maps on a split and make the missing maps of `indices`, or of all images.
 
-    Args:
-        spec: The source.
-        setting: CLIP and words; its folder keeps the maps.
-        data: Images and tags; unreadable images are added to its `bad`.
-        seed: Seed of the training. A source that learns nothing makes the same maps for all seeds,
-            and an image's maps do not depend on the other images of the split.
-        report: Called with (images or steps done, total).
-        indices: Images that need maps; all by default.
+    A source that learns nothing makes the same maps for all seeds, and an image's maps do not
+    depend on the other images. Unreadable images are added to the `bad` of `data`.
     """
     if isinstance(spec, WrittenMaps):
         spec = spec.written(setting, data)
@@ -341,15 +330,9 @@ def made_maps(
     device: torch.device,
     batch: BatchSize,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Maps of images; images of one size are processed together.
+    """Maps of images; images of one size are processed together, fewer when memory runs out.
 
-    Args:
-        masker: A fitted masker.
-        data: Images and tags; images that are unreadable or too large for the memory are added to
-            its `bad`.
-        indices: Images to process.
-        device: Where the maps are computed.
-        batch: Images per batch; reduced when memory runs out.
+    Images that are unreadable or too large for the memory are added to the `bad` of `data`.
 
     Yields:
         Image index and its maps, (F, h, w), on the CPU. The order may change.

@@ -23,12 +23,7 @@ class MaskFiles(PerImage):
     """A `weakclip.stages.kept_seeds.Seeds` read from mask files, at working size."""
 
     def __init__(self, images: WorkingImages, indices: Sequence[int]) -> None:
-        """Hold the images; nothing is read yet.
-
-        Args:
-            images: Images of a split; their files list the masks.
-            indices: Images that have a mask.
-        """
+        """Hold the images of a split and the indices of those with a mask; nothing is read yet."""
         self._images = images
         self.indices = tuple(indices)
         """Image index at each position."""
@@ -43,7 +38,6 @@ class MaskFiles(PerImage):
         return content_key("masks", [self._images.keys[index] for index in self.indices], files)
 
     def __len__(self) -> int:
-        """Number of masks."""
         return len(self.indices)
 
     def at(self, position: int) -> Tensor:

@@ -84,14 +84,7 @@ def fit_method(
 ) -> Fitted:
     """Make the maps of a training split, fit the refinement on them, retrain if configured.
 
-    Args:
-        method: What to fit.
-        setting: CLIP and words; its folder keeps the products.
-        data: Images and tags.
-        seed: Seed of everything random.
-        report: Called with (`maps`, `training`, `masks` or `retraining`, done, total).
-        indices: Images that need maps; all by default. Images used for retraining must be among
-            them.
+    Maps are made of `indices`, by default of all images; they include those to retrain on.
 
     Raises:
         ValueError: If there is nothing to train on.
@@ -126,18 +119,10 @@ def with_network(
     seed: int,
     report: StageReport,
 ) -> Fitted:
-    """Train the network of a method on the masks of its tagged training images.
+    """Train the network of a method, fitted on `data`, on the masks of its tagged training images.
 
     The masks are palette PNGs in the setting's folder, which is one of the network's `files`.
     Pixels for which no class has a positive score are 255.
-
-    Args:
-        method: A method with a retraining.
-        fitted: Its maps and refinement, fitted on `data`.
-        setting: The one used for fitting; it must have a folder.
-        data: Images and tags of the training split.
-        seed: Seed of everything random.
-        report: Called with (`masks` or `retraining`, done, total).
 
     Raises:
         ValueError: If there is nothing to train on.
@@ -199,7 +184,7 @@ def class_scores(
     batch: BatchSize,
     maps: Sequence[Tensor] | SplitMaps | None = None,
 ) -> Iterator[tuple[int, tuple[Tensor, ...] | None]]:
-    """Class scores of images; images of one size are processed together.
+    """Class scores of images; images of one size are processed together, fewer if memory runs out.
 
     Args:
         fitted: The method.
@@ -207,7 +192,7 @@ def class_scores(
         data: Images and tags of the training split, or of another split with its own maps.
         indices: Images to score.
         finishes: One result per entry: the scores after this dense CRF, or unchanged for None.
-        batch: Images per batch; reduced when memory runs out.
+        batch: Images per batch.
         maps: One (F, h, w) per image of `data`; by default those the method was fitted on.
 
     Yields:
@@ -234,14 +219,9 @@ def finished(
     crf: CRFConfig | None,
     memory: Memory | None = None,
 ) -> Tensor:
-    """Scores after a dense CRF over the tagged classes; unchanged without a CRF.
+    """Scores (B, 1 + F, H, W) after a dense CRF over the tagged classes; unchanged without a CRF.
 
-    Args:
-        images: (B, 3, H, W), uint8.
-        scores: (B, 1 + F, H, W), not negative.
-        image_labels: Tags, (B, F), bool.
-        crf: Terms and iterations.
-        memory: Cache for the lattices of the images.
+    The lattices of the images, (B, 3, H, W), uint8, are cached if there is a memory.
     """
     if crf is None:
         return scores

@@ -98,11 +98,7 @@ class NothingToTrainOnError(ValueError):
 
 
 def whole_tile(tile: int, patch: int) -> int:
-    """Side of the windows, rounded down to whole patches.
-
-    Raises:
-        ValueError: If it is too small for the coarsest level of the pyramid.
-    """
+    """Side of the windows, rounded down to whole patches; a ValueError if it has too few."""
     if tile < FEWEST_PATCHES * patch:
         raise ValueError(
             f"tile: expected {FEWEST_PATCHES * patch} pixels or more for patches of {patch}, got "
@@ -115,7 +111,6 @@ class TrainedWeakCLIP:
     """A `Refinement` that ignores the maps once it is fitted; also a `Segmenter`."""
 
     def __init__(self, spec: SeededTraining, setting: Setting) -> None:
-        """Store the configuration."""
         self.spec, self._setting = spec, setting
         self._model: WeakCLIP | None = None
         self._text: Tensor | None = None
@@ -212,13 +207,9 @@ class TrainedWeakCLIP:
 
     @torch.no_grad()
     def score_maps(self, images: Tensor) -> Tensor:
-        """Score maps (text-to-pixel cosine) of whole images; the decoder is not used.
+        """Score maps (text-to-pixel cosine), (B, K, h, w), of images (B, 3, H, W), uint8.
 
-        Args:
-            images: (B, 3, H, W), uint8, of one size.
-
-        Returns:
-            (B, K, h, w), in [-1, 1], on the patch grid.
+        They are on the patch grid; the decoder is not used.
         """
         clip = self._setting.clip
         assert self._text is not None
@@ -235,12 +226,7 @@ class TrainedWeakCLIP:
 
     @torch.no_grad()
     def held_out_loss(self, images: Tensor, seeds: Tensor) -> float:
-        """Seeding loss on held-out seeds; may be called during training.
-
-        Args:
-            images: (B, 3, H, W), uint8, of one size.
-            seeds: (B, H, W), uint8 or int64, 255 = undecided.
-        """
+        """Seeding loss on held-out seeds (B, H, W), 255 = undecided; also during a training."""
         clip, losses = self._setting.clip, self.spec.config.supervision
         side = losses.grid if isinstance(losses, SeedAndBoundary) else _OTHER_GRID
         model, was_training = self.model, self.model.training

@@ -73,12 +73,7 @@ _BAND = OtsuBand()
 
 @torch.no_grad()
 def with_background(cams: Tensor, size: tuple[int, int], rule: BackgroundRule) -> Tensor:
-    """Resize class activation maps to image size and prepend a background score.
-
-    Args:
-        cams: (B, F, h, w), in [0, 1]; 0 for classes that are not tagged.
-        size: Height and width of the result; maps are resized bilinearly (align_corners false).
-        rule: Rule for the background score.
+    """Resize maps (B, F, h, w), in [0, 1], bilinearly and prepend a background score.
 
     Returns:
         (B, 1 + F, H, W), in [0, 1]; the scores of a pixel need not sum to 1. An image without
@@ -114,15 +109,8 @@ def on_known_labels(spread: Callable[[Tensor], Tensor], scores: Tensor, known: T
     """Apply `spread` to the known labels of each image only; all other maps are 0.
 
     Images have few tags, so this saves most of the cost of a step that treats each map separately.
-
-    Args:
-        spread: Maps scores (B, L', h, w) to the same shape, treating each map independently.
-            L' is the largest number of known labels of an image.
-        scores: (B, L, h, w), 0 for unknown labels.
-        known: (B, L), bool.
-
-    Returns:
-        (B, L, h, w).
+    Scores are (B, L, h, w), labels (B, L), bool; `spread` maps (B, L', h, w) to the same shape,
+    where L' is the largest number of known labels of an image.
     """
     order = known.int().argsort(dim=1, descending=True, stable=True)
     order = order[:, : int(known.sum(dim=1).max())]
@@ -221,11 +209,7 @@ class Fixed(Weightless):
 
     @torch.no_grad()
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """See `weakclip.stages.protocols.Refinement`.
-
-        Raises:
-            ValueError: If the numbers of images or of classes differ.
-        """
+        """See `weakclip.stages.protocols.Refinement`."""
         check_refinement_input(images, image_labels, cams)
         known = known_labels(image_labels)
         scores = with_background(cams, (images.shape[2], images.shape[3]), self.background)
@@ -237,16 +221,11 @@ class LabelledSeeds(Weightless):
     """The refinement of `SeedLabels`."""
 
     def __init__(self, rule: SeedRule) -> None:
-        """Store the rule."""
         self.rule = rule
 
     @torch.no_grad()
     def scores(self, images: Tensor, image_labels: Tensor, cams: Tensor) -> Tensor:
-        """1 for the label of a seed, 0 for all other labels and at undecided pixels.
-
-        Raises:
-            ValueError: If the numbers of images or of classes differ.
-        """
+        """1 for the label of a seed, 0 for all other labels and at undecided pixels."""
         check_refinement_input(images, image_labels, cams)
         seeds = seeds_from(cams, (images.shape[2], images.shape[3]), self.rule)
         labels = torch.arange(1 + cams.shape[1], device=cams.device).view(1, -1, 1, 1)
@@ -254,11 +233,7 @@ class LabelledSeeds(Weightless):
 
 
 def check_refinement_input(images: Tensor, image_labels: Tensor, cams: Tensor) -> None:
-    """Check that images, tags and maps match.
-
-    Raises:
-        ValueError: If the numbers of images or of classes differ.
-    """
+    """Raise a ValueError unless images, tags and maps are of the same images and classes."""
     batch, _, _, _ = dims(images, "B 3 H W", name="images")
     tagged, classes = dims(image_labels, "B F", name="image_labels")
     maps, mapped, _, _ = dims(cams, "B F h w", name="cams")

@@ -83,13 +83,9 @@ class Retraining:
         folder: Path | None = None,
         execution: Execution = REFERENCE,
     ) -> RetrainedNetwork:
-        """The network, before fitting.
+        """The network of K classes with background, before fitting.
 
-        Args:
-            classes: K, background included.
-            device: Where to compute.
-            folder: Keeps trained networks and the states of interrupted trainings; None: nothing.
-            execution: Precision and compilation.
+        The folder keeps trained networks and the states of interrupted trainings, if there is one.
         """
         return RetrainedNetwork(self, classes, device, folder, execution)
 
@@ -105,7 +101,6 @@ class RetrainedNetwork:
         folder: Path | None,
         execution: Execution,
     ) -> None:
-        """Store the configuration; see `Retraining.build`."""
         self.spec, self.classes, self.device = spec, classes, device
         self._folder, self._execution = folder, execution
         self._model: SegmentationNetwork | None = None

@@ -115,13 +115,7 @@ def encode_texts(
     background: Sequence[str],
     template: str = "a photo of a {}.",
 ) -> TextBank:
-    """Text embeddings for `class_activation_maps`.
-
-    Args:
-        clip: The frozen CLIP.
-        names: Phrase for each foreground class.
-        background: Words for the background; may be empty.
-        template: Sentence with one `{}`.
+    """Text embeddings of classes and background words in a sentence with one `{}`.
 
     Raises:
         ValueError: If a word is unknown to the tokeniser of a CLIP with a small vocabulary.
@@ -140,18 +134,9 @@ def encode_texts(
 def class_activation_maps(
     clip: CLIPBundle, images: Tensor, image_labels: Tensor, texts: TextBank, source: CAMSource
 ) -> Tensor:
-    """Class activation maps of the tagged classes.
+    """Maps of the tagged classes of normalised images: (B, F, h, w) on the patch grid, in [0, 1].
 
-    Args:
-        clip: The frozen CLIP.
-        images: Normalised images, (B, 3, H, W).
-        image_labels: Image-level tags, (B, F), bool.
-        texts: Embeddings of the F classes and of the background.
-        source: Which maps to make.
-
-    Returns:
-        (B, F, h, w) on the patch grid, each map in [0, 1]; 0 for classes that are not tagged or
-        have no positive evidence.
+    They are 0 for classes that are not tagged, (B, F), bool, or have no positive evidence.
     """
     match source:
         case PatchSoftmax():
@@ -207,14 +192,7 @@ def grad_cams(
     texts: TextBank,
     source: SoftmaxGradCAM,
 ) -> Tensor:
-    """Grad-CAMs, before any affinity.
-
-    Args:
-        clip: The frozen CLIP.
-        trace: Result of its forward pass over B images.
-        image_labels: Image-level tags, (B, F), bool.
-        texts: Embeddings of the F classes and of the background.
-        source: Which maps to make.
+    """Grad-CAMs of the trace of B images with tags (B, F), bool, before any affinity.
 
     Returns:
         (P, h, w), in [0, 1], for the P tags in the order of `image_labels.nonzero()`.
@@ -243,17 +221,9 @@ def image_logits(
     *,
     pooling: Literal["tower", "patches"] = "tower",
 ) -> Tensor:
-    """CLIP's logits of an image for all texts; gradients flow to `tokens`.
+    """CLIP's logits of images for all texts, (B, F + M): `logit_scale` times the cosine.
 
-    Args:
-        clip: The frozen CLIP.
-        tokens: Output of the last block, (B, 1 + hw, D).
-        grid: Patch rows and columns (h, w).
-        texts: Embeddings of the F classes and of M background words.
-        pooling: See `SoftmaxGradCAM`.
-
-    Returns:
-        (B, F + M), `logit_scale` times the cosine.
+    Gradients flow to `tokens`, the output of the last block, (B, 1 + hw, D), on a grid (h, w).
     """
     image, dense = clip.image.read_out(tokens, grid)
     if pooling == "patches":
@@ -269,8 +239,8 @@ def affinity_refined(maps: Tensor, attention: Tensor, pairs: Tensor, spec: Affin
 
     Args:
         maps: (P, h, w), in [0, 1].
-        attention: Attention between the patches of B images, (B, hw, hw), on the grid of `maps`,
-            positive: the mean over the last blocks, without the class token.
+        attention: Attention between the patches of B images, (B, hw, hw), positive: the mean over
+            the last blocks, without the class token.
         pairs: The first column is the image index of each map, (P, 1 or more), int64.
         spec: Boxes and power.
 

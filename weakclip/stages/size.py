@@ -10,12 +10,9 @@ FEWEST_PATCHES = 4  # per side: at half the size, the coarsest pyramid level sti
 
 
 def working_size(size: tuple[int, int], max_side: int, patch: int) -> tuple[int, int]:
-    """Height and width to work at: multiples of the patch, the long side at most `max_side`.
+    """Height and width to work at: multiples of the patch, the long side at most `max_side` pixels.
 
-    Args:
-        size: Height and width of the image.
-        max_side: Longest side in pixels. Images are not enlarged, except to 4 patches per side.
-        patch: Side of CLIP's patches in pixels.
+    Images are not enlarged, except to 4 patches per side.
 
     Example:
         >>> working_size((375, 500), 512, 16), working_size((3000, 4000), 512, 16)
@@ -42,15 +39,10 @@ def shrink(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def labels_at(scores: Tensor, image_labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """The label with the largest score at each pixel, at the size of the file.
+    """The label with the largest score at each pixel, at the size of the file: (H, W), uint8.
 
-    Args:
-        scores: (K, h, w), background first; only background and tagged classes are considered.
-        image_labels: The image's tags, (F,), bool.
-        size: Height and width of the result; scores are resized bilinearly.
-
-    Returns:
-        (H, W), uint8.
+    Scores are (K, h, w), background first, and are resized bilinearly; only background and tagged
+    classes (F,), bool, are considered.
 
     Example:
         >>> scores = torch.tensor([[[0.4, 0.1]], [[0.9, 0.9]], [[0.2, 0.8]]])

@@ -93,11 +93,7 @@ class Words:
 
 
 def read_words(path: Path, default: Words) -> Words:
-    """Read words from a CSV file or, with any other suffix, a TOML file.
-
-    Args:
-        path: The file.
-        default: Used for whatever the file does not specify.
+    """Read words from a CSV file or, with any other suffix, a TOML file; the rest is `default`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -157,11 +153,7 @@ def setting_for(
     processes: Processes = ALONE,
     memory: Memory | None = None,
 ) -> Setting:
-    """The setting of a method that describes these classes by these words.
-
-    Raises:
-        ValueError: If the words list a class that does not exist.
-    """
+    """The setting of a method that describes classes by words; a ValueError for other classes."""
     words.check_classes(classes)
     phrases = tuple(words.phrases(name) for name in classes)
     return Setting(

@@ -35,7 +35,6 @@ class Archive:
     """Bytes."""
 
     def __str__(self) -> str:
-        """Name, checksum and page."""
         return f"{self.name} (MD5 {self.md5}) from {self.page}"
 
 
@@ -73,11 +72,7 @@ def verify(
 ) -> Verified:
     """Compare archives with the published ones, and files on disk with those in valid archives.
 
-    Args:
-        folder: Folder of the downloaded archives.
-        archives: All archives of the data set; missing ones are reported as unseen.
-        members: Files that were unpacked from them.
-        report: Called with (megabytes read, total).
+    Archives that are not in the folder are reported as unseen; progress is in megabytes.
 
     Raises:
         FileNotFoundError: If the folder holds none of the archives.

@@ -88,11 +88,7 @@ def read_sources(
 ) -> COCOSources:
     """Read the JSON and the header of every image, because a mask has the size of its file.
 
-    Args:
-        annotations: The JSON.
-        images: Folder to which `file_name` is relative; a missing image has the size stated in the
-            JSON.
-        report: Called with (images done, total images).
+    `file_name` is relative to `images`; a missing image has the size stated in the JSON.
 
     Raises:
         FileNotFoundError: If the JSON or the folder is missing; says where it is published.
@@ -182,11 +178,7 @@ def missing_pieces(sources: COCOSources) -> tuple[str, ...]:
 
 
 def mask_jobs(sources: COCOSources, numbering: Numbering, crowd: Crowd) -> list[MaskJob]:
-    """One job per image of the JSON, in its order.
-
-    Raises:
-        ValueError: If a label of this numbering does not fit into a mask.
-    """
+    """One job per image of the JSON; a ValueError if a label does not fit into a mask."""
     instances = sources.instances
     labels = instances.labels(numbering)
     return [

@@ -34,11 +34,7 @@ _SAME_SHAPE = 0.02  # relative difference of two aspect ratios that can be due t
 def fitted(instances: Instances, folder: Path, *, report: Report) -> Instances:
     """The part of `instances` that can be painted, with the sizes of the images in `folder`.
 
-    Args:
-        instances: Content of the JSON.
-        folder: Folder to which `file_name` is relative; a missing image has the size stated in the
-            JSON.
-        report: Called with (images done, total images).
+    A missing image has the size stated in the JSON.
 
     Raises:
         ValueError: If nothing can be painted.

@@ -38,16 +38,9 @@ def class_mask(
     *,
     crowd: Crowd = "ignore",
 ) -> NDArray[np.uint8]:
-    """Paint the objects of an image by the conventions of this module.
+    """The objects of an image, painted by the conventions of this module: (H, W), uint8.
 
-    Args:
-        objects: Annotations of the image.
-        size: (H, W).
-        labels: Mask label of each category id, see `Instances.labels`.
-        crowd: Whether crowd regions become 255 or their class.
-
-    Returns:
-        Labels, (H, W), uint8.
+    `labels` has the mask label of each category id, see `Instances.labels`.
 
     Raises:
         ValueError: If a segmentation is malformed or for another size, or the size is unknown.

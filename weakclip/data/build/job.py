@@ -63,13 +63,7 @@ def build_masks(jobs: Sequence[MaskJob], folder: Path, *, replace: bool, report:
     """Make every mask; a damaged source is reported and skipped.
 
     An existing mask is kept if it is the same. One that differs is reported, since another program
-    may have made it. One that cannot be read is made again.
-
-    Args:
-        jobs: The masks.
-        folder: Folder for the masks; made if needed.
-        replace: Replace existing masks that differ.
-        report: Called with (masks done, total masks).
+    may have made it, unless it may be replaced. One that cannot be read is made again.
 
     Raises:
         OSError: If a mask cannot be written, e.g. on a full disk; masks written before are
@@ -118,11 +112,7 @@ def claim(out: Path, settings: Mapping[str, str], *, replace: bool) -> None:
 
 
 def check_lists(out: Path, lists: Mapping[str, Sequence[str]], *, replace: bool) -> None:
-    """Check that no list in `out` has other images or another order.
-
-    Raises:
-        ValueError: If one does and it may not be replaced.
-    """
+    """Raise a ValueError if a list has other images, or another order, and may not be replaced."""
     for name, ids in lists.items():
         path = out / LISTS / f"{name}.txt"
         if path.is_file() and not replace and not _is_list_of(path, ids):
@@ -135,10 +125,8 @@ def check_lists(out: Path, lists: Mapping[str, Sequence[str]], *, replace: bool)
 def differing_lists(manifest: Path, lists: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Differences of lists from those of an earlier build, one line each.
 
-    Args:
-        manifest: `weakclip-build.json` of that build, or similar JSON, e.g.
-            `{"lists": {"train": {"count": 1464, "sha256": "..."}}}`. It may contain more lists.
-        lists: Ids by name of the list.
+    The manifest is `weakclip-build.json` of that build, or similar JSON, e.g.
+    `{"lists": {"train": {"count": 1464, "sha256": "..."}}}`. It may contain more lists.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 
 def sbd_masks(root: Path) -> dict[str, Path]:
-    """The class masks of SBD by image id, sorted.
-
-    Args:
-        root: The folder that contains cls, or a folder above it in the archive's layout.
+    """The class masks of SBD by image id, sorted; `root` may also be above the folder of cls.
 
     Raises:
         FileNotFoundError: If there is no cls folder.
@@ -44,10 +41,7 @@ def sbd_masks(root: Path) -> dict[str, Path]:
 
 
 def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
-    """The class mask of an SBD file.
-
-    Returns:
-        Labels, (H, W), uint8: 0 background, 1 to 20 VOC's classes.
+    """The class mask of an SBD file: (H, W), uint8, 0 background, 1 to 20 VOC's classes.
 
     Raises:
         ValueError: If the file is damaged, is not a GTcls struct or has other labels.

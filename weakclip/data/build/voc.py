@@ -75,9 +75,8 @@ class VOCSources:
 def read_sources(voc: Path, sbd: Path) -> VOCSources:
     """List the contents of both data sets; no mask is opened.
 
-    Args:
-        voc: The folder that contains JPEGImages, e.g. VOCdevkit/VOC2012.
-        sbd: The folder that contains cls, e.g. benchmark_RELEASE/dataset.
+    `voc` is the folder of JPEGImages, e.g. VOCdevkit/VOC2012, and `sbd` that of cls, e.g.
+    benchmark_RELEASE/dataset.
 
     Raises:
         FileNotFoundError: If a folder is missing; says where the data set is published.
@@ -132,11 +131,7 @@ def mask_jobs(sources: VOCSources) -> list[MaskJob]:
 
 
 def link_sources(voc: Path, out: Path) -> None:
-    """Make `out` a complete data set by links to those folders of `voc` that it lacks.
-
-    Raises:
-        OSError: If a link cannot be made.
-    """
+    """Make `out` a complete data set by links to those folders of `voc` that it lacks."""
     for name in ("JPEGImages", "Annotations", "SegmentationClass"):
         if not (out / name).exists() and (voc / name).is_dir():
             (out / name).symlink_to((voc / name).resolve(), target_is_directory=True)

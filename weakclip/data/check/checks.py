@@ -36,12 +36,7 @@ OF_PAIRS = (
 
 
 def run_checks(survey: Survey, kinds: Collection[str] | None = None) -> tuple[Finding, ...]:
-    """The findings of a data set, by severity and then in the order of `CHECKS`; empty if none.
-
-    Args:
-        survey: The data set.
-        kinds: Names of the kinds to check; all by default.
-    """
+    """The findings by severity, then in the order of `CHECKS`, of the named kinds or of all."""
     chosen = [check for check in CHECKS if kinds is None or check.kind.name in kinds]
     found = ((check.kind, tuple(check.find(survey))) for check in chosen)
     findings = [Finding(kind=kind, affected=affected) for kind, affected in found if affected]

@@ -177,15 +177,7 @@ def _tables(survey: Survey) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def _agreement(tags: NDArray[np.bool_], present: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Intersection over union of every tag with every label, over images.
-
-    Args:
-        tags: (M, F) bool.
-        present: (M, L) bool.
-
-    Returns:
-        (F, L), in [0, 1]; 0 where neither occurs.
-    """
+    """Intersection over union of tags (M, F) and labels (M, L) over images, (F, L); else 0."""
     both = tags.T.astype(np.int64) @ present.astype(np.int64)
     either = tags.sum(0)[:, None] + present.sum(0)[None, :] - both
     agreement: NDArray[np.float64] = both / np.maximum(either, 1)

@@ -89,13 +89,7 @@ class AnyWords:
 
 
 def survey(files: TaggedFiles, words: Words, *, report: Report) -> Survey:
-    """Decode every image and mask of a data set.
-
-    Args:
-        files: The data set.
-        words: Tokeniser of the CLIP that will use the tags.
-        report: Called with (images done, total images).
-    """
+    """Decode every image and mask of a data set; `words` is the tokeniser that the tags are for."""
     images: list[ImageFacts | BadImage] = []
     masks: list[MaskFacts | BadImage | None] = []
     for index in range(len(files)):
@@ -107,11 +101,7 @@ def survey(files: TaggedFiles, words: Words, *, report: Report) -> Survey:
 
 
 def probe_mask(path: Path) -> MaskFacts:
-    """The properties of a mask file.
-
-    Raises:
-        ValueError: If the file is missing or damaged.
-    """
+    """The properties of a mask file; a ValueError if it is missing or damaged."""
     stored = decode_mask(path)
     labels = None if stored.labels is None else frozenset(np.unique(stored.labels).tolist())
     return MaskFacts(size=stored.size, kind=stored.kind, labels=labels, lossy=stored.lossy)

@@ -96,14 +96,7 @@ class FromFiles:
     def check(
         self, names: Sequence[str], image_labels: Tensor, sizes: Sequence[tuple[int, int]]
     ) -> list[Finding]:
-        """Problems of the maps of a data set.
-
-        Every file is read once, one at a time.
-
-        Args:
-            names: Paths of the N images relative to their folder.
-            image_labels: Image-level tags, (N, F), bool.
-            sizes: (H, W) of each image.
+        """Problems of the maps of N images with tags (N, F) and sizes (H, W), read one at a time.
 
         Returns:
             One finding per kind, in the order of severity; empty if there are none.

@@ -63,12 +63,9 @@ class ImageMaps:
 
 
 def with_background(labels: Sequence[int], rows: NDArray[np.float32], *, kind: Kind) -> ImageMaps:
-    """Maps of rows, one of which may be the background (label 0); else it is -inf (logits) or 0.
+    """Maps of rows (K or K + 1, h, w), one of which may be the background, label 0.
 
-    Args:
-        labels: Label of each row.
-        rows: (K or K + 1, h, w).
-        kind: Meaning of the values.
+    Without one the background is -inf for logits, else 0.
 
     Raises:
         ValueError: As for `maps_of`.
@@ -85,12 +82,7 @@ def with_background(labels: Sequence[int], rows: NDArray[np.float32], *, kind: K
 def maps_of(
     labels: Sequence[int], maps: NDArray[np.float32], *, at_image_size: bool = True
 ) -> ImageMaps:
-    """Maps without a background, sorted by label.
-
-    Args:
-        labels: Labels of foreground classes, in any order.
-        maps: (K, h, w).
-        at_image_size: Whether (h, w) must be the size of the image.
+    """Maps (K, h, w) without a background, sorted by label.
 
     Raises:
         ValueError: If the numbers of maps and labels differ, a label is not a class or occurs

@@ -49,12 +49,7 @@ Content = dict[int | str, "Plain"]
 
 
 def read_maps(path: Path, layout: str = "auto", *, grid: Grid = "image") -> ImageMaps:
-    """The maps of one file.
-
-    Args:
-        path: A file with one of `SUFFIXES`.
-        layout: One of `FORMATS`, or `auto`: detected from the content.
-        grid: Which array to use if a file has both.
+    """The maps of one file with a suffix in `SUFFIXES`, of a format in `FORMATS` or detected.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -69,12 +69,7 @@ class StoredMask:
 
 
 def write_mask(path: Path, mask: NDArray[np.uint8], *, durable: bool = True) -> None:
-    """Write a label mask as a palette PNG (mode P), atomically.
-
-    Args:
-        path: Target; its folder must exist. An existing file is replaced.
-        mask: Labels, (H, W), uint8.
-        durable: See `weakclip.data.atomic.replacing`.
+    """Write a label mask, (H, W), uint8, as a palette PNG (mode P), atomically; see `replacing`.
 
     Raises:
         ValueError: If the array is not two-dimensional uint8.
@@ -91,10 +86,7 @@ def write_mask(path: Path, mask: NDArray[np.uint8], *, durable: bool = True) -> 
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """Read the labels of a mask file with one of `MASK_SUFFIXES`.
-
-    Returns:
-        Labels, (H, W), uint8.
+    """Read the labels of a mask file with one of `MASK_SUFFIXES`: (H, W), uint8.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -144,12 +136,7 @@ def _from_image(image: ImageFile.ImageFile) -> StoredMask:
 
 
 def _by_colour(indices: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8] | None:
-    """Labels of a GIF by its colours: VOC's palette or grey levels. Writers reorder GIF indices.
-
-    Args:
-        indices: (H, W), uint8, indices into the file's own palette.
-        image: The opened file.
-    """
+    """Labels of a GIF by its colours: VOC's palette or grey levels. Writers reorder GIF indices."""
     palette = np.zeros((256, 3), dtype=np.uint8)
     colours = np.asarray(image.getpalette("RGB") or np.arange(256).repeat(3), dtype=np.uint8)
     palette[: len(colours) // 3] = colours.reshape(-1, 3)
@@ -199,10 +186,7 @@ def is_whole(path: Path) -> bool:
 
 
 def void_border(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels next to another label, where 3x3 dilation and erosion of the label map differ.
-
-    Args:
-        labels: Any label map, (H, W).
+    """Pixels of a label map next to another label, where 3x3 dilation and erosion differ.
 
     Returns:
         (H, W), bool: a line two pixels wide along each boundary, one pixel on either side.

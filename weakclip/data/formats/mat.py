@@ -57,15 +57,9 @@ class _Array(NamedTuple):
 
 
 def read_field(path: Path, variable: str, field: str) -> NDArray[np.generic]:
-    """The numbers in a field of a struct; of an array of structs, the first one's.
+    """The numbers in a field of a struct, in their stored shape and type.
 
-    Args:
-        path: A file of version 5 to 7, compressed or not.
-        variable: Name of the struct.
-        field: Name of the field.
-
-    Returns:
-        An array with the shape and number type in the file.
+    The file has version 5 to 7, compressed or not. Of an array of structs, the first one counts.
 
     Raises:
         ValueError: If the file is missing, damaged or of another version, exceeds 64 MB, or the

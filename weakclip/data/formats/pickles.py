@@ -92,11 +92,7 @@ class StorageRecorder(pickle.Unpickler):
 
 
 def record(file: io.BytesIO, recorder: type[pickle.Unpickler]) -> object:
-    """The result of one pickle in a file; its memo indices must not exceed the file's length.
-
-    Raises:
-        Refused: If it names a global that is not allowed.
-    """
+    """The result of one pickle in a file; its memo indices must not exceed the file's length."""
     start, longest = file.tell(), len(file.getbuffer())
     for code, argument, _ in pickletools.genops(file):
         if code.name.endswith("PUT") and isinstance(argument, int) and argument > longest:
@@ -106,11 +102,7 @@ def record(file: io.BytesIO, recorder: type[pickle.Unpickler]) -> object:
 
 
 def expect(condition: bool, what: str) -> None:  # noqa: FBT001 (reads as a sentence)
-    """Reject a file whose data is not written as NumPy and torch write it.
-
-    Raises:
-        Refused: If the condition does not hold.
-    """
+    """Raise `Refused` if the condition does not hold: NumPy and torch write other data."""
     if not condition:
         raise Refused(f"an unusual {what}")
 

@@ -86,13 +86,10 @@ KINDS = (
 def problems(
     labels: Sequence[int], maps: ImageMaps, tags: Tensor, size: tuple[int, int]
 ) -> Iterator[tuple[Kind, str]]:
-    """The problems of one image's maps: kind and details.
+    """The problems of one image's maps, as kind and details.
 
-    Args:
-        labels: Labels of the K maps in the numbering of the data set.
-        maps: The maps.
-        tags: Image-level tags, (F,), bool.
-        size: (H, W) of the image.
+    `labels` are those of the K maps in the numbering of the data set, `tags` are (F,), bool, and
+    `size` is (H, W).
     """
     misfit = maps.misfit(size)
     if misfit:

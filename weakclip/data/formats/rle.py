@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 def class_regions(
     mask: NDArray[np.uint8], classes: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Label and annotation fields (area, bbox, segmentation) of every class in a label map.
-
-    Args:
-        mask: Labels, (H, W), uint8.
-        classes: Names of the F classes.
+    """Label and annotation fields (area, bbox, segmentation) of every class in a label map (H, W).
 
     Raises:
         ValueError: If a label is neither a class nor background nor void.
@@ -73,7 +69,7 @@ def write_coco_rle(
         The number of annotations.
 
     Raises:
-        ValueError: If a label is neither a class nor background nor void.
+        ValueError: As for `class_regions`.
     """
     images: list[dict[str, Any]] = []
     count = 0

@@ -30,9 +30,7 @@ _NEARLY = 0.02  # relative difference of a sum from 100 or 255 that can be due t
 def read_scores(path: Path, given: Given = "probabilities") -> NDArray[np.float32]:
     """Probabilities in an .npy, or in an .npz with one array or one called `probs`.
 
-    Args:
-        path: The file, (L, H, W): floats; for `positive` and `logits` also integers.
-        given: Meaning of the values.
+    The file has (L, H, W) floats; for `positive` and `logits` also integers.
 
     Returns:
         (L, H, W), each in [0, 1]. The sums of `probabilities` are not changed, except that values

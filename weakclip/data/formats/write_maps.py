@@ -60,17 +60,12 @@ def write_maps(
 
 
 def write_irn_maps(path: Path, cams: Tensor, image_labels: Tensor, size: tuple[int, int]) -> None:
-    """Write the maps of one image in irn's format, atomically, as NumPy arrays.
+    """Write the maps of one image in irn's format, atomically, as NumPy arrays; see `write_maps`.
 
-    The dict has `keys` (K,), int64, classes from 0; `high_res` (K, H, W), float32; and `cam`, the
-    same on a grid of stride 4. irn's own second step needs `cam` as a tensor (`torch.from_numpy`);
-    other readers of the format accept arrays. NumPy 1 and 2 can load the file.
-
-    Args:
-        path: Target, `.npy`; its folder must exist.
-        cams: (F, h, w), in [0, 1], on any grid; resized bilinearly.
-        image_labels: Image-level tags, (F,), bool.
-        size: (H, W) of the image.
+    The dict has `keys` (K,), int64, classes from 0; `high_res` (K, H, W), float32, resized
+    bilinearly; and `cam`, the same on a grid of stride 4. irn's own second step needs `cam` as a
+    tensor (`torch.from_numpy`); other readers of the format accept arrays. NumPy 1 and 2 can load
+    the file.
 
     Raises:
         ValueError: As for `write_maps`.

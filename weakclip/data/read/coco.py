@@ -67,12 +67,8 @@ def list_coco(
 ) -> TaggedFiles:
     """The images of a COCO JSON with their tags; annotations may lack segmentations.
 
-    Args:
-        annotations: The JSON.
-        images: Folder to which `file_name` is relative.
-        classes: Class names in label order, e.g. those of the original ids; None: the categories
-            by increasing id.
-        masks: Folder of class masks, named like the images, if there is one.
+    `file_name` is relative to `images`. `classes` are in label order; by default they are the
+    categories by increasing id. `masks` is a folder of class masks, named like the images.
 
     Raises:
         FileNotFoundError: If the JSON or the folder is missing.

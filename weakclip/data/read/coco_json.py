@@ -49,11 +49,7 @@ def read_instances(path: Path) -> Instances:
 
 
 def whole_number(value: object) -> int:
-    """An integer, also if written as 3.0 or "3".
-
-    Raises:
-        ValueError: If it is not one.
-    """
+    """An integer, also if written as 3.0 or "3"; a ValueError for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, float) and value.is_integer():

@@ -151,13 +151,8 @@ def header_error(path: Path, columns: Sequence[Column], found: Sequence[str], ad
 def full_row(table: Table, row: Sequence[str], where: str) -> tuple[str, ...]:
     """The cells of a row, as many as the header has; additional empty cells are dropped.
 
-    Args:
-        table: Its table.
-        row: Its cells.
-        where: File and line, for the error.
-
     Raises:
-        ValueError: If there are more or fewer cells.
+        ValueError: If there are more or fewer cells; begins with `where`.
     """
     wide = len(table.header)
     if any(row[wide:]) or len(row) < wide:

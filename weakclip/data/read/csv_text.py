@@ -46,13 +46,10 @@ class Records:
 
 
 def read_records(path: Path, *, what: str, rate: Callable[[Sequence[str]], int]) -> Records:
-    """The records of a CSV.
+    """The records of a CSV that holds `what`, e.g. "tags".
 
-    Args:
-        path: The file.
-        what: Content of the file, for errors, e.g. "tags".
-        rate: Rates how plausible the cells of a line are. The delimiter with the best rating of one
-            of the first lines is used; of equal ones, the first of `DELIMITERS`.
+    `rate` rates how plausible the cells of a line are. The delimiter with the best rating of one of
+    the first lines is used; of equal ones, the first of `DELIMITERS`.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -97,12 +97,7 @@ def list_folder(
 
 
 def list_masked(root: Path, masks: Path, classes: Sequence[str] = ()) -> TaggedFiles:
-    """A folder of images with masks in another folder, without tags.
-
-    Args:
-        root: Folder of the images.
-        masks: Folder of the masks, `a/b.png` for the image `a/b.jpg`.
-        classes: Class names in label order.
+    """A folder of images with masks in another folder, `a/b.png` for `a/b.jpg`, without tags.
 
     Raises:
         FileNotFoundError: If a folder is missing.

@@ -61,13 +61,7 @@ class ImageFacts:
 def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
     """Convert the exceptions of a damaged file to a `ValueError` that names it.
 
-    Args:
-        path: The file that the block reads.
-        what: Its expected content, e.g. "image".
-        also: Further exceptions that its reader raises on damage.
-
-    Raises:
-        ValueError: If the block fails as on a damaged file.
+    `what` is its expected content, e.g. "image"; `also` are further exceptions of its reader.
     """
     damage: tuple[type[Exception], ...] = (*_DAMAGE, *also)
     _refuse_pipes(path)
@@ -97,24 +91,17 @@ def readable(path: Path, what: str, *also: type[Exception]) -> Iterator[None]:
 
 
 def _refuse_pipes(path: Path) -> None:
-    """Raise if reading might never end: for a pipe, a socket or a device.
-
-    Raises:
-        ValueError: If it is one. An inaccessible path is left to the reader.
-    """
+    """Raise a ValueError if reading might never end: for a pipe, a socket or a device."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # the reader says why
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ValueError(f"{path}: is a pipe or a device, not a file; remove it, or what names it")
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read an image by the conventions of this module.
-
-    Returns:
-        (H, W, 3), uint8, RGB.
+    """Read an image by the conventions of this module: (H, W, 3), uint8, RGB.
 
     Raises:
         ValueError: If the file is missing or damaged, exceeds Pillow's limit against decompression
@@ -163,12 +150,9 @@ def seen_size(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
 def image_names(root: Path, *, skip: Collection[Path] = ()) -> tuple[str, ...]:
     """Paths of the images below a folder, relative to it, with slashes, sorted.
 
-    Links to folders are not followed, which avoids loops. Hidden files are left out. A folder whose
-    name ends like that of an image is listed, so that it is reported as unreadable.
-
-    Args:
-        root: The folder.
-        skip: Sub-folders to leave out, e.g. that of the masks.
+    Links to folders are not followed, which avoids loops. Hidden files and the sub-folders in
+    `skip` are left out. A folder whose name ends like that of an image is listed, so that it is
+    reported as unreadable.
     """
     return tuple(
         sorted(
@@ -180,12 +164,7 @@ def image_names(root: Path, *, skip: Collection[Path] = ()) -> tuple[str, ...]:
 
 
 def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
-    """Files below a folder that are not hidden, and folders that are named like an image.
-
-    Args:
-        root: The folder.
-        skip: Sub-folders to leave out.
-    """
+    """Files below a folder, but not hidden or in `skip`, and folders that are named like images."""
     left_out = {path.resolve() for path in skip}
     for folder, folders, files in os.walk(root):
         here = Path(folder)

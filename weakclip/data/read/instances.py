@@ -61,11 +61,7 @@ class Instances:
     """How unusual entries were interpreted."""
 
     def labels(self, numbering: Numbering) -> dict[int, int]:
-        """Mask label of each category id.
-
-        Raises:
-            ValueError: If a label is not in 1 to 254.
-        """
+        """Mask label of each category id; a ValueError if one is not in 1 to 254."""
         ids = list(self.categories)
         values = range(1, len(ids) + 1) if numbering == "contiguous" else ids
         labels = dict(zip(ids, values, strict=True))

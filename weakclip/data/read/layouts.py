@@ -65,11 +65,7 @@ def layout_of(root: Path) -> Layout:
 
 
 def open_place(place: Place, layout: Layout | None = None) -> TaggedFiles:
-    """The tagged images of a place.
-
-    Args:
-        place: Location of the data set.
-        layout: Its layout; None: inferred by `layout_of`.
+    """The tagged images of a place; its layout is inferred by `layout_of` unless it is given.
 
     Raises:
         FileNotFoundError: If a part of the layout is missing.

@@ -18,14 +18,9 @@ if TYPE_CHECKING:
 def left_out(
     root: Path, names: Collection[str], *, skip: Collection[Path] = ()
 ) -> tuple[BadImage, ...]:
-    """Pictures below a folder that are not listed, and why.
+    """Pictures below a folder, but not in `skip`, that are not among `names`, and why.
 
     A raw file next to the image that the camera made of it is not reported.
-
-    Args:
-        root: The folder.
-        names: Paths of the listed images.
-        skip: Sub-folders to leave out.
     """
     listed = {name_key(name) for name in names}
     stems = {name_key(without_suffix(name)) for name in names}

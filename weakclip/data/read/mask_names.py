@@ -67,12 +67,7 @@ class _Rule:
 
 
 def find_masks(folder: Path | None, names: Sequence[str]) -> FoundMasks:
-    """Find the masks of images in a folder.
-
-    Args:
-        folder: Folder of the masks; None or a missing folder has no masks.
-        names: Paths of the images, relative to their folder.
-    """
+    """Find the masks of images, given by path, in a folder; without a folder there are none."""
     files = mask_files(folder)
     found = _matched(_RULES[0], files, names)
     rest = [name for name in names if name not in found]

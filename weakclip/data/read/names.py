@@ -77,10 +77,6 @@ def _apart(names: Sequence[str], longer: Sequence[str]) -> tuple[str, ...]:
 def meant_names(missing: Collection[str], on_disk: Collection[str]) -> dict[str, str]:
     r"""The existing file that each missing name probably means; names without a match are omitted.
 
-    Args:
-        missing: Paths that were given and do not exist.
-        on_disk: Existing paths, relative to the same folder.
-
     Example:
         >>> found = meant_names(["a", "img\\a.jpg", "B.JPG", "x/b.jpeg"], ["a.jpg", "b.jpg"])
         >>> list(found.values())

@@ -58,11 +58,7 @@ class TagTable:
 
 
 def read_tag_table(path: Path, on_disk: Collection[str]) -> TagTable:
-    """Read the tags of a CSV.
-
-    Args:
-        path: The file.
-        on_disk: Paths of the images, used to recognise the file column.
+    """Read the tags of a CSV; the file column is recognised by the images on disk.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -62,7 +62,6 @@ class TaggedFiles:
     """How unusual tags and masks were interpreted, one sentence each."""
 
     def __len__(self) -> int:
-        """Number of images, N."""
         return len(self.names)
 
     @property
@@ -135,11 +134,7 @@ def list_sha256(names: Iterable[str]) -> str:
 
 
 def relative_name(name: str, where: str) -> str:
-    """Normalise a path from a list, and check that it stays below its folder.
-
-    Args:
-        name: The path, with slashes.
-        where: File and line of the list, for the error.
+    """Normalise a path from a list (`where`), and check that it stays below its folder.
 
     Raises:
         ValueError: If the path is empty, absolute or contains "..".
@@ -158,11 +153,7 @@ def relative_name(name: str, where: str) -> str:
 
 
 def check_known(tags: Sequence[str], classes: Sequence[str]) -> None:
-    """Check that every tag is a class.
-
-    Raises:
-        ValueError: If one is not; proposes the one that was probably meant.
-    """
+    """Raise a ValueError if a tag is not a class; it proposes the one that was probably meant."""
     unknown = [tag for tag in tags if tag not in classes]
     if unknown:
         raise ValueError(

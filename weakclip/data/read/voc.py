@@ -84,11 +84,6 @@ class VOCDataset:
 
         Objects marked difficult count as image-level labels like any other.
 
-        Args:
-            root: The folder that contains JPEGImages, e.g. VOCdevkit/VOC2012.
-            split: Name of a list in ImageSets/Segmentation, without ".txt".
-            classes: Names of the foreground classes, in label order.
-
         Raises:
             FileNotFoundError: If the root or files of some image are missing.
             ValueError: If the split is unknown or its list is malformed.
@@ -147,12 +142,8 @@ def list_voc(
     """A possibly incomplete data set in VOC's layout as tagged files.
 
     `VOCDataset` requires all files; this function is for using an incomplete data set and for
-    finding out what is missing. An image without annotation has no tags and a problem.
-
-    Args:
-        root: The folder that contains JPEGImages.
-        split: Name of a list; None: all images of all lists, sorted.
-        classes: Names of the foreground classes, in label order.
+    finding out what is missing. An image without annotation has no tags and a problem. Without a
+    split, all images of all lists are taken, sorted.
 
     Raises:
         FileNotFoundError: If the root does not have VOC's layout.
@@ -180,11 +171,7 @@ def list_voc(
 
 
 def voc_ids(root: Path, split: str) -> tuple[str, ...]:
-    """The image ids of a list in ImageSets/Segmentation, in order.
-
-    Raises:
-        ValueError: If there is no such list or it is malformed.
-    """
+    """The image ids of a list in ImageSets/Segmentation; a ValueError if missing or malformed."""
     return tuple(entry.image_id for entry in _read_list(root, _list_path(root, split)))
 
 
@@ -245,11 +232,7 @@ def _read_list(root: Path, path: Path) -> tuple[_Entry, ...]:
 
 
 def _by_id(entries: Sequence[_Entry], where: str) -> dict[str, _Entry]:
-    """Entries by id. An image may be in several lists, but two images cannot have the same id.
-
-    Raises:
-        ValueError: If images of different folders have the same name, and so one annotation.
-    """
+    """Entries by id; a ValueError if images of two folders have one name, and so one annotation."""
     found: dict[str, _Entry] = {}
     for entry in entries:
         other = found.setdefault(entry.image_id, entry)
