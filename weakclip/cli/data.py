@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,10 @@ def run(args: argparse.Namespace) -> int:
         differing = _differing(args, plan)
         if differing or (args.counts == "official" and plan.missing):
             return _report(replace(plan, missing=(*differing, *plan.missing)), None, {})
-        _check_out(args.out)
+        if args.out.exists() and not args.out.is_dir():
+            raise ValueError(
+                f"--out {args.out}: expected a folder, got a file; choose another name"
+            )
         check_lists(args.out, plan.lists, replace=renew)
         claim(args.out, plan.settings, replace=renew)
     except (FileNotFoundError, ValueError) as error:
@@ -136,11 +139,6 @@ def _coco(args: argparse.Namespace) -> _Plan:
     )
 
 
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out}: expected a folder, got a file; choose another name")
-
-
 def _stopped(args: argparse.Namespace, error: OSError) -> None:
     """Report why nothing more can be written."""
     sys.stderr.write(
@@ -176,7 +174,7 @@ def _report(plan: _Plan, built: Built | None, lists: Mapping[str, ListRecord]) -
         "missing": list(plan.missing),
         "problems": problems,
         "notes": list(plan.notes),
-        "lists": {name: asdict(one) for name, one in lists.items()},
+        "lists": dict(lists),
     }
     sys.stdout.write(json.dumps(content) + "\n")
     return 1 if built is None or failed or problems else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.markup import escape
 from rich.table import Table
@@ -33,9 +33,9 @@ def show(evaluation: Evaluation, examples: int) -> None:
                 screen.print(_costs_table(result, name))
     compared = evaluation.comparison
     if compared is not None:
-        ends = f"{_signed(compared.low)}, {_signed(compared.high)}"
+        ends = f"{_percent(compared.low, '+')}, {_percent(compared.high, '+')}"
         screen.print(
-            f"difference of mIoU {_signed(compared.difference)} [{ends}] (95 %), "
+            f"difference of mIoU {_percent(compared.difference, '+')} [{ends}] (95 %), "
             f"p = {compared.p_value:.2g}, {compared.images} images, paired"
         )
 
@@ -75,9 +75,9 @@ def _costs_table(result: Result, name: str) -> Table:
     for heading in ("gain", "95 %", "of wrong pixels", "concerned", "right"):
         table.add_column(heading, justify="right")
     for cost in costs[:SHOWN]:
-        ends = f"{_signed(cost.low)}, {_signed(cost.high)}"
+        ends = f"{_percent(cost.low, '+')}, {_percent(cost.high, '+')}"
         shares = [_percent(share) for share in (cost.errors, cost.pixels, cost.right)]
-        table.add_row(cost.view, escape(cost.name), _signed(cost.gain), ends, *shares)
+        table.add_row(cost.view, escape(cost.name), _percent(cost.gain, "+"), ends, *shares)
     return table
 
 
@@ -114,9 +114,5 @@ def _heading(metric: str) -> str:
     )
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}" if value == value else NEVER
-
-
-def _signed(value: float) -> str:
-    return f"{100 * value:+.2f}" if value == value else NEVER
+def _percent(value: float, sign: Literal["", "+"] = "") -> str:
+    return f"{100 * value:{sign}.2f}" if value == value else NEVER

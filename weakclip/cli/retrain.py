@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from weakclip.cli.check import BytePairs
 from weakclip.cli.console import phases, progress
 from weakclip.cli.device import device_of
 from weakclip.cli.findings import findings_table
 from weakclip.cli.main import INTERRUPTED
 from weakclip.data.check.checks import OF_PAIRS, run_checks
-from weakclip.data.check.survey import AnyWords, MaskFacts, survey
+from weakclip.data.check.survey import MaskFacts, survey
 from weakclip.data.read.folder import list_masked
 from weakclip.data.read.images import ImageFacts
 from weakclip.data.read.layouts import Place, foreground_classes, images_of
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         classes = VOC_CLASSES if voc else foreground_classes(args.classes, args.masks)
         files = list_masked(root, args.masks, classes or ())
         with progress("masks") as report:
-            found = survey(files, AnyWords(), report=report)
+            found = survey(files, BytePairs(), report=report)
         found = replace(found, files=_named(found))
         usable = _usable(found, leave_out=args.leave_out)
         if args.preset == "micro" and args.network is None:

@@ -16,6 +16,7 @@ import os
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -137,6 +138,16 @@ class FileLock:
         """Remove the file and unlock."""
         self._path.unlink(missing_ok=True)
         self.release()
+
+
+@contextmanager
+def placed(folder: Path | None) -> Iterator[Path]:
+    """The folder; a temporary one if it is None."""
+    if folder is not None:
+        yield folder
+        return
+    with TemporaryDirectory(prefix="weakclip-") as temporary:
+        yield Path(temporary)
 
 
 @contextmanager

@@ -55,7 +55,6 @@ class MaskFolder:
 
     def labels(self, name: str, size: tuple[int, int]) -> NDArray[np.uint8] | None:
         """The labels in the file of an image."""
-        del size
         path = self.files.find(name)
         return None if path is None else read_mask(path)
 
@@ -80,7 +79,6 @@ class CocoFile:
 
     def labels(self, name: str, size: tuple[int, int]) -> NDArray[np.uint8] | None:
         """The label map of an image's objects; smaller objects overwrite larger ones."""
-        del size
         instances, images, labels = _coco(self.path, self.classes)
         image = images.get(image_key(name))
         if image is None:

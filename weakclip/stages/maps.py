@@ -143,6 +143,7 @@ class FileMaps(PerImage):
             ValueError: If maps are missing or invalid; the message lists the problems.
         """
         self._source, self._data = source, data
+        self.seconds, self.parameters = 0.0, Sizes()  # unknown: the maps were made elsewhere
         names = data.files.names
         readable = [index for index in range(len(data)) if data.file_size(index) is not None]
         sizes = [size for index in readable if (size := data.file_size(index)) is not None]
@@ -159,16 +160,6 @@ class FileMaps(PerImage):
             raise ValueError(f"maps {source.folder}: " + "\n".join(lines))
         for finding in found:
             logger.warning("maps: %s: %d", finding.kind.what, len(finding.affected))
-
-    @property
-    def seconds(self) -> float:
-        """0: the maps were made elsewhere."""
-        return 0.0
-
-    @property
-    def parameters(self) -> Sizes:
-        """Empty: the parameters are unknown."""
-        return {}
 
     @property
     def origin(self) -> str:

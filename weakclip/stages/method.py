@@ -162,16 +162,13 @@ def _masks(
     for done, (index, finished_scores) in enumerate(found, start=1):
         if finished_scores is not None:
             (scores,) = finished_scores
-            labels = labels_at(scores, data.image_labels[index], _size(scores))
+            _, height, width = scores.shape
+            labels = labels_at(scores, data.image_labels[index], (height, width))
             labels[scores.amax(dim=0) <= 0] = IGNORE
             write_mask(kept.path(index), labels.numpy(), durable=False)
         report("masks", done, len(missing))
     usable = [index for index in wanted if not kept.lacks(index)]
     return KeptSeeds(kept.folder, usable, [data.keys[one] for one in usable])
-
-
-def _size(scores: Tensor) -> tuple[int, int]:
-    return int(scores.shape[1]), int(scores.shape[2])
 
 
 def class_scores(

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from weakclip.data.artifacts import content_key
+from weakclip.data.artifacts import content_key, placed
 from weakclip.training.execution import REFERENCE
 from weakclip.training.parallel import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import torch
     from torch import Tensor
@@ -75,11 +74,8 @@ class Setting:
     @contextmanager
     def placed(self) -> Iterator[Setting]:
         """This setting with a folder; a temporary one if it has none."""
-        if self.folder is not None:
-            yield self
-            return
-        with TemporaryDirectory(prefix="weakclip-") as folder:
-            yield replace(self, folder=Path(folder))
+        with placed(self.folder) as folder:
+            yield replace(self, folder=folder)
 
 
 class TaggedImages(Protocol):

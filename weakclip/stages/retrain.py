@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +18,7 @@ from safetensors import SafetensorError
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.crf.dense import CRFConfig, dense_crf
-from weakclip.data.artifacts import code_id, content_key
+from weakclip.data.artifacts import code_id, content_key, placed
 from weakclip.data.atomic import write_text
 from weakclip.description import describe
 from weakclip.network.checkpoints import load_whole, save_whole
@@ -35,8 +33,6 @@ from weakclip.training.resume import is_damaged
 from weakclip.training.views import normalise_images
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from weakclip.progress import Report
@@ -136,7 +132,7 @@ class RetrainedNetwork:
         """
         if not masks.indices:
             raise ValueError("retraining: expected an image with a mask to train on, got none")
-        with _placed(self._folder) as folder:
+        with placed(self._folder) as folder:
             key = self.key(masks, seed)
             network = folder / "networks" / f"retrained-{key}.safetensors"
             notes = network.with_suffix(".json")
@@ -245,16 +241,6 @@ class RetrainedNetwork:
             total += logits.softmax(dim=1)
         total /= len(views)
         return total if self.spec.crf is None else dense_crf(images, total, self.spec.crf)
-
-
-@contextmanager
-def _placed(folder: Path | None) -> Iterator[Path]:
-    """The folder; a temporary one if it is None."""
-    if folder is not None:
-        yield folder
-        return
-    with TemporaryDirectory(prefix="weakclip-") as temporary:
-        yield Path(temporary)
 
 
 def _file_sha256(path: str | None) -> str | None:

@@ -152,7 +152,7 @@ def test_coco_has_two_numberings(capsys: pytest.CaptureFixture[str]) -> None:
         (("--maps", str(TOY / "cam_irn"), "--sweep", "1"), "expected START:STOP:STEP"),
         (("--maps", str(TOY / "cam_irn")), "no background; choose one of"),
         (("--masks", str(TOY / "gt"), "--background", "0.3"), "puts the background of maps"),
-        (("--masks", str(TOY / "gt"), "--list", "/nowhere.txt"), "no such list of images"),
+        (("--masks", str(TOY / "gt"), "--list", "/nowhere.txt"), "no such file of images"),
         (("--masks", str(TOY / "gt"), "--csv", "/nowhere/a.csv"), "--csv /nowhere/a.csv: no such"),
         (("--masks", str(TOY / "gt"), "--ignore", "256"), "ignore: expected"),
         (("--masks", str(TOY / "gt"), "--processes", "0"), "processes: expected"),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from weakclip.data.read.instances import CocoObject, Segmentation
+    from weakclip.data.read.instances import CocoObject
 
 Crowd = Literal["ignore", "class"]
 
@@ -66,18 +66,6 @@ def check_size(size: tuple[int, int]) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and size[0] * size[1] > 2 * limit:  # Pillow raises from here on
         raise ValueError(f"expected an image of {2 * limit} pixels or fewer, got (H, W) {size}")
-
-
-def region(segmentation: Segmentation, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels of a segmentation: polygons, or RLE with counts as a list or a string.
-
-    Returns:
-        (H, W), bool.
-
-    Raises:
-        ValueError: If it is malformed or for another size.
-    """
-    return _decoded(_encoded(outline_of(segmentation, size), size))
 
 
 def _drawn(one: CocoObject, size: tuple[int, int]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -50,13 +50,8 @@ class Built:
     failed: tuple[BadImage, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListRecord:
-    """Summary of a list of image ids, for comparison between machines."""
-
-    count: int
-    sha256: str
-    """Hash of the ids in order, one per line."""
+ListRecord: TypeAlias = dict[str, int | str]
+"""Summary of a list of image ids, for comparison between machines: `count` and `sha256`."""
 
 
 def build_masks(jobs: Sequence[MaskJob], folder: Path, *, replace: bool, report: Report) -> Built:
@@ -137,11 +132,10 @@ def differing_lists(manifest: Path, lists: Mapping[str, Sequence[str]]) -> tuple
     known = _read_record(manifest).get("lists")
     if not isinstance(known, dict) or not known:
         raise ValueError(f"{manifest}: expected checksums of lists; give {RECORD} of a build")
-    found = {name: asdict(_recorded(ids)) for name, ids in lists.items()}
     return tuple(
-        f"list {name}: expected {_stated(known.get(name))} by {manifest.name}, got {_stated(one)}"
-        for name, one in found.items()
-        if known.get(name) != one
+        f"list {name}: expected {_stated(known.get(name))} by {manifest.name}, got {_stated(found)}"
+        for name, ids in lists.items()
+        if known.get(name) != (found := _recorded(ids))
     )
 
 
@@ -155,14 +149,12 @@ def write_lists(out: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, List
     folder.mkdir(parents=True, exist_ok=True)
     records = {}
     for name, ids in lists.items():
-        text = "".join(f"{image_id}\n" for image_id in ids)
         path = folder / f"{name}.txt"
         if not path.is_file() or not _is_list_of(path, ids):
-            write_text(path, text)
+            write_text(path, "".join(f"{image_id}\n" for image_id in ids))
         records[name] = _recorded(ids)
     record = _read_record(out / RECORD)
-    known = record.get("lists", {}) | {name: asdict(one) for name, one in records.items()}
-    _write_record(out, record | {"lists": known})
+    _write_record(out, record | {"lists": record.get("lists", {}) | records})
     return records
 
 
@@ -195,7 +187,7 @@ def _other_mask(there: NDArray[np.uint8], mask: NDArray[np.uint8]) -> str:
 
 
 def _recorded(ids: Sequence[str]) -> ListRecord:
-    return ListRecord(count=len(ids), sha256=list_sha256(ids))
+    return {"count": len(ids), "sha256": list_sha256(ids)}
 
 
 def _stated(record: object) -> str:

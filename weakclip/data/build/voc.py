@@ -130,13 +130,6 @@ def mask_jobs(sources: VOCSources) -> list[MaskJob]:
     ]
 
 
-def link_sources(voc: Path, out: Path) -> None:
-    """Make `out` a complete data set by links to those folders of `voc` that it lacks."""
-    for name in ("JPEGImages", "Annotations", "SegmentationClass"):
-        if not (out / name).exists() and (voc / name).is_dir():
-            (out / name).symlink_to((voc / name).resolve(), target_is_directory=True)
-
-
 def untagged(sources: VOCSources) -> tuple[str, ...]:
     """A line about annotated images without an annotation XML, which have no tags."""
     ids = [one for one in sources.every if not _annotation(sources.voc, one).is_file()]
@@ -157,7 +150,9 @@ def prepare(out: Path, sources: VOCSources) -> None:
         OSError: If a file cannot be written.
         ValueError: If an annotation is damaged.
     """
-    link_sources(sources.voc, out)
+    for name in ("JPEGImages", "Annotations", "SegmentationClass"):
+        if not (out / name).exists() and (sources.voc / name).is_dir():
+            (out / name).symlink_to((sources.voc / name).resolve(), target_is_directory=True)
     for split, ids in sources.lists.items():
         files = {one: _annotation(sources.voc, one) for one in ids}
         tags = {

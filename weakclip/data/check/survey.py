@@ -76,18 +76,6 @@ class Survey:
                 yield index, facts.labels
 
 
-class AnyWords:
-    """Replaces a tokeniser if tags are not checked; accepts every text."""
-
-    def knows(self, text: str) -> bool:
-        """True."""
-        return True
-
-    def fits(self, text: str) -> bool:
-        """True."""
-        return True
-
-
 def survey(files: TaggedFiles, words: Words, *, report: Report) -> Survey:
     """Decode every image and mask of a data set; `words` is the tokeniser that the tags are for."""
     images: list[ImageFacts | BadImage] = []

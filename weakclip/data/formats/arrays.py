@@ -162,7 +162,6 @@ class _Reader:
 
     def encoded(self, call: Call, depth: int) -> Plain:
         """Bytes that pickle protocol 2 has written as text."""
-        del depth
         text, codec = several(call.arguments, 2, "text")
         expect(codec in ("latin1", "latin-1"), "text encoding")
         return a(str, text, "text").encode("latin1")
@@ -197,7 +196,6 @@ class _Reader:
 
 
 def _no_data(reader: _Reader, call: Call, depth: int) -> Plain:
-    del reader, depth
     raise Refused(f"{call.name} where data was expected")
 
 

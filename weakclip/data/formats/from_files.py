@@ -165,7 +165,6 @@ class FromFiles:
 @lru_cache(maxsize=4)
 def _listed(folder: Path, changed: int) -> NamedFiles:
     """The files of a folder, cached until the folder changes."""
-    del changed
     return NamedFiles.of(folder, ARRAYS if holds_arrays(folder) else SUFFIXES)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from weakclip.data.formats.arrays import read_plain
 from weakclip.data.read.csv_table import full_row, header_error, read_table
+from weakclip.data.read.csv_text import decoded
 from weakclip.data.read.signatures import IMAGE_SUFFIXES
 from weakclip.data.read.tag_columns import COLUMNS
 
@@ -127,7 +128,9 @@ def read_ids(path: Path) -> tuple[str, ...]:
             raise ValueError(header_error(path, (file,), table.header, advice))
         words = [full_row(table, row, f"{path.name}:{line}")[places[0]] for line, row in table.rows]
     else:
-        words = [line.split()[0] for line in _text(path).splitlines() if line.strip()]
+        words = [
+            line.split()[0] for line in decoded(path, "images")[0].splitlines() if line.strip()
+        ]
     names = [without_suffix(PurePosixPath(word).name if word[0] == "/" else word) for word in words]
     if not names:
         raise ValueError(f"{path}: expected one image a line, got an empty list")
@@ -135,15 +138,6 @@ def read_ids(path: Path) -> tuple[str, ...]:
     if count > 1:
         raise ValueError(f"{path}: lists {name!r} {count} times; remove the repetition")
     return tuple(names)
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list of images")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a list of images in UTF-8 ({error})") from error
 
 
 def read_tag_file(path: Path) -> dict[str, NDArray[np.bool_]]:

@@ -132,28 +132,24 @@ def _keyed(content: Content, grid: Grid) -> ImageMaps:
 
 def _by_class(content: Content, grid: Grid) -> ImageMaps:
     """One map per class; classes are counted from 0."""
-    del grid
-    return maps_of([key + 1 for key in _numbers(content)], _stacked(content))
+    return maps_of([int(key) + 1 for key in content], _stacked(content))
 
 
 def _by_label(content: Content, grid: Grid) -> ImageMaps:
     """One map per label; label 0 is the background."""
-    del grid
     if BACKGROUND not in content:
         raise KeyError("no background at 0")
-    return with_background(_numbers(content), _stacked(content), kind="probability")
+    return with_background([int(key) for key in content], _stacked(content), kind="probability")
 
 
 def _rows(content: Content, grid: Grid) -> ImageMaps:
     """`prob` for the labels `keys`: probabilities, or logits if a value cannot be a probability."""
-    del grid
     values = _floats(content["prob"], 3)
     return with_background(_integers(content["keys"]), values, kind=_kind(values))
 
 
 def _all_scores(content: Content, grid: Grid) -> ImageMaps:
     """Logits or probabilities of all labels, (1, C, h, w) or (C, h, w)."""
-    del grid
     name = next((name for name in (*_SCORES, "array") if name in content), "msc_seg")
     values = np.asarray(content[name])
     scores = _floats(values[0] if values.ndim == 4 and len(values) == 1 else values, 3)
@@ -163,7 +159,6 @@ def _all_scores(content: Content, grid: Grid) -> ImageMaps:
 
 def _background_first(content: Content, grid: Grid) -> ImageMaps:
     """ExCEL: `valid_lam` has the background first, then the classes `keys_gt`, counted from 0."""
-    del grid
     values, keys = _floats(content["valid_lam"], 3), _integers(content["keys_gt"])
     if len(values) != len(keys) + 1:
         raise ValueError(f"expected {len(keys)} maps and a background, got {len(values)} maps")
@@ -173,7 +168,6 @@ def _background_first(content: Content, grid: Grid) -> ImageMaps:
 
 def _ours(content: Content, grid: Grid) -> ImageMaps:
     """Files written by `write_maps`."""
-    del grid
     height, width = _integers(content["size"])
     found = maps_of(_integers(content["labels"]), _floats(content["maps"], 3), at_image_size=False)
     return replace(found, size=(height, width))
@@ -181,7 +175,6 @@ def _ours(content: Content, grid: Grid) -> ImageMaps:
 
 def _seeds(content: Content, grid: Grid) -> ImageMaps:
     """1 where a PNG has the label; undecided pixels are 0 in all maps."""
-    del grid
     mask = np.asarray(content["png"])
     labels = [label for label in np.unique(mask).tolist() if label not in (BACKGROUND, IGNORE)]
     maps = np.stack([mask == label for label in labels]) if labels else np.zeros((0, *mask.shape))
@@ -217,10 +210,6 @@ def _integers(values: Plain) -> list[int]:
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"expected a row of whole numbers, got {array.dtype} {array.shape}")
     return [int(one) for one in array]
-
-
-def _numbers(content: Content) -> list[int]:
-    return [key if isinstance(key, int) else int(key) for key in content]
 
 
 def _floats(values: Plain, ndim: int) -> NDArray[np.float32]:

@@ -51,8 +51,6 @@ class FoundMasks:
     """For each image its mask, N; None where there is none."""
     near: dict[str, str]
     """For images without a mask, the file that may be meant: its path by that of the image."""
-    unused: tuple[str, ...]
-    """Sorted paths, relative to the folder, of possible masks that belong to no image."""
     reading: tuple[str, ...]
     """Description of the matching rule, if it is not the usual one; else empty."""
 
@@ -86,7 +84,6 @@ def find_masks(folder: Path | None, names: Sequence[str]) -> FoundMasks:
     return FoundMasks(
         paths=tuple(folder / found[name] if folder and name in found else None for name in names),
         near=near,
-        unused=tuple(unused),
         reading=(f"masks: found by {what}",) if what else (),
     )
 

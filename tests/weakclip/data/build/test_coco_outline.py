@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from weakclip.data.build.coco_masks import region
+from weakclip.data.build.coco_masks import class_mask
 from weakclip.data.build.coco_outline import Polygons, Runs, outline_of
+from weakclip.data.read.instances import CocoObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from weakclip.data.read.instances import Segmentation
 
@@ -23,6 +26,11 @@ NAN, INFINITY = float("nan"), float("inf")
 
 def runs(counts: object, size: Sequence[int] = SIZE) -> dict[str, Any]:
     return {"size": list(size), "counts": counts}
+
+
+def region(segmentation: Segmentation) -> NDArray[np.bool_]:
+    thing = CocoObject(id=1, category=1, crowd=False, segmentation=segmentation)
+    return class_mask([thing], SIZE, {1: 1}).astype(np.bool_)
 
 
 @pytest.mark.parametrize(
@@ -96,14 +104,14 @@ def test_a_string_that_is_too_short_leaves_no_pixel_to_chance() -> None:
     text = rle.encode(inside)["counts"].decode()
     for length in range(len(text)):
         with pytest.raises(ValueError, match=r"pixels|middle"):
-            region(runs(text[:length]), SIZE)
-    assert np.array_equal(region(runs(text), SIZE), inside)
+            region(runs(text[:length]))
+    assert np.array_equal(region(runs(text)), inside)
 
 
 def test_what_reaches_over_the_edge_is_cut_off() -> None:
     inside = np.zeros(SIZE, dtype=np.bool_)
     inside[:, :4] = True
-    assert np.array_equal(region([[-4, -4, 4, -4, 4, 11, -4, 11]], SIZE), inside)
+    assert np.array_equal(region([[-4, -4, 4, -4, 4, 11, -4, 11]]), inside)
 
 
 def test_corners_within_a_margin_are_told_from_others() -> None:

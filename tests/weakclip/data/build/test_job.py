@@ -106,7 +106,7 @@ def test_lists_are_written_and_their_checksums_recorded(tmp_path: Path) -> None:
     records = write_lists(tmp_path, {"train": ("a", "b"), "val": ("c",)})
     path = tmp_path / "ImageSets" / "Segmentation" / "train.txt"
     assert path.read_text() == "a\nb\n"
-    assert records["train"].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert records["train"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     record = json.loads((tmp_path / "weakclip-build.json").read_text())
     assert record["settings"] == {"ids": "original"}
     assert record["lists"]["val"]["count"] == 1

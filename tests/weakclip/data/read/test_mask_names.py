@@ -88,7 +88,6 @@ def test_looser_rules_are_only_named_if_a_stricter_one_matches(tmp_path: Path) -
     assert found(tmp_path, ["a.png", "x/b_mask.png", "c.png"]) == ["a.png", None]
     masks = find_masks(tmp_path, IMAGES)
     assert masks.near == {"x/b.jpg": "x/b_mask.png"}
-    assert masks.unused == ("c.png", "x/b_mask.png")
 
 
 def test_hidden_files_folders_and_other_files_are_no_masks(tmp_path: Path) -> None:
