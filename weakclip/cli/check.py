@@ -54,12 +54,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         files = open_place(_place(args), args.layout)
         _check_usage(args, files)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"weakclip check: {error}\n")
-        return 2
-    with progress("images and masks") as report:
-        found = survey(files, _words(args.clip), report=report)
-    try:
+        with progress("images and masks") as report:
+            found = survey(files, _words(args.clip), report=report)
         findings = worst_first((*run_checks(found), *_check_maps(args, found)))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"weakclip check: {error}\n")

@@ -8,19 +8,16 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from weakclip.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from weakclip.progress import Report, StageReport
 
@@ -102,8 +99,16 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def write_some(lines: Sequence[str], shown: int, rest: str) -> None:
+    """Write the first lines to stderr, with how many more there are of the `rest`."""
+    for line in lines[:shown]:
+        sys.stderr.write(f"{one_line(line)}\n")
+    if len(lines) > shown:
+        sys.stderr.write(f"... and {len(lines) - shown} {rest}\n")
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Report]:
     """A single progress bar, e.g. of "masks"; call it with (done, total)."""
     with phases() as report:
-        yield lambda done, total: report(what, done, total)
+        yield partial(report, what)

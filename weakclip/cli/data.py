@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from weakclip.cli.console import progress
+from weakclip.cli.console import progress, write_some
 from weakclip.data.build import coco as build_coco
 from weakclip.data.build import voc as build_voc
 from weakclip.data.build.archive import verify
@@ -150,14 +150,9 @@ def _stopped(args: argparse.Namespace, error: OSError) -> None:
 def _report(plan: _Plan, built: Built | None, lists: Mapping[str, ListRecord]) -> int:
     """Write lines to stderr and one JSON object to stdout; the exit status."""
     failed = built.failed if built else ()
-    problems, failures = (
-        [f"{one.name}: {one.reason}" for one in several] for several in (plan.problems, failed)
-    )
-    for lines in (plan.missing, plan.notes, problems, failures):
-        for line in lines[:SHOWN]:
-            sys.stderr.write(f"{one_line(line)}\n")
-        if len(lines) > SHOWN:
-            sys.stderr.write(f"... and {len(lines) - SHOWN} more like these\n")
+    problems = [str(one) for one in plan.problems]
+    for lines in (plan.missing, plan.notes, problems, [str(one) for one in failed]):
+        write_some(lines, SHOWN, "more like these")
     if built is None:
         sys.stderr.write(
             "nothing was built; complete it, or build what there is: --counts any, "

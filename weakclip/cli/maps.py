@@ -6,10 +6,11 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from weakclip.cli.backbone import backbone_of
-from weakclip.cli.console import phases
+from weakclip.cli.console import phases, write_some
 from weakclip.cli.device import device_of
 from weakclip.cli.flags.maps import CLASSIFIER, PLANS_OWN, TRAINED
 from weakclip.cli.masks import MICRO_WARNING, SHOWN, opened, say
@@ -22,7 +23,6 @@ from weakclip.dense_attention.methods import METHODS, micro
 from weakclip.dense_attention.source import DenseAttention
 from weakclip.description import describe
 from weakclip.masking.plan import PHOTOGRAPHS, plan_for
-from weakclip.printable import one_line
 from weakclip.stages.images import ONCE, Memory, WorkingImages
 from weakclip.stages.maps import CLIPMaps, made_maps
 from weakclip.stages.seeds import PatchSoftmax, SoftmaxGradCAM
@@ -79,9 +79,7 @@ def run(args: argparse.Namespace) -> int:
         masker.states = states
     with phases() as report:
         if todo:
-            masker.fit(
-                data, seed=args.seed, report=lambda done, total: report("training", done, total)
-            )
+            masker.fit(data, seed=args.seed, report=partial(report, "training"))
         if isinstance(masker, ClassifierMasker) and todo and trains:
             save_classifier(args.out / TRAINED, masker.network, files.classes)
             shutil.rmtree(states, ignore_errors=True)
@@ -93,10 +91,9 @@ def run(args: argparse.Namespace) -> int:
             report("maps", written, len(todo))
     if empty:
         sys.stderr.write(f"{empty} maps of tagged classes are 0 everywhere: no evidence of them\n")
-    for bad in [*data.bad.values(), *files.problems][:SHOWN]:
-        sys.stderr.write(one_line(f"{bad.name}: {bad.reason}") + "\n")
-    failed = len(data.bad) + len(files.problems)
-    result = {"written": written, "kept": len(data.tagged) - len(todo), "failed": failed}
+    failed = [str(bad) for bad in (*data.bad.values(), *files.problems)]
+    write_some(failed, SHOWN, "more like these")
+    result = {"written": written, "kept": len(data.tagged) - len(todo), "failed": len(failed)}
     sys.stdout.write(json.dumps(result) + "\n")
     return 1 if failed else 0
 

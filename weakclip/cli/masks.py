@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
-from weakclip.cli.console import phases
+from weakclip.cli.console import phases, write_some
 from weakclip.cli.device import device_of
 from weakclip.cli.main import INTERRUPTED
 from weakclip.clip.load import load_clip
@@ -111,7 +111,7 @@ def _make(
 
 def say(files: TaggedFiles) -> None:
     """Print how the tags were interpreted, and which pictures are not listed."""
-    aside = [f"{bad.name}: {bad.reason}" for bad in files.left_out]
+    aside = [str(bad) for bad in files.left_out]
     for line in (*files.reading, *aside[:SHOWN]):
         sys.stderr.write(one_line(line) + "\n")
     if aside:
@@ -166,16 +166,9 @@ def _execution(
 
 
 def _show(done: MaskRun, out: Path) -> None:
-    for bad in done.failed[:SHOWN]:
-        sys.stderr.write(one_line(f"{bad.name}: {bad.reason}") + "\n")
-    if len(done.failed) > SHOWN:
-        more = len(done.failed) - SHOWN
-        sys.stderr.write(f"... and {more} more failures in {out / 'run.json'}\n")
-    for name in done.repaired[:SHOWN]:
-        sys.stderr.write(one_line(f"{name}: could not be read and was made again") + "\n")
-    if len(done.repaired) > SHOWN:
-        more = len(done.repaired) - SHOWN
-        sys.stderr.write(f"... and {more} more files made again, in {out / 'run.json'}\n")
+    again = [f"{name}: could not be read and was made again" for name in done.repaired]
+    write_some(list(map(str, done.failed)), SHOWN, f"more failures in {out / 'run.json'}")
+    write_some(again, SHOWN, f"more files made again, in {out / 'run.json'}")
     if done.skipped:
         sys.stderr.write(f"{done.skipped} images without tags were skipped (--untagged)\n")
     counts = {

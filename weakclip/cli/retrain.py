@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -139,7 +140,7 @@ def _train(
         return retrain(
             files, args.out, spec, max_side=side, seed=args.seed, device=device,
             execution=execution_for(device, args.precision), indices=usable,
-            report=lambda done, total: report("training", done, total),
+            report=partial(report, "training"),
         )  # fmt: skip
 
 

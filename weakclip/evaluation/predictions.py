@@ -143,11 +143,8 @@ def _coco(
     """Content of a JSON, its images by `image_key`, and the label of each category id."""
     instances = read_instances(path)
     if instances.problems:
-        first = instances.problems[0]
-        raise ValueError(
-            f"{path}: {len(instances.problems)} of its entries cannot be used, first {first.name}: "
-            f"{first.reason}"
-        )
+        count, first = len(instances.problems), instances.problems[0]
+        raise ValueError(f"{path}: {count} of its entries cannot be used, first {first}")
     unknown = sorted(set(instances.categories.values()) - set(classes))
     if unknown:
         raise ValueError(

@@ -20,14 +20,7 @@ import numpy as np
 from PIL import Image
 
 from weakclip.data.atomic import replacing, write_text
-from weakclip.data.formats.masks import (
-    VOC_PALETTE,
-    exists,
-    is_whole,
-    read_mask,
-    void_border,
-    write_mask,
-)
+from weakclip.data.formats.masks import VOC_PALETTE, exists, read_mask, void_border, write_mask
 from weakclip.data.formats.rle import write_coco_rle
 from weakclip.data.read.names import output_stems
 from weakclip.labels import BACKGROUND
@@ -81,10 +74,6 @@ class ResultFolder:
     def mask(self, index: int) -> Path:
         """The mask file of an image."""
         return self.root / "masks" / f"{self._stems[index]}.png"
-
-    def lacks_mask(self, index: int) -> bool:
-        """Whether an image has no readable mask."""
-        return not is_whole(self.mask(index))
 
     def preview(self, index: int) -> Path:
         """The preview file of an image."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from weakclip.data.formats.from_files import FromFiles
@@ -137,7 +137,7 @@ class MaskJob:
             self._folder.write_keys(dict(zip(self._files.names, self._images.keys, strict=True)))
         for bad in self.failed.values():
             if bad.name not in self._other:
-                logger.warning("%s", one_line(f"{bad.name}: {bad.reason}"))
+                logger.warning("%s", one_line(str(bad)))
 
     def _remove_damaged(self, path: Path) -> None:
         """Remove an unreadable file of an earlier run; it is made again."""
@@ -166,7 +166,7 @@ class MaskJob:
     def _lacks(self, index: int) -> bool:
         """Whether an image has no readable mask, or its mask is for another file or other tags."""
         name, key = self._files.names[index], self._images.keys[index]
-        return self._made.get(name, key) != key or self._folder.lacks_mask(index)
+        return self._made.get(name, key) != key or not is_whole(self._folder.mask(index))
 
     def _fitted(self, mine: list[int]) -> Fitted | None:
         """The fitted method; None if there is nothing to train on."""
@@ -175,7 +175,7 @@ class MaskJob:
             self.training = self._folder.read_training()
             maps = ensure_maps(
                 method.maps, self._setting, self._images, seed=self._plan.seed,
-                report=lambda done, total: self._report("maps", done, total),
+                report=partial(self._report, "maps"),
                 indices=self.missing,
             )  # fmt: skip
             return Fitted(maps, kept)

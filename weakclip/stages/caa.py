@@ -14,12 +14,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from weakclip.ops.parameters import count_parameters
 from weakclip.stages.batches import check_batch, resize_images, whole_patches
-from weakclip.stages.refine import (
-    BackgroundRule,
-    Power,
-    check_refinement_input,
-    with_background,
-)
+from weakclip.stages.refine import BackgroundRule, Power, check_refinement_input, with_background
 from weakclip.stages.seeds import Affinity, affinity_refined
 from weakclip.training.views import normalise_images
 

@@ -200,7 +200,7 @@ class WorkingImages:
         """Raise a ValueError that names the first image that could not be read, if there is one."""
         if self.bad:
             first = next(iter(self.bad.values()))
-            raise ValueError(f"{len(self.bad)} image(s), first {first.name}: {first.reason}")
+            raise ValueError(f"{len(self.bad)} image(s), first {first}")
 
     def _read(self, index: int) -> Tensor:
         image = self.files.image(index)

@@ -11,6 +11,7 @@ method; WeakCLIP is one of the refinements.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -91,7 +92,7 @@ def fit_method(
     """
     maps = ensure_maps(
         method.maps, setting, data, seed=seed,
-        report=lambda done, total: report("maps", done, total), indices=indices,
+        report=partial(report, "maps"), indices=indices,
     )  # fmt: skip
     refinement = method.refinement.build(setting)
     if isinstance(refinement, Resumable) and setting.folder and setting.processes.first:
@@ -101,9 +102,7 @@ def fit_method(
             code_id(type(method.refinement).__module__),
         )  # fmt: skip
         refinement.states = setting.place("training") / f"refinement-{key}"
-    refinement.fit(
-        data, maps, seed=seed, report=lambda done, total: report("training", done, total)
-    )
+    refinement.fit(data, maps, seed=seed, report=partial(report, "training"))
     fitted = Fitted(maps, refinement)
     if method.retraining is None:
         return fitted
@@ -133,9 +132,7 @@ def with_network(
         folder=setting.folder, execution=setting.execution,
     )  # fmt: skip
     masks = _masks(method, fitted, setting, data, seed, report)
-    network.fit(
-        data, masks, seed=seed, report=lambda done, total: report("retraining", done, total)
-    )
+    network.fit(data, masks, seed=seed, report=partial(report, "retraining"))
     network.files = (*network.files, masks.folder)
     return replace(fitted, network=network)
 

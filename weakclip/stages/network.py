@@ -25,12 +25,7 @@ from weakclip.stages.refine import known_labels
 from weakclip.stages.seeds import OtsuBand, SeedRule
 from weakclip.stages.size import FEWEST_PATCHES
 from weakclip.training.loop import fit
-from weakclip.training.losses import (
-    build_supervision,
-    logits_on_grid,
-    seeding_loss,
-    seeds_on_grid,
-)
+from weakclip.training.losses import build_supervision, logits_on_grid, seeding_loss, seeds_on_grid
 from weakclip.training.memory import is_out_of_memory
 from weakclip.training.recipe import Recipe
 from weakclip.training.resume import is_damaged
@@ -240,7 +235,9 @@ class TrainedWeakCLIP:
 
     def parameter_counts(self) -> dict[str, dict[str, int]]:
         """Parameters of each component and of the frozen towers."""
-        return network_sizes(self.model)
+        model = self.model
+        towers = {"image tower": model.image_tower, "text tower": model.text_tower}
+        return count_parameters({**model.components, **towers})
 
     def _take(self, model: WeakCLIP) -> None:
         self._model = model.eval()
@@ -386,16 +383,6 @@ class TrainedWeakCLIP:
                 execution=setting.execution,
             )
         return model, curve
-
-
-def network_sizes(model: WeakCLIP) -> dict[str, dict[str, int]]:
-    """Parameters of each component and of the frozen towers: {"total", "trainable"}."""
-    modules = {
-        **model.components,
-        "image tower": model.image_tower,
-        "text tower": model.text_tower,
-    }
-    return count_parameters(modules)
 
 
 def _bytes(features: Features) -> int:

@@ -85,12 +85,6 @@ class Words:
         taken = {phrase.casefold() for name in classes for phrase in self.phrases(name)}
         return tuple(word for word in self.background if word.casefold() not in taken)
 
-    def check_classes(self, classes: Sequence[str]) -> None:
-        """Raise a ValueError if `synonyms` lists a class that does not exist."""
-        for name in self.synonyms:
-            if name not in classes:
-                raise ValueError(f"words: {name!r} is no class; {suggestion(name, classes)}")
-
 
 def read_words(path: Path, default: Words) -> Words:
     """Read words from a CSV file or, with any other suffix, a TOML file; the rest is `default`.
@@ -154,7 +148,9 @@ def setting_for(
     memory: Memory | None = None,
 ) -> Setting:
     """The setting of a method that describes classes by words; a ValueError for other classes."""
-    words.check_classes(classes)
+    for name in words.synonyms:
+        if name not in classes:
+            raise ValueError(f"words: {name!r} is no class; {suggestion(name, classes)}")
     phrases = tuple(words.phrases(name) for name in classes)
     return Setting(
         clip=clip,

@@ -16,19 +16,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "Refine class probabilities with a dense CRF. Files belong together by name: "
         "PROBS/x/cat.npy (L, H, W) and IMAGES/x/cat.jpg give OUT/x/cat.png."
     )
-    parser.add_argument("--images", type=Path, required=True, help="folder of images")
-    parser.add_argument(
-        "--probs", type=Path, required=True, help="folder of .npy or .npz, (L, H, W) in [0, 1]"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--images", type=Path, required=True, help="folder of images")
+    add("--probs", type=Path, required=True, help="folder of .npy or .npz, (L, H, W) in [0, 1]")
+    add("--out", type=Path, required=True, help="folder to write to")
+    add(
         "--save",
         choices=("labels", "marginals"),
         default="labels",
         help="palette PNG of the most likely label, or .npy marginals (default: labels)",
     )
-    parser.add_argument("--preset", choices=PRESETS, default="weakclip-voc")
-    parser.add_argument(
+    add("--preset", choices=PRESETS, default="weakclip-voc")
+    add(
         "--gaussian",
         type=float,
         nargs=2,
@@ -36,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="a smoothness term; any --gaussian or --bilateral replaces the preset's terms",
     )
-    parser.add_argument(
+    add(
         "--bilateral",
         type=float,
         nargs=3,
@@ -44,9 +43,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="an appearance term",
     )
-    parser.add_argument("--iterations", type=int, help="mean-field updates (default: 10)")
-    parser.add_argument("--clip", type=float, default=1e-5, help="smallest probability")
-    parser.add_argument(
+    add("--iterations", type=int, help="mean-field updates (default: 10)")
+    add("--clip", type=float, default=1e-5, help="smallest probability")
+    add(
         "--skip-zero-labels",
         action=argparse.BooleanOptionalAction,
         default=False,
@@ -67,8 +66,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         const="positive",
         help="the files hold positive values (percent, 0 to 255): divide by their sum",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--on-existing", choices=("keep", "replace"), default="replace", help="of output files"
-    )
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--on-existing", choices=("keep", "replace"), default="replace", help="of output files")
     parser.set_defaults(given="probabilities")

@@ -55,10 +55,7 @@ def fitted(instances: Instances, folder: Path, *, report: Report) -> Instances:
         ("annotations", instances.objects, fit.objects),
     ):
         if before and not after:
-            raise ValueError(
-                f"none of its {what} can be painted, e.g. {fit.problems[-1].name}: "
-                f"{fit.problems[-1].reason}"
-            )
+            raise ValueError(f"none of its {what} can be painted, e.g. {fit.problems[-1]}")
     return replace(
         instances,
         images=tuple(fit.images),

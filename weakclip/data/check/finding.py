@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from weakclip.data.check.survey import Survey
 
@@ -43,6 +44,14 @@ def _check(severity: Severity, name: str, what: str, fix: str) -> Callable[[Find
 
 
 breaks, biases, note = partial(_check, "breaks"), partial(_check, "biases"), partial(_check, "note")
+
+
+def of_one_key(keyed: Iterable[tuple[object, str]]) -> Iterator[str]:
+    """Groups of names that have one key, as text."""
+    groups: dict[object, list[str]] = defaultdict(list)
+    for key, name in keyed:
+        groups[key].append(name)
+    return (" = ".join(names) for names in groups.values() if len(names) > 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from weakclip.data.check.finding import breaks, note
+from weakclip.data.check.finding import breaks, note, of_one_key
 from weakclip.data.read.names import did_you_mean, name_key, without_suffix
 from weakclip.data.read.tagged import BadImage
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     "correct the line, or remove it",
 )
 def _lines_unusable(survey: Survey) -> Iterator[str]:
-    return (f"{problem.name}: {problem.reason}" for problem in survey.files.problems)
+    return map(str, survey.files.problems)
 
 
 @note(
@@ -54,7 +53,7 @@ def _missing(survey: Survey) -> Iterator[str]:
     "do what each line says, or remove them",
 )
 def _left_out(survey: Survey) -> Iterator[str]:
-    return (f"{bad.name}: {bad.reason}" for bad in survey.files.left_out)
+    return map(str, survey.files.left_out)
 
 
 @breaks(
@@ -63,7 +62,7 @@ def _left_out(survey: Survey) -> Iterator[str]:
     "do what each line says; where it says nothing, remove them",
 )
 def _unreadable(survey: Survey) -> Iterator[str]:
-    return (f"{bad.name}: {bad.reason}" for bad in _bad(survey) if _exists(survey, bad.name))
+    return (str(bad) for bad in _bad(survey) if _exists(survey, bad.name))
 
 
 @note(
@@ -73,11 +72,8 @@ def _unreadable(survey: Survey) -> Iterator[str]:
     "none needed; rename one of each group if a program expects a.png",
 )
 def _one_output(survey: Survey) -> Iterator[str]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in survey.files.names:
-        if _exists(survey, name):
-            groups[name_key(without_suffix(name))].append(name)
-    return (" = ".join(names) for names in groups.values() if len(names) > 1)
+    names = (name for name in survey.files.names if _exists(survey, name))
+    return of_one_key((name_key(without_suffix(name)), name) for name in names)
 
 
 @note(
@@ -86,10 +82,7 @@ def _one_output(survey: Survey) -> Iterator[str]:
     "none needed while the folders are kept; do not flatten them",
 )
 def _one_name(survey: Survey) -> Iterator[str]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in survey.files.names:
-        groups[PurePosixPath(name).name].append(name)
-    return (" = ".join(names) for names in groups.values() if len(names) > 1)
+    return of_one_key((PurePosixPath(name).name, name) for name in survey.files.names)
 
 
 def _fact(holds: Callable[[ImageFacts], bool]) -> Callable[[Survey], Iterator[str]]:

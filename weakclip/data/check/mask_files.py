@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from weakclip.data.check.finding import biases, breaks, note
+from weakclip.data.check.finding import biases, breaks, note, of_one_key
 from weakclip.data.formats.masks import MASK_SUFFIXES
 from weakclip.data.read.images import image_names, walk
 from weakclip.data.read.mask_names import find_masks, mask_files
@@ -15,7 +15,6 @@ from weakclip.data.read.names import meant_names, without_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from weakclip.data.check.survey import Survey
 
@@ -61,11 +60,8 @@ def _missing(survey: Survey) -> Iterator[str]:
     "rename one of each group, and its mask",
 )
 def _shared(survey: Survey) -> Iterator[str]:
-    groups: dict[Path, list[str]] = defaultdict(list)
-    for name, mask in zip(survey.files.names, survey.files.masks, strict=True):
-        if mask is not None:
-            groups[mask].append(name)
-    return (" = ".join(names) for names in groups.values() if len(names) > 1)
+    pairs = zip(survey.files.masks, survey.files.names, strict=True)
+    return of_one_key((mask, name) for mask, name in pairs if mask is not None)
 
 
 @note(

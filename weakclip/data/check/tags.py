@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from weakclip.data.check.finding import biases, breaks, note
+from weakclip.data.check.finding import biases, breaks, note, of_one_key
 from weakclip.labels import MOST_CLASSES
 
 if TYPE_CHECKING:
@@ -72,11 +71,9 @@ def plain(name: str) -> str:
     "write them in one way",
 )
 def _alike(survey: Survey) -> Iterator[str]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in survey.files.classes:
-        letters = "".join(one for one in plain(name) if one.isalnum())
-        groups[letters or name].append(name)
-    return (" = ".join(names) for names in groups.values() if len(names) > 1)
+    letters = ("".join(filter(str.isalnum, plain(name))) for name in survey.files.classes)
+    pairs = zip(letters, survey.files.classes, strict=True)
+    return of_one_key((key or name, name) for key, name in pairs)
 
 
 @note(

@@ -78,8 +78,7 @@ class _Reader:
                 objects[image_id].append(one)
         for what, found in (("images", known), ("annotations", objects)):
             if sections[what] and not found:
-                first = self._problems[0] if self._problems else None
-                reason = f", e.g. {first.name}: {first.reason}" if first else ""
+                reason = f", e.g. {self._problems[0]}" if self._problems else ""
                 raise ValueError(f"{self._path}: none of its {what} can be used{reason}")
         used = {one.category for several in objects.values() for one in several}
         return Instances(

@@ -35,6 +35,9 @@ class BadImage:
     reason: str
     """What is wrong and how to fix it."""
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TaggedFiles:
