@@ -44,11 +44,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def put(temporary: Path, path: Path) -> None:
-    """Flush a closed file in the folder of `path`, rename it to `path`, then flush the folder.
-
-    Raises:
-        OSError: If the content cannot be flushed, or the file cannot be renamed.
-    """
+    """Flush a closed file in the folder of `path`, rename it to `path`, then flush the folder."""
     with temporary.open("r+b") as file:
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -193,11 +193,7 @@ def mask_jobs(sources: COCOSources, numbering: Numbering, crowd: Crowd) -> list[
 
 
 def write_tags(out: Path, sources: COCOSources, numbering: Numbering) -> None:
-    """Write `labels-{split}.csv` (file,labels) and `classes.txt`, one class per line, by label.
-
-    Raises:
-        OSError: If a file cannot be written.
-    """
+    """Write `labels-{split}.csv` (file,labels) and `classes.txt`, one class per line, by label."""
     instances = sources.instances
     tags = {image.file_name: instances.tags(image.id) for image in instances.images}
     write_tag_table(out / f"labels-{sources.split}.csv", tags)

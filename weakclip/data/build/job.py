@@ -93,7 +93,6 @@ def claim(out: Path, settings: Mapping[str, str], *, replace: bool) -> None:
 
     Raises:
         ValueError: If the record has other settings and `replace` is false.
-        OSError: If the folder or the record cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
     record = _read_record(out / RECORD)
@@ -140,11 +139,7 @@ def differing_lists(manifest: Path, lists: Mapping[str, Sequence[str]]) -> tuple
 
 
 def write_lists(out: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, ListRecord]:
-    """Write `ImageSets/Segmentation/{name}.txt`, one id per line, and record their checksums.
-
-    Raises:
-        OSError: If a file cannot be written.
-    """
+    """Write `ImageSets/Segmentation/{name}.txt`, one id per line, and record their checksums."""
     folder = out / LISTS
     folder.mkdir(parents=True, exist_ok=True)
     records = {}
@@ -219,11 +214,7 @@ def _write_record(out: Path, record: Mapping[str, Any]) -> None:
 
 
 def write_tag_table(path: Path, tags: Mapping[str, Iterable[str]]) -> None:
-    """Write the `file,labels` table of images, in order, in the format of `list_folder`.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Write the `file,labels` table of images, in order, in the format of `list_folder`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("file", "labels"))

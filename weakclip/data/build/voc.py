@@ -147,7 +147,6 @@ def prepare(out: Path, sources: VOCSources) -> None:
     File names are relative to JPEGImages.
 
     Raises:
-        OSError: If a file cannot be written.
         ValueError: If an annotation is damaged.
     """
     for name in ("JPEGImages", "Annotations", "SegmentationClass"):
