@@ -154,7 +154,7 @@ def _context() -> BaseContext:
 
 
 def truth_of(job: Job, name: str) -> tuple[NDArray[np.uint8], bytes]:
-    """Annotated labels, void as 255, and the hash of their file; raises the `Trouble` with them."""
+    """Annotated labels, void as 255, and the hash of their file; a `Trouble` without them."""
     try:
         path = job.truth.find(name)
         if path is None:
