@@ -17,8 +17,7 @@ from bench.report.dials import COLUMNS as DIAL_COLUMNS
 from bench.report.dials import SLOPE_COLUMNS, dial_report
 from bench.report.drilldown import image_tables
 from bench.report.factorial_summary import NOTE, factorial_tables
-from bench.report.figures.figure import FORMATS
-from bench.report.figures.set import Sources, draw, drawings
+from bench.report.figures.set import drawings, drawn
 from bench.report.markup import Summary, latex, markdown
 from bench.report.reference import published_section
 from bench.report.response import COLUMNS as RESPONSE_COLUMNS
@@ -92,18 +91,21 @@ def render(study: Study, store: Store) -> Report:
     diagnosed = diagnoses(study, records, counts)
     answers = response_rows(study, records, counts)
     dials = dial_report(study, records, _places(study, records, store), store)
-    sources = Sources(
-        scores=csv_text(tidy(records)),
-        effects=csv_text(effects_frame(study, records, found)),
-        curves=csv_text(curves_frame(records)),
-        confusion=_csv(confusion_rows(study, records, confused), CONFUSION_COLUMNS),
-        series=_csv(series_rows(study, records, found), SERIES_COLUMNS),
-        diagnosis=_csv(cost_rows(study, records, diagnosed), DIAGNOSIS_COLUMNS),
-        rates=_csv(rate_rows(study, records, diagnosed), RATE_COLUMNS),
-        response=_csv(answers, RESPONSE_COLUMNS),
-        dials=_csv(dials.rows, DIAL_COLUMNS),
-        slopes=_csv(dials.slopes, SLOPE_COLUMNS),
-    )
+    rows: dict[str, tuple[Sequence[dict[str, object]], Sequence[str]]] = {
+        "_confusion": (confusion_rows(study, records, confused), CONFUSION_COLUMNS),
+        "_series": (series_rows(study, records, found), SERIES_COLUMNS),
+        "_diagnosis": (cost_rows(study, records, diagnosed), DIAGNOSIS_COLUMNS),
+        "_rates": (rate_rows(study, records, diagnosed), RATE_COLUMNS),
+        "_response": (answers, RESPONSE_COLUMNS),
+        "_dials": (dials.rows, DIAL_COLUMNS),
+        "_slopes": (dials.slopes, SLOPE_COLUMNS),
+    }
+    sources = {
+        "": csv_text(tidy(records)),
+        "_effects": csv_text(effects_frame(study, records, found)),
+        "_curves": csv_text(curves_frame(records)),
+        **{suffix: rows_csv(*each) for suffix, each in rows.items() if each[0]},
+    }
     valid = validity_report(study, records, counts, store.root)
     summary, notes = summarise(study, records, found), caption(study, records)
     contours = summarise_contours(study, records, found)
@@ -113,7 +115,7 @@ def render(study: Study, store: Store) -> Report:
     responses = response_tables(answers)
     read = [RESPONSE_NOTE, *readings(answers), *notes]
     texts = {
-        **_csv_files(study, sources),
+        **{f"tables/{study.name}{suffix}.csv": text for suffix, text in sources.items()},
         **_table_files(study.name, study.name, [*dials.tables, *scores], [*dials.notes, *notes]),
         **_table_files(VALIDITY, study.name, valid.tables, [*valid.notes, *notes]),
         **(
@@ -125,13 +127,8 @@ def render(study: Study, store: Store) -> Report:
         **_table_files(f"{study.name}_response", study.name, responses, read),
     }
     texts[f"tables/{study.name}.md"] += published_section(store.root, study.published)
-    files = {name: text.encode() for name, text in texts.items()}
     figures = drawings(study, records, sources)
-    marks = {}
-    for figure in figures:
-        for format_ in FORMATS:
-            name = f"figures/{figure.name}.{format_}"
-            files[name], marks[name] = draw(figure, format_), figure.mark
+    files, marks = drawn(figures)
     return Report(
         study=study,
         records=tuple(records),
@@ -143,7 +140,7 @@ def render(study: Study, store: Store) -> Report:
         confusions=in_words(records, confused),
         notes=(*dials.notes, *valid.notes, *notes),
         said=dials.said,
-        files=files,
+        files={**{name: text.encode() for name, text in texts.items()}, **files},
         figures={figure.name: figure.shows for figure in figures},
         marks=marks,
     )
@@ -228,27 +225,6 @@ def _places(
             _check_fair(at, mine)
             found[place.preset] = mine
     return found
-
-
-def _csv(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> str:
-    return rows_csv(rows, columns) if rows else ""
-
-
-def _csv_files(study: Study, sources: Sources) -> dict[str, str]:
-    """The CSV files of a study that are not empty, by path."""
-    texts = {
-        "": sources.scores,
-        "_effects": sources.effects,
-        "_curves": sources.curves,
-        "_confusion": sources.confusion,
-        "_series": sources.series,
-        "_diagnosis": sources.diagnosis,
-        "_rates": sources.rates,
-        "_response": sources.response,
-        "_dials": sources.dials,
-        "_slopes": sources.slopes,
-    }
-    return {f"tables/{study.name}{suffix}.csv": text for suffix, text in texts.items() if text}
 
 
 def _table_files(

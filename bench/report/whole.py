@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report.build import outdated, write_files
-from bench.report.figures.figure import FORMATS
 from bench.report.figures.gain import SHOWS, draw_gain
-from bench.report.figures.set import Drawing, draw
+from bench.report.figures.set import Drawing, drawn
 from bench.report.gain import gain
 from bench.report.page.page import PAGE, page
 from bench.report.sentences.headline import README, headline, readme_of, with_headline
@@ -62,8 +61,5 @@ def _gain_files(found: Gain | None) -> tuple[dict[str, bytes], dict[str, str]]:
     if found is None:
         return {}, {}
     drawing = Drawing(name="gain", source=found.csv, shows=SHOWS, paint=draw_gain)
-    files, marks = {"tables/gain.csv": found.csv.encode()}, {}
-    for format_ in FORMATS:
-        name = f"figures/{drawing.name}.{format_}"
-        files[name], marks[name] = draw(drawing, format_), drawing.mark
-    return files, marks
+    files, marks = drawn([drawing])
+    return {"tables/gain.csv": found.csv.encode(), **files}, marks

@@ -35,7 +35,7 @@ def write_search(found: Found, search: Search, out: Path, source: Path) -> list[
     }
     for format_ in FORMATS:
         files[out / "figures" / f"search-{search.name}.{format_}"] = draw_search(
-            trials, importances, title=f"Search {search.name}", format_=format_
+            trials, importances=importances, title=f"Search {search.name}", format_=format_
         )
     for path, content in files.items():
         write_atomically(path, content)

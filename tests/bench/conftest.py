@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench import commands, listing
-from bench.report import build as report
-from bench.report import whole
+from bench.report.figures import set as figures
 from bench.tasks import task
 from tests.bench import fake
 
@@ -23,8 +22,7 @@ def quick_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(drawing: Drawing, _: str) -> bytes:
         return drawing.mark.encode()
 
-    monkeypatch.setattr(report, "draw", draw)
-    monkeypatch.setattr(whole, "draw", draw)
+    monkeypatch.setattr(figures, "draw", draw)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from bench import cli, commands
-from bench.report import build as report
+from bench.report.figures import set as figures
 from bench.runs import (
     provenance,
     queue,  # noqa: F401 (imported once, not by every process with a queue)
@@ -52,7 +52,7 @@ def pretend(pause: float) -> None:
     patch.object(task, "prepare", prepare).start()
     patch.object(commands, "load_study", fake.load).start()
     patch.object(commands, "code_id", lambda: "code").start()
-    patch.object(report, "draw", draw).start()
+    patch.object(figures, "draw", draw).start()
     patch.object(provenance, "checkout_state", lambda: ("0123456789", False)).start()
 
 

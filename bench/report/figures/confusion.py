@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Rectangle
 
 from bench.report.confusion import VOID
-from bench.report.figures.figure import canvas, fingerprint, ink, save, theme
-from bench.report.sentences.caption import preset_label
+from bench.report.figures.figure import (
+    COLOURS,
+    canvas,
+    counts_of,
+    from_csv,
+    ink,
+    read,
+    set_title,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SHOWS = (
     "Confusion matrix of the reference on {task}: what percentage of the pixels of each "
@@ -34,49 +41,36 @@ _ROW, _FRAME = 0.13, 1.75  # inches per class, and for names, title and key
 
 def confusion_tasks(confusion_csv: str) -> list[str]:
     """Return the tasks that have a matrix, in the order of the file; empty for an empty text."""
-    if not confusion_csv:
-        return []
-    return list(pd.read_csv(StringIO(confusion_csv))["task"].unique())
+    return list(read(confusion_csv)["task"].unique()) if confusion_csv else []
 
 
-def draw_confusion(confusion_csv: str, *, task: str, format_: str) -> bytes:
-    """Return the confusion matrix of a task, each line in percent of its ground-truth class.
+@from_csv
+def draw_confusion(frame: pd.DataFrame, *, task: str) -> Figure:
+    """The confusion matrix of a task, each line in percent of its ground-truth class.
 
     The column of pixels without a predicted class is left out if there are no such pixels.
-
-    Args:
-        confusion_csv: Text of `<study>_confusion.csv`.
-        task: The task to show.
-        format_: `svg` or `png`.
     """
-    frame = pd.read_csv(StringIO(confusion_csv), keep_default_na=False, na_values={"share": [""]})
     shown = frame[frame["task"] == task]
     rows = list(shown["gt_class"].unique())
     void = shown["predicted_class"] == VOID
     columns = [*rows, VOID] if shown.loc[void, "pixels"].sum() else rows
     matrix = shown.pivot_table(index="gt_class", columns="predicted_class", values="share")
     percent = 100 * matrix.reindex(index=rows, columns=columns)
-    first = shown.iloc[0]
-    with theme():
-        figure = canvas(_FRAME + _ROW * len(rows))
-        axis = figure.subplots()
-        colours = _cells(axis, percent)
-        key = figure.colorbar(colours, ax=axis, location="bottom", aspect=45, pad=0.02)
-        key.ax.tick_params(labelsize=6, length=0)
-        key.set_label("% of the pixels of the ground-truth class", size=6.5)
-        key.outline.set_linewidth(0.4)
-        figure.suptitle(
-            f"{first['study']}, preset {preset_label(first['preset'])}: {first['variant']}, {task}"
-            f"\nn = {first['seeds']} seeds × {first['images']} images",
-            fontsize="medium",
-        )
-        return save(figure, format_, fingerprint(confusion_csv))
+    figure = canvas(_FRAME + _ROW * len(rows))
+    axis = figure.subplots()
+    colours = _cells(axis, percent)
+    key = figure.colorbar(colours, ax=axis, location="bottom", aspect=45, pad=0.02)
+    key.ax.tick_params(labelsize=6, length=0)
+    key.set_label("% of the pixels of the ground-truth class", size=6.5)
+    key.outline.set_linewidth(0.4)
+    set_title(figure, shown, f": {shown['variant'].iloc[0]}, {task}\n{counts_of(shown)}")
+    return figure
 
 
 def _cells(axis: Axes, percent: pd.DataFrame) -> ScalarMappable:
     """Draw coloured cells, the first class on top, and the numbers in the larger ones."""
-    blue = sns.color_palette("colorblind")[0]
-    shades = ListedColormap(sns.blend_palette(["white", blue, "#04223a"], len(LEVELS) - 1))
+    ends = ["white", COLOURS[0], "#04223a"]
+    shades = ListedColormap(sns.blend_palette(ends, len(LEVELS) - 1))
     colours = ScalarMappable(BoundaryNorm(LEVELS, len(LEVELS) - 1), shades)
     for (row, column), value in np.ndenumerate(percent.to_numpy()):
         colour = colours.to_rgba(value)

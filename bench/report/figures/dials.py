@@ -6,23 +6,20 @@ which the complete method is compared. Right: the same effects as curves along t
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
-import seaborn as sns
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bench.report.figures.figure import fingerprint, ink, save, theme
+from bench.report.figures.figure import COLOURS, PAGE_WIDTH, canvas, from_csv, ink, legend_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SHOWS = (
     "Effect of each component in points of mIoU, the whole method minus the row named above, at "
@@ -34,14 +31,9 @@ _LINE, _GAP, _HEAD = 0.23, 0.16, 1.3  # inches
 _MARKERS = ("o", "s", "D", "^", "v")
 
 
-def draw_dials(dials_csv: str, *, format_: str) -> bytes:
-    """Return the figure of the effects on the first task of each dial.
-
-    Args:
-        dials_csv: Text of `<study>_dials.csv`.
-        format_: `svg` or `png`.
-    """
-    frame = pd.read_csv(StringIO(dials_csv))
+@from_csv
+def draw_dials(frame: pd.DataFrame) -> Figure:
+    """The effects on the first task of each dial."""
     frame = frame[frame["metric"] == "miou"]
     first = frame.groupby("dial", sort=False)["task"].transform("first")
     frame = frame[frame["task"] == first]
@@ -49,28 +41,24 @@ def draw_dials(dials_csv: str, *, format_: str) -> bytes:
     rows = list(dict.fromkeys(frame["variant"]))
     heights = [_LINE * part["order"].nunique() + _GAP for part in parts]
     limit = max(0.5, float(np.ceil(200 * frame["difference"].abs().max()) / 2))
-    with theme():
-        figure = Figure(figsize=(7.2, sum(heights) + _HEAD), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(
-            len(parts), 2, squeeze=False, sharex="col", height_ratios=heights,
-            width_ratios=(3.2, 1),
-        )  # fmt: skip
-        for (left, right), part in zip(axes, parts, strict=True):
-            _cells(left, part, rows, limit)
-            _curves(right, part, rows)
-        axes[0, 0].xaxis.tick_top()
-        axes[0, 0].set_xticks(range(len(rows)), [_short(row) for row in rows])
-        axes[-1, 1].set_xlabel("Δ mIoU (points)")
-        handles, labels = axes[0, 1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(rows), frameon=False)
-        seeds, images = (sorted(frame[name].unique()) for name in ("seeds", "images"))
-        figure.suptitle(
-            f"{frame.iloc[0]['study']}: effect of each component, points of mIoU; n = "
-            f"{_span(seeds)} seeds × {_span(images)} images",
-            fontsize="medium",
-        )
-        return save(figure, format_, fingerprint(dials_csv))
+    figure = canvas(sum(heights) + _HEAD, PAGE_WIDTH)
+    axes = figure.subplots(
+        len(parts), 2, squeeze=False, sharex="col", height_ratios=heights, width_ratios=(3.2, 1)
+    )
+    for (left, right), part in zip(axes, parts, strict=True):
+        _cells(left, part, rows, limit)
+        _curves(right, part, rows)
+    axes[0, 0].xaxis.tick_top()
+    axes[0, 0].set_xticks(range(len(rows)), [_short(row) for row in rows])
+    axes[-1, 1].set_xlabel("Δ mIoU (points)")
+    legend_below(figure, axes[0, 1], columns=len(rows))
+    seeds, images = (sorted(frame[name].unique()) for name in ("seeds", "images"))
+    figure.suptitle(
+        f"{frame.iloc[0]['study']}: effect of each component, points of mIoU; n = "
+        f"{_span(seeds)} seeds × {_span(images)} images",
+        fontsize="medium",
+    )
+    return figure
 
 
 def _cells(axis: Axes, part: pd.DataFrame, rows: Sequence[str], limit: float) -> None:
@@ -101,7 +89,6 @@ def _cells(axis: Axes, part: pd.DataFrame, rows: Sequence[str], limit: float) ->
 def _curves(axis: Axes, part: pd.DataFrame, rows: Sequence[str]) -> None:
     """Draw the effects of each row along the dial."""
     lines = list(_labels(part))
-    palette = sns.color_palette("colorblind")
     for place, row in enumerate(rows):
         mine = part[part["variant"] == row].sort_values("order")
         shift = 0.12 * (place - (len(rows) - 1) / 2)
@@ -109,7 +96,7 @@ def _curves(axis: Axes, part: pd.DataFrame, rows: Sequence[str]) -> None:
         axis.errorbar(
             value, [lines.index(order) + shift for order in mine["order"]],
             xerr=[value - low, high - value], fmt=f"{_MARKERS[place % len(_MARKERS)]}-",
-            markersize=2, linewidth=0.8, elinewidth=0.6, color=palette[place], label=_short(row),
+            markersize=2, linewidth=0.8, elinewidth=0.6, color=COLOURS[place], label=_short(row),
         )  # fmt: skip
     axis.axvline(0, color="0.3", linewidth=0.8)
     _lines(axis, dict.fromkeys(lines, ""))

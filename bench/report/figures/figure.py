@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
+from functools import wraps
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 from bench.report.sentences.caption import preset_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -33,8 +34,9 @@ PANELS = (
     ("interaction", "Interactions"),
     ("variant", "Against the reference"),
 )
-WIDTH = 3.5
-"""Width in inches: one column of a two-column page."""
+WIDTH, PAGE_WIDTH = 3.5, 7.2
+"""Widths in inches: of a column of a two-column page, and of the page."""
+COLOURS = sns.color_palette("colorblind")
 FORMATS = ("svg", "png")
 SHOWS = "Differences of mIoU in points, with 95 % intervals over seeds and images."
 _ROW, _PER_TASK, _MARGIN, _HEAD = 0.12, 0.1, 0.5, 0.8  # inches
@@ -49,18 +51,33 @@ RC = {
 }
 
 
-def draw(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
-    """Return the figure of a study's effects on the mIoU of some tasks.
+def from_csv(paint: Callable[..., Figure]) -> Callable[..., bytes]:
+    """A painter of a frame as a function of the text of its CSV file.
 
-    Args:
-        effects_csv: Text of `<study>_effects.csv`.
-        tasks: The tasks to show, one colour and marker each.
-        format_: `svg` or `png`.
+    The function also takes `format_`, `svg` or `png`, and returns the bytes of the figure, with the
+    common style and the hash of the text.
+    """
+
+    @wraps(paint)
+    def draw(csv: str, *, format_: str, **options: object) -> bytes:
+        with theme():
+            return save(paint(read(csv), **options), format_, fingerprint(csv))
+
+    return draw
+
+
+def read(csv: str) -> pd.DataFrame:
+    """The frame of a CSV text, in which only empty fields are missing values."""
+    return pd.read_csv(StringIO(csv), keep_default_na=False, na_values=[""])
+
+
+@from_csv
+def draw(frame: pd.DataFrame, *, tasks: Sequence[str]) -> Figure:
+    """Effects on the mIoU of some tasks, one colour and marker each, from `<study>_effects.csv`.
 
     Raises:
         ValueError: If the file has no effect on these tasks.
     """
-    frame = pd.read_csv(StringIO(effects_csv))
     shown = frame[frame["task"].isin(tasks) & (frame["metric"] == "miou")]
     if (shown["contrast"] != "variant").any():
         # beside other contrasts, rows that differ in several slots do not isolate a component
@@ -69,9 +86,22 @@ def draw(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
     panels = [(name, title) for name, title in PANELS if (shown["contrast"] == name).any()]
     if not panels:
         raise ValueError(f"figure: expected effects on {', '.join(tasks)}, got none")
+    shown = shown.assign(label=[_label(row) for _, row in shown.iterrows()])
     parts = [(title, shown[shown["contrast"] == name]) for name, title in panels]
-    with theme():
-        return save(_figure(parts, tasks), format_, fingerprint(effects_csv))
+    names = [list(part["label"].unique()) for _, part in parts]
+    heights = [_MARGIN + (_ROW + _PER_TASK * len(tasks)) * len(rows) for rows in names]
+    figure = canvas(sum(heights) + _HEAD)
+    axes = figure.subplots(len(parts), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for axis, (title, part), rows in zip(axes, parts, names, strict=True):
+        show_intervals(axis, part, rows, tasks)
+        axis.set_title(title, loc="left")
+    axes[-1].set_xlabel("Δ mIoU (points)")
+    if len(tasks) > 1:
+        legend_below(figure, axes[0])
+    else:
+        axes[-1].set_xlabel(f"Δ mIoU on {tasks[0]} (points)")
+    set_title(figure, shown, f"\n{counts_of(parts[0][1])}; bars: 95 % intervals")
+    return figure
 
 
 def fingerprint(data: str) -> str:
@@ -87,9 +117,9 @@ def theme() -> Iterator[None]:
         yield
 
 
-def canvas(height: float) -> Figure:
-    """Return an empty figure with the width of a column; `height` in inches."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+def canvas(height: float, width: float = WIDTH) -> Figure:
+    """Return an empty figure; height and width in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -115,57 +145,52 @@ def save(figure: Figure, format_: str, description: str) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(parts: list[tuple[str, pd.DataFrame]], tasks: Sequence[str]) -> Figure:
-    rows = [len(_rows(part)) for _, part in parts]
-    heights = [_MARGIN + (_ROW + _PER_TASK * len(tasks)) * count for count in rows]
-    figure = canvas(sum(heights) + _HEAD)
-    axes = figure.subplots(len(parts), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
-    for axis, (title, part) in zip(axes, parts, strict=True):
-        _panel(axis, part, tasks)
-        axis.set_title(title, loc="left")
-    axes[-1].set_xlabel("Δ mIoU (points)")
-    if len(tasks) > 1:
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-    else:
-        axes[-1].set_xlabel(f"Δ mIoU on {tasks[0]} (points)")
-    first = parts[0][1].iloc[0]
-    counts = " and ".join(str(n) for n in parts[0][1]["images"].drop_duplicates())
-    figure.suptitle(
-        f"{first['study']}, preset {preset_label(first['preset'])}\n"
-        f"n = {first['seeds']} seeds × {counts} images; bars: 95 % intervals",
-        fontsize="medium",
-    )
-    return figure
+def set_title(figure: Figure, frame: pd.DataFrame, rest: str) -> None:
+    """Write study and preset of a frame, and the rest, above a figure."""
+    study, preset = frame.iloc[0][["study", "preset"]]
+    figure.suptitle(f"{study}, preset {preset_label(preset)}{rest}", fontsize="medium")
 
 
-def _panel(axis: Axes, part: pd.DataFrame, tasks: Sequence[str]) -> None:
-    """Draw a dot and interval per effect and task, the first row on top."""
-    names = _rows(part)
+def counts_of(frame: pd.DataFrame) -> str:
+    """The largest number of seeds, and the numbers of images, of the rows of a frame."""
+    images = " and ".join(str(number) for number in frame["images"].unique())
+    return f"n = {frame['seeds'].max()} seeds × {images} images"
+
+
+def legend_below(figure: Figure, axis: Axes, *, columns: int = 2) -> None:
+    """Put the legend of a panel below all panels."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def show_intervals(
+    axis: Axes, part: pd.DataFrame, names: list[str], tasks: Sequence[str],
+    *, label: str = "label", value: str = "difference",
+) -> None:  # fmt: skip
+    """Draw a dot and interval per line of a panel and task, the first line on top.
+
+    Args:
+        axis: The panel.
+        part: Has the columns `label`, `value`, `low`, `high` and `task`.
+        names: Labels of the lines in their order; others are not drawn.
+        tasks: The tasks, one colour and marker each.
+        label: Name of the column of labels.
+        value: Name of the column of values.
+    """
     for index, task in enumerate(tasks):
-        shown = part[part["task"] == task]
+        shown = part[(part["task"] == task) & part[label].isin(names)]
         shift = 0.3 * ((len(tasks) - 1) / 2 - index)
-        places = [len(names) - 1 - names.index(_label(row)) + shift for _, row in shown.iterrows()]
-        difference, low, high = (100 * shown[name] for name in ("difference", "low", "high"))
+        places = [len(names) - 1 - names.index(name) + shift for name in shown[label]]
+        middle, low, high = (100 * shown[name] for name in (value, "low", "high"))
         axis.errorbar(
-            difference,
-            places,
-            xerr=[difference - low, high - difference],
-            fmt=_MARKERS[index % len(_MARKERS)],
-            color=sns.color_palette("colorblind")[index],
-            markersize=3.5,
-            capsize=2,
-            linewidth=1.1,
-            label=task,
-        )
+            middle, places, xerr=[(middle - low).fillna(0), (high - middle).fillna(0)],
+            fmt=_MARKERS[index % len(_MARKERS)], color=COLOURS[index], markersize=3.5, capsize=2,
+            linewidth=1.1, label=task,
+        )  # fmt: skip
     axis.axvline(0, color="0.3", linewidth=0.8)
     axis.set_yticks(range(len(names)), names[::-1])
     axis.set_ylim(-0.6, len(names) - 0.4)
     axis.grid(visible=False, axis="y")
-
-
-def _rows(part: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(_label(row) for _, row in part.iterrows()))
 
 
 def _label(row: pd.Series) -> str:

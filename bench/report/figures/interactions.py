@@ -5,24 +5,31 @@ Reads only `<study>_effects.csv`.
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
-from bench.report.figures.figure import canvas, fingerprint, ink, save, theme
-from bench.report.sentences.caption import preset_label
+from bench.report.figures.figure import (
+    COLOURS,
+    canvas,
+    counts_of,
+    from_csv,
+    ink,
+    read,
+    set_title,
+)
 from bench.studies.factorial import GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
 
 SHOWS = (
     "Main effects (diagonal) and pairwise interactions (below it) on mIoU in points, with 95 % "
@@ -35,46 +42,34 @@ _CELL, _FRAME = 0.34, 0.75  # inches per line of cells, and for title and names
 
 def interaction_tasks(effects_csv: str, tasks: Sequence[str]) -> list[str]:
     """Return the tasks that have interactions, in the given order."""
-    having = set(_terms(effects_csv).query("contrast == 'interaction'")["task"])
+    having = set(_terms(read(effects_csv)).query("contrast == 'interaction'")["task"])
     return [task for task in tasks if task in having]
 
 
-def draw_interactions(effects_csv: str, *, tasks: Sequence[str], format_: str) -> bytes:
-    """Return the matrices of effects, one panel per task, with a common colour scale.
-
-    Args:
-        effects_csv: Text of `<study>_effects.csv`.
-        tasks: The tasks to show; each must have interactions.
-        format_: `svg` or `png`.
-    """
-    shown = _terms(effects_csv)
+@from_csv
+def draw_interactions(frame: pd.DataFrame, *, tasks: Sequence[str]) -> Figure:
+    """The effects, one panel per task with interactions, with a common colour scale."""
+    shown = _terms(frame)
     shown = shown[shown["task"].isin(tasks)]
     main = shown[shown["contrast"] == "main"]
     factors = list(dict.fromkeys(_factors(effect)[0] for _, effect in main.iterrows()))
     largest = float(shown["difference"].abs().max()) or 1.0
-    first = shown.iloc[0]
-    counts = " and ".join(str(n) for n in shown["images"].unique())
-    with theme():
-        orange, blue = sns.color_palette("colorblind")[1], sns.color_palette("colorblind")[0]
-        colours = sns.blend_palette([orange, "white", blue], as_cmap=True)
-        figure = canvas(0.5 + len(tasks) * (_FRAME + _CELL * len(factors)))
-        axes = figure.subplots(len(tasks), 1, squeeze=False)[:, 0]
-        for axis, task in zip(axes, tasks, strict=True):
-            _panel(axis, shown[shown["task"] == task], factors, (colours, largest))
-            axis.set_title(f"{task}: Δ mIoU (points)", loc="left")
-        figure.suptitle(
-            f"{first['study']}, preset {preset_label(first['preset'])}\n"
-            f"n = {first['seeds']} seeds × {counts} images; diagonal: main effects\n"
-            "below: interactions; frame: [95 % interval] leaves out 0",
-            fontsize="medium",
-        )
-        return save(figure, format_, fingerprint(effects_csv))
+    colours = sns.blend_palette([COLOURS[1], "white", COLOURS[0]], as_cmap=True)
+    figure = canvas(0.5 + len(tasks) * (_FRAME + _CELL * len(factors)))
+    axes = figure.subplots(len(tasks), 1, squeeze=False)[:, 0]
+    for axis, task in zip(axes, tasks, strict=True):
+        _panel(axis, shown[shown["task"] == task], factors, (colours, largest))
+        axis.set_title(f"{task}: Δ mIoU (points)", loc="left")
+    set_title(
+        figure, shown, f"\n{counts_of(shown)}; diagonal: main effects\n"
+        "below: interactions; frame: [95 % interval] leaves out 0",
+    )  # fmt: skip
+    return figure
 
 
-def _terms(effects_csv: str) -> pd.DataFrame:
-    frame = pd.read_csv(StringIO(effects_csv))
-    chosen = frame["contrast"].isin(["main", "interaction"]) & (frame["metric"] == "miou")
-    return frame[chosen]
+def _terms(effects: pd.DataFrame) -> pd.DataFrame:
+    chosen = effects["contrast"].isin(["main", "interaction"]) & (effects["metric"] == "miou")
+    return effects[chosen]
 
 
 def _panel(

@@ -5,19 +5,16 @@ They read only `<study>.csv`.
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING
 
-import pandas as pd
-import seaborn as sns
-
-from bench.report.figures.figure import canvas, fingerprint, save, theme
-from bench.report.sentences.caption import preset_label
+from bench.report.figures.figure import COLOURS, canvas, from_csv, legend_below, set_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CLASSES_SHOW = (
     "IoU of each class in percent. Bars: the reference, mean over seeds, whiskers: standard "
@@ -30,98 +27,75 @@ COST_SHOWS = (
 _ROW = 0.14  # inches per class
 
 
-def draw_classes(scores_csv: str, *, tasks: Sequence[str], reference: str, format_: str) -> bytes:
-    """Return the figure of the IoU per class, one panel per task, the classes in the same order.
-
-    Args:
-        scores_csv: Text of `<study>.csv`.
-        tasks: The tasks to show; the classes are sorted by the reference's IoU on the first.
-        reference: Name of the row that the bars show.
-        format_: `svg` or `png`.
-    """
-    frame = _scored(scores_csv, tasks, "iou")
+@from_csv
+def draw_classes(scores: pd.DataFrame, *, tasks: Sequence[str], reference: str) -> Figure:
+    """IoU per class, one panel per task, the classes sorted by the reference's on the first."""
+    frame = _scored(scores, tasks, "iou")
     first = frame[(frame["variant"] == reference) & (frame["task"] == tasks[0])]
     order = list(first.groupby("class_name")["value"].mean().sort_values().index)
-    with theme():
-        figure = canvas(0.9 + _ROW * len(order))
-        axes = figure.subplots(1, len(tasks), sharey=True, sharex=True, squeeze=False)[0]
-        for axis, task in zip(axes, tasks, strict=True):
-            _class_panel(axis, frame[frame["task"] == task], order, reference)
-            axis.set_title(task, loc="left")
-        figure.supxlabel("IoU (%)", fontsize="medium")
-        figure.suptitle(f"{_head(frame)}\nbars: {reference}; dots: other rows", fontsize="medium")
-        return save(figure, format_, fingerprint(scores_csv))
+    figure = canvas(0.9 + _ROW * len(order))
+    axes = figure.subplots(1, len(tasks), sharey=True, sharex=True, squeeze=False)[0]
+    for axis, task in zip(axes, tasks, strict=True):
+        _class_panel(axis, frame[frame["task"] == task], order, reference)
+        axis.set_title(task, loc="left")
+    figure.supxlabel("IoU (%)", fontsize="medium")
+    set_title(figure, frame, f"; {_seeds(frame)}\nbars: {reference}; dots: other rows")
+    return figure
 
 
-def draw_cost(
-    scores_csv: str, *, tasks: Sequence[str], variants: Sequence[str], format_: str
-) -> bytes:
-    """Return the figure of mIoU against parameters and seconds, a row of panels per task.
-
-    Args:
-        scores_csv: Text of `<study>.csv`.
-        tasks: The tasks to show.
-        variants: The rows in their order; the first is the reference.
-        format_: `svg` or `png`.
-    """
-    frame = _scored(scores_csv, tasks, "miou")
+@from_csv
+def draw_cost(scores: pd.DataFrame, *, tasks: Sequence[str], variants: Sequence[str]) -> Figure:
+    """Scores against parameters and seconds, panels per task; the first row is the reference."""
+    frame = _scored(scores, tasks, "miou")
     costs = {
-        "trainable parameters (M)": _summed(scores_csv, r"^parameters\..*\.trainable$") / 1e6,
-        "time of a run (s)": _summed(scores_csv, r"^seconds\."),
+        "trainable parameters (M)": _summed(scores, r"^parameters\..*\.trainable$") / 1e6,
+        "time of a run (s)": _summed(scores, r"^seconds\."),
     }
     shown = [name for name in variants if name in set(frame["variant"])]
-    with theme():
-        figure = canvas(0.7 + 1.35 * len(tasks) + 0.13 * ((len(shown) + 1) // 2))
-        axes = figure.subplots(len(tasks), 2, sharex="col", sharey="row", squeeze=False)
-        for line, task in zip(axes, tasks, strict=True):
-            for axis, cost in zip(line, costs.values(), strict=True):
-                _cost_panel(axis, frame[frame["task"] == task], cost, shown)
-            line[0].set_title(task, loc="left")
-            line[0].set_ylabel("mIoU (%)")
-        for axis, label in zip(axes[-1], costs, strict=True):
-            axis.set_xlabel(label)
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-        figure.suptitle(f"{_head(frame)}\nbars: standard deviation", fontsize="medium")
-        return save(figure, format_, fingerprint(scores_csv))
+    figure = canvas(0.7 + 1.35 * len(tasks) + 0.13 * ((len(shown) + 1) // 2))
+    axes = figure.subplots(len(tasks), 2, sharex="col", sharey="row", squeeze=False)
+    for line, task in zip(axes, tasks, strict=True):
+        for axis, cost in zip(line, costs.values(), strict=True):
+            _cost_panel(axis, frame[frame["task"] == task], cost, shown)
+        line[0].set_title(task, loc="left")
+        line[0].set_ylabel("mIoU (%)")
+    for axis, label in zip(axes[-1], costs, strict=True):
+        axis.set_xlabel(label)
+    legend_below(figure, axes[0][0])
+    set_title(figure, frame, f"; {_seeds(frame)}\nbars: standard deviation")
+    return figure
 
 
-def _scored(scores_csv: str, tasks: Sequence[str], metric: str) -> pd.DataFrame:
-    frame = pd.read_csv(StringIO(scores_csv))
-    return frame[frame["task"].isin(tasks) & (frame["metric"] == metric)]
+def _scored(scores: pd.DataFrame, tasks: Sequence[str], metric: str) -> pd.DataFrame:
+    return scores[scores["task"].isin(tasks) & (scores["metric"] == metric)]
 
 
-def _summed(scores_csv: str, pattern: str) -> pd.Series:
+def _summed(scores: pd.DataFrame, pattern: str) -> pd.Series:
     """Sum of the matching measurements of each run, median over seeds, by variant."""
-    frame = pd.read_csv(StringIO(scores_csv))
-    chosen = frame[frame["metric"].str.match(pattern)]
+    chosen = scores[scores["metric"].str.match(pattern)]
     return chosen.groupby(["variant", "seed"])["value"].sum().groupby("variant").median()
 
 
-def _head(frame: pd.DataFrame) -> str:
-    first = frame.iloc[0]
-    seeds = frame["seed"].nunique()
-    return f"{first['study']}, preset {preset_label(first['preset'])}; n = {seeds} seeds"
+def _seeds(frame: pd.DataFrame) -> str:
+    return f"n = {frame['seed'].nunique()} seeds"
 
 
 def _class_panel(axis: Axes, part: pd.DataFrame, order: list[str], reference: str) -> None:
-    colours = sns.color_palette("colorblind")
     by_row = (100 * part["value"]).groupby([part["class_name"], part["variant"]])
     means, spread = by_row.mean().unstack().reindex(order), by_row.std().unstack().reindex(order)
     places = range(len(order))
     axis.barh(
-        places, means[reference], xerr=spread[reference].fillna(0), color=colours[0], height=0.7,
+        places, means[reference], xerr=spread[reference].fillna(0), color=COLOURS[0], height=0.7,
         error_kw={"linewidth": 0.8},
     )  # fmt: skip
     for variant in means.columns.drop(reference):
-        axis.plot(means[variant], places, ".", color=colours[1], markersize=2)
+        axis.plot(means[variant], places, ".", color=COLOURS[1], markersize=2)
     axis.set_yticks(places, order)
     axis.set_ylim(-0.6, len(order) - 0.4)
     axis.grid(visible=False, axis="y")
 
 
 def _cost_panel(axis: Axes, part: pd.DataFrame, cost: pd.Series, variants: Sequence[str]) -> None:
-    colours = sns.color_palette("colorblind")
     scores = 100 * part.set_index("variant")["value"]
     for number, variant in enumerate(variants, start=1):
         if variant not in scores.index:  # a row that does not have the task
@@ -129,7 +103,7 @@ def _cost_panel(axis: Axes, part: pd.DataFrame, cost: pd.Series, variants: Seque
         values = scores.loc[[variant]]
         axis.errorbar(
             cost.get(variant, 0.0), values.mean(), yerr=values.std() if len(values) > 1 else None,
-            fmt="o" if number == 1 else ".", color=colours[0 if number == 1 else 1],
+            fmt="o" if number == 1 else ".", color=COLOURS[0 if number == 1 else 1],
             markersize=4, linewidth=0.8, label=f"{number} {variant}",
         )  # fmt: skip
         axis.annotate(

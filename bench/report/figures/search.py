@@ -5,19 +5,14 @@ Drawn from the tables of the search only; the same tables give the same bytes.
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-import pandas as pd
-import seaborn as sns
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from bench.report.figures.figure import RC, fingerprint, save
+from bench.report.figures.figure import PAGE_WIDTH, canvas, from_csv, read
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 3
 _FIXED = ("trial", "state", "miou", "seconds", "pareto")
@@ -25,42 +20,37 @@ _LOG_RATIO = 50
 """The axis is logarithmic if the values of a parameter span more than this factor."""
 
 
-def draw_search(trials_csv: str, importances_csv: str, *, title: str, format_: str) -> bytes:
-    """Return the figure of a search.
+@from_csv
+def draw_search(trials: pd.DataFrame, *, importances: str, title: str) -> Figure:
+    """A search, from `<name>.csv`, which has a row per trial.
 
     Args:
-        trials_csv: Text of `<name>.csv`: a row per trial.
-        importances_csv: Text of `<name>_importances.csv`: parameter and importance.
+        trials: The rows.
+        importances: Text of `<name>_importances.csv`: parameter and importance.
         title: Title; the numbers of trials are added.
-        format_: `svg` or `png`.
 
     Raises:
         ValueError: If no trial has finished.
     """
-    trials = pd.read_csv(BytesIO(trials_csv.encode()))
     done = trials[trials["state"] == "complete"]
     if done.empty:
         raise ValueError("figure: expected a finished trial, got none")
-    importances = pd.read_csv(BytesIO(importances_csv.encode()))
     parameters = [name for name in trials.columns if name not in _FIXED]
     rows = -(-(3 + len(parameters)) // COLUMNS)
-    with mpl.rc_context():
-        sns.set_theme(context="paper", style="whitegrid", font_scale=0.8, rc=RC)
-        figure = Figure(figsize=(7.2, 1.9 * rows + 0.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
-        _history(axes[0], done)
-        _importances(axes[1], importances)
-        _front(axes[2], done)
-        for axis, name in zip(axes[3:], parameters, strict=False):
-            _slice(axis, done, name)
-        for axis in axes[3 + len(parameters) :]:
-            axis.set_axis_off()
-        pruned = int((trials["state"] == "pruned").sum())
-        figure.suptitle(
-            f"{title}: {len(done)} trials finished, {pruned} stopped early", fontsize="medium"
-        )
-        return save(figure, format_, fingerprint(trials_csv))
+    figure = canvas(1.9 * rows + 0.4, PAGE_WIDTH)
+    axes = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    _history(axes[0], done)
+    _importances(axes[1], read(importances))
+    _front(axes[2], done)
+    for axis, name in zip(axes[3:], parameters, strict=False):
+        _slice(axis, done, name)
+    for axis in axes[3 + len(parameters) :]:
+        axis.set_axis_off()
+    pruned = int((trials["state"] == "pruned").sum())
+    figure.suptitle(
+        f"{title}: {len(done)} trials finished, {pruned} stopped early", fontsize="medium"
+    )
+    return figure
 
 
 def _history(axis: Axes, done: pd.DataFrame) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING
 
-import pandas as pd
-import seaborn as sns
 from matplotlib.ticker import NullLocator
 
-from bench.report.figures.figure import canvas, fingerprint, save, theme
-from bench.report.sentences.caption import preset_label
+from bench.report.figures.figure import (
+    COLOURS,
+    canvas,
+    counts_of,
+    from_csv,
+    legend_below,
+    set_title,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SHOWS = (
     "mIoU in percent against the value of one quantity, mean over seeds; the rest stays as in the "
@@ -22,52 +27,39 @@ SHOWS = (
 )
 
 
-def draw_series(series_csv: str, *, format_: str) -> bytes:
-    """Return the figure of a study's series, one panel per series and task.
-
-    Args:
-        series_csv: Text of `<study>_series.csv`.
-        format_: `svg` or `png`.
-    """
-    frame = pd.read_csv(StringIO(series_csv))
+@from_csv
+def draw_series(frame: pd.DataFrame) -> Figure:
+    """The series of a study, one panel per series and task."""
     tasks, names = list(frame["task"].unique()), list(frame["series"].unique())
-    first, images = frame.iloc[0], " and ".join(str(n) for n in frame["images"].unique())
-    with theme():
-        figure = canvas(0.85 + 1.35 * len(tasks))
-        axes = figure.subplots(len(tasks), len(names), sharex="col", sharey="row", squeeze=False)
-        for line, task in zip(axes, tasks, strict=True):
-            for axis, name in zip(line, names, strict=True):
-                part = frame[(frame["task"] == task) & (frame["series"] == name)]
-                if not part.empty:
-                    _panel(axis, part)
-            line[0].set_title(task, loc="left")
-            line[0].set_ylabel("mIoU (%)")
-        for axis, name in zip(axes[-1], names, strict=True):
-            axis.set_xlabel(frame[frame["series"] == name].iloc[0]["axis"])
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-        figure.suptitle(
-            f"{first['study']}, preset {preset_label(first['preset'])}\n"
-            f"n = {frame['seeds'].max()} seeds × {images} images",
-            fontsize="medium",
-        )
-        return save(figure, format_, fingerprint(series_csv))
+    figure = canvas(0.85 + 1.35 * len(tasks))
+    axes = figure.subplots(len(tasks), len(names), sharex="col", sharey="row", squeeze=False)
+    for line, task in zip(axes, tasks, strict=True):
+        for axis, name in zip(line, names, strict=True):
+            part = frame[(frame["task"] == task) & (frame["series"] == name)]
+            if not part.empty:
+                _panel(axis, part)
+        line[0].set_title(task, loc="left")
+        line[0].set_ylabel("mIoU (%)")
+    for axis, name in zip(axes[-1], names, strict=True):
+        axis.set_xlabel(frame[frame["series"] == name].iloc[0]["axis"])
+    legend_below(figure, axes[0][0])
+    set_title(figure, frame, f"\n{counts_of(frame)}")
+    return figure
 
 
 def _panel(axis: Axes, part: pd.DataFrame) -> None:
     """Draw means joined by a line, intervals, and the reference."""
-    colours = sns.color_palette("colorblind")
     score = 100 * part["miou"]
     bars = [100 * (part["difference"] - part["low"]), 100 * (part["high"] - part["difference"])]
     axis.errorbar(
-        part["x"], score, yerr=bars, fmt="o-", color=colours[0], markersize=3, linewidth=1,
+        part["x"], score, yerr=bars, fmt="o-", color=COLOURS[0], markersize=3, linewidth=1,
         capsize=2, label="mean, 95 % interval of Δ",
     )  # fmt: skip
     reference = part[part["role"] == "reference"]
     level = 100 * reference["miou"].iloc[0]
-    axis.axhline(level, color=colours[1], linewidth=0.9, linestyle=":")
+    axis.axhline(level, color=COLOURS[1], linewidth=0.9, linestyle=":")
     axis.plot(
-        reference["x"], [level], "D", color=colours[1], markersize=4.5, label="reference", zorder=3
+        reference["x"], [level], "D", color=COLOURS[1], markersize=4.5, label="reference", zorder=3
     )
     if (part["scale"] == "log").all():
         axis.set_xscale("log")

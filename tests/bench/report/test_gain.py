@@ -7,8 +7,8 @@ import pytest
 
 from ablations.components import STUDY as COMPONENTS
 from ablations.seeds import STUDY as START
-from bench.report import build
 from bench.report.build import Report, render
+from bench.report.figures import set as figures
 from bench.report.gain import Gain, control, gain, sentences
 from bench.report.sentences.findings import findings
 from bench.runs.store import Store
@@ -26,7 +26,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Report]
     store = Store(tmp_path_factory.mktemp("results"))
     gain_records.write(store, SCORES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "draw", lambda drawing, _: drawing.mark.encode())
+        patch.setattr(figures, "draw", lambda drawing, _: drawing.mark.encode())
         reports = [render(study, store) for study in (COMPONENTS, START)]
     steps = gain(reports, store)
     assert steps is not None

@@ -167,12 +167,14 @@ def test_the_best_configuration_can_be_imported(found: Found, tmp_path: Path) ->
 
 
 def test_the_same_tables_give_the_same_figure(found: Found) -> None:
-    tables = (rows_csv(found.rows), "parameter,importance\ntau,0.25\nlearning_rate,0.75\n")
-    first = draw_search(*tables, title="Search fake", format_="svg")
-    assert first == draw_search(*tables, title="Search fake", format_="svg")
+    trials = rows_csv(found.rows)
+    importances = "parameter,importance\ntau,0.25\nlearning_rate,0.75\n"
+    first = draw_search(trials, importances=importances, title="Search fake", format_="svg")
+    again = draw_search(trials, importances=importances, title="Search fake", format_="svg")
+    assert first == again
     text = first.decode()
     for word in ("History", "Importance", "Pareto front", "learning rate", "mIoU on tune"):
         assert word in text
-    none = io.StringIO(tables[0]).readline()
+    none = io.StringIO(trials).readline()
     with pytest.raises(ValueError, match="expected a finished trial"):
-        draw_search(none, tables[1], title="x", format_="svg")
+        draw_search(none, importances=importances, title="x", format_="svg")

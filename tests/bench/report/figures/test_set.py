@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.report.figures.set import Drawing, Sources, draw, drawings
+from bench.report.figures.set import Drawing, draw, drawings
 from bench.report.table import CURVE_COLUMNS, csv_text, curves_frame, effects_frame, tidy
 from tests.bench.fake import STUDY
 from tests.bench.records import RECORD
@@ -25,11 +25,11 @@ RECORDS = [
 
 
 def figures(records: list[RunRecord]) -> dict[str, Drawing]:
-    sources = Sources(
-        scores=csv_text(tidy(records)),
-        effects=csv_text(effects_frame(STUDY, records, [])),
-        curves=csv_text(curves_frame(records)),
-    )
+    sources = {
+        "": csv_text(tidy(records)),
+        "_effects": csv_text(effects_frame(STUDY, records, [])),
+        "_curves": csv_text(curves_frame(records)),
+    }
     return {drawing.name: drawing for drawing in drawings(STUDY, records, sources)}
 
 
