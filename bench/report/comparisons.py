@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.markup import Summary, effect_text
 from bench.report.summary import NONE
+from bench.stats.effects import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,40 +19,23 @@ NOTE = (
     "seeds and images; * p < 0.05 after Holm's correction over all pairs of this page, within a "
     "task and metric. What is compared was decided before the runs (`docs/statistics.md`)."
 )
-METRICS = {"miou": "Δ mIoU [95 %]", "boundary_miou": "Δ boundary IoU [95 %]"}
 
 
 def comparison_tables(study: Study, found: Sequence[Effect]) -> list[Summary]:
-    """Return one table per named comparison that has results.
-
-    Args:
-        study: The study.
-        found: Effects of its records.
-    """
+    """Return one table per named comparison that has results."""
     named = [effect for effect in found if effect.contrast.kind == "named"]
     places = list(dict.fromkeys((effect.task, effect.metric) for effect in named))
     by_place = {(e.contrast.variant, e.contrast.baseline, e.task, e.metric): e for e in named}
     tables = []
     for each in study.comparisons:
-        rows = tuple(
-            (
-                Cell(f"{variant} against {baseline}"),
-                *(_cell(by_place.get((variant, baseline, *place))) for place in places),
-            )
-            for variant, baseline in each.pairs
-            if any((variant, baseline, *place) in by_place for place in places)
-        )
+        rows = []
+        for variant, baseline in each.pairs:
+            effects = [by_place.get((variant, baseline, *place)) for place in places]
+            if any(effects):
+                texts = (NONE if effect is None else effect_text(effect) for effect in effects)
+                rows.append((f"{variant} against {baseline}", *texts))
         if rows:
-            headers = ("pair", *(f"{task}\n{METRICS[metric]}" for task, metric in places))
-            tables.append(
-                Summary(title=f"Study {study.name}: {each.name}", headers=headers, rows=rows)
-            )
+            columns = [f"{task}\nΔ {METRICS[metric]} [95 %]" for task, metric in places]
+            title = f"Study {study.name}: {each.name}"
+            tables.append(Summary.of(title, ("pair", *columns), rows))
     return tables
-
-
-def _cell(effect: Effect | None) -> Cell:
-    if effect is None:
-        return Cell(NONE)
-    value = effect.difference
-    star = "*" if effect.p_holm < 0.05 else ""
-    return Cell(signed_interval(value.estimate, value.low, value.high, digits=1) + star)

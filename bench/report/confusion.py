@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.table import split_of
+from bench.report.table import place_of
 from bench.runs.plan import SMOKE
 from bench.runs.store import CONFUSION_SUFFIX
 from bench.stats.effects import main_tasks
@@ -82,11 +82,8 @@ def confusion_rows(
     """Return one row per task, ground-truth and predicted class, in the order of the classes."""
     return [
         {
-            "study": study.name,
-            "preset": records[0].preset,
+            **place_of(study, records, each.task),
             "variant": study.reference.name,
-            "task": each.task,
-            "split": split_of(records[0], each.task),
             "gt_class": gt_class,
             "predicted_class": predicted,
             "pixels": int(each.pixels[row, column]),

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.report.markup import Cell, Summary, signed_interval
-from bench.report.summary import NONE
+from bench.report.markup import Cell, Summary, difference_text, percent
+from bench.report.summary import NONE, mean_text
+from bench.report.table import columns_of
 from bench.stats.dials import LEVEL, Measured, moved, slopes
-from bench.stats.effects import counts_by_row
-from bench.stats.statistics import spread
+from bench.stats.effects import METRICS, counts_by_row
 from bench.tasks.score_map import AFTER, BEFORE
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ CHAIN_NOTE = (
     "The chain at the centre: mIoU of the score map alone, before and after training, and of what "
     "the network makes of it, in percent, mean ± standard deviation over seeds."
 )
-_NAMES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +79,7 @@ def dial_report(
         study: The study.
         centre: Records at the centre.
         places: Preset of a position -> its records.
-        store: The store with their counts.
+        store: The store with the counts of all these records.
     """
     if study.dials is None:
         return DialReport()
@@ -108,56 +107,41 @@ def _table(study: Study, found: Sequence[Moved], task: str, metric: str) -> Summ
     lines: dict[tuple[str, str], dict[str, Moved]] = {}
     for each in mine:
         lines.setdefault((each.dial.name, each.position.label), {})[each.row] = each
-    return Summary(
-        title=f"Study {study.name}: effects on {task}, points of {_NAMES[metric]}",
-        headers=("dial, position", f"{study.dials.rows[0]} %", *(f"Δ {row}" for row in others),
-                 "n"),
-        rows=tuple(
-            (
-                Cell(f"{_plain(dial)}: {label}"),
-                Cell(f"{100 * next(iter(line.values())).score:.1f}"),
-                *(_cell(line.get(row)) for row in others),
-                Cell(str(next(iter(line.values())).difference.seeds)),
-            )
-            for (dial, label), line in lines.items()
-        ),
-    )  # fmt: skip
+    rows: list[list[str | Cell]] = []
+    for (dial, label), line in lines.items():
+        first = next(iter(line.values()))
+        cells = (_cell(line.get(row)) for row in others)
+        head = (f"{_plain(dial)}: {label}", percent(first.score))
+        rows.append([*head, *cells, str(first.difference.seeds)])
+    return Summary.of(
+        f"Study {study.name}: effects on {task}, points of {METRICS[metric]}",
+        ("dial, position", f"{study.dials.rows[0]} %", *(f"Δ {row}" for row in others), "n"),
+        rows,
+    )
 
 
 def _cell(each: Moved | None) -> Cell:
     if each is None:
         return Cell(NONE)
-    value = each.difference
-    text = signed_interval(value.estimate, value.low, value.high, digits=1)
-    return Cell(text + "*" * (each.p_holm < LEVEL), best=each.row == each.dial.gains)
+    text = difference_text(each.difference) + "*" * (each.p_holm < LEVEL)
+    return Cell(text, best=each.row == each.dial.gains)
 
 
 def _slope_table(study: Study, lines: Sequence[Slope]) -> list[Summary]:
     if not lines:
         return []
-    return [
-        Summary(
-            title=f"Study {study.name}: do the effects rise as predicted?",
-            headers=("dial", "effect of", "rises towards", "task", "slope [95 %]", "p, Holm",
-                     "verdict", "n"),
-            rows=tuple(
-                tuple(
-                    Cell(text)
-                    for text in (
-                        _plain(each.dial.name),
-                        each.dial.gains,
-                        _end(each.dial),
-                        each.task,
-                        _points(each),
-                        f"{each.p_holm:.3g}",
-                        each.verdict,
-                        str(each.difference.seeds),
-                    )
-                )
-                for each in lines
-            ),
+    rows = [
+        (
+            _plain(each.dial.name), each.dial.gains, _end(each.dial), each.task,
+            difference_text(each.difference, digits=2), f"{each.p_holm:.3g}", each.verdict,
+            str(each.difference.seeds),
         )
+        for each in lines
     ]  # fmt: skip
+    headers = ("dial", "effect of", "rises towards", "task", "slope [95 %]", "p, Holm", "verdict",
+               "n")  # fmt: skip
+    title = f"Study {study.name}: do the effects rise as predicted?"
+    return [Summary.of(title, headers, rows)]
 
 
 def _chain(study: Study, records: Sequence[RunRecord]) -> list[Summary]:
@@ -179,20 +163,13 @@ def _chain(study: Study, records: Sequence[RunRecord]) -> list[Summary]:
     for name in (*study.dials.rows, *study.dials.beside):
         mine = [record.metrics for record in done if record.variant == name]
         cells = [
-            _mean([m[task][metric] for m in mine if metric in m.get(task, {})])
+            mean_text([m[task][metric] for m in mine if metric in m.get(task, {})])
             for task, metric in columns.values()
         ]
         if mine:
-            rows.append((Cell(name), *cells, Cell(str(len(mine)))))
+            rows.append((name, *cells, str(len(mine))))
     title = f"Study {study.name}: from the score map to the masks, at the centre"
-    return [Summary(title=title, headers=("variant", *columns, "n"), rows=tuple(rows))]
-
-
-def _mean(values: Sequence[float]) -> Cell:
-    if not values:
-        return Cell(NONE)
-    found = spread([100 * value for value in values])
-    return Cell(f"{found.mean:.1f}" + (f" ± {found.sd:.1f}" if len(values) > 1 else ""))
+    return [Summary.of(title, ("variant", *columns, "n"), rows)]
 
 
 def _missing(study: Study, measured: Measured) -> list[str]:
@@ -217,7 +194,8 @@ def _missing(study: Study, measured: Measured) -> list[str]:
 def _sentence(each: Slope) -> str:
     return (
         f"{_plain(each.dial.name)}: the effect of the part removed in {each.dial.gains} was "
-        f"predicted to rise towards {_end(each.dial)}; slope {_points(each)} points per position "
+        f"predicted to rise towards {_end(each.dial)}; slope "
+        f"{difference_text(each.difference, digits=2)} points per position "
         f"on {each.task}: {each.verdict}."
     )
 
@@ -226,17 +204,11 @@ def _end(dial: Dial) -> str:
     return dial.positions[0 if dial.towards == "first" else -1].label
 
 
-def _points(each: Slope) -> str:
-    value = each.difference
-    return signed_interval(value.estimate, value.low, value.high, digits=2)
-
-
 def _plain(name: str) -> str:
     return name.replace("-", " ")
 
 
 def _row(study: Study, each: Moved) -> dict[str, object]:
-    value = each.difference
     return {
         "study": study.name,
         "dial": each.dial.name,
@@ -246,30 +218,21 @@ def _row(study: Study, each: Moved) -> dict[str, object]:
         "task": each.task,
         "metric": each.metric,
         "score": each.score,
-        "difference": value.estimate,
-        "low": value.low,
-        "high": value.high,
-        "p_value": value.p_value,
+        **columns_of(each.difference),
         "p_holm": each.p_holm,
         "predicted": "yes" if each.row == each.dial.gains else "no",
-        "seeds": value.seeds,
-        "images": value.images,
     }
 
 
 def _slope_row(study: Study, each: Slope) -> dict[str, object]:
-    value = each.difference
     return {
         "study": study.name,
         "dial": each.dial.name,
         "variant": each.dial.gains,
         "towards": each.dial.towards,
         "task": each.task,
-        "slope": value.estimate,
-        "low": value.low,
-        "high": value.high,
-        "p_value": value.p_value,
+        "slope": each.difference.estimate,
+        **columns_of(each.difference),
         "p_holm": each.p_holm,
         "verdict": each.verdict,
-        "seeds": value.seeds,
     }

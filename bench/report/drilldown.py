@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.markup import Cell, Summary
+from bench.report.markup import Summary, percent
 from bench.report.summary import NONE
 from bench.report.table import split_of
 from bench.stats.effects import main_tasks
@@ -64,22 +64,20 @@ def _table(
     tags = [_tags(known[reference][image], list(scored.per_class[task])) for image in ends]
     split = split_of(records[0], task) or task
     rows = [
-        (Cell(str(image)), Cell(names), Cell(_percent(own[image])), *_other(scores, own, image))
+        (str(image), names, percent(own[image]), *_other(scores, own, image))
         for image, names in zip(ends, tags, strict=True)
     ]
     seeds = sum(task in run for run in counts[reference].values())
     shown = f"{SHOWN} worst and {SHOWN} best of" if len(ends) < len(order) else "all"
-    return Summary(
-        title=(
-            f"{task}, {shown} {len(order)} images of {split}, numbered from 0 in the order of "
-            f"their list, worst first. IoU: mean over the classes present, pixels summed over "
-            f"n = {seeds} seeds."
-        ),
-        headers=(
+    return Summary.of(
+        f"{task}, {shown} {len(order)} images of {split}, numbered from 0 in the order of "
+        f"their list, worst first. IoU: mean over the classes present, pixels summed over "
+        f"n = {seeds} seeds.",
+        (
             *("image", "classes present", f"{reference}\nIoU %"),
             *("differs most\nrow", "differs most\nIoU %", "differs most\nΔ points"),
         ),
-        rows=tuple(rows),
+        rows,
     )
 
 
@@ -97,15 +95,11 @@ def _tags(image: Counts, class_names: Sequence[str]) -> str:
 
 def _other(
     scores: Mapping[str, NDArray[np.float64]], own: NDArray[np.float64], image: int
-) -> tuple[Cell, Cell, Cell]:
+) -> tuple[str, str, str]:
     """Name, score and change of the row that differs most from the reference on an image."""
     if not scores:
-        return Cell(NONE), Cell(NONE), Cell(NONE)
+        return NONE, NONE, NONE
     name = max(scores, key=lambda name: abs(scores[name][image] - own[image]))
     value = scores[name][image]
     change = f"{100 * (value - own[image]):+.1f}".replace("-", "−")
-    return Cell(name), Cell(_percent(value)), Cell(change)
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
+    return name, percent(value), change

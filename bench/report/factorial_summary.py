@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.markup import Cell, Summary, signed_interval
-from bench.stats.effects import TERMS, tasks_of
+from bench.report.markup import Summary, effect_text, p_text
+from bench.stats.effects import METRICS, TERMS, tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +22,13 @@ NOTE = (
     "number. Points with a 95 % interval over seeds and images; p after Holm's correction over the "
     "rows; * p < 0.05."
 )
-TITLES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
 
 
 def factorial_tables(
     study: Study, records: Sequence[RunRecord], found: Sequence[Effect]
 ) -> list[Summary]:
     """Return a table of terms per metric; empty unless a factorial study is completely run."""
-    tables = (_table(study, tasks_of(records), found, metric) for metric in TITLES)
+    tables = (_table(study, tasks_of(records), found, metric) for metric in METRICS)
     return [table for table in tables if table is not None]
 
 
@@ -42,22 +41,10 @@ def _table(
     if not names or not all((name, task) in by_place for name in names for task in tasks):
         return None
     headers = [part for task in tasks for part in (f"{task}\nΔ [95 %]", f"{task}\np")]
-    rows = [
-        (Cell(name), *(cell for task in tasks for cell in _cells(by_place[name, task])))
-        for name in names
-    ]
-    return Summary(
-        title=f"Study {study.name}: effects and interactions on {TITLES[metric]}",
-        headers=("effect", *headers),
-        rows=tuple(rows),
-    )
-
-
-def _cells(effect: Effect) -> tuple[Cell, Cell]:
-    value = effect.difference
-    points = signed_interval(value.estimate, value.low, value.high, digits=2)
-    star = "*" if effect.p_holm < 0.05 else ""
-    return (
-        Cell(f"{points}{star}"),
-        Cell(f"{effect.p_holm:.3f}" if effect.p_holm >= 0.001 else "< 0.001"),
-    )
+    rows = []
+    for name in names:
+        effects = [by_place[name, task] for task in tasks]
+        texts = ((effect_text(each, digits=2), p_text(each.p_holm)) for each in effects)
+        rows.append((name, *(text for pair in texts for text in pair)))
+    title = f"Study {study.name}: effects and interactions on {METRICS[metric]}"
+    return Summary.of(title, ("effect", *headers), rows)

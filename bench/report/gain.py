@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.markup import signed_interval
+from bench.report.markup import difference_text, percent
 from bench.report.sentences.verdict import is_measurable
-from bench.report.table import rows_csv
+from bench.report.table import columns_of, rows_csv
 from bench.stats.effects import counts_by_row, difference_of, main_tasks
 from bench.stats.statistics import pooled_miou
 from bench.studies.slots import COMPONENTS, OFF_KINDS
@@ -138,12 +138,13 @@ def sentences(found: Gain) -> tuple[str, str, str]:
     refined = found.refined[0]
     return (
         "A plain FPN, trained on the seeds with WeakCLIP's losses and none of its four components, "
-        f"lifts the seeds from {_percent(seeds)} to {_percent(plain)} mIoU: {_points(plain)} of "
-        f"the {100 * (full.miou - seeds.miou):.1f} points that all of WeakCLIP gains.",
+        f"lifts the seeds from {percent(seeds.miou)} to {percent(plain.miou)} mIoU: "
+        f"{_points(plain)} of the {percent(full.miou - seeds.miou)} points that all of WeakCLIP "
+        "gains.",
         f"The four components together add {_points(full)} points of mIoU"
         f"{_one_by_one(found.left_out)}{_contours(found.contours)}.",
-        f"A dense CRF adds {_points(crf)}, to {_percent(crf)} mIoU; on the seeds alone it adds "
-        f"{_points(refined)}, to {_percent(refined)}.",
+        f"A dense CRF adds {_points(crf)}, to {percent(crf.miou)} mIoU; on the seeds alone it adds "
+        f"{_points(refined)}, to {percent(refined.miou)}.",
     )
 
 
@@ -181,29 +182,16 @@ def _turned(effect: Effect) -> Effect:
 
 
 def _csv_row(step: Step, preset: str) -> dict[str, object]:
-    row: dict[str, object] = {
+    against = step.against
+    return {
         "row": step.row, "task": step.task, "preset": preset, "miou": step.miou,
+        "against_row": against and against.row, "against_task": against and against.task,
+        **columns_of(step.difference),
     }  # fmt: skip
-    if step.against is not None and step.difference is not None:
-        value = step.difference
-        row |= {
-            "against_row": step.against.row, "against_task": step.against.task,
-            "difference": value.estimate, "low": value.low, "high": value.high,
-            "p_value": value.p_value, "seeds": value.seeds, "images": value.images,
-        }  # fmt: skip
-    return row
-
-
-def _percent(step: Step) -> str:
-    return f"{100 * step.miou:.1f}"
 
 
 def _points(step: Step) -> str:
-    return "" if step.difference is None else _interval(step.difference)
-
-
-def _interval(value: Difference) -> str:
-    return signed_interval(value.estimate, value.low, value.high, digits=1)
+    return "" if step.difference is None else difference_text(step.difference)
 
 
 def _one_by_one(effects: Sequence[Effect]) -> str:
@@ -219,7 +207,6 @@ def _one_by_one(effects: Sequence[Effect]) -> str:
 def _contours(effect: Effect | None) -> str:
     if effect is None or not is_measurable(effect):
         return ""
-    value = effect.difference
-    better = signed_interval(value.estimate, value.low, value.high, digits=2)
+    better = difference_text(effect.difference, digits=2)
     where = f"unseen images ({effect.task})" if effect.task.startswith("val") else effect.task
     return f" and {better} points of boundary IoU on {where}"

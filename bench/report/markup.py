@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from bench.stats.effects import Effect
+    from bench.stats.statistics import Difference
 
 _LATEX = str.maketrans(
     {
@@ -180,6 +182,26 @@ def signed_interval(estimate: float, low: float, high: float, *, digits: int) ->
     return f"{middle} [{ends[0]}, {ends[1]}]"
 
 
+def difference_text(value: Difference, *, digits: int = 1) -> str:
+    """A difference with its interval in points."""
+    return signed_interval(value.estimate, value.low, value.high, digits=digits)
+
+
+def effect_text(effect: Effect, *, digits: int = 1) -> str:
+    """A difference with its interval; * if it is tested and p < 0.05 after Holm's correction."""
+    return difference_text(effect.difference, digits=digits) + "*" * (effect.p_holm < 0.05)
+
+
+def p_text(p_value: float) -> str:
+    """A p-value with three decimals."""
+    return f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"
+
+
+def percent(fraction: float) -> str:
+    """A fraction in percent with one decimal, without the sign."""
+    return f"{100 * fraction:.1f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """Text of a cell; the best of its column is printed bold, the second underlined."""
@@ -197,3 +219,13 @@ class Summary:
     headers: tuple[str, ...]
     """Headings; those of a task's columns are `task\\ncolumn`."""
     rows: tuple[tuple[Cell, ...], ...]
+
+    @classmethod
+    def of(
+        cls, title: str, headers: Iterable[str], rows: Iterable[Iterable[str | Cell]]
+    ) -> Summary:
+        """A table of texts and cells."""
+        cells = (
+            tuple(each if isinstance(each, Cell) else Cell(each) for each in row) for row in rows
+        )
+        return cls(title=title, headers=tuple(headers), rows=tuple(cells))

@@ -7,7 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.report.markup import Cell, Summary, markdown_rows
+from bench.report.markup import Summary, markdown_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,11 +64,7 @@ def published_section(root: Path, systems: Sequence[str]) -> str:
     ]
     if not rows:
         return ""
-    table = Summary(
-        title="",
-        headers=_SHOWN,
-        rows=tuple(tuple(Cell(row[name]) for name in _SHOWN) for row in rows),
-    )
+    table = Summary.of("", _SHOWN, ([row[name] for name in _SHOWN] for row in rows))
     head = (
         "\n## Published by others, on photographs\n\nNot measured here and not comparable with the "
         f"rows above: other images, other networks. From `{FILE}`, which has more.\n"

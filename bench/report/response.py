@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.markup import Summary, percent, signed_interval
 from bench.report.summary import NONE
-from bench.stats.effects import difference_of
+from bench.report.table import columns_of
+from bench.stats.effects import difference_of, runs_on
 from bench.stats.statistics import pooled_miou
 
 if TYPE_CHECKING:
@@ -77,18 +78,10 @@ def readings(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 def _row(point: Point, counts: RowCounts) -> dict[str, object] | None:
     """Score and difference of a point; None if it was not run."""
-    runs = {
-        seed: {"": arrays[point.task]}
-        for seed, arrays in counts.get(point.row, {}).items()
-        if point.task in arrays
-    }
+    runs = runs_on(counts, point.row, point.task)
     if not runs:
         return None
-    others = {
-        seed: {"": arrays[point.against_task]}
-        for seed, arrays in counts.get(point.against, {}).items()
-        if point.against_task in arrays
-    }
+    others = runs_on(counts, point.against, point.against_task)
     itself = (point.row, point.task) == (point.against, point.against_task)
     difference = None if itself else difference_of(runs, others, "")
     stacked = np.stack([run[""] for run in runs.values()])
@@ -102,9 +95,7 @@ def _row(point: Point, counts: RowCounts) -> dict[str, object] | None:
         "miou": float(pooled_miou(stacked).mean()),
         "precision": precision,
         "coverage": coverage,
-        "difference": difference and difference.estimate,
-        "low": difference and difference.low,
-        "high": difference and difference.high,
+        **columns_of(difference),
         "seeds": len(runs),
         "images": stacked.shape[1],
     }
@@ -139,23 +130,20 @@ def _side(row: Mapping[str, object]) -> str:
 def _table(rows: Sequence[Mapping[str, object]]) -> Summary:
     first = rows[0]
     order = sorted(rows, key=lambda row: float(str(row["x"])))
-    return Summary(
-        title=f"Study {first['study']}: {first['response']}",
-        headers=(
-            str(first["axis"]), "method", "mIoU %", "precision %", "coverage %", "Δ [95 %]",
-            "interval",
-        ),
-        rows=tuple(_cells(row) for row in order),
-    )  # fmt: skip
+    headers = (
+        *(str(first["axis"]), "method", "mIoU %", "precision %", "coverage %", "Δ [95 %]"),
+        "interval",
+    )
+    return Summary.of(f"Study {first['study']}: {first['response']}", headers, map(_texts, order))
 
 
-def _cells(row: Mapping[str, object]) -> tuple[Cell, ...]:
-    scores = (100 * float(str(row[name])) for name in ("miou", "precision", "coverage"))
-    head = (f"{row['x']:g}", str(row["curve"]), *(f"{score:.1f}" for score in scores))
+def _texts(row: Mapping[str, object]) -> tuple[str, ...]:
+    scores = (float(str(row[name])) for name in ("miou", "precision", "coverage"))
+    head = (f"{row['x']:g}", str(row["curve"]), *map(percent, scores))
     tail = ("compared with", NONE)
     if row["low"] is not None:
         ends = (float(str(row[name])) for name in ("difference", "low", "high"))
         tail = (signed_interval(*ends, digits=1), _side(row))
     elif row["variant"] != row["against"] or row["task"] != row["against_task"]:
         tail = (NONE, NONE)
-    return tuple(Cell(text) for text in (*head, *tail))
+    return (*head, *tail)

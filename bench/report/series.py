@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.table import split_of
+from bench.report.table import columns_of, place_of
 from bench.stats.effects import main_tasks
 from bench.stats.statistics import spread
 from bench.studies.study import series_values
@@ -31,13 +31,12 @@ def series_rows(
     `miou` is the mean over seeds. `difference` is that to the reference, paired by seed and image;
     `low` and `high` are the ends of its 95 % interval. These three are empty for the reference.
     """
-    points = [
+    return [
         row
         for series in study.series
         for task in main_tasks(records)
         for row in _curve(study, series, task, records, found)
     ]
-    return [{"study": study.name, "preset": records[0].preset, **row} for row in points]
 
 
 def _curve(
@@ -62,18 +61,15 @@ def _curve(
             continue
         curve.append(
             {
+                **place_of(study, records, task),
                 "series": series.name,
                 "axis": series.label,
                 "scale": "log" if series.log else "linear",
                 "variant": name,
                 "role": "variant" if difference else "reference",
                 "x": x,
-                "task": task,
-                "split": split_of(records[0], task),
                 "miou": spread(scores).mean,
-                "difference": difference and difference.estimate,
-                "low": difference and difference.low,
-                "high": difference and difference.high,
+                **columns_of(difference),
                 "seeds": len(scores),
                 "images": images,
             }

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.markup import Cell, Summary, effect_text, percent
 from bench.report.sentences.caption import BROUGHT_IN
-from bench.stats.effects import tasks_of
+from bench.stats.effects import METRICS, tasks_of
 from bench.stats.statistics import spread
 from bench.studies.method import MethodRow, Outside, outside_of
 from bench.studies.slots import COMPONENTS, OFF_KINDS, differing_slots, mark, slot_names
@@ -31,24 +31,20 @@ NONE = "–"
 def summarise(study: Study, records: Sequence[RunRecord], found: Sequence[Effect]) -> Summary:
     """Return the table of a study's mIoU from its records and effects."""
     by_row = {variant.name: _of(records, variant.name) for variant in study.rows}
-    columns = [
-        _column("variant", [variant.name for variant in study.rows]),
+    columns: list[Column] = [
+        ("variant", [variant.name for variant in study.rows]),
         *_mark_columns(study),
-        _column("trainable", [_parameters(by_row[variant.name]) for variant in study.rows]),
+        ("trainable", [_parameters(by_row[variant.name]) for variant in study.rows]),
     ]
     for task in tasks_of(records):
         columns += _score_and_difference(study, by_row, found, task, "miou")
         columns += _share_columns(study, by_row, task)
         columns += _oracle_columns(study, by_row, task)
     columns += [
-        _column("seconds", [_seconds(by_row[variant.name]) for variant in study.rows]),
-        _column("n", [_count(records, variant.name) for variant in study.rows]),
+        ("seconds", [_seconds(by_row[variant.name]) for variant in study.rows]),
+        ("n", [_count(records, variant.name) for variant in study.rows]),
     ]
-    return Summary(
-        title=f"Study {study.name}: {study.question}",
-        headers=tuple(header for header, _ in columns),
-        rows=tuple(zip(*(cells for _, cells in columns), strict=True)),
-    )
+    return _joined(f"Study {study.name}: {study.question}", columns)
 
 
 def summarise_contours(
@@ -63,14 +59,10 @@ def summarise_contours(
     ]
     if not tasks:
         return None
-    columns = [_column("variant", [variant.name for variant in study.rows])]
+    columns: list[Column] = [("variant", [variant.name for variant in study.rows])]
     for task in tasks:
         columns += _score_and_difference(study, by_row, found, task, "boundary_miou")
-    return Summary(
-        title=f"Study {study.name}: contours (boundary IoU)",
-        headers=tuple(header for header, _ in columns),
-        rows=tuple(zip(*(cells for _, cells in columns), strict=True)),
-    )
+    return _joined(f"Study {study.name}: contours (boundary IoU)", columns)
 
 
 def varied_slots(study: Study) -> tuple[str, ...]:
@@ -81,11 +73,13 @@ def varied_slots(study: Study) -> tuple[str, ...]:
     return (*components, *sorted(varied - set(components)))
 
 
-Column = tuple[str, list[Cell]]
+Column: TypeAlias = "tuple[str, Sequence[str | Cell]]"
 
 
-def _column(header: str, texts: Sequence[str]) -> Column:
-    return header, [Cell(text) for text in texts]
+def _joined(title: str, columns: Sequence[Column]) -> Summary:
+    return Summary.of(
+        title, (header for header, _ in columns), zip(*(cells for _, cells in columns), strict=True)
+    )
 
 
 def _mark_columns(study: Study) -> list[Column]:
@@ -99,10 +93,7 @@ def _mark_columns(study: Study) -> list[Column]:
             return NONE if unused else _kind(value)
         return mark(value, getattr(reference, slot))
 
-    return [
-        _column(slot, [text(row.config, slot) for row in study.rows])
-        for slot in varied_slots(study)
-    ]
+    return [(slot, [text(row.config, slot) for row in study.rows]) for slot in varied_slots(study)]
 
 
 def _kind(value: object) -> str:
@@ -119,10 +110,6 @@ def _kind(value: object) -> str:
     return type(value).__name__.removesuffix("Config")
 
 
-SCORES = {"miou": "mIoU %", "boundary_miou": "boundary IoU %"}
-"""Metric -> heading of its column."""
-
-
 def _score_and_difference(
     study: Study,
     by_row: dict[str, list[RunRecord]],
@@ -132,15 +119,12 @@ def _score_and_difference(
 ) -> list[Column]:
     """The columns of a score on a task and of its difference, if the table shows one."""
     rows = [by_row[variant.name] for variant in study.rows]
-    score = _score_column(f"{task}\n{SCORES[metric]}", rows, task, metric)
+    score = _score_column(f"{task}\n{METRICS[metric]} %", rows, task, metric)
     if study.dials is not None:  # its differences have their own tables
         return [score]
     to = f" to {study.comparisons[0].short}" if _is_grid(study) else ""
     differences = [_delta(study, row, found, task, metric) for row in study.rows]
-    return [
-        score,
-        _column(f"{task}\nΔ{to} [95 %]", differences),
-    ]
+    return [score, (f"{task}\nΔ{to} [95 %]", differences)]
 
 
 def _share_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str) -> list[Column]:
@@ -153,9 +137,9 @@ def _share_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str) 
     whole = mean(study.bound) if study.bound else math.nan
     if not whole > 0:
         return []
-    shares = [100 * mean(row.name) / whole for row in study.rows]
-    texts = [NONE if math.isnan(share) else f"{share:.1f}" for share in shares]
-    return [_column(f"{task}\n% of {study.bound.replace('-', ' ')}", texts)]
+    shares = [mean(row.name) / whole for row in study.rows]
+    texts = [NONE if math.isnan(share) else percent(share) for share in shares]
+    return [(f"{task}\n% of {study.bound.replace('-', ' ')}", texts)]
 
 
 def _oracle_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str) -> list[Column]:
@@ -184,25 +168,25 @@ def _score_column(
         [record.metrics[task][metric] for record in row if metric in record.metrics.get(task, {})]
         for row in rows
     ]
-    spreads = [spread(row) if row else None for row in values]
-    means = {each.mean for each in spreads if each is not None and not math.isnan(each.mean)}
-    first, second = [*sorted(means, reverse=True), math.nan, math.nan][:2]
-    cells = [
-        Cell(NONE)
-        if each is None
-        else Cell(
-            _percent(each.mean, each.sd),
-            best=len(means) > 1 and each.mean == first,
-            second=len(means) > 2 and each.mean == second,
+    means = [spread(row).mean if row else math.nan for row in values]
+    known = {mean for mean in means if not math.isnan(mean)}
+    first, second = [*sorted(known, reverse=True), math.nan, math.nan][:2]
+    return header, [
+        Cell(
+            mean_text(row),
+            best=len(known) > 1 and mean == first,
+            second=len(known) > 2 and mean == second,
         )
-        for each in spreads
+        for row, mean in zip(values, means, strict=True)
     ]
-    return header, cells
 
 
-def _percent(mean: float, sd: float) -> str:
-    text = f"{100 * mean:.1f}"
-    return text if math.isnan(sd) else f"{text} ± {100 * sd:.1f}"
+def mean_text(scores: Sequence[float]) -> str:
+    """Mean of scores in percent, one per seed, and their standard deviation if there are more."""
+    if not scores:
+        return NONE
+    found = spread(scores)
+    return percent(found.mean) + ("" if math.isnan(found.sd) else f" ± {percent(found.sd)}")
 
 
 def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str, metric: str) -> str:
@@ -217,10 +201,7 @@ def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str, metri
         same = (contrast.variant, effect.task, effect.metric) == (row.name, task, metric)
         shown = contrast.component == head if head else contrast.kind not in ("cumulative", "named")
         if same and shown:
-            value = effect.difference
-            star = "*" if effect.p_holm < 0.05 else ""
-            to = f" to {study.reference.name}" if outside else ""
-            return signed_interval(value.estimate, value.low, value.high, digits=1) + star + to
+            return effect_text(effect) + (f" to {study.reference.name}" if outside else "")
     baselines = {pair[1] for pair in study.comparisons[0].pairs} if head else {study.reference.name}
     return "reference" if row.name in baselines else NONE
 

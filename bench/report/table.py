@@ -5,6 +5,7 @@ The same records give the same bytes.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from bench.runs.record import RunRecord
     from bench.stats.effects import Effect
+    from bench.stats.statistics import Difference
 
 COLUMNS = (
     *("study", "variant", "task", "split", "preset", "seed", "metric", "class_name", "value"),
@@ -70,25 +72,12 @@ def effects_frame(
     """Return one row per contrast, task and metric, in the order of the study."""
     rows = [
         {
-            "study": study.name,
-            "preset": records[0].preset,
+            **place_of(study, records, effect.task),
+            **asdict(effect.contrast),
             "contrast": effect.contrast.kind,
-            "component": effect.contrast.component,
-            "variant": effect.contrast.variant,
-            "baseline": effect.contrast.baseline,
-            "task": effect.task,
-            "split": split_of(records[0], effect.task),
             "metric": effect.metric,
-            "difference": effect.difference.estimate,
-            "low": effect.difference.low,
-            "high": effect.difference.high,
-            "p_value": effect.difference.p_value,
+            **columns_of(effect.difference),
             "p_holm": effect.p_holm,
-            "df": effect.difference.df,
-            "variance_seeds": effect.difference.variance_seeds,
-            "variance_images": effect.difference.variance_images,
-            "seeds": effect.difference.seeds,
-            "images": effect.difference.images,
         }
         for effect in found
     ]
@@ -113,8 +102,22 @@ def csv_text(frame: pd.DataFrame) -> str:
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
+def place_of(study: Study, records: Sequence[RunRecord], task: str) -> dict[str, object]:
+    """The columns of a row about a task that say what was run."""
+    first = records[0]
+    split = split_of(first, task)
+    return {"study": study.name, "preset": first.preset, "task": task, "split": split}
+
+
+def columns_of(value: Difference | None) -> dict[str, object]:
+    """The columns of a difference, `difference` for its estimate; all empty for None."""
+    if value is None:
+        return dict.fromkeys(("difference", "low", "high"))
+    return {"difference": value.estimate, **asdict(value)}
+
+
 def rows_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> str:
-    """Return rows as CSV; by default with all columns that occur."""
+    """Return rows as CSV with the given columns, by default with all that occur."""
     return csv_text(pd.DataFrame(list(rows), columns=None if columns is None else list(columns)))
 
 
@@ -134,14 +137,8 @@ def _rows(record: RunRecord) -> Iterator[dict[str, object]]:
             yield _row(record, task=task, metric=metric, value=value, unit=unit)
     for task, classes in record.per_class.items():
         for name, scores in classes.items():
-            yield _row(
-                record,
-                task=task,
-                metric="iou",
-                class_name=name,
-                value=scores["iou"],
-                unit="fraction",
-            )
+            measured = {"metric": "iou", "class_name": name, "value": scores["iou"]}
+            yield _row(record, task=task, unit="fraction", **measured)
     for component, numbers in record.parameters.items():
         for which, number in numbers.items():
             metric = f"parameters.{component}.{which}"

@@ -16,9 +16,10 @@ from scipy import stats
 
 from bench.cartoon.wide.world import WideConfig
 from bench.errors import BenchError
-from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.markup import Summary, percent, signed_interval
 from bench.report.reference import FILE, read_reference
-from bench.stats.effects import difference_of
+from bench.report.table import columns_of
+from bench.stats.effects import difference_of, runs_on
 from bench.stats.statistics import pooled_miou, resample
 
 if TYPE_CHECKING:
@@ -57,11 +58,7 @@ def validity_report(
 ) -> ValidityReport:
     """Return the tests of a study that names published counterparts, for the rows that were run.
 
-    Args:
-        study: The study.
-        records: Records of its runs.
-        counts: `counts_by_row` of these records.
-        root: The results folder with the published results.
+    The published results are in the results folder, `root`.
 
     Raises:
         BenchError: If a counterpart does not match exactly one published result.
@@ -71,7 +68,7 @@ def validity_report(
     if study.validity is None or not wide:
         return ValidityReport()
     published = {each.name: published_value(each, root) for each in study.validity.methods}
-    runs = {each.name: _runs(each, counts) for each in study.validity.methods}
+    runs = {each.name: runs_on(counts, each.row, each.task) for each in study.validity.methods}
     runs = {name: found for name, found in runs.items() if found}
     rows: list[dict[str, object]] = [
         {"test": "method", "first": name, "published": published[name], "here": _score(found)}
@@ -153,12 +150,6 @@ def _spearman(first: Sequence[float], second: NDArray[np.float64]) -> float:
     return float(stats.spearmanr(first, second).statistic)
 
 
-def _runs(each: Counterpart, counts: RowCounts) -> dict[int, dict[str, Counts]]:
-    """Seed -> counts of a method on its task."""
-    found = counts.get(each.row, {})
-    return {seed: {"": run[each.task]} for seed, run in found.items() if each.task in run}
-
-
 def _score(runs: Mapping[int, Mapping[str, Counts]]) -> float:
     return float(np.mean([pooled_miou(run[""]) for run in runs.values()]))
 
@@ -173,42 +164,39 @@ def _compared(
         "second": pair[1],
         "published": gain,
         "here": value.estimate,
-        "low": value.low,
-        "high": value.high,
+        **columns_of(value),
         "agrees": "yes" if gain * value.estimate > 0 else "no",
     }
 
 
 def _tables(study: Study, rows: Sequence[Mapping[str, object]]) -> list[Summary]:
-    methods = Summary(
-        title=f"Study {study.name}: methods with a published figure",
-        headers=("method", "published, VOC 2012 train, mIoU %", "here, mIoU %"),
-        rows=tuple(
-            (Cell(str(row["first"])), *(Cell(f"{100 * _number(row[key]):.1f}")
-                                        for key in ("published", "here")))
+    methods = Summary.of(
+        f"Study {study.name}: methods with a published figure",
+        ("method", "published, VOC 2012 train, mIoU %", "here, mIoU %"),
+        (
+            (str(row["first"]), *map(percent, _numbers(row, "published", "here")))
             for row in rows
             if row["test"] == "method"
         ),
-    )  # fmt: skip
+    )
     titles = {"order": "the published order", "gain": "the signs of published gains"}
     found = [
-        Summary(
-            title=f"Study {study.name}: {title}",
-            headers=("difference", "published, points", "here [95 %]", "same sign"),
-            rows=tuple(
+        Summary.of(
+            f"Study {study.name}: {title}",
+            ("difference", "published, points", "here [95 %]", "same sign"),
+            (
                 (
-                    Cell(f"{row['first']} minus {row['second']}"),
-                    Cell(f"{100 * _number(row['published']):+.1f}".replace("-", "−")),
-                    Cell(signed_interval(*map(_number, (row["here"], row["low"], row["high"])),
-                                         digits=1)),
-                    Cell(str(row["agrees"])),
+                    f"{row['first']} minus {row['second']}",
+                    f"{100 * _numbers(row, 'published')[0]:+.1f}".replace("-", "−"),
+                    signed_interval(*_numbers(row, "here", "low", "high"), digits=1),
+                    str(row["agrees"]),
                 )
                 for row in rows
                 if row["test"] == test
             ),
         )
         for test, title in titles.items()
-    ]  # fmt: skip
+    ]
     return [table for table in (methods, *found) if table.rows]
 
 
@@ -216,10 +204,9 @@ def _notes(rows: Sequence[Mapping[str, object]], missing: Sequence[str]) -> list
     notes = []
     for row in rows:
         if row["test"] == "rank correlation":
-            here, low, high = (_number(row[name]) for name in ("here", "low", "high"))
-            count = int(_number(row["methods"]))
+            here, low, high, count = _numbers(row, "here", "low", "high", "methods")
             notes.append(
-                f"Spearman's rank correlation with the published figures over {count} methods: "
+                f"Spearman's rank correlation with the published figures over {count:.0f} methods: "
                 f"{here:.2f} [{low:.2f}, {high:.2f}], a 95 % interval from {DRAWS} draws of images "
                 "and seeds"
                 + (f"; with fewer than {FEW} methods it says little." if count < FEW else ".")
@@ -235,5 +222,5 @@ def _notes(rows: Sequence[Mapping[str, object]], missing: Sequence[str]) -> list
     return [*notes, *([f"Not run yet: {', '.join(missing)}."] if missing else [])]
 
 
-def _number(value: object) -> float:
-    return float(str(value))
+def _numbers(row: Mapping[str, object], *names: str) -> list[float]:
+    return [float(str(row[name])) for name in names]

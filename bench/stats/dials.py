@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.runs.store import BOUNDARY_SUFFIX
+from bench.stats.effects import METRICS, array_of
 from bench.stats.statistics import Resampled, SeedNoise, contrast, holm, resample, seed_noise
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bench.stats.statistics import Difference
     from bench.studies.dial import Dial, Dials, Position
 
-METRICS = ("miou", "boundary_miou")
 LEVEL = 0.05
 
 
@@ -112,8 +111,7 @@ class Measured:
 
     def at(self, position: Position, task: str, metric: str) -> _Scored | None:
         """Scores of the rows of a position; None if the complete method was not run there."""
-        array = task + BOUNDARY_SUFFIX if metric == "boundary_miou" else task
-        preset = position.preset(self.centre)
+        array, preset = array_of(task, metric), position.preset(self.centre)
         key = (preset, position.prefix, position.classes, array)
         if key not in self._kept:
             self._kept[key] = self._scored(self.counts.get(preset, {}), position, array)

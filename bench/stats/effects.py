@@ -45,7 +45,8 @@ ContrastKind: TypeAlias = Literal[
     "named", "leave-one-out", "cumulative", "variant", "main", "interaction"
 ]
 TERMS: frozenset[ContrastKind] = frozenset({"main", "interaction"})
-METRICS = ("miou", "boundary_miou")
+METRICS = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
+"""Metric -> its printed name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,7 @@ def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> li
     tasks = tasks_of(records)
     alike = is_noise_pooled(records)
     noises = {
-        _array(task, metric): _pooled_noise(by_row, _array(task, metric)) if alike else None
+        array_of(task, metric): _pooled_noise(by_row, array_of(task, metric)) if alike else None
         for task in tasks
         for metric in METRICS
     }
@@ -127,7 +128,7 @@ def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> li
         for pair in contrasts(study)
         for task in tasks
         for metric in METRICS
-        if (difference := _difference(pair, _array(task, metric), by_row, noises)) is not None
+        if (difference := _difference(pair, array_of(task, metric), by_row, noises)) is not None
     ]
     return _corrected(study, [*found, *_factorial_effects(study, by_row, tasks, noises)])
 
@@ -167,6 +168,11 @@ def counts_by_row(records: Sequence[RunRecord], store: Store) -> RowCounts:
         if record.status == "ok":
             rows.setdefault(record.variant, {})[record.seed] = store.counts(record)
     return rows
+
+
+def runs_on(counts: RowCounts, row: str, task: str) -> dict[int, dict[str, Counts]]:
+    """Seed -> counts of a row on a task, under the name "", so that tasks can be compared."""
+    return {seed: {"": run[task]} for seed, run in counts.get(row, {}).items() if task in run}
 
 
 def difference_of(
@@ -217,7 +223,7 @@ def _factorial_effects(
     found = []
     for task in tasks:
         for metric in METRICS:
-            cells = _stacked(by_row, list(design.levels), _array(task, metric))
+            cells = _stacked(by_row, list(design.levels), array_of(task, metric))
             if cells is None:
                 continue
             scores = resample(cells)
@@ -229,7 +235,7 @@ def _factorial_effects(
                     difference=contrast(
                         scores,
                         [term.weights[name] for name in design.levels],
-                        noise=noises[_array(task, metric)],
+                        noise=noises[array_of(task, metric)],
                     ),
                     p_holm=np.nan,
                 )
@@ -251,7 +257,7 @@ def _stacked(by_row: RowCounts, names: Sequence[str], array: str) -> list[Counts
     return [np.stack([row[seed][array] for seed in seeds]) for row in rows] if seeds else None
 
 
-def _array(task: str, metric: str) -> str:
+def array_of(task: str, metric: str) -> str:
     """Name of the array of counts from which a metric is computed."""
     return task + BOUNDARY_SUFFIX if metric == "boundary_miou" else task
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bench.report.markup import Cell, Summary, signed_interval
+from bench.report.markup import Summary, percent, signed_interval
 from bench.report.summary import NONE
-from bench.report.table import split_of
+from bench.report.table import place_of
 from bench.stats.diagnosis import RATES
 
 if TYPE_CHECKING:
@@ -60,8 +60,6 @@ def cost_rows(
             "view": cost.view,
             "error": cost.name,
             **{name: round(getattr(cost, name), _DIGITS) for name in COLUMNS[7:13]},
-            "seeds": each.seeds,
-            "images": each.images,
         }
         for each in found
         for cost in each.costs
@@ -77,8 +75,6 @@ def rate_rows(
             **_place(study, records, each),
             "class_name": name,
             **{rate: round(float(each.rates[rate][row]), _DIGITS) for rate in RATES},
-            "seeds": each.seeds,
-            "images": each.images,
         }
         for each in found
         for row, name in enumerate(each.class_names)
@@ -102,13 +98,10 @@ def diagnosis_tables(study: Study, found: Sequence[Diagnosis]) -> list[Summary]:
 def costs_table(found: Diagnosis, shown: int) -> Summary:
     """The costliest errors of a row."""
     costs = [cost for cost in found.of(*ERRORS) if cost.errors > 0][:shown]
-    return Summary(
-        title=f"Largest losses of {found.variant} on {found.task}, {_size(found)}",
-        headers=("error", "by", "gain [95 %]", "wrong %", "concerned %", "right %"),
-        rows=tuple(
-            (Cell(cost.name), Cell(cost.view), Cell(gain_text(cost)), *_shares(cost))
-            for cost in costs
-        ),
+    return Summary.of(
+        f"Largest losses of {found.variant} on {found.task}, {_size(found)}",
+        ("error", "by", "gain [95 %]", "wrong %", "concerned %", "right %"),
+        ((cost.name, cost.view, gain_text(cost), *_shares(cost)) for cost in costs),
     )
 
 
@@ -116,13 +109,10 @@ def groups_table(found: Diagnosis) -> Summary:
     """The fraction of right pixels in each group of pixels of a row, in the order of `GROUPS`."""
     order = {view: place for place, view in enumerate(GROUPS)}
     costs = sorted(found.of(*GROUPS), key=lambda cost: order[cost.view])
-    return Summary(
-        title=f"Pixels of {found.variant} on {found.task} by known properties",
-        headers=("pixels", "by", "right %", "concerned %", "wrong %", "gain [95 %]"),
-        rows=tuple(
-            (Cell(cost.name), Cell(cost.view), *reversed(_shares(cost)), Cell(gain_text(cost)))
-            for cost in costs
-        ),
+    return Summary.of(
+        f"Pixels of {found.variant} on {found.task} by known properties",
+        ("pixels", "by", "right %", "concerned %", "wrong %", "gain [95 %]"),
+        ((cost.name, cost.view, *reversed(_shares(cost)), gain_text(cost)) for cost in costs),
     )
 
 
@@ -141,40 +131,33 @@ def _kinds_table(study: Study, task: str, rows: Sequence[Diagnosis]) -> Summary:
         bands = each.of("contour")
         near = next((cost for cost in bands if cost.name.startswith("up to 5 px")), None)
         inner = next((cost for cost in bands if cost.name.startswith("interior")), None)
-        lines.append((
-            Cell(each.variant),
-            *(Cell(_rate(name, each.means[name])) for name in RATES),
-            *(_gain(kinds.get(name)) for name in KINDS),
-            _gain(near), _gain(inner),
-        ))  # fmt: skip
-    return Summary(
-        title=f"Study {study.name}: errors on {task}, {_size(rows[0])}",
-        headers=(
-            *("variant", "mean FP/U %", "mean FN/U %", "m_FP", "m_FN"),
-            *(f"gain without\n{name} [95 %]" for name in KINDS.values()),
-            *("gain without\nerrors up to 5 px", "gain without\nerrors in interiors"),
-        ),
-        rows=tuple(lines),
+        gains = (*map(kinds.get, KINDS), near, inner)
+        lines.append(
+            (
+                each.variant,
+                *(_rate(name, each.means[name]) for name in RATES),
+                *(NONE if cost is None else gain_text(cost) for cost in gains),
+            )
+        )
+    headers = (
+        *("variant", "mean FP/U %", "mean FN/U %", "m_FP", "m_FN"),
+        *(f"gain without\n{name} [95 %]" for name in KINDS.values()),
+        *("gain without\nerrors up to 5 px", "gain without\nerrors in interiors"),
     )
-
-
-def _gain(cost: Cost | None) -> Cell:
-    return Cell(NONE if cost is None else gain_text(cost))
+    return Summary.of(f"Study {study.name}: errors on {task}, {_size(rows[0])}", headers, lines)
 
 
 def _rate(name: str, value: Difference) -> str:
     """A rate in percent with its interval, or an activation ratio, which rare classes distort."""
     if "activation" in name:
         return f"{value.estimate:.2f}"
-    middle, low, high = (f"{100 * end:.1f}" for end in (value.estimate, value.low, value.high))
+    middle, low, high = map(percent, (value.estimate, value.low, value.high))
     return f"{middle} [{low}, {high}]"
 
 
-def _shares(cost: Cost) -> list[Cell]:
-    return [
-        Cell(NONE if math.isnan(share) else f"{100 * share:.1f}")
-        for share in (cost.errors, cost.pixels, cost.right)
-    ]
+def _shares(cost: Cost) -> list[str]:
+    shares = (cost.errors, cost.pixels, cost.right)
+    return [NONE if math.isnan(share) else percent(share) for share in shares]
 
 
 def _size(found: Diagnosis) -> str:
@@ -183,9 +166,8 @@ def _size(found: Diagnosis) -> str:
 
 def _place(study: Study, records: Sequence[RunRecord], found: Diagnosis) -> dict[str, object]:
     return {
-        "study": study.name,
-        "preset": records[0].preset,
+        **place_of(study, records, found.task),
         "variant": found.variant,
-        "task": found.task,
-        "split": split_of(records[0], found.task),
+        "seeds": found.seeds,
+        "images": found.images,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bench.report.markup import signed_interval
+from bench.report.markup import difference_text
 from bench.report.sentences.verdict import measurable, nothing_to_say
 from bench.stats.effects import main_tasks, tasks_of
 
@@ -29,12 +29,7 @@ SUBJECTS = {
 
 
 def findings(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
-    """Return one sentence per question and main task; tasks without a measurable effect share one.
-
-    Args:
-        records: Records of a study's runs.
-        found: Its effects.
-    """
+    """Return a sentence per question and main task; tasks without a measurable effect share one."""
     nothing = nothing_to_say(records)
     if nothing:
         return nothing
@@ -92,7 +87,9 @@ def _loud(subject: str, task: str, effects: Sequence[Effect]) -> str:
 
 
 def _side(word: str, effects: Sequence[Effect], total: int) -> str:
-    listed = ", ".join(f"**{_name(effect)}** {_interval(effect)}" for effect in effects[:LISTED])
+    listed = ", ".join(
+        f"**{_name(effect)}** {difference_text(effect.difference)}" for effect in effects[:LISTED]
+    )
     if len(effects) <= LISTED:
         return f"{word} mIoU for {listed}"
     sizes = sorted(100 * abs(effect.difference.estimate) for effect in effects)
@@ -120,11 +117,6 @@ def _name(effect: Effect) -> str:
     if kind == "named":
         return f"{pair.variant} against {pair.baseline}"
     return pair.variant
-
-
-def _interval(effect: Effect) -> str:
-    value = effect.difference
-    return signed_interval(value.estimate, value.low, value.high, digits=1)
 
 
 def _capital(text: str) -> str:

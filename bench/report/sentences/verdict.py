@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.report.markup import p_text, percent
 from bench.report.sentences.caption import SMOKE_LABEL
 from bench.runs.plan import SMOKE
 from bench.stats.effects import METRICS, main_tasks, tasks_of
@@ -28,8 +29,6 @@ QUESTIONS: dict[ContrastKind, str] = {
 }
 """Beginnings of the sentences, in their order; a named comparison begins with its name."""
 
-NAMES = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
-
 
 def verdict(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
     """Return sentences about the best row on each main task, then about the tests of the study.
@@ -49,7 +48,7 @@ def verdict(records: Sequence[RunRecord], found: Sequence[Effect]) -> list[str]:
     heads = list(dict.fromkeys(head for head, _, _ in questions))
     order = [*(head for head in heads if head not in QUESTIONS.values()), *QUESTIONS.values()]
     return sentences + [
-        f"{head}, {task}, {NAMES[metric]}: {_finding(questions[head, task, metric])}"
+        f"{head}, {task}, {METRICS[metric]}: {_finding(questions[head, task, metric])}"
         for head in order
         for task in tasks_of(records)
         for metric in METRICS
@@ -91,7 +90,7 @@ def _best(records: Sequence[RunRecord], task: str) -> str:
     name = max(means, key=lambda name: means[name])
     seeds = len(scores[name])
     return (
-        f"**{task}**: the best mean is {_points(means[name])} % mIoU, of {name} "
+        f"**{task}**: the best mean is {percent(means[name])} % mIoU, of {name} "
         f"({seeds} {'seed' if seeds == 1 else 'seeds'}; {len(means)} rows)."
     )
 
@@ -105,7 +104,7 @@ def _finding(effects: Sequence[Effect]) -> str:
         hidden = max(max(-e.difference.low, e.difference.high) for e in unclear)
         parts.append(
             f"**No measurable effect** (p ≥ {ALPHA} after Holm's correction): "
-            f"{', '.join(map(_name, unclear))}; an effect of up to {_points(hidden)} points may "
+            f"{', '.join(map(_name, unclear))}; an effect of up to {percent(hidden)} points may "
             "hide in their intervals."
         )
     return " ".join(part for part in parts if part)
@@ -124,17 +123,16 @@ def _listed(clear: Sequence[Effect]) -> str:
 
 def _reach(effects: Sequence[Effect], verb: str) -> str:
     sizes = sorted(abs(effect.difference.estimate) for effect in effects)
-    return f"{len(effects)} {verb} {_points(sizes[0])} to {_points(sizes[-1])} points"
+    return f"{len(effects)} {verb} {percent(sizes[0])} to {percent(sizes[-1])} points"
 
 
 def _effect(effect: Effect) -> str:
     value = effect.difference
     direction = "costs" if value.estimate < 0 else "gains"
     low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (value.low, value.high))
-    p_value = f"{effect.p_holm:.3f}" if effect.p_holm >= 0.001 else "< 0.001"
     return (
-        f"**{_name(effect)}** {direction} {_points(abs(value.estimate))} points "
-        f"[{low}, {high}], p = {p_value}".replace("= <", "<")
+        f"**{_name(effect)}** {direction} {percent(abs(value.estimate))} points "
+        f"[{low}, {high}], p = {p_text(effect.p_holm)}".replace("= <", "<")
     )
 
 
@@ -147,7 +145,3 @@ def _name(effect: Effect) -> str:
         "named": f"{pair.variant} against {pair.baseline}",
     }
     return names.get(pair.kind, pair.component)
-
-
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
