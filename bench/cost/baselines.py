@@ -98,13 +98,7 @@ def baseline_call(load: Load) -> Callable[[], Tensor]:
 
 
 def random_inputs(size: str, count: int, device: str) -> Inputs:
-    """Random inputs, the same in every call.
-
-    Args:
-        size: `micro` or `paper`.
-        count: Number B of images.
-        device: Device of the tensors.
-    """
+    """Random inputs of `count` images, the same in every call."""
     side, classes = SIDES[size], len(class_names(size)) - 1
     generator = torch.Generator().manual_seed(0)
     image_labels = torch.zeros(count, classes, dtype=torch.bool)

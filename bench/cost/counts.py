@@ -66,16 +66,11 @@ def parameter_counts(model: WeakCLIP) -> dict[str, dict[str, int]]:
 
 
 def flop_costs(model: WeakCLIP, count: int, side: int) -> dict[str, Flops]:
-    """Component -> FLOPs in a training step.
+    """Component -> FLOPs in a training step on `count` images of `side` x `side` pixels.
 
     Each component is run separately, on inputs that require gradients exactly where they do in
     training, so that its forward and backward costs are known. Those of the prompt are included in
-    the text tower.
-
-    Args:
-        model: The network; it is moved to torch's `meta` device and put in training mode.
-        count: Number of images of the step.
-        side: Side of the images in pixels.
+    the text tower. The model is moved to torch's `meta` device and put in training mode.
     """
     model.to("meta").train()
     images = torch.empty(count, 3, side, side, device="meta")

@@ -87,9 +87,7 @@ class Measured:
 def run_apart(load: Load, *, timeout: float) -> Measured:
     """Measure a load in a separate process; its failure is returned as a status.
 
-    Args:
-        load: The load.
-        timeout: Seconds after which it is given up.
+    The load is given up after `timeout` seconds.
     """
     words = ("bench.cost.worker", json.dumps(asdict(load)))
     found = run_module(words, timeout=timeout)
@@ -101,12 +99,8 @@ def run_apart(load: Load, *, timeout: float) -> Measured:
 def run_module(words: Sequence[str], *, timeout: float) -> dict[str, Any]:
     """Run a Python module; return the JSON of its last line of stdout, or how it failed.
 
-    Args:
-        words: Name of the module and its arguments.
-        timeout: Seconds after which it is given up.
-
-    Returns:
-        The JSON object; on failure only `status` and `error`, as in `Measured`.
+    `words` are its name and arguments. It is given up after `timeout` seconds. On failure the
+    result has only `status` and `error`, as in `Measured`.
     """
     try:
         done = subprocess.run(

@@ -75,11 +75,9 @@ class Options:
 
 
 def options_for(device: str, *, quick: bool) -> Options:
-    """The default options for a device.
+    """The default options for `cpu` or `cuda`.
 
-    Args:
-        device: `cpu` or `cuda`.
-        quick: Only micro size and the reference, with two calls, as a quick check.
+    If `quick`, only micro size and the reference are timed, with two calls each.
     """
     threads = torch.get_num_threads()
     if quick:
@@ -133,15 +131,9 @@ def _loads(options: Options, study: Study, precisions: tuple[Precision, ...]) ->
 def make_profile(
     options: Options, *, command: str, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure all lines.
+    """Measure all lines and return the content of `profile.json`.
 
-    Args:
-        options: Options of the profile.
-        command: The command line, for the record.
-        report: Called with a line of text for every finished line.
-
-    Returns:
-        The content of `profile.json`.
+    The command line is kept in it. `report` is called with a line of text for every finished line.
 
     Raises:
         BenchError: If there are fewer than 2 repeats, or a row of the study is not a configuration
@@ -200,15 +192,10 @@ def environment_of(options: Options, command: str) -> dict[str, object]:
 
 
 def read_versioned(path: Path, version: int, way_out: str) -> dict[str, Any]:
-    """The content of a JSON file of measurements.
-
-    Args:
-        path: The file.
-        version: Expected `schema_version`.
-        way_out: Advice for the error message, such as the command that makes the file.
+    """The content of a JSON file of measurements; `way_out` is the advice in the error message.
 
     Raises:
-        BenchError: If the file is missing, not readable, or of another version.
+        BenchError: If the file is missing, not readable, or of another `schema_version`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -80,13 +80,10 @@ class ReleaseStep:
     """A training step with the result of `LibraryStep` and the work of the release."""
 
     def __init__(self, subject: Subject) -> None:
-        """Copy the network, and make all its parameters require gradients.
-
-        Args:
-            subject: A network supervised by seeding and boundary losses; not changed.
+        """Copy a network, and make all parameters of the copy require gradients.
 
         Raises:
-            BenchError: If it has another supervision.
+            BenchError: If it is not supervised by seeding and boundary losses.
         """
         spec = subject.config.supervision
         if not isinstance(spec, SeedAndBoundary):

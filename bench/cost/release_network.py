@@ -35,13 +35,10 @@ if TYPE_CHECKING:
 def layer_by_layer(model: WeakCLIP, features: Features) -> Output:
     """The result of `model(features)` up to rounding, with the same dropout.
 
-    Args:
-        model: A network with pyramid adapter and FPN decoder; in training mode its running
-            statistics are updated.
-        features: Features from `model.encode`.
+    In training mode the running statistics of the model are updated.
 
     Raises:
-        BenchError: If the model has another adapter or decoder.
+        BenchError: If the adapter is not the pyramid's, or the decoder not the FPN's.
     """
     adapter, decoder, taps = model.adapter, model.decoder, features.taps
     if isinstance(adapter, StandardisedTaps):

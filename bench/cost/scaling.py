@@ -73,16 +73,9 @@ def make_scaling(
     command: str,
     report: Callable[[str], None],
 ) -> Scaling:
-    """Measure all points.
+    """Measure all points and return the content of `scaling.json`.
 
-    Args:
-        options: Device, threads and repeats.
-        axes: Axis -> values.
-        command: The command line, for the record.
-        report: Called with a line of text for every finished point.
-
-    Returns:
-        The content of `scaling.json`.
+    The command line is kept in it. `report` is called with a line of text for every finished point.
     """
     environment = environment_of(options, command)
     speeds = []

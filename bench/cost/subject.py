@@ -100,9 +100,7 @@ class LibraryStep:
     ) -> None:
         """Put the network in training mode, and make its optimiser with the recipe's initial rates.
 
-        Args:
-            subject: The network; it is trained in place.
-            autocast: Returns the context for the forward pass and the losses.
+        `autocast` returns the context for the forward pass and the losses.
         """
         recipe = Recipe()
         self.subject = subject
@@ -129,11 +127,7 @@ class LibraryStep:
 
 
 def configs_at(study: Study, size: str) -> dict[str, WeakCLIPConfig]:
-    """Row -> network, for all rows of a study.
-
-    Args:
-        study: A study of configurations of WeakCLIP.
-        size: One of `SIZES`; rows differ from the reference as they do at micro size.
+    """Row -> network of a size, for all rows of a study.
 
     Raises:
         BenchError: If a row is not a configuration of WeakCLIP.
@@ -151,9 +145,7 @@ def configs_at(study: Study, size: str) -> dict[str, WeakCLIPConfig]:
 def random_clip(size: str, *, context: int = CONTEXT) -> CLIPBundle:
     """A CLIP of a size with random weights, the same in every call.
 
-    Args:
-        size: One of `SIZES`.
-        context: Number of text positions at paper size.
+    `context` is the number of text positions at paper size.
 
     Raises:
         BenchError: If the size is unknown.
@@ -178,13 +170,7 @@ def random_clip(size: str, *, context: int = CONTEXT) -> CLIPBundle:
 def make_subject(
     config: WeakCLIPConfig, size: str, device: str = "cpu", *, classes: int | None = None
 ) -> Subject:
-    """A network of a size with its losses.
-
-    Args:
-        config: The network.
-        size: One of `SIZES`.
-        device: Device of the network.
-        classes: Number K of classes with background; None: that of the size.
+    """A network of a size with its losses, by default with 21 classes, background included.
 
     Raises:
         BenchError: If the size is unknown.
@@ -217,16 +203,7 @@ def random_batch(
     side: int | None = None,
     classes: int | None = None,
 ) -> Batch:
-    """Random images and seeds of a size.
-
-    Args:
-        size: One of `SIZES`.
-        count: Number B of images.
-        device: Device of the tensors.
-        seed: Random seed.
-        side: Side of the images in pixels; None: that of the size.
-        classes: Number K of classes with background; None: 21.
-    """
+    """Random images and seeds, by default with the side and the 21 classes of a size."""
     side, classes = side or SIDES[size], classes or CLASSES
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(count, 3, side, side, generator=generator)

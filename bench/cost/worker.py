@@ -106,12 +106,7 @@ def _measure(load: Load, base: float | None) -> Measured:
 
 
 def timed(call: Callable[[], float], load: Load) -> list[float]:
-    """Milliseconds of each timed call, within the number of repeats and the time of the load.
-
-    Args:
-        call: Makes a call and returns its milliseconds.
-        load: Has the number of repeats and the time.
-    """
+    """Milliseconds of each timed call, within the number of repeats and the time of the load."""
     times: list[float] = []
     while len(times) < load.repeats:
         if len(times) >= LEAST_REPEATS and sum(times) >= 1e3 * load.seconds:
@@ -124,13 +119,7 @@ def matmul_rates(device: str, threads: int, *, repeats: int = 5) -> dict[str, fl
     """FLOP per second (FLOP = 2 MAC) of a large matrix product, in each precision.
 
     The rate is measured, because virtual or shared machines are slower than the data sheet of their
-    processor says. The best of several products is returned. A precision without a kernel is
-    absent.
-
-    Args:
-        device: `cpu` or `cuda`.
-        threads: Number of CPU threads.
-        repeats: Number of products of which the best counts.
+    processor says. The best of several products counts. A precision without a kernel is absent.
     """
     full_float32()
     before = torch.get_num_threads()

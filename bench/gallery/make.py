@@ -56,11 +56,7 @@ def make_gallery(
 ) -> GalleryIndex:
     """Train the rows, and write their pictures and the index to a results folder.
 
-    Args:
-        request: The rows and images.
-        workbench: Data and weights.
-        root: The results folder; an older gallery in it is replaced.
-        report: Called with (row, steps done, number of steps).
+    An older gallery is replaced. `report` is called with (row, steps done, number of steps).
 
     Raises:
         BenchError: If a row is not a WeakCLIP configuration, or the pictures exceed `LIMIT`.
@@ -121,12 +117,7 @@ def image_scores(pred: Sequence[Tensor], workbench: ImageWorkbench) -> Tensor:
 def typical_images(scores: Tensor, image_labels: Tensor) -> list[int]:
     """Return for each class the image with the median score among those tagged with it.
 
-    Args:
-        scores: Scores of the images, (N,).
-        image_labels: Tags, (N, F), bool.
-
-    Returns:
-        Indices of images without repeats, in the order of the classes.
+    Scores are (N,) and tags (N, F), bool. The indices are without repeats, in the order of classes.
 
     Example:
         >>> labels = torch.tensor([[True, False], [True, True], [True, False]])

@@ -32,9 +32,7 @@ def image_picture(image: Tensor) -> bytes:
 def cam_picture(image: Tensor, cam: Tensor) -> bytes:
     """Return a WebP of the largest activation over all classes, overlaid on the grey image.
 
-    Args:
-        image: (3, H, W), uint8.
-        cam: Class activation maps, (F, h, w), in [0, 1]; absent classes are zero.
+    The image is (3, H, W), uint8, the maps (F, h, w), in [0, 1]; absent classes are zero.
     """
     size = (image.shape[1], image.shape[2])
     strongest = cam.float().amax(0)[None, None]
@@ -51,12 +49,7 @@ def mask_picture(mask: Tensor) -> bytes:
 
 
 def error_picture(pred: Tensor, gt: Tensor) -> bytes:
-    """Return a PNG of the kind of error of each pixel; see `ERROR_KEYS`.
-
-    Args:
-        pred: Predicted labels, (H, W).
-        gt: Annotated labels, (H, W); 255 is void.
-    """
+    """Return a PNG of the kind of error of each pixel, `ERROR_KEYS`, from labels (H, W)."""
     return _png(error_codes(pred, gt).numpy(), _ERROR_PALETTE)
 
 

@@ -186,13 +186,9 @@ def stale_files(report: Report, store: Store) -> list[str]:
 def outdated(files: Mapping[str, bytes], marks: Mapping[str, str], store: Store) -> list[str]:
     """Return the names of the files that are missing on disk or differ there.
 
-    Tables are compared byte by byte. Figures are compared by the hash of their data, because
-    other versions of the plotting library draw the same data with other bytes.
-
-    Args:
-        files: Expected content by path relative to the results folder.
-        marks: Path of a figure -> text in its metadata if it is up to date.
-        store: The store with the results folder.
+    Files and marks are given by path relative to the results folder. Tables are compared byte by
+    byte. Figures are compared by their mark, the text in their metadata, because other versions of
+    the plotting library draw the same data with other bytes.
     """
     stale = []
     for name, content in files.items():

@@ -75,11 +75,7 @@ def dial_report(
 ) -> DialReport:  # fmt: skip
     """Return the results at all positions; empty for a study without dials.
 
-    Args:
-        study: The study.
-        centre: Records at the centre.
-        places: Preset of a position -> its records.
-        store: The store with the counts of all these records.
+    `centre` has the records at the centre, `places` those of each position by its preset.
     """
     if study.dials is None:
         return DialReport()

@@ -80,9 +80,7 @@ class Gain:
 def gain(reports: Sequence[Report], store: Store) -> Gain | None:
     """Return the steps from the seeds to the final masks, or None if records are missing.
 
-    Args:
-        reports: Reports of all studies with records.
-        store: The store with their counts.
+    `reports` are those of all studies with records.
     """
     by_name = {report.study.name: report for report in reports}
     if not {SEEDS, MAIN} <= by_name.keys():

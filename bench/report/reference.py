@@ -52,9 +52,7 @@ def read_reference(root: Path) -> list[dict[str, str]]:
 def published_section(root: Path, systems: Sequence[str]) -> str:
     """Return a Markdown section with the published mIoU of masks; empty if there is none.
 
-    Args:
-        root: A results folder.
-        systems: Prefixes of names of systems, in the order of the rows.
+    `systems` are prefixes of names of systems, in the order of the rows.
     """
     rows = [
         row

@@ -122,14 +122,10 @@ def published_value(counterpart: Counterpart, root: Path) -> float:
 def rank_correlation(
     published: Mapping[str, float], runs: Mapping[str, Mapping[int, Mapping[str, Counts]]]
 ) -> tuple[float, float, float] | None:
-    """Spearman's rank correlation with a 95 % interval from a bootstrap over images and seeds.
+    """Spearman's rank correlation, and its 95 % interval by a bootstrap over images and seeds.
 
-    Args:
-        published: Method -> published mIoU.
-        runs: Method -> seed -> counts, (N, K, 3), under the name "".
-
-    Returns:
-        Correlation, low, high; None with fewer than three methods or without a common seed.
+    Takes the published mIoU of each method, and method -> seed -> counts, (N, K, 3), under the name
+    "". None with fewer than three methods or without a common seed.
     """
     names = list(published)
     seeds = sorted(set.intersection(*(set(runs[name]) for name in names))) if names else []

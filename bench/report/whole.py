@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 def renew(reports: Sequence[Report], store: Store) -> list[Path]:
     """Write the files about all studies, and return their paths.
 
-    Args:
-        reports: Reports of all studies with records; their files must have been written before.
-        store: The store with the results folder.
+    `reports` are those of all studies with records; their files must have been written before.
     """
     found = gain(reports, store)
     files, _ = _gain_files(found)

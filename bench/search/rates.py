@@ -90,9 +90,7 @@ def search_rates(
 ) -> list[Tried]:
     """Return the settings that were tried for a configuration; the last one is the chosen one.
 
-    Args:
-        config: The configuration, with one rate for all parts.
-        score: Returns the mIoU of configurations, one per seed.
+    `score` returns the mIoU of configurations, one per seed.
     """
     parts = {
         part: factors

@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_search(found: Found, search: Search, out: Path, source: Path) -> list[Path]:
-    """Write a search's files and return their paths.
-
-    Args:
-        found: Result of the search.
-        search: Settings of the search.
-        out: Results folder: tables go to `sweeps`, figures to `figures`.
-        source: Path of the Python file for the best configuration.
-    """
+    """Write tables and figures to a results folder, the configuration to `source`; return paths."""
     trials = rows_csv(found.rows)
     shares = [{"parameter": k, "importance": v} for k, v in sorted(found.importances.items())]
     importances = rows_csv(shares, columns=("parameter", "importance"))

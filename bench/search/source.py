@@ -12,11 +12,7 @@ WIDTH = 100
 
 
 def module_source(description: str, values: Mapping[str, object]) -> str:
-    """Return a module that defines given values, in the layout of the formatter.
-
-    Args:
-        description: The module's docstring.
-        values: Name -> dataclass of numbers, strings, tuples and dataclasses.
+    """Return a module that defines values (name -> dataclass), in the layout of the formatter.
 
     Example:
         >>> from weakclip.config import FixedTemplate

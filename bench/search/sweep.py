@@ -53,12 +53,8 @@ class SearchWorkbench(Protocol):
     ) -> Tuned:
         """Train on `train` and score on `tune`.
 
-        Args:
-            config: The network.
-            recipe: The training recipe.
-            seed: Random seed of the training.
-            report: Called at intervals with (steps done, seeding loss on held-out seeds); an
-                exception that it raises ends the training.
+        `report` is called at intervals with (steps done, seeding loss on held-out seeds); an
+        exception that it raises ends the training.
         """
 
 
@@ -169,13 +165,8 @@ def run_search(
 ) -> Found:
     """Run trials until there are as many as requested, and return the result.
 
-    An interrupted search is resumed; several processes may share a storage.
-
-    Args:
-        search: Settings of the search.
-        bench: Trains and scores.
-        storage: Optuna storage; None keeps the trials in memory.
-        tell: Called with one line per trial.
+    An interrupted search is resumed; several processes may share a storage. Without a storage the
+    trials are kept in memory. `tell` is called with one line per trial.
 
     Raises:
         BenchError: If no trial has finished.

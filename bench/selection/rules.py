@@ -34,11 +34,8 @@ class Signals:
 def chosen(rule: Rule, states: Sequence[Signals]) -> Signals:
     """The checkpoint that a rule chooses; of equally good ones the last.
 
-    Only `ema` chooses the moving average; all other rules choose among the other checkpoints.
-
-    Args:
-        rule: The rule.
-        states: The checkpoints of one training, in the order of their steps.
+    Only `ema` chooses the moving average; all other rules choose among the other checkpoints, which
+    are in the order of their steps.
 
     Raises:
         ValueError: If there is no checkpoint to choose from.

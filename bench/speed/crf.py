@@ -90,13 +90,9 @@ def soft_probs(images: int, labels: int, height: int, width: int, seed: int) -> 
 
 
 def pydensecrf(module: ModuleType, images: Tensor, probs: Tensor, config: CRFConfig) -> None:
-    """Compute marginals with pydensecrf2, image by image.
+    """Compute marginals with `pydensecrf.densecrf`, image by image.
 
-    Args:
-        module: `pydensecrf.densecrf`.
-        images: (B, 3, H, W), uint8.
-        probs: (B, L, H, W).
-        config: Parameters.
+    Images are (B, 3, H, W), uint8, and probabilities (B, L, H, W).
     """
     labels, height, width = probs.shape[1:]
     for image, unary in zip(images, unary_from_probs(probs), strict=True):

@@ -34,21 +34,13 @@ processor's clock rate; machines are compared by `identity`."""
 
 
 def identity(machine: Mapping[str, Any]) -> tuple[str, str, int]:
-    """Identity of a machine: host, processor, number of cores.
-
-    Args:
-        machine: `machine_info` of a run in pytest-benchmark's format.
-    """
+    """Host, processor and number of cores, from `machine_info` of pytest-benchmark."""
     processor = machine["cpu"]
     return machine["node"], str(processor.get("brand_raw")), processor["count"]
 
 
 def last_run(storage: Path, machine: Mapping[str, Any]) -> Path:
-    """File of the last run of a machine.
-
-    Args:
-        storage: Folder with the runs of all machines.
-        machine: `machine_info` of the machine.
+    """File of the last run of a machine in a folder with the runs of all machines.
 
     Raises:
         BenchError: If there is no run of the machine.

@@ -14,12 +14,9 @@ if TYPE_CHECKING:
 
 
 def compare(store: Store, first: str, second: str) -> dict[str, Difference]:
-    """Return task -> paired difference, first minus second, on the seeds that both have.
+    """Return task -> paired difference of two rows, first minus second, on the seeds of both.
 
-    Args:
-        store: The records.
-        first: A row as `study/variant`.
-        second: The row that is subtracted, likewise.
+    Rows are given as `study/variant`.
 
     Raises:
         BenchError: If a row is unknown or has no finished runs, the two have no seed in common, or

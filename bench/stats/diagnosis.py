@@ -61,13 +61,7 @@ class Diagnosis:
 
 
 def diagnoses(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> list[Diagnosis]:
-    """Return the diagnosis of every row on every main task on which it was scored.
-
-    Args:
-        study: The study.
-        records: Records of its runs.
-        by_row: `counts_by_row` of these records.
-    """
+    """Return the diagnosis of every row on every main task on which it was scored."""
     found = []
     for task in main_tasks(records):
         scored = next((r for r in records if task in r.per_class), None)

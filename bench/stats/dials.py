@@ -149,9 +149,7 @@ def moved(measured: Measured) -> list[Moved]:
 def slopes(measured: Measured, wanted: int) -> list[Slope]:
     """Return the slope of the predicted effect of every dial that was run at all its positions.
 
-    Args:
-        measured: The runs.
-        wanted: Number of seeds of the study; with fewer seeds the verdict is `open`.
+    `wanted` is the number of seeds of the study; with fewer seeds the verdict is `open`.
     """
     dials = measured.dials.dials
     found: list[Slope] = []

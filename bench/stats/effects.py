@@ -109,13 +109,7 @@ def contrasts(study: Study) -> list[Contrast]:
 
 
 def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> list[Effect]:
-    """Return the effects for which there are finished runs, on the seeds that both rows have.
-
-    Args:
-        study: The study.
-        records: Records of its runs.
-        by_row: `counts_by_row` of these records.
-    """
+    """Return the effects for which there are finished runs, on the seeds that both rows have."""
     tasks = tasks_of(records)
     alike = is_noise_pooled(records)
     noises = {
@@ -183,11 +177,8 @@ def difference_of(
 ) -> Difference | None:
     """Compare two rows on the seeds that both have; None if there is no such seed.
 
-    Args:
-        variant: Seed -> array name -> counts of the row.
-        baseline: The same for the row that is subtracted.
-        array: Name of the arrays to compare.
-        noise: Variance over seeds pooled over a study; by default that of these two rows.
+    Rows are seed -> array name -> counts. `noise` is the variance over seeds pooled over a study,
+    by default that of these two rows.
     """
     seeds = sorted(
         seed

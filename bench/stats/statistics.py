@@ -118,10 +118,7 @@ def resample(
 ) -> Resampled:
     """Score variants on their images and on bootstrap resamples of the images.
 
-    Args:
-        counts: Counts of each variant, (S, N, K, 3); seeds and images in the same order.
-        resamples: Number R of resamples of the images.
-        rng_seed: Seed of the resampling.
+    Counts are (S, N, K, 3) for each variant, with seeds and images in the same order.
 
     Raises:
         ValueError: If the shapes differ or are not (S, N, K, 3).
@@ -167,12 +164,8 @@ def contrast(
 
     The variance is the sum of that between seeds and that under a bootstrap over images, which is
     the same for all variants and seeds. The interaction of seeds and images is in both terms, so
-    the interval is slightly too wide rather than too narrow.
-
-    Args:
-        scores: Scores of V variants.
-        weights: V weights, e.g. 1 and -1 for a difference.
-        noise: Variance over seeds pooled over a study; by default that of this contrast.
+    the interval is slightly too wide rather than too narrow. `noise` is the variance over seeds
+    pooled over a study, by default that of this contrast.
     """
     by_seed = _weighted(scores.by_seed, weights)
     seeds = len(by_seed)
@@ -205,12 +198,8 @@ def paired_difference(
 ) -> Difference:
     """Compare two variants that were run with the same seeds and scored on the same images.
 
-    Args:
-        counts: Counts of the variant, (S, N, K, 3), S seeds.
-        baseline: Counts of the other variant, same shape, seeds and images in the same order.
-        noise: Variance over seeds pooled over a study; by default that of these two variants.
-        resamples: Bootstrap resamples of the images.
-        rng_seed: Seed of the resampling.
+    Counts are (S, N, K, 3), seeds and images in the same order. `noise` is the variance over seeds
+    pooled over a study, by default that of these two variants.
 
     Raises:
         ValueError: If the shapes differ or are not (S, N, K, 3).
@@ -224,12 +213,7 @@ def hierarchical_interval(
 ) -> Difference:
     """Return one variant's mIoU with an interval that covers other seeds and other images.
 
-    The p-value is for a score of zero and has no use here.
-
-    Args:
-        counts: Counts, (S, N, K, 3).
-        resamples: Bootstrap resamples of the images.
-        rng_seed: Seed of the resampling.
+    Counts are (S, N, K, 3). The p-value is for a score of zero and has no use here.
 
     Raises:
         ValueError: If the shape is not (S, N, K, 3).
@@ -248,13 +232,7 @@ def permutation_p_value(
 
     Exchanges whole images, for all seeds at once, and makes no assumption about distributions. The
     test is about these trained models only: with few seeds it cannot distinguish an effect of the
-    seeds from one of the variants, for which `paired_difference` allows.
-
-    Args:
-        counts: Counts of the variant, (S, N, K, 3).
-        baseline: Counts of the other variant, same shape, seeds and images in the same order.
-        permutations: Random exchanges.
-        rng_seed: Seed of the exchanges.
+    seeds from one of the variants, for which `paired_difference` allows. Counts are as there.
 
     Raises:
         ValueError: If the shapes differ or are not (S, N, K, 3).
@@ -288,8 +266,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _resampled_miou(*weighted: NDArray[np.integer]) -> NDArray[np.float64]:
     """Pooled mIoU of each seed under each weighting of the images, (S, R).
 
-    Args:
-        weighted: Alternately counts, (S, N, K, 3), and their weights, (R, N); all are summed.
+    Arguments are alternately counts, (S, N, K, 3), and their weights, (R, N); all are summed.
     """
     pooled = sum(map(_pooled, weighted[::2], weighted[1::2]))
     assert isinstance(pooled, np.ndarray)

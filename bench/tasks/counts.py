@@ -46,8 +46,7 @@ class KeptCounts:
             path: The file; its name has to depend on everything that the counts depend on.
             images: Number of images of the task.
             classes: Number K of classes, background included.
-            views: Name -> names of its groups of pixels; by default only the groups by distance to
-                a contour.
+            views: Name -> names of its groups of pixels; by default those by distance to a contour.
         """
         self.path, self._images, self._classes = path, images, classes
         self.views = {CONTOUR: contour_groups()} if views is None else dict(views)
@@ -71,11 +70,7 @@ class KeptCounts:
     ) -> None:
         """Count predicted against annotated masks, (B, H, W) each, of some images.
 
-        Args:
-            indices: The images.
-            pred_mask: Predicted labels.
-            gt_mask: Annotated labels.
-            groups: View -> group of each pixel, (B, H, W); views not in `views` are ignored.
+        `groups` has the group of each pixel, (B, H, W), by view; views not in `views` are ignored.
         """
         height, width = (int(side) for side in gt_mask.shape[1:])
         near = boundary_width(height, width)

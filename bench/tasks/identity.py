@@ -72,9 +72,7 @@ class Digests:
 def content_sha256(files: TaggedFiles, digests: Digests) -> str:
     """Hash of the contents of a split: names, tags and classes, bytes of images and masks.
 
-    Args:
-        files: The split; images without a mask are allowed.
-        digests: Cache of file hashes.
+    Images without a mask are allowed.
 
     Raises:
         BenchError: If a file cannot be read.

@@ -91,11 +91,9 @@ class SeedView:
     views: Mapping[str, tuple[str, ...]] = {SEED: SEED_GROUPS}
 
     def __init__(self, seeds: Seeds, places: Sequence[int]) -> None:
-        """Take seeds.
+        """Take seeds of some images of a split, and the index in it of each scored image.
 
-        Args:
-            seeds: Seeds of some images of a split; other images count as undecided everywhere.
-            places: The index in that split of each scored image.
+        Images without seeds count as undecided everywhere.
         """
         self._seeds = seeds
         position = {image: place for place, image in enumerate(seeds.indices)}

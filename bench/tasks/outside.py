@@ -41,13 +41,9 @@ class Misfit(ValueError):  # noqa: N818 (mostly a value)
 def outside_rows(
     given: Mapping[str, Outside], splits: Mapping[str, TaggedFiles], artifacts: Path
 ) -> tuple[Variant, ...]:
-    """Rows of a study for folders of masks or maps.
+    """Rows of a study for folders of masks or maps, by name; the hash of their files is filled in.
 
-    Args:
-        given: Name of a row -> its folder; the hash of the files is filled in here.
-        splits: Role -> images. Masks are needed for all images of `pseudo`, maps for the tagged
-            images of `train`.
-        artifacts: Folder in which file hashes are cached.
+    Masks are needed for all images of `pseudo`, maps for the tagged images of `train`.
 
     Raises:
         BenchError: If a file is missing, has another size than its image, or labels that are no
@@ -99,13 +95,7 @@ def mask_of(masks: NamedFiles, files: TaggedFiles, index: int) -> NDArray[np.uin
 
 
 def fitting(mask: NDArray[np.uint8], name: str, size: tuple[int, int], classes: int) -> None:
-    """Check that a mask has the size of its image and only labels of classes.
-
-    Args:
-        mask: Labels, (H, W).
-        name: Name of the image, for the message.
-        size: (H, W) of the image.
-        classes: Number F of classes without the background.
+    """Check that a mask, (H, W), has the size of its image and only labels of F classes.
 
     Raises:
         Misfit: If the size differs, or a label is neither a class nor 255.
@@ -118,11 +108,7 @@ def fitting(mask: NDArray[np.uint8], name: str, size: tuple[int, int], classes: 
 
 
 def _masks(outside: Outside, splits: Mapping[str, TaggedFiles], digests: Digests) -> str:
-    """Hash of the masks of `pseudo`.
-
-    Raises:
-        ValueError: If a mask cannot be scored.
-    """
+    """Hash of the masks of `pseudo`; a `ValueError` if one cannot be scored."""
     files, masks = splits["pseudo"], masks_in(outside.folder)
     wrong: dict[str, list[str]] = defaultdict(list)
     for index in range(len(files)):
@@ -140,11 +126,7 @@ def _masks(outside: Outside, splits: Mapping[str, TaggedFiles], digests: Digests
 
 
 def _maps(outside: Outside, splits: Mapping[str, TaggedFiles], digests: Digests) -> str:
-    """Hash of the maps of `train`.
-
-    Raises:
-        ValueError: If maps are missing or not valid.
-    """
+    """Hash of the maps of `train`; a `ValueError` if maps are missing or not valid."""
     files = splits["train"]
     sizes = [seen_size(files.path(index))[1] for index in range(len(files))]
     found = outside.maps.check(files.names, files.image_labels, sizes)

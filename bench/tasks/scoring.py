@@ -93,13 +93,10 @@ class Scoring:
     def score(
         self, fitted: Fitted | None, network: Segmenter | None, key: str, seconds: dict[str, float]
     ) -> Outcome:
-        """Score the masks of a method, the predictions of a network, or both.
+        """Score the masks of a method, the predictions of a network without tags, or both.
 
-        Args:
-            fitted: The fitted method, if any.
-            network: A network that needs no tags, if any.
-            key: Hash of everything the counts depend on; interrupted scoring resumes by it.
-            seconds: Time of each phase so far; those of scoring are added.
+        Counts are kept under `key`, the hash of everything they depend on, and interrupted scoring
+        resumes by it. The time of each phase is added to `seconds`.
         """
         diagnosed = self.preset.scoring == "full"
         seeds = self._seeds(fitted) if diagnosed and fitted is not None else None
@@ -191,10 +188,8 @@ class Scoring:
     def write_masks(self, fitted: Fitted, folder: Path) -> None:
         """Write the masks of all training images that have tags, restricted to them.
 
-        Args:
-            fitted: The method.
-            folder: Gets `scores/ID.png` and, after the dense CRF, `crf/ID.png`. Existing files are
-                overwritten, because they may be from another training.
+        `folder` gets `scores/ID.png` and, after the dense CRF, `crf/ID.png`. Existing files are
+        overwritten, because they may be from another training.
         """
         data, stems = self.images["train"], output_stems(self.images["train"].files.names)
         found = class_scores(

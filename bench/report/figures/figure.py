@@ -169,13 +169,8 @@ def show_intervals(
 ) -> None:  # fmt: skip
     """Draw a dot and interval per line of a panel and task, the first line on top.
 
-    Args:
-        axis: The panel.
-        part: Has the columns `label`, `value`, `low`, `high` and `task`.
-        names: Labels of the lines in their order; others are not drawn.
-        tasks: The tasks, one colour and marker each.
-        label: Name of the column of labels.
-        value: Name of the column of values.
+    `part` has the columns `label`, `value`, `low`, `high` and `task`. Only lines with a label in
+    `names` are drawn. Each task has a colour and a marker.
     """
     for index, task in enumerate(tasks):
         shown = part[(part["task"] == task) & part[label].isin(names)]

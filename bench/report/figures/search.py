@@ -22,12 +22,7 @@ _LOG_RATIO = 50
 
 @from_csv
 def draw_search(trials: pd.DataFrame, *, importances: str, title: str) -> Figure:
-    """A search, from `<name>.csv`, which has a row per trial.
-
-    Args:
-        trials: The rows.
-        importances: Text of `<name>_importances.csv`: parameter and importance.
-        title: Title; the numbers of trials are added.
+    """A search, from the rows of its trials, and the text of `<name>_importances.csv`.
 
     Raises:
         ValueError: If no trial has finished.

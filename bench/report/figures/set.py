@@ -70,10 +70,7 @@ def drawings(
 ) -> list[Drawing]:
     """Return the figures for which there are data.
 
-    Args:
-        study: The study.
-        records: Records of its runs.
-        sources: The study's CSV files: suffix of the name -> text.
+    `sources` are the texts of the study's CSV files by the suffix of their names.
     """
     tasks, rows = main_tasks(records), [row.name for row in study.rows]
     reference = study.reference.name

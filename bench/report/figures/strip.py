@@ -49,12 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def strip(root: Path, index: GalleryIndex, *, rows: int = ROWS) -> bytes:
-    """Return the figure as PNG.
-
-    Args:
-        root: The results folder.
-        index: Index of its gallery; the masks of its first variant are shown.
-        rows: Number of images.
+    """Return the figure as PNG, with masks of the first variant of the gallery.
 
     Raises:
         BenchError: If the gallery has no typical image.
