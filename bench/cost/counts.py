@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from weakclip.network.decoder import FPNDecoder
 from weakclip.network.matching import text_to_pixel_scores
+from weakclip.ops.parameters import count_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -56,13 +57,7 @@ def components(model: WeakCLIP) -> dict[str, nn.Module]:
 
 def parameter_counts(model: WeakCLIP) -> dict[str, dict[str, int]]:
     """Component -> {"total", "trainable"} numbers of parameters."""
-    return {
-        name: {
-            "total": sum(weight.numel() for weight in part.parameters()),
-            "trainable": sum(each.numel() for each in part.parameters() if each.requires_grad),
-        }
-        for name, part in components(model).items()
-    }
+    return count_parameters(components(model))
 
 
 def flop_costs(model: WeakCLIP, count: int, side: int) -> dict[str, Flops]:

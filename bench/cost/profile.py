@@ -92,20 +92,10 @@ def options_for(device: str, *, quick: bool) -> Options:
     )  # fmt: skip
 
 
-def loads(options: Options, study: Study, rates: Mapping[str, float]) -> tuple[Load, ...]:
-    """The lines to be timed, in the order of the table.
-
-    Args:
-        options: Options of the profile.
-        study: Study whose rows are timed.
-        rates: Precision -> FLOP per second.
-    """
+def loads(options: Options, study: Study, rates: Mapping[str, float]) -> Iterator[Load]:
+    """The lines to be timed, in the order of the table; rates are FLOP per second by precision."""
     bf16 = rates.get("bf16", 0.0) >= LEAST_SHARE * rates["fp32"]
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16 else ("fp32",)
-    return tuple(_loads(options, study, precisions))
-
-
-def _loads(options: Options, study: Study, precisions: tuple[Precision, ...]) -> Iterator[Load]:
     for size in options.sizes:
         plain = Load(
             study=study.name, variant=study.reference.name, size=size, work="forward", batch=1,

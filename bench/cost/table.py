@@ -7,7 +7,7 @@ import io
 import math
 from typing import TYPE_CHECKING, Any
 
-from bench.report.markup import Cell, Summary, markdown_rows
+from bench.report.markup import Summary, markdown_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,8 +85,7 @@ def seconds(speed: Mapping[str, Any], share: float = 0.5) -> float:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
-    cells = tuple(tuple(map(Cell, row)) for row in rows)
-    return markdown_rows(Summary(title="", headers=tuple(headers), rows=cells))
+    return markdown_rows(Summary.of("", headers, rows))
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:

@@ -6,31 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.report.comparisons import NOTE as PAIRS_NOTE
-from bench.report.comparisons import comparison_tables
-from bench.report.confusion import COLUMNS as CONFUSION_COLUMNS
-from bench.report.confusion import confusion_rows, confusions, in_words
-from bench.report.diagnosis.tables import COLUMNS as DIAGNOSIS_COLUMNS
-from bench.report.diagnosis.tables import NOTE as DIAGNOSIS_NOTE
-from bench.report.diagnosis.tables import RATE_COLUMNS, cost_rows, diagnosis_tables, rate_rows
-from bench.report.dials import COLUMNS as DIAL_COLUMNS
-from bench.report.dials import SLOPE_COLUMNS, dial_report
+from bench.report import comparisons, confusion, dials, response, series, validity
+from bench.report import factorial_summary as factorial
+from bench.report.diagnosis import tables as diagnosis
 from bench.report.drilldown import image_tables
-from bench.report.factorial_summary import NOTE, factorial_tables
 from bench.report.figures.set import drawings, drawn
 from bench.report.markup import Summary, latex, markdown
 from bench.report.reference import published_section
-from bench.report.response import COLUMNS as RESPONSE_COLUMNS
-from bench.report.response import NOTE as RESPONSE_NOTE
-from bench.report.response import readings, response_rows, response_tables
 from bench.report.sentences.caption import caption
-from bench.report.series import COLUMNS as SERIES_COLUMNS
-from bench.report.series import series_rows
 from bench.report.summary import summarise, summarise_contours
 from bench.report.table import csv_text, curves_frame, effects_frame, rows_csv, tidy
-from bench.report.validity import COLUMNS as VALIDITY_COLUMNS
-from bench.report.validity import NAME as VALIDITY
-from bench.report.validity import validity_report
 from bench.runs.store import Store, write_atomically
 from bench.stats.diagnosis import diagnoses
 from bench.stats.effects import counts_by_row, effects
@@ -87,18 +72,18 @@ def render(study: Study, store: Store) -> Report:
     _check_fair(study, records)
     counts = counts_by_row(records, store)
     found = effects(study, records, counts)
-    confused = confusions(study, records, counts)
+    confused = confusion.confusions(study, records, counts)
     diagnosed = diagnoses(study, records, counts)
-    answers = response_rows(study, records, counts)
-    dials = dial_report(study, records, _places(study, records, store), store)
+    answers = response.response_rows(study, records, counts)
+    moved = dials.dial_report(study, records, _places(study, records, store), store)
     rows: dict[str, tuple[Sequence[dict[str, object]], Sequence[str]]] = {
-        "_confusion": (confusion_rows(study, records, confused), CONFUSION_COLUMNS),
-        "_series": (series_rows(study, records, found), SERIES_COLUMNS),
-        "_diagnosis": (cost_rows(study, records, diagnosed), DIAGNOSIS_COLUMNS),
-        "_rates": (rate_rows(study, records, diagnosed), RATE_COLUMNS),
-        "_response": (answers, RESPONSE_COLUMNS),
-        "_dials": (dials.rows, DIAL_COLUMNS),
-        "_slopes": (dials.slopes, SLOPE_COLUMNS),
+        "_confusion": (confusion.confusion_rows(study, records, confused), confusion.COLUMNS),
+        "_series": (series.series_rows(study, records, found), series.COLUMNS),
+        "_diagnosis": (diagnosis.cost_rows(study, records, diagnosed), diagnosis.COLUMNS),
+        "_rates": (diagnosis.rate_rows(study, records, diagnosed), diagnosis.RATE_COLUMNS),
+        "_response": (answers, response.COLUMNS),
+        "_dials": (moved.rows, dials.COLUMNS),
+        "_slopes": (moved.slopes, dials.SLOPE_COLUMNS),
     }
     sources = {
         "": csv_text(tidy(records)),
@@ -106,26 +91,33 @@ def render(study: Study, store: Store) -> Report:
         "_curves": csv_text(curves_frame(records)),
         **{suffix: rows_csv(*each) for suffix, each in rows.items() if each[0]},
     }
-    valid = validity_report(study, records, counts, store.root)
+    valid = validity.validity_report(study, records, counts, store.root)
     summary, notes = summarise(study, records, found), caption(study, records)
     contours = summarise_contours(study, records, found)
     scores = [summary] if contours is None else [summary, contours]
-    costs = diagnosis_tables(study, diagnosed)
-    factorial, pairs = factorial_tables(study, records, found), comparison_tables(study, found)
-    responses = response_tables(answers)
-    read = [RESPONSE_NOTE, *readings(answers), *notes]
-    texts = {
-        **{f"tables/{study.name}{suffix}.csv": text for suffix, text in sources.items()},
-        **_table_files(study.name, study.name, [*dials.tables, *scores], [*dials.notes, *notes]),
-        **_table_files(VALIDITY, study.name, valid.tables, [*valid.notes, *notes]),
-        **(
-            {f"tables/{VALIDITY}.csv": rows_csv(valid.rows, VALIDITY_COLUMNS)} if valid.rows else {}
+    terms = factorial.factorial_tables(study, records, found)
+    pairs = comparisons.comparison_tables(study, found)
+    responses = response.response_tables(answers)
+    read = [response.NOTE, *response.readings(answers)]
+    tables: dict[str, tuple[Sequence[Summary], Sequence[str]]] = {
+        study.name: ([*moved.tables, *scores], moved.notes),
+        validity.NAME: (valid.tables, valid.notes),
+        f"{study.name}_factorial": (terms, [factorial.NOTE]),
+        f"{study.name}_comparisons": (pairs, [comparisons.NOTE]),
+        f"{study.name}_diagnosis": (
+            diagnosis.diagnosis_tables(study, diagnosed), [diagnosis.NOTE],
         ),
-        **_table_files(f"{study.name}_factorial", study.name, factorial, [NOTE, *notes]),
-        **_table_files(f"{study.name}_comparisons", study.name, pairs, [PAIRS_NOTE, *notes]),
-        **_table_files(f"{study.name}_diagnosis", study.name, costs, [DIAGNOSIS_NOTE, *notes]),
-        **_table_files(f"{study.name}_response", study.name, responses, read),
-    }
+        f"{study.name}_response": (responses, read),
+    }  # fmt: skip
+    texts = {f"tables/{study.name}{suffix}.csv": text for suffix, text in sources.items()}
+    if valid.rows:
+        texts[f"tables/{validity.NAME}.csv"] = rows_csv(valid.rows, validity.COLUMNS)
+    rebuilt_by = f"python -m bench report {study.name}"
+    for name, (shown, heads) in tables.items():
+        if shown:
+            for suffix, written in (("md", markdown), ("tex", latex)):
+                text = written(shown, [*heads, *notes], rebuilt_by=rebuilt_by)
+                texts[f"tables/{name}.{suffix}"] = text
     texts[f"tables/{study.name}.md"] += published_section(store.root, study.published)
     figures = drawings(study, records, sources)
     files, marks = drawn(figures)
@@ -134,12 +126,12 @@ def render(study: Study, store: Store) -> Report:
         records=tuple(records),
         found=tuple(found),
         summary=summary,
-        more=(*dials.tables, *valid.tables, *scores[1:], *responses, *pairs, *factorial),
+        more=(*moved.tables, *valid.tables, *scores[1:], *responses, *pairs, *terms),
         images=image_tables(study, records, counts),
         diagnoses=tuple(diagnosed),
-        confusions=in_words(records, confused),
-        notes=(*dials.notes, *valid.notes, *notes),
-        said=dials.said,
+        confusions=confusion.in_words(records, confused),
+        notes=(*moved.notes, *valid.notes, *notes),
+        said=moved.said,
         files={**{name: text.encode() for name, text in texts.items()}, **files},
         figures={figure.name: figure.shows for figure in figures},
         marks=marks,
@@ -155,12 +147,12 @@ def recorded(study: Study, store: Store) -> tuple[Study, list[RunRecord]]:
     records = store.read_all(study.name, [row.name for row in study.rows])
     known = {row.name for row in study.rows}
     rows: dict[str, Variant] = {}
-    others = {variant: None for _, variant, _ in store.run_ids(study.name) if variant not in known}
-    for record in store.read_all(study.name, list(others)):
+    others = dict.fromkeys(variant for _, variant, _ in store.run_ids(study.name))
+    for record in store.read_all(study.name, [name for name in others if name not in known]):
         outside = recorded_outside(record.config)
         if outside is not None:
-            row = Variant(name=record.variant, config=outside.row, paper=outside.row)
-            rows[row.name] = row
+            name, row = record.variant, outside.row
+            rows[name] = Variant(name=name, config=row, paper=row)
             records.append(record)
     study = with_rows(study, list(rows.values()))
     return (study_for(study, records[0].preset) if records else study), records
@@ -190,15 +182,13 @@ def outdated(files: Mapping[str, bytes], marks: Mapping[str, str], store: Store)
     byte. Figures are compared by their mark, the text in their metadata, because other versions of
     the plotting library draw the same data with other bytes.
     """
-    stale = []
-    for name, content in files.items():
+
+    def is_stale(name: str) -> bool:
         path = store.root / name
         there = path.read_bytes() if path.exists() else b""
-        mark = marks.get(name)
-        fresh = there == content if mark is None else mark.encode() in there
-        if not fresh:
-            stale.append(name)
-    return stale
+        return marks[name].encode() not in there if name in marks else there != files[name]
+
+    return list(filter(is_stale, files))
 
 
 def _places(
@@ -221,20 +211,6 @@ def _places(
             _check_fair(at, mine)
             found[place.preset] = mine
     return found
-
-
-def _table_files(
-    name: str, study: str, tables: Sequence[Summary], notes: Sequence[str]
-) -> dict[str, str]:
-    """Tables as one Markdown and one LaTeX file, by path; empty if there are no tables."""
-    if not tables:
-        return {}
-    return {
-        f"tables/{name}.{suffix}": written(
-            tables, notes, rebuilt_by=f"python -m bench report {study}"
-        )
-        for suffix, written in (("md", markdown), ("tex", latex))
-    }
 
 
 def _check_fair(study: Study, records: Sequence[RunRecord]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from bench.report.markup import difference_text, percent
 from bench.report.sentences.verdict import is_measurable
 from bench.report.table import columns_of, rows_csv
-from bench.stats.effects import counts_by_row, difference_of, main_tasks
+from bench.stats.effects import counts_by_row, difference_of, main_tasks, runs_on
 from bench.stats.statistics import pooled_miou
 from bench.studies.slots import COMPONENTS, OFF_KINDS
 from bench.studies.study import MAIN
@@ -87,12 +87,9 @@ def gain(reports: Sequence[Report], store: Store) -> Gain | None:
         return None
     main, start = by_name[MAIN], by_name[SEEDS]
     first, tasks, plain = main.records[0], main_tasks(main.records), control(main.study)
-    same = (first.preset, first.conditions) == (
-        start.records[0].preset,
-        start.records[0].conditions,
-    )
+    conditions = [(each.records[0].preset, each.records[0].conditions) for each in (main, start)]
     together = _together(main, plain, tasks[0], "miou")
-    if not same or together is None:
+    if conditions[0] != conditions[1] or together is None:
         return None
     rows = [(start, start.study.reference.name), (main, plain), (main, main.study.reference.name)]
     counts = {
@@ -153,9 +150,8 @@ def _step(counts: RowCounts, row: str, task: str) -> Step:
 
 def _compared(counts: RowCounts, step: Step, against: Step) -> Step:
     """A step with its paired difference to another; the variance over seeds is that of the pair."""
-    one = {seed: {"": run[step.task]} for seed, run in counts[step.row].items()}
-    two = {seed: {"": run[against.task]} for seed, run in counts[against.row].items()}
-    return replace(step, against=against, difference=difference_of(one, two, ""))
+    one, two = (runs_on(counts, each.row, each.task) for each in (step, against))
+    return replace(step, against=against, difference=difference_of(one, two))
 
 
 def _together(report: Report, plain: str, task: str, metric: str) -> Effect | None:

@@ -7,13 +7,13 @@ difference counts if its 95 % interval excludes 0.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.report.markup import Summary, percent, signed_interval
 from bench.report.summary import NONE
-from bench.report.table import columns_of
+from bench.report.table import columns_of, place_of
 from bench.stats.effects import difference_of, runs_on
 from bench.stats.statistics import pooled_miou
 
@@ -50,22 +50,22 @@ def response_rows(
             for point in curve.points:
                 row = _row(point, counts)
                 if row is not None:
+                    place = place_of(study, records, point.task)
                     head = {"response": response.name, "axis": response.label, "curve": curve.name}
-                    found.append({"study": study.name, "preset": records[0].preset, **head, **row})
+                    found.append({**place, **head, **row})
     return found
 
 
-def response_tables(rows: Sequence[Mapping[str, object]]) -> list[Summary]:
+def response_tables(rows: Sequence[Mapping[str, Any]]) -> list[Summary]:
     """Return one table per panel, with a line per value and curve."""
-    panels = list(dict.fromkeys(str(row["response"]) for row in rows))
+    panels = dict.fromkeys(row["response"] for row in rows)
     return [_table([row for row in rows if row["response"] == name]) for name in panels]
 
 
-def readings(rows: Sequence[Mapping[str, object]]) -> list[str]:
+def readings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence per panel and curve: the values with a difference above or below 0."""
     found = []
-    curves = dict.fromkeys((str(row["response"]), str(row["curve"])) for row in rows)
-    for panel, curve in curves:
+    for panel, curve in dict.fromkeys((row["response"], row["curve"]) for row in rows):
         where: dict[str, list[str]] = {}
         for row in rows:
             if (row["response"], row["curve"]) == (panel, curve) and row["low"] is not None:
@@ -83,13 +83,12 @@ def _row(point: Point, counts: RowCounts) -> dict[str, object] | None:
         return None
     others = runs_on(counts, point.against, point.against_task)
     itself = (point.row, point.task) == (point.against, point.against_task)
-    difference = None if itself else difference_of(runs, others, "")
-    stacked = np.stack([run[""] for run in runs.values()])
+    difference = None if itself else difference_of(runs, others)
+    stacked = np.stack(list(runs.values()))
     precision, coverage = precision_and_coverage(stacked)
     return {
         "x": point.x,
         "variant": point.row,
-        "task": point.task,
         "against": point.against,
         "against_task": point.against_task,
         "miou": float(pooled_miou(stacked).mean()),
@@ -121,28 +120,27 @@ def precision_and_coverage(counts: NDArray[np.integer]) -> tuple[float, float]:
     )
 
 
-def _side(row: Mapping[str, object]) -> str:
+def _side(row: Mapping[str, Any]) -> str:
     """Whether the interval of a difference is above 0, below 0, or includes 0."""
-    low, high = float(str(row["low"])), float(str(row["high"]))
-    return "above 0" if low > 0 else "below 0" if high < 0 else "includes 0"
+    return "above 0" if row["low"] > 0 else "below 0" if row["high"] < 0 else "includes 0"
 
 
-def _table(rows: Sequence[Mapping[str, object]]) -> Summary:
+def _table(rows: Sequence[Mapping[str, Any]]) -> Summary:
     first = rows[0]
-    order = sorted(rows, key=lambda row: float(str(row["x"])))
+    order = sorted(rows, key=lambda row: row["x"])
     headers = (
-        *(str(first["axis"]), "method", "mIoU %", "precision %", "coverage %", "Δ [95 %]"),
+        *(first["axis"], "method", "mIoU %", "precision %", "coverage %", "Δ [95 %]"),
         "interval",
     )
     return Summary.of(f"Study {first['study']}: {first['response']}", headers, map(_texts, order))
 
 
-def _texts(row: Mapping[str, object]) -> tuple[str, ...]:
-    scores = (float(str(row[name])) for name in ("miou", "precision", "coverage"))
-    head = (f"{row['x']:g}", str(row["curve"]), *map(percent, scores))
+def _texts(row: Mapping[str, Any]) -> tuple[str, ...]:
+    scores = (row[name] for name in ("miou", "precision", "coverage"))
+    head = (f"{row['x']:g}", row["curve"], *map(percent, scores))
     tail = ("compared with", NONE)
     if row["low"] is not None:
-        ends = (float(str(row[name])) for name in ("difference", "low", "high"))
+        ends = (row[name] for name in ("difference", "low", "high"))
         tail = (signed_interval(*ends, digits=1), _side(row))
     elif row["variant"] != row["against"] or row["task"] != row["against_task"]:
         tail = (NONE, NONE)

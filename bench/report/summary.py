@@ -31,18 +31,19 @@ NONE = "–"
 def summarise(study: Study, records: Sequence[RunRecord], found: Sequence[Effect]) -> Summary:
     """Return the table of a study's mIoU from its records and effects."""
     by_row = {variant.name: _of(records, variant.name) for variant in study.rows}
+    rows = list(by_row.values())
     columns: list[Column] = [
-        ("variant", [variant.name for variant in study.rows]),
+        ("variant", list(by_row)),
         *_mark_columns(study),
-        ("trainable", [_parameters(by_row[variant.name]) for variant in study.rows]),
+        ("trainable", list(map(_parameters, rows))),
     ]
     for task in tasks_of(records):
-        columns += _score_and_difference(study, by_row, found, task, "miou")
+        columns += _score_and_difference(study, rows, found, task, "miou")
         columns += _share_columns(study, by_row, task)
-        columns += _oracle_columns(study, by_row, task)
+        columns += _oracle_columns(rows, task)
     columns += [
-        ("seconds", [_seconds(by_row[variant.name]) for variant in study.rows]),
-        ("n", [_count(records, variant.name) for variant in study.rows]),
+        ("seconds", list(map(_seconds, rows))),
+        ("n", [_count(records, name) for name in by_row]),
     ]
     return _joined(f"Study {study.name}: {study.question}", columns)
 
@@ -51,7 +52,7 @@ def summarise_contours(
     study: Study, records: Sequence[RunRecord], found: Sequence[Effect]
 ) -> Summary | None:
     """Return the table of a study's boundary IoU; None if no run measured it."""
-    by_row = {variant.name: _of(records, variant.name) for variant in study.rows}
+    rows = [_of(records, variant.name) for variant in study.rows]
     tasks = [
         task
         for task in tasks_of(records)
@@ -61,7 +62,7 @@ def summarise_contours(
         return None
     columns: list[Column] = [("variant", [variant.name for variant in study.rows])]
     for task in tasks:
-        columns += _score_and_difference(study, by_row, found, task, "boundary_miou")
+        columns += _score_and_difference(study, rows, found, task, "boundary_miou")
     return _joined(f"Study {study.name}: contours (boundary IoU)", columns)
 
 
@@ -74,6 +75,7 @@ def varied_slots(study: Study) -> tuple[str, ...]:
 
 
 Column: TypeAlias = "tuple[str, Sequence[str | Cell]]"
+Runs: TypeAlias = "Sequence[RunRecord]"
 
 
 def _joined(title: str, columns: Sequence[Column]) -> Summary:
@@ -112,13 +114,12 @@ def _kind(value: object) -> str:
 
 def _score_and_difference(
     study: Study,
-    by_row: dict[str, list[RunRecord]],
+    rows: Sequence[Runs],
     found: Sequence[Effect],
     task: str,
     metric: str,
 ) -> list[Column]:
     """The columns of a score on a task and of its difference, if the table shows one."""
-    rows = [by_row[variant.name] for variant in study.rows]
     score = _score_column(f"{task}\n{METRICS[metric]} %", rows, task, metric)
     if study.dials is not None:  # its differences have their own tables
         return [score]
@@ -142,11 +143,10 @@ def _share_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str) 
     return [(f"{task}\n% of {study.bound.replace('-', ' ')}", texts)]
 
 
-def _oracle_columns(study: Study, by_row: dict[str, list[RunRecord]], task: str) -> list[Column]:
-    rows = [by_row[variant.name] for variant in study.rows]
-    metrics = {
-        metric: None for row in rows for record in row for metric in record.metrics.get(task, {})
-    }
+def _oracle_columns(rows: Sequence[Runs], task: str) -> list[Column]:
+    metrics = dict.fromkeys(
+        metric for row in rows for record in row for metric in record.metrics.get(task, {})
+    )
     return [
         _score_column(
             f"{task}\n{metric.replace('_', ' ').replace('miou', 'mIoU')} %", rows, task, metric
@@ -161,9 +161,7 @@ def _is_grid(study: Study) -> bool:
     return bool(study.comparisons) and isinstance(study.reference.config, MethodRow)
 
 
-def _score_column(
-    header: str, rows: Sequence[Sequence[RunRecord]], task: str, metric: str
-) -> Column:
+def _score_column(header: str, rows: Sequence[Runs], task: str, metric: str) -> Column:
     values = [
         [record.metrics[task][metric] for record in row if metric in record.metrics.get(task, {})]
         for row in rows
@@ -206,7 +204,7 @@ def _delta(study: Study, row: Variant, found: Sequence[Effect], task: str, metri
     return "reference" if row.name in baselines else NONE
 
 
-def _parameters(row: Sequence[RunRecord]) -> str:
+def _parameters(row: Runs) -> str:
     if not row or not row[0].parameters:
         return NONE
     number = sum(sizes["trainable"] for sizes in row[0].parameters.values())
@@ -215,7 +213,7 @@ def _parameters(row: Sequence[RunRecord]) -> str:
     return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.1f} k"
 
 
-def _seconds(row: Sequence[RunRecord]) -> str:
+def _seconds(row: Runs) -> str:
     if not row:
         return NONE
     return f"{statistics.median(sum(record.seconds.values()) for record in row):.0f}"
@@ -223,11 +221,9 @@ def _seconds(row: Sequence[RunRecord]) -> str:
 
 def _count(records: Sequence[RunRecord], variant: str) -> str:
     """Number of finished runs, and of failed ones if there are any."""
-    failed = [
-        record for record in records if (record.variant, record.status) == (variant, "failed")
-    ]
+    failed = sum((record.variant, record.status) == (variant, "failed") for record in records)
     finished = str(len(_of(records, variant)))
-    return f"{finished} ({len(failed)} failed)" if failed else finished
+    return f"{finished} ({failed} failed)" if failed else finished
 
 
 def _of(records: Sequence[RunRecord], variant: str) -> list[RunRecord]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.report.markup import Summary, percent, signed_interval
 from bench.report.reference import FILE, read_reference
 from bench.report.table import columns_of
-from bench.stats.effects import difference_of, runs_on
+from bench.stats.effects import difference_of, runs_on, stacked_counts
 from bench.stats.statistics import pooled_miou, resample
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def validity_report(
     asked = [("order", better, worse) for worse, better in combinations(study.validity.order, 2)]
     asked += [("gain", *pair) for pair in study.validity.gains]
     for test, first, second in asked:
-        value = difference_of(runs.get(first, {}), runs.get(second, {}), "")
+        value = difference_of(runs.get(first, {}), runs.get(second, {}))
         if value is not None:
             rows.append(_compared(test, (first, second), published, value))
     correlation = rank_correlation({name: published[name] for name in runs}, runs)
@@ -120,22 +120,21 @@ def published_value(counterpart: Counterpart, root: Path) -> float:
 
 
 def rank_correlation(
-    published: Mapping[str, float], runs: Mapping[str, Mapping[int, Mapping[str, Counts]]]
+    published: Mapping[str, float], runs: Mapping[str, Mapping[int, Counts]]
 ) -> tuple[float, float, float] | None:
     """Spearman's rank correlation, and its 95 % interval by a bootstrap over images and seeds.
 
-    Takes the published mIoU of each method, and method -> seed -> counts, (N, K, 3), under the name
-    "". None with fewer than three methods or without a common seed.
+    Takes the published mIoU of each method, and method -> seed -> counts, (N, K, 3). None with
+    fewer than three methods or without a common seed.
     """
-    names = list(published)
-    seeds = sorted(set.intersection(*(set(runs[name]) for name in names))) if names else []
-    if len(names) < 3 or not seeds:
+    cells = stacked_counts([runs[name] for name in published])
+    if len(published) < 3 or cells is None:
         return None
-    cells = [np.stack([runs[name][seed][""] for seed in seeds]) for name in names]
     scores = resample(cells, resamples=DRAWS)
-    drawn = np.random.default_rng(0).integers(len(seeds), size=(len(seeds), DRAWS))
+    seeds = scores.by_seed.shape[1]
+    drawn = np.random.default_rng(0).integers(seeds, size=(seeds, DRAWS))
     again = scores.bootstrap[:, drawn, np.arange(DRAWS)].mean(axis=1)  # (V, S, R) -> (V, R)
-    values = [published[name] for name in names]
+    values = list(published.values())
     here = _spearman(values, scores.by_seed.mean(axis=1))
     many = [_spearman(values, draw) for draw in again.T]
     low, high = np.nanquantile(many, (0.025, 0.975))
@@ -146,8 +145,8 @@ def _spearman(first: Sequence[float], second: NDArray[np.float64]) -> float:
     return float(stats.spearmanr(first, second).statistic)
 
 
-def _score(runs: Mapping[int, Mapping[str, Counts]]) -> float:
-    return float(np.mean([pooled_miou(run[""]) for run in runs.values()]))
+def _score(runs: Mapping[int, Counts]) -> float:
+    return float(np.mean([pooled_miou(run) for run in runs.values()]))
 
 
 def _compared(
@@ -165,12 +164,12 @@ def _compared(
     }
 
 
-def _tables(study: Study, rows: Sequence[Mapping[str, object]]) -> list[Summary]:
+def _tables(study: Study, rows: Sequence[Mapping[str, Any]]) -> list[Summary]:
     methods = Summary.of(
         f"Study {study.name}: methods with a published figure",
         ("method", "published, VOC 2012 train, mIoU %", "here, mIoU %"),
         (
-            (str(row["first"]), *map(percent, _numbers(row, "published", "here")))
+            (row["first"], percent(row["published"]), percent(row["here"]))
             for row in rows
             if row["test"] == "method"
         ),
@@ -183,9 +182,9 @@ def _tables(study: Study, rows: Sequence[Mapping[str, object]]) -> list[Summary]
             (
                 (
                     f"{row['first']} minus {row['second']}",
-                    f"{100 * _numbers(row, 'published')[0]:+.1f}".replace("-", "−"),
-                    signed_interval(*_numbers(row, "here", "low", "high"), digits=1),
-                    str(row["agrees"]),
+                    f"{100 * row['published']:+.1f}".replace("-", "−"),
+                    signed_interval(row["here"], row["low"], row["high"], digits=1),
+                    row["agrees"],
                 )
                 for row in rows
                 if row["test"] == test
@@ -196,13 +195,13 @@ def _tables(study: Study, rows: Sequence[Mapping[str, object]]) -> list[Summary]
     return [table for table in (methods, *found) if table.rows]
 
 
-def _notes(rows: Sequence[Mapping[str, object]], missing: Sequence[str]) -> list[str]:
+def _notes(rows: Sequence[Mapping[str, Any]], missing: Sequence[str]) -> list[str]:
     notes = []
     for row in rows:
         if row["test"] == "rank correlation":
-            here, low, high, count = _numbers(row, "here", "low", "high", "methods")
+            here, low, high, count = (row[name] for name in ("here", "low", "high", "methods"))
             notes.append(
-                f"Spearman's rank correlation with the published figures over {count:.0f} methods: "
+                f"Spearman's rank correlation with the published figures over {count} methods: "
                 f"{here:.2f} [{low:.2f}, {high:.2f}], a 95 % interval from {DRAWS} draws of images "
                 "and seeds"
                 + (f"; with fewer than {FEW} methods it says little." if count < FEW else ".")
@@ -216,7 +215,3 @@ def _notes(rows: Sequence[Mapping[str, object]], missing: Sequence[str]) -> list
         "they stand here whatever comes out (`docs/preregistration.md`)."
     )
     return [*notes, *([f"Not run yet: {', '.join(missing)}."] if missing else [])]
-
-
-def _numbers(row: Mapping[str, object], *names: str) -> list[float]:
-    return [float(str(row[name])) for name in names]

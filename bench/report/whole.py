@@ -29,12 +29,9 @@ def renew(reports: Sequence[Report], store: Store) -> list[Path]:
     found = gain(reports, store)
     files, _ = _gain_files(found)
     paths = write_files(files, store)
-    write_atomically(store.root / PAGE, page(reports, store, found))
-    paths.append(store.root / PAGE)
-    readme = readme_of(store.root)
-    if readme is not None and found is not None:
-        text = readme.read_text(encoding="utf-8")
-        write_atomically(readme, with_headline(text, headline(found)).encode())
+    paths += write_files({PAGE: page(reports, store, found)}, store)
+    for readme, _, renewed in _readmes(store.root, found):
+        write_atomically(readme, renewed.encode())
         paths.append(readme)
     return paths
 
@@ -44,14 +41,18 @@ def stale(reports: Sequence[Report], store: Store) -> list[str]:
     found = gain(reports, store)
     files, marks = _gain_files(found)
     names = outdated(files, marks, store)
-    path = store.root / PAGE
-    if path.exists() and path.read_bytes() != page(reports, store, found):
-        names.append(PAGE)  # a missing page is not stale, because `run` does not make one
-    readme = readme_of(store.root)
-    if readme is not None and found is not None:
-        text = readme.read_text(encoding="utf-8")
-        names += [README] * (text != with_headline(text, headline(found)))
-    return names
+    if (store.root / PAGE).exists():  # a missing page is not stale, because `run` does not make one
+        names += outdated({PAGE: page(reports, store, found)}, {}, store)
+    return names + [README for _, text, renewed in _readmes(store.root, found) if text != renewed]
+
+
+def _readmes(root: Path, found: Gain | None) -> list[tuple[Path, str, str]]:
+    """The README with the main result: path, text, and text with the result of the records."""
+    readme = readme_of(root)
+    if readme is None or found is None:
+        return []
+    text = readme.read_text(encoding="utf-8")
+    return [(readme, text, with_headline(text, headline(found)))]
 
 
 def _gain_files(found: Gain | None) -> tuple[dict[str, bytes], dict[str, str]]:

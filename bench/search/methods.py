@@ -26,8 +26,9 @@ import torch
 from bench.console import result, say
 from bench.errors import unknown
 from bench.flags import ARTIFACTS, RESULTS
-from bench.report.markup import Cell, Summary, markdown, signed_interval
+from bench.report.markup import Summary, difference_text, percent
 from bench.report.summary import NONE
+from bench.report.table import columns_of
 from bench.search.tables import write_table
 from bench.stats.statistics import Difference, paired_difference, pooled_miou
 from bench.studies.preset import CARTOON
@@ -152,7 +153,12 @@ def _second(
     pair = [counts.get((row.method, setting)) for setting in (row.setting, first)]
     if row.setting == first or pair[0] is None or pair[1] is None:
         return None
-    return paired_difference(pair[0][None], pair[1][None])
+    return _alone(pair[0], pair[1])
+
+
+def _alone(counts: NDArray[np.integer], baseline: NDArray[np.integer]) -> Difference:
+    """The difference of two settings with one seed, from counts (N, K, 3)."""
+    return paired_difference(counts[None], baseline[None])
 
 
 def _tried(method: Searched[object], counts: Mapping[str, NDArray[np.integer]]) -> list[Tried]:
@@ -164,9 +170,7 @@ def _tried(method: Searched[object], counts: Mapping[str, NDArray[np.integer]]) 
             setting=setting,
             config_id=setting_id(method.settings[setting]),
             miou=float(pooled_miou(of)),
-            difference=None
-            if setting == first
-            else paired_difference(of[None], counts[first][None]),
+            difference=None if setting == first else _alone(of, counts[first]),
         )
         for setting, of in counts.items()
     ]
@@ -177,56 +181,37 @@ def _write(tried: Sequence[Tried], missing: Sequence[str], out: Path) -> list[Pa
         name: choose([row for row in tried if row.method == name])
         for name in dict.fromkeys(row.method for row in tried)
     }
-    rows = [
-        {
-            "method": row.method,
-            "setting": row.setting,
-            "config_id": row.config_id,
-            "split": "tune",
-            "miou": row.miou,
-            "difference": np.nan if row.difference is None else row.difference.estimate,
-            "low": np.nan if row.difference is None else row.difference.low,
-            "high": np.nan if row.difference is None else row.difference.high,
-            "confirmed": np.nan if row.confirmed is None else row.confirmed.estimate,
-            "confirmed_low": np.nan if row.confirmed is None else row.confirmed.low,
-            "confirmed_high": np.nan if row.confirmed is None else row.confirmed.high,
+    rows = []
+    for row in tried:
+        confirmed = columns_of(row.confirmed)
+        rows.append({
+            "method": row.method, "setting": row.setting, "config_id": row.config_id,
+            "split": "tune", "miou": row.miou,
+            **{name: columns_of(row.difference)[name] for name in ("difference", "low", "high")},
+            "confirmed": confirmed["difference"], "confirmed_low": confirmed["low"],
+            "confirmed_high": confirmed["high"],
             "chosen": "yes" if row.setting == chosen[row.method] else "no",
-        }
+        })  # fmt: skip
+    texts = [
+        (
+            row.method, row.setting, percent(row.miou), _points(row.difference),
+            _points(row.confirmed), "✓" if row.setting == chosen[row.method] else "",
+        )
         for row in tried
-    ]
-    table = Summary(
-        title="Settings of the compared methods, chosen on `tune`",
-        headers=(
-            "method",
-            "setting",
-            "mIoU %",
-            "Δ to the first [95 %]",
-            "confirmed Δ [95 %]",
-            "chosen",
-        ),
-        rows=tuple(
-            (
-                Cell(row.method),
-                Cell(row.setting),
-                Cell(f"{100 * row.miou:.1f}"),
-                Cell(_points(row.difference)),
-                Cell(_points(row.confirmed)),
-                Cell("✓" if row.setting == chosen[row.method] else ""),
-            )
-            for row in tried
-        ),
+    ]  # fmt: skip
+    table = Summary.of(
+        "Settings of the compared methods, chosen on `tune`",
+        ("method", "setting", "mIoU %", "Δ to the first [95 %]", "confirmed Δ [95 %]", "chosen"),
+        texts,
     )
     notes = [RULE]
     if missing:
         notes.append(f"**Not searched yet: {', '.join(missing)}; these keep their first setting.**")
-    page = markdown([table], notes, rebuilt_by="python -m bench.search.methods")
-    return write_table(out, "tuning", page, rows)
+    return write_table(out, "tuning", table, notes, rows, by="methods")
 
 
 def _points(value: Difference | None) -> str:
-    if value is None:
-        return NONE
-    return signed_interval(value.estimate, value.low, value.high, digits=1)
+    return NONE if value is None else difference_text(value)
 
 
 def _counts(job: tuple[MethodRow, Path]) -> NDArray[np.integer]:

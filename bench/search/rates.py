@@ -29,7 +29,7 @@ import torch
 from bench.console import result, say
 from bench.errors import unknown
 from bench.flags import ARTIFACTS, RESULTS
-from bench.report.markup import Cell, Summary, markdown
+from bench.report.markup import Summary, percent
 from bench.runs.store import write_atomically
 from bench.search.tables import write_table
 from bench.studies.preset import CONDITIONS
@@ -164,25 +164,23 @@ def write_rates(
         for name, settings in tried.items()
         for each in settings
     ]
-    table = Summary(
-        title="Factors on the learning rate of each component, chosen on `tune`",
-        headers=("row", *FACTORS, "mIoU %", "mIoU %, one rate", "settings"),
-        rows=tuple(
-            (
-                Cell(name),
-                *(Cell(f"{getattr(settings[-1].rates, part):g}") for part in FACTORS),
-                Cell(f"{100 * settings[-1].miou:.1f}"),
-                Cell(f"{100 * _plain(settings).miou:.1f}"),
-                Cell(str(len(settings))),
-            )
-            for name, settings in tried.items()
-        ),
+    texts = [
+        (
+            name,
+            *(f"{getattr(settings[-1].rates, part):g}" for part in FACTORS),
+            percent(settings[-1].miou), percent(_plain(settings).miou), str(len(settings)),
+        )
+        for name, settings in tried.items()
+    ]  # fmt: skip
+    table = Summary.of(
+        "Factors on the learning rate of each component, chosen on `tune`",
+        ("row", *FACTORS, "mIoU %", "mIoU %, one rate", "settings"),
+        texts,
     )
     notes = [RULE, f"Preset: {preset}. A factor of 1 stands also for a part that is not trained."]
     if missing:
         notes.append(f"**Not searched yet: {', '.join(missing)}; one rate for all their parts.**")
-    page = markdown([table], notes, rebuilt_by="python -m bench.search.rates")
-    return write_table(out, "rates", page, rows)
+    return write_table(out, "rates", table, notes, rows, by="rates")
 
 
 def _plain(settings: Sequence[Tried]) -> Tried:

@@ -21,7 +21,7 @@ import torch
 
 from bench.console import result, say
 from bench.flags import ARTIFACTS, RESULTS
-from bench.report.markup import Cell, Summary, markdown
+from bench.report.markup import Summary, percent
 from bench.search.methods import SEED, tune_workbench
 from bench.search.tables import write_table
 from bench.studies.study import load_study
@@ -165,20 +165,18 @@ def _write(rows: Sequence[Sharpened], out: Path) -> list[Path]:
     for method in dict.fromkeys(row.method for row in rows):
         maps = next(name for name in MAPS if method.startswith(name))
         chosen.append(matched([row for row in rows if row.method == method], alone[maps]))
-    table = Summary(
-        title="Sharpness of the scores before the dense CRF, on `tune`",
-        headers=("method", "T", "entropy", "mIoU %", "boundary IoU %", "matched"),
-        rows=tuple(
-            (
-                Cell(row.method),
-                Cell("as it is" if row.temperature is None else f"{row.temperature:g}"),
-                Cell(f"{row.entropy:.2f}"),
-                Cell(f"{100 * row.miou:.1f}"),
-                Cell(f"{100 * row.boundary_miou:.1f}"),
-                Cell("✓" if row in chosen else ""),
-            )
-            for row in rows
-        ),
+    texts = [
+        (
+            row.method, "as it is" if row.temperature is None else f"{row.temperature:g}",
+            f"{row.entropy:.2f}", percent(row.miou), percent(row.boundary_miou),
+            "✓" if row in chosen else "",
+        )
+        for row in rows
+    ]  # fmt: skip
+    table = Summary.of(
+        "Sharpness of the scores before the dense CRF, on `tune`",
+        ("method", "T", "entropy", "mIoU %", "boundary IoU %", "matched"),
+        texts,
     )
     values = [
         {
@@ -188,8 +186,7 @@ def _write(rows: Sequence[Sharpened], out: Path) -> list[Path]:
         }
         for row in rows
     ]  # fmt: skip
-    page = markdown([table], [NOTE], rebuilt_by="python -m bench.search.sharpness")
-    return write_table(out, "sharpness", page, values)
+    return write_table(out, "sharpness", table, [NOTE], values, by="sharpness")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, unknown
-from bench.stats.effects import counts_by_row, difference_of, tasks_of
+from bench.stats.effects import counts_by_row, difference_of, runs_on, tasks_of
 
 if TYPE_CHECKING:
     from bench.runs.record import RunRecord
@@ -29,9 +29,13 @@ def compare(store: Store, first: str, second: str) -> dict[str, Difference]:
             f"compare: expected the same preset, protocol, data and weights, got {one.preset} "
             f"({one.conditions}) and {two.preset} ({two.conditions}); run one of them again"
         )
-    counts = [next(iter(counts_by_row(row, store).values())) for row in rows]
-    found = {task: difference_of(counts[0], counts[1], task) for task in tasks_of(rows[0])}
-    differences = {task: value for task, value in found.items() if value is not None}
+    counts = [(counts_by_row(row, store), row[0].variant) for row in rows]
+    differences = {}
+    for task in tasks_of(rows[0]):
+        mine, theirs = (runs_on(by_row, name, task) for by_row, name in counts)
+        value = difference_of(mine, theirs)
+        if value is not None:
+            differences[task] = value
     if not differences:
         raise BenchError(f"compare: {first} and {second} have no seed in common")
     return differences

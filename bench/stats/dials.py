@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.stats.effects import METRICS, array_of
+from bench.stats.effects import METRICS, array_of, runs_on
 from bench.stats.statistics import Resampled, SeedNoise, contrast, holm, resample, seed_noise
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Measured:
 
     def _scored(self, by_row: RowCounts, position: Position, array: str) -> _Scored | None:
         runs = {
-            name: {seed: run[array] for seed, run in by_row.get(row, {}).items() if array in run}
+            name: runs_on(by_row, row, array)
             for name, row in zip(self.dials.rows, self.dials.rows_at(position), strict=True)
         }
         rows = tuple(name for name, found in runs.items() if found)

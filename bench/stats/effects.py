@@ -164,40 +164,32 @@ def counts_by_row(records: Sequence[RunRecord], store: Store) -> RowCounts:
     return rows
 
 
-def runs_on(counts: RowCounts, row: str, task: str) -> dict[int, dict[str, Counts]]:
-    """Seed -> counts of a row on a task, under the name "", so that tasks can be compared."""
-    return {seed: {"": run[task]} for seed, run in counts.get(row, {}).items() if task in run}
+def runs_on(by_row: RowCounts, row: str, array: str) -> dict[int, Counts]:
+    """Seed -> counts of a row, of the runs that have the array."""
+    return {seed: run[array] for seed, run in by_row.get(row, {}).items() if array in run}
 
 
 def difference_of(
-    variant: Mapping[int, Mapping[str, Counts]],
-    baseline: Mapping[int, Mapping[str, Counts]],
-    array: str,
-    noise: SeedNoise | None = None,
+    variant: Mapping[int, Counts], baseline: Mapping[int, Counts], noise: SeedNoise | None = None
 ) -> Difference | None:
-    """Compare two rows on the seeds that both have; None if there is no such seed.
+    """Compare the counts of two rows on the seeds that both have; None if there is no such seed.
 
-    Rows are seed -> array name -> counts. `noise` is the variance over seeds pooled over a study,
-    by default that of these two rows.
+    `noise` is the variance over seeds pooled over a study, by default that of these two rows.
     """
-    seeds = sorted(
-        seed
-        for seed in variant.keys() & baseline.keys()
-        if array in variant[seed] and array in baseline[seed]
-    )
-    if not seeds:
-        return None
-    return paired_difference(
-        np.stack([variant[seed][array] for seed in seeds]),
-        np.stack([baseline[seed][array] for seed in seeds]),
-        noise=noise,
-    )
+    stacked = stacked_counts([variant, baseline])
+    return None if stacked is None else paired_difference(*stacked, noise=noise)
+
+
+def stacked_counts(rows: Sequence[Mapping[int, Counts]]) -> list[Counts] | None:
+    """Counts of each row on the seeds that all have, (S, N, K, 3); None if there is none."""
+    seeds = sorted(set.intersection(*map(set, rows))) if rows else []
+    return [np.stack([row[seed] for seed in seeds]) for row in rows] if seeds else None
 
 
 def _pooled_noise(by_row: RowCounts, array: str) -> SeedNoise | None:
     """The variance over seeds, pooled over all rows that have these counts."""
-    rows = [name for name, runs in by_row.items() if any(array in run for run in runs.values())]
-    cells = _stacked(by_row, rows, array) if rows else None
+    rows = [runs_on(by_row, name, array) for name in by_row]
+    cells = stacked_counts([runs for runs in rows if runs])
     return None if cells is None else seed_noise(np.stack([pooled_miou(cell) for cell in cells]))
 
 
@@ -214,7 +206,8 @@ def _factorial_effects(
     found = []
     for task in tasks:
         for metric in METRICS:
-            cells = _stacked(by_row, list(design.levels), array_of(task, metric))
+            array = array_of(task, metric)
+            cells = stacked_counts([runs_on(by_row, name, array) for name in design.levels])
             if cells is None:
                 continue
             scores = resample(cells)
@@ -226,7 +219,7 @@ def _factorial_effects(
                     difference=contrast(
                         scores,
                         [term.weights[name] for name in design.levels],
-                        noise=noises[array_of(task, metric)],
+                        noise=noises[array],
                     ),
                     p_holm=np.nan,
                 )
@@ -239,13 +232,6 @@ def _term_contrast(term: Term) -> Contrast:
     if len(term.factors) == 1:
         return Contrast(kind="main", component=term.name, variant="with", baseline="without")
     return Contrast(kind="interaction", component=term.name, variant="together", baseline="apart")
-
-
-def _stacked(by_row: RowCounts, names: Sequence[str], array: str) -> list[Counts] | None:
-    """Counts of each row on the seeds that all have, (S, N, K, 3); None if there is none."""
-    rows = [by_row.get(name, {}) for name in names]
-    seeds = [seed for seed in sorted(rows[0]) if all(array in row.get(seed, {}) for row in rows)]
-    return [np.stack([row[seed][array] for seed in seeds]) for row in rows] if seeds else None
 
 
 def array_of(task: str, metric: str) -> str:
@@ -265,8 +251,8 @@ def _against_reference(study: Study, variant: Variant) -> Contrast:
 
 
 def _difference(pair: Contrast, array: str, by_row: RowCounts, noises: Noises) -> Difference | None:
-    rows = by_row.get(pair.variant, {}), by_row.get(pair.baseline, {})
-    return difference_of(*rows, array, noises[array])
+    one, two = (runs_on(by_row, name, array) for name in (pair.variant, pair.baseline))
+    return difference_of(one, two, noises[array])
 
 
 def _is_tested(study: Study, contrast: Contrast) -> bool:

@@ -35,7 +35,7 @@ def test_every_baseline_is_there_at_both_sizes() -> None:
     assert list(baseline_work("paper")) == NAMES
     assert {"cam", "naclip", "caa", "denseclip"} < set(NAMES)
     rates = {"fp32": 1.0}
-    all_lines = loads(options_for("cpu", quick=False), load_study("components"), rates)
+    all_lines = list(loads(options_for("cpu", quick=False), load_study("components"), rates))
     lines = [load for load in all_lines if load.study == BASELINES]
     assert {(load.size, load.variant) for load in lines} == {
         (size, name) for size in ("micro", "paper") for name in NAMES

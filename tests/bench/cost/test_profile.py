@@ -121,7 +121,7 @@ def test_quantiles_are_times_that_were_measured() -> None:
 
 def test_other_precisions_and_modes_are_timed_for_the_reference_only() -> None:
     study = load_study("components")
-    found = loads(options_for("cpu", quick=False), study, RATES)
+    found = list(loads(options_for("cpu", quick=False), study, RATES))
     others = {load.variant for load in found if load.precision != "fp32" or load.mode != "eager"}
     assert others == {study.reference.name}
     rows = {load.variant for load in found if load.study == study.name}
