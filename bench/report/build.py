@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.report import comparisons, confusion, dials, response, series, validity
-from bench.report import factorial_summary as factorial
+from bench.report import confusion, contrasts, dials, response, series, validity
 from bench.report.diagnosis import tables as diagnosis
 from bench.report.drilldown import image_tables
 from bench.report.figures.set import drawings, drawn
@@ -43,7 +42,6 @@ class Report:
     found: tuple[Effect, ...]
     summary: Summary
     more: tuple[Summary, ...]
-    """Further tables."""
     images: tuple[Summary, ...]
     """Per main task, the worst and best images of the reference."""
     diagnoses: tuple[Diagnosis, ...]
@@ -95,15 +93,15 @@ def render(study: Study, store: Store) -> Report:
     summary, notes = summarise(study, records, found), caption(study, records)
     contours = summarise_contours(study, records, found)
     scores = [summary] if contours is None else [summary, contours]
-    terms = factorial.factorial_tables(study, records, found)
-    pairs = comparisons.comparison_tables(study, found)
+    terms = contrasts.factorial_tables(study, records, found)
+    pairs = contrasts.comparison_tables(study, found)
     responses = response.response_tables(answers)
     read = [response.NOTE, *response.readings(answers)]
     tables: dict[str, tuple[Sequence[Summary], Sequence[str]]] = {
         study.name: ([*moved.tables, *scores], moved.notes),
         validity.NAME: (valid.tables, valid.notes),
-        f"{study.name}_factorial": (terms, [factorial.NOTE]),
-        f"{study.name}_comparisons": (pairs, [comparisons.NOTE]),
+        f"{study.name}_factorial": (terms, [contrasts.TERMS_NOTE]),
+        f"{study.name}_comparisons": (pairs, [contrasts.PAIRS_NOTE]),
         f"{study.name}_diagnosis": (
             diagnosis.diagnosis_tables(study, diagnosed), [diagnosis.NOTE],
         ),

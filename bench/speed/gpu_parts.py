@@ -64,13 +64,11 @@ class Run(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One measurement."""
+    """One measurement: function, time limit in seconds, description on the page."""
 
     run: Run
     seconds: float
-    """Time limit in seconds."""
     about: str
-    """Description on the page."""
 
 
 def gpu_tests(device: str, *, small: bool = False) -> list[Row]:

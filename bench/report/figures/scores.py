@@ -1,6 +1,6 @@
-"""Figures of scores: IoU of each class, and mIoU against parameters and time.
+"""Figures of scores and losses: IoU of each class, mIoU against parameters and time, training.
 
-They read only `<study>.csv`.
+They read only `<study>.csv` and `<study>_curves.csv`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ COST_SHOWS = (
     "mIoU in percent against trainable parameters and against the seconds of a run (median): mean "
     "and standard deviation over seeds. The numbers of the rows are those of the key."
 )
+CURVES_SHOW = "Training loss against step, mean over seeds; one line per row that was trained."
 _ROW = 0.14  # inches per class
+_STYLES = ("-", "--", ":", "-.")
 
 
 @from_csv
@@ -63,6 +65,26 @@ def draw_cost(scores: pd.DataFrame, *, tasks: Sequence[str], variants: Sequence[
         axis.set_xlabel(label)
     legend_below(figure, axes[0][0])
     set_title(figure, frame, f"; {_seeds(frame)}\nbars: standard deviation")
+    return figure
+
+
+@from_csv
+def draw_curves(frame: pd.DataFrame, *, variants: Sequence[str]) -> Figure:
+    """The training loss of each row, in the order of `variants`."""
+    loss = frame[frame["metric"] == "loss"]
+    means = loss.groupby(["variant", "step"])["value"].mean()
+    shown = [name for name in variants if name in means.index.get_level_values("variant")]
+    figure = canvas(2.6 + 0.13 * ((len(shown) + 1) // 2))
+    axis = figure.subplots()
+    for index, name in enumerate(shown):
+        style = _STYLES[index // len(COLOURS) % len(_STYLES)]
+        line = means[name]
+        colour = COLOURS[index % len(COLOURS)]
+        axis.plot(line.index, line, style, color=colour, linewidth=1, label=name)
+    axis.set_xlabel("step")
+    axis.set_ylabel("loss (sum of the losses of the row)")
+    legend_below(figure, axis)
+    set_title(figure, loss, f"; mean of n = {loss['seed'].nunique()} seeds")
     return figure
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from bench.report.figures import (
     confusion,
-    curves,
     diagnosis,
     dials,
     figure,
@@ -34,14 +33,11 @@ CONFUSION_NAME = "_confusion_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """One figure."""
+    """One figure: name without suffix, text of its CSV file, caption, and what draws it."""
 
     name: str
-    """Name of its files, without suffix."""
     source: str
-    """Text of the CSV from which it is drawn."""
     shows: str
-    """Caption."""
     paint: Callable[..., bytes]
 
     @property
@@ -104,7 +100,8 @@ def drawings(
         add("_classes", "", scores.CLASSES_SHOW, by_class)
         add("_cost", "", scores.COST_SHOWS, by_cost)
     if has_rows("_curves"):
-        add("_curves", "_curves", curves.SHOWS, partial(curves.draw_curves, variants=rows))
+        paint = partial(scores.draw_curves, variants=rows)
+        add("_curves", "_curves", scores.CURVES_SHOW, paint)
     if f",{reference}," in sources.get("_diagnosis", ""):
         paint = partial(diagnosis.draw_diagnosis, variant=reference)
         add(DIAGNOSIS_NAME, "_diagnosis", diagnosis.SHOWS.format(variant=reference), paint)

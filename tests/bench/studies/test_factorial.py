@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bench.report.build import render
-from bench.report.factorial_summary import factorial_tables
+from bench.report.contrasts import factorial_tables
 from bench.report.figures.figure import fingerprint
 from bench.report.figures.interactions import draw_interactions, interaction_tasks
 from bench.report.table import rows_csv
