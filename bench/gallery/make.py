@@ -61,13 +61,14 @@ def make_gallery(
     Raises:
         BenchError: If a row is not a WeakCLIP configuration, or the pictures exceed `LIMIT`.
     """
-    masks = {
-        row.name: train_masks(
-            workbench, _config(row.name, row.config), request.seed, report=partial(report, row.name)
-        )
-        for name in request.variants
-        for row in request.study.select((name,))
-    }
+    masks = {}
+    for name in request.variants:
+        (row,) = request.study.select((name,))
+        if not isinstance(row.config, WeakCLIPConfig):
+            kind = type(row.config).__name__
+            raise BenchError(f"gallery: expected rows that configure WeakCLIP, got {name}: {kind}")
+        told = partial(report, name)
+        masks[name] = train_masks(workbench, row.config, request.seed, report=told)
     scores = {name: image_scores(pred, workbench) for name, pred in masks.items()}
     first = scores[request.variants[0]]
     chosen = {
@@ -75,7 +76,17 @@ def make_gallery(
         "worst": first.argsort(stable=True)[: request.worst].tolist(),
     }
     pictures, shown = _pictures(workbench, chosen, masks, scores)
-    index = _index(request, workbench, shown)
+    commit, dirty = checkout_state()
+    index = GalleryIndex(
+        study=request.study.name,
+        variants=request.variants,
+        seed=request.seed,
+        preset=workbench.preset.name,
+        split=SPLIT,
+        commit=commit or "unknown",
+        dirty=bool(dirty),
+        images=tuple(shown),
+    )
     size = sum(map(len, pictures.values()))
     if size > LIMIT:
         raise BenchError(
@@ -133,14 +144,6 @@ def typical_images(scores: Tensor, image_labels: Tensor) -> list[int]:
     return list(chosen)
 
 
-def _config(name: str, config: object) -> WeakCLIPConfig:
-    if not isinstance(config, WeakCLIPConfig):
-        raise BenchError(
-            f"gallery: expected rows that configure WeakCLIP, got {name}: {type(config).__name__}"
-        )
-    return config
-
-
 def _pictures(
     workbench: ImageWorkbench,
     chosen: dict[str, list[int]],
@@ -177,19 +180,3 @@ def _pictures(
                 )
             )
     return pictures, shown
-
-
-def _index(
-    request: GalleryRequest, workbench: ImageWorkbench, shown: Sequence[Shown]
-) -> GalleryIndex:
-    commit, dirty = checkout_state()
-    return GalleryIndex(
-        study=request.study.name,
-        variants=request.variants,
-        seed=request.seed,
-        preset=workbench.preset.name,
-        split=SPLIT,
-        commit=commit or "unknown",
-        dirty=bool(dirty),
-        images=tuple(shown),
-    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.report.markup import percent
 from bench.report.table import place_of
 from bench.runs.plan import SMOKE
 from bench.runs.store import CONFUSION_SUFFIX
@@ -53,6 +54,16 @@ class Confusion:
         shares: NDArray[np.float64] = self.pixels / annotated
         return shares
 
+    @property
+    def cells(self) -> list[tuple[str, str, int, float]]:
+        """Ground-truth class, predicted class, pixels and share, in the order of the classes."""
+        columns, shares = (*self.class_names, VOID), self.shares
+        return [
+            (name, columns[column], int(pixels), float(shares[row, column]))
+            for row, name in enumerate(self.class_names)
+            for column, pixels in enumerate(self.pixels[row])
+        ]
+
 
 def confusions(study: Study, records: Sequence[RunRecord], counts: RowCounts) -> list[Confusion]:
     """Return the matrix of the reference on each main task; older records have no matrix."""
@@ -86,14 +97,13 @@ def confusion_rows(
             "variant": study.reference.name,
             "gt_class": gt_class,
             "predicted_class": predicted,
-            "pixels": int(each.pixels[row, column]),
-            "share": float(each.shares[row, column]),
+            "pixels": pixels,
+            "share": share,
             "seeds": each.seeds,
             "images": each.images,
         }
         for each in found
-        for row, gt_class in enumerate(each.class_names)
-        for column, predicted in enumerate((*each.class_names, VOID))
+        for gt_class, predicted, pixels, share in each.cells
     ]
 
 
@@ -108,15 +118,9 @@ def in_words(records: Sequence[RunRecord], found: Sequence[Confusion]) -> tuple[
 
 
 def _sentence(found: Confusion) -> str:
-    shares = found.shares
-    wrong = [
-        (float(shares[row, column]), gt_class, predicted)
-        for row, gt_class in enumerate(found.class_names)
-        for column, predicted in enumerate((*found.class_names, VOID))
-        if row != column and shares[row, column] > 0
-    ]
-    largest = sorted(wrong, key=lambda item: -item[0])[:_NAMED]
+    wrong = [cell for cell in found.cells if cell[0] != cell[1] and cell[3] > 0]
+    largest = sorted(wrong, key=lambda cell: -cell[3])[:_NAMED]
     if not largest:
         return ""
-    parts = [f"{100 * share:.1f} % of **{gt}** for {taken}" for share, gt, taken in largest]
+    parts = [f"{percent(share)} % of **{gt}** for {taken}" for gt, taken, _, share in largest]
     return f"**{found.task}**, the largest shares of a class's pixels: {'; '.join(parts)}."

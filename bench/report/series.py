@@ -43,12 +43,11 @@ def _curve(
     study: Study, series: Series, task: str, records: Sequence[RunRecord], found: Sequence[Effect]
 ) -> list[dict[str, object]]:
     """Rows of one series on one task; empty unless the reference and another row were run."""
-    wanted = (task, "miou")
+    reference = study.reference.name
     differences = {
         effect.contrast.variant: effect.difference
         for effect in found
-        if (effect.task, effect.metric) == wanted
-        and effect.contrast.baseline == study.reference.name
+        if (effect.task, effect.metric, effect.contrast.baseline) == (task, "miou", reference)
         and effect.contrast.kind != "cumulative"
     }
     images = max((difference.images for difference in differences.values()), default=0)
@@ -57,7 +56,7 @@ def _curve(
         of_row = [r.metrics[task] for r in records if r.variant == name and task in r.metrics]
         scores = [metrics["miou"] for metrics in of_row]
         difference = differences.get(name)
-        if not scores or (difference is None and name != study.reference.name):
+        if not scores or (difference is None and name != reference):
             continue
         curve.append(
             {

@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from bench.studies.method import MethodRow, Searched
 
+SettingCounts: TypeAlias = "Mapping[tuple[str, str], NDArray[np.integer]]"
+"""Method and setting -> counts of one seed, (N, K, 3)."""
 STUDY_MODULE = "ablations._settings"
 SEED = 0
 TASK = "train-pseudo"
@@ -98,16 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         def scored(
             asked: Sequence[tuple[str, str]], method: Callable[[str, str], MethodRow]
-        ) -> dict[tuple[str, str], NDArray[np.integer]]:
+        ) -> SettingCounts:
             jobs = [(method(*pair), options.artifacts) for pair in asked]
             return dict(zip(asked, pool.map(_counts, jobs), strict=True))
 
         settings = [(name, setting) for name in names for setting in searched[name].settings]
         counts = scored(settings, module.tuned_with)
-        tried = {
-            name: _tried(searched[name], {s: counts[name, s] for s in searched[name].settings})
-            for name in names
-        }
+        tried = {name: _tried(searched[name], counts) for name in names}
         best = {name: choose(rows) for name, rows in tried.items()}
         asked = [
             (name, setting)
@@ -117,8 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
         second = scored(asked, module.confirmed_with)
     rows = [
-        replace(row, confirmed=_second(second, row, tried[row.method][0].setting))
-        for rows in tried.values()
+        replace(row, confirmed=_difference(second, (name, row.setting), rows[0].setting))
+        for name, rows in tried.items()
         for row in rows
     ]
     missing = [name for name in searched if name not in names]
@@ -146,34 +145,26 @@ def setting_id(spec: object) -> str:
     return config_id(described)
 
 
-def _second(
-    counts: Mapping[tuple[str, str], NDArray[np.integer]], row: Tried, first: str
-) -> Difference | None:
-    """The difference of a setting to the first in the second test; None if it was not run."""
-    pair = [counts.get((row.method, setting)) for setting in (row.setting, first)]
-    if row.setting == first or pair[0] is None or pair[1] is None:
-        return None
-    return _alone(pair[0], pair[1])
-
-
-def _alone(counts: NDArray[np.integer], baseline: NDArray[np.integer]) -> Difference:
-    """The difference of two settings with one seed, from counts (N, K, 3)."""
-    return paired_difference(counts[None], baseline[None])
-
-
-def _tried(method: Searched[object], counts: Mapping[str, NDArray[np.integer]]) -> list[Tried]:
+def _tried(method: Searched[object], counts: SettingCounts) -> list[Tried]:
     """All settings of a method with their differences to the first."""
-    first = next(iter(method.settings))
     return [
         Tried(
             method=method.name,
             setting=setting,
-            config_id=setting_id(method.settings[setting]),
-            miou=float(pooled_miou(of)),
-            difference=None if setting == first else _alone(of, counts[first]),
+            config_id=setting_id(spec),
+            miou=float(pooled_miou(counts[method.name, setting])),
+            difference=_difference(counts, (method.name, setting), next(iter(method.settings))),
         )
-        for setting, of in counts.items()
+        for setting, spec in method.settings.items()
     ]
+
+
+def _difference(counts: SettingCounts, pair: tuple[str, str], first: str) -> Difference | None:
+    """The difference of a setting to the first; None for the first itself or if one was not run."""
+    other = (pair[0], first)
+    if pair == other or not {pair, other} <= counts.keys():
+        return None
+    return paired_difference(counts[pair][None], counts[other][None])
 
 
 def _write(tried: Sequence[Tried], missing: Sequence[str], out: Path) -> list[Path]:

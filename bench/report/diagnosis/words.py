@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report.diagnosis.tables import gain_text
+from bench.report.markup import percent
 from bench.runs.plan import SMOKE
 
 if TYPE_CHECKING:
@@ -36,20 +37,14 @@ def in_words(records: Sequence[RunRecord], found: Diagnosis) -> list[str]:
 def _kinds(found: Diagnosis) -> str:
     kinds = [cost for cost in found.of("kind") if cost.errors > 0]
     parts = [f"if {KINDS[cost.name]}, **{gain_text(cost)}**" for cost in kinds]
-    return (
-        f"On {found.task} the mIoU is {100 * found.miou:.1f} %. Points it would gain: "
-        f"{'; '.join(parts)}."
-        if parts
-        else ""
-    )
+    head = f"On {found.task} the mIoU is {percent(found.miou)} %. Points it would gain"
+    return _listed(head, parts, "; ")
 
 
 def _single(found: Diagnosis) -> str:
     costs = [cost for cost in found.of("class", "pair") if cost.errors > 0][:LISTED]
     parts = [f"{cost.name} ({gain_text(cost)})" for cost in costs]
-    return (
-        f"Of the errors with single classes these cost most: {'; '.join(parts)}." if parts else ""
-    )
+    return _listed("Of the errors with single classes these cost most", parts, "; ")
 
 
 def _places(found: Diagnosis) -> str:
@@ -73,7 +68,7 @@ def _sizes(found: Diagnosis) -> str:
         if cost.pixels > 0
     ]
     parts = [f"{_percent(cost.right)} of {cost.name}" for cost in groups]
-    return f"Of the pixels of objects, these are right: {', '.join(parts)}." if parts else ""
+    return _listed("Of the pixels of objects, these are right", parts)
 
 
 def _seeds(found: Diagnosis) -> str:
@@ -81,15 +76,11 @@ def _seeds(found: Diagnosis) -> str:
     right, wrong = by_name.get("seed is right"), by_name.get("seed is wrong")
     if right is None or wrong is None:
         return ""
-    text = (
-        f"Of the pixels whose seed is wrong {_percent(wrong.right)} are corrected, of those whose "
-        f"seed is right {_percent(1 - right.right)} are destroyed"
-    )
     open_ = by_name.get("seed is undecided")
+    rest = f"; of the undecided {_percent(open_.right)} come out right" if open_ else ""
     return (
-        f"{text}."
-        if open_ is None
-        else f"{text}; of the undecided {_percent(open_.right)} come out right."
+        f"Of the pixels whose seed is wrong {_percent(wrong.right)} are corrected, of those whose "
+        f"seed is right {_percent(1 - right.right)} are destroyed{rest}."
     )
 
 
@@ -99,7 +90,7 @@ def _stuff(found: Diagnosis) -> str:
     parts = [
         f"{_percent(1 - cost.right)} of {_bare(cost)} ({gain_text(cost)} without)" for cost in leaks
     ]
-    return f"Stuff that is taken for an object most often: {', '.join(parts)}." if parts else ""
+    return _listed("Stuff that is taken for an object most often", parts)
 
 
 def _parts(found: Diagnosis) -> str:
@@ -112,6 +103,11 @@ def _parts(found: Diagnosis) -> str:
         for each in (least, most)
     )
     return f"Parts of objects that are found least: {least_text}; most: {most_text}."
+
+
+def _listed(head: str, parts: Sequence[str], between: str = ", ") -> str:
+    """A sentence with a list; empty without parts."""
+    return f"{head}: {between.join(parts)}." if parts else ""
 
 
 def _shown(found: Diagnosis, start: str) -> list[Cost]:

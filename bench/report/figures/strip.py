@@ -25,7 +25,7 @@ from bench.runs.store import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.gallery.index import GalleryIndex, Shown
+    from bench.gallery.index import GalleryIndex
 
 RESULTS = Path("results")
 ROWS = 4
@@ -54,7 +54,9 @@ def strip(root: Path, index: GalleryIndex, *, rows: int = ROWS) -> bytes:
     Raises:
         BenchError: If the gallery has no typical image.
     """
-    chosen = _spread([image for image in index.images if image.why == "typical"], rows)
+    typical = [image for image in index.images if image.why == "typical"]
+    rows = min(rows, len(typical))
+    chosen = [typical[place * len(typical) // rows] for place in range(rows)]
     if not chosen:
         raise BenchError("strip: expected a gallery with typical images, got none")
     variant = index.variants[0]
@@ -80,12 +82,6 @@ def strip(root: Path, index: GalleryIndex, *, rows: int = ROWS) -> bytes:
         buffer = BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
-
-
-def _spread(images: Sequence[Shown], count: int) -> list[Shown]:
-    """At most `count` of the images, evenly spaced."""
-    count = min(count, len(images))
-    return [images[place * len(images) // count] for place in range(count)]
 
 
 if __name__ == "__main__":
