@@ -8,7 +8,6 @@ References:
     Satterthwaite, "An approximate distribution of estimates of variance components", 1946.
     Box, Hunter and Hunter, "Statistics for Experimenters", 2005 (seeds as blocks).
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (resampling of images).
-    Good, "Permutation, Parametric, and Bootstrap Tests of Hypotheses", 2005 (exchange in pairs).
     Holm, "A simple sequentially rejective multiple test procedure", 1979.
 """
 
@@ -208,45 +207,6 @@ def paired_difference(
     return contrast(scores, (1.0, -1.0), noise=noise)
 
 
-def hierarchical_interval(
-    counts: NDArray[np.integer], *, resamples: int = RESAMPLES, rng_seed: int = 0
-) -> Difference:
-    """Return one variant's mIoU with an interval that covers other seeds and other images.
-
-    Counts are (S, N, K, 3). The p-value is for a score of zero and has no use here.
-
-    Raises:
-        ValueError: If the shape is not (S, N, K, 3).
-    """
-    return contrast(resample([counts], resamples=resamples, rng_seed=rng_seed), (1.0,))
-
-
-def permutation_p_value(
-    counts: NDArray[np.integer],
-    baseline: NDArray[np.integer],
-    *,
-    permutations: int = RESAMPLES,
-    rng_seed: int = 0,
-) -> float:
-    """Two-sided p-value of the null hypothesis that the variants are exchangeable on each image.
-
-    Exchanges whole images, for all seeds at once, and makes no assumption about distributions. The
-    test is about these trained models only: with few seeds it cannot distinguish an effect of the
-    seeds from one of the variants, for which `paired_difference` allows. Counts are as there.
-
-    Raises:
-        ValueError: If the shapes differ or are not (S, N, K, 3).
-    """
-    observed = abs(float(np.diff(resample([counts, baseline], resamples=1).by_seed.mean(1))[0]))
-    generator = np.random.default_rng(rng_seed)
-    exchanged = generator.integers(0, 2, (permutations, counts.shape[1]))
-    one = _resampled_miou(counts, 1 - exchanged, baseline, exchanged)
-    two = _resampled_miou(counts, exchanged, baseline, 1 - exchanged)
-    differences = np.abs((one - two).mean(axis=0))
-    as_large = int((differences >= observed - 1e-12).sum())
-    return (1 + as_large) / (1 + permutations)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p-values in the given order; NaN stays NaN and is not counted.
 
@@ -263,13 +223,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _resampled_miou(*weighted: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Pooled mIoU of each seed under each weighting of the images, (S, R).
-
-    Arguments are alternately counts, (S, N, K, 3), and their weights, (R, N); all are summed.
-    """
-    pooled = sum(map(_pooled, weighted[::2], weighted[1::2]))
-    assert isinstance(pooled, np.ndarray)
+def _resampled_miou(
+    counts: NDArray[np.integer], weights: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Pooled mIoU of counts, (S, N, K, 3), under weightings of the images, (R, N) -> (S, R)."""
+    seeds, images, classes, _ = counts.shape
+    flat = counts.reshape(seeds, images, classes * 3).astype(np.float64)
+    pooled = (weights.astype(np.float64) @ flat).reshape(seeds, len(weights), classes, 3)
     scores: NDArray[np.float64] = miou(torch.from_numpy(pooled)).numpy()
     return scores
 
@@ -279,14 +239,6 @@ def _weighted(scores: NDArray[np.float64], weights: Sequence[float]) -> NDArray[
     shape = (-1, *[1] * (scores.ndim - 1))
     total: NDArray[np.float64] = (np.reshape(weights, shape) * scores).sum(axis=0)
     return total
-
-
-def _pooled(counts: NDArray[np.integer], weights: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Weighted sums over images, (S, N, K, 3) and (R, N) -> (S, R, K, 3)."""
-    seeds, images, classes, _ = counts.shape
-    flat = counts.reshape(seeds, images, classes * 3).astype(np.float64)
-    pooled: NDArray[np.float64] = weights.astype(np.float64) @ flat
-    return pooled.reshape(seeds, len(weights), classes, 3)
 
 
 def _seed_term(

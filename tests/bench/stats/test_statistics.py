@@ -11,10 +11,8 @@ import pytest
 from bench.stats.statistics import (
     SeedNoise,
     contrast,
-    hierarchical_interval,
     holm,
     paired_difference,
-    permutation_p_value,
     pooled_miou,
     resample,
     seed_noise,
@@ -24,6 +22,7 @@ from tests.bench.simulate_statistics import (
     World,
     difference_coverage,
     permutation_errors,
+    permutation_p_value,
     pooled_coverage,
     score_coverage,
 )
@@ -167,9 +166,9 @@ def test_a_clear_difference_has_a_small_permutation_p_value_and_none_has_one() -
     assert permutation_p_value(variant, variant, permutations=500) == 1.0
 
 
-def test_a_hierarchical_interval_has_both_sources_of_variance() -> None:
+def test_the_interval_of_a_score_has_both_sources_of_variance() -> None:
     variant, _ = crossed(np.random.default_rng(6), 3, 100, 0.0)
-    found = hierarchical_interval(variant)
+    found = contrast(resample([variant]), (1.0,))
     narrow = spread([float(score) for score in pooled_miou(variant)])
     assert found.estimate == pytest.approx(narrow.mean)
     assert found.variance_seeds == pytest.approx((narrow.sd**2) / 3)
