@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from bench.report.markup import Cell, Summary, difference_text, percent
 from bench.report.summary import NONE, mean_text
 from bench.report.table import columns_of
-from bench.stats.dials import LEVEL, Measured, moved, slopes
-from bench.stats.effects import METRICS, counts_by_row
+from bench.stats.dials import Measured, moved, slopes
+from bench.stats.effects import LEVEL, METRICS, counts_by_row
 from bench.tasks.score_map import AFTER, BEFORE
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.report.markup import difference_text, percent
-from bench.report.sentences.verdict import is_measurable
 from bench.report.table import columns_of, rows_csv
 from bench.stats.effects import counts_by_row, difference_of, main_tasks, runs_on
 from bench.stats.statistics import pooled_miou
@@ -199,7 +198,7 @@ def _one_by_one(effects: Sequence[Effect]) -> str:
 
 
 def _contours(effect: Effect | None) -> str:
-    if effect is None or not is_measurable(effect):
+    if effect is None or not effect.is_significant:
         return ""
     better = difference_text(effect.difference, digits=2)
     where = f"unseen images ({effect.task})" if effect.task.startswith("val") else effect.task

@@ -189,7 +189,7 @@ def difference_text(value: Difference, *, digits: int = 1) -> str:
 
 def effect_text(effect: Effect, *, digits: int = 1) -> str:
     """A difference with its interval; * if it is tested and p < 0.05 after Holm's correction."""
-    return difference_text(effect.difference, digits=digits) + "*" * (effect.p_holm < 0.05)
+    return difference_text(effect.difference, digits=digits) + "*" * effect.is_significant
 
 
 def p_text(p_value: float) -> str:

@@ -77,7 +77,6 @@ class Part:
         return content_key(self._seeds.key, self._positions)
 
     def __len__(self) -> int:
-        """Number of positions."""
         return len(self._positions)
 
     def __getitem__(self, position: int, /) -> Tensor:
@@ -102,7 +101,6 @@ class SelectedWeakCLIP:
     """A `Refinement` and a `Segmenter`: the network of the chosen checkpoint."""
 
     def __init__(self, spec: SelectedTraining, setting: Setting) -> None:
-        """Take the settings; nothing is trained yet."""
         self.spec, self._setting = spec, setting
         self._network: TrainedWeakCLIP = spec.training.build(setting)
         self.curve: list[dict[str, float]] = []

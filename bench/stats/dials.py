@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.stats.effects import METRICS, array_of, runs_on
+from bench.stats.effects import LEVEL, METRICS, array_of, runs_on
 from bench.stats.statistics import Resampled, SeedNoise, contrast, holm, resample, seed_noise
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from bench.stats.effects import RowCounts
     from bench.stats.statistics import Difference
     from bench.studies.dial import Dial, Dials, Position
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,7 @@ ContrastKind: TypeAlias = Literal[
     "named", "leave-one-out", "cumulative", "variant", "main", "interaction"
 ]
 TERMS: frozenset[ContrastKind] = frozenset({"main", "interaction"})
+LEVEL = 0.05
 METRICS = {"miou": "mIoU", "boundary_miou": "boundary IoU"}
 """Metric -> its printed name."""
 
@@ -79,6 +80,11 @@ class Effect:
     def is_tested(self) -> bool:
         """Whether the study tests this difference; otherwise it is an estimate."""
         return not np.isnan(self.p_holm)
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether p < `LEVEL` after Holm's correction; never without a test."""
+        return self.p_holm < LEVEL
 
 
 def contrasts(study: Study) -> list[Contrast]:

@@ -64,12 +64,7 @@ def outside_rows(
 
 
 def masks_in(folder: Path) -> NamedFiles:
-    """The masks of a folder, found by image name.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no PNG.
-    """
+    """The masks of a folder, PNG files found by image name; errors as of `NamedFiles.of`."""
     return NamedFiles.of(folder, (".png",))
 
 

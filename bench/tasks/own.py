@@ -109,12 +109,11 @@ def part_of(files: TaggedFiles, indices: Sequence[int]) -> TaggedFiles:
 
 def _by_hash(files: TaggedFiles, indices: Sequence[int]) -> list[int]:
     """Indices sorted by the hash of the image name: reproducible and independent of the content."""
-    return sorted(
-        indices,
-        key=lambda index: hashlib.sha256(
-            files.names[index].encode(errors="surrogatepass")
-        ).digest(),
-    )
+
+    def key(index: int) -> bytes:
+        return hashlib.sha256(files.names[index].encode(errors="surrogatepass")).digest()
+
+    return sorted(indices, key=key)
 
 
 def _refuse_problems(files: TaggedFiles) -> None:

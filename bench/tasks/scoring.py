@@ -166,9 +166,8 @@ class Scoring:
 
     def score_outside(self, outside: Outside, seconds: dict[str, float]) -> Outcome:
         """Count masks of `pseudo` that were made elsewhere; a label of 255 is a missed pixel."""
-        data = self.images["pseudo"]
+        data, diagnosed = self.images["pseudo"], self.preset.scoring == "full"
         key = content_key(describe(outside), data.key, code_id(__name__))
-        diagnosed = self.preset.scoring == "full"
         views = self._views(None) if diagnosed else None
         kept = KeptCounts(self._file(key, TASKS[0]), len(data), self.classes, views)
         masks = masks_in(outside.folder)

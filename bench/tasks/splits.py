@@ -119,7 +119,9 @@ def _read(preset: Preset, root: Path, split: str) -> TaggedFiles:
     """A split in VOC's layout, or in COCO's with masks made by `weakclip data coco`."""
     if preset.data == "coco":
         annotations = root / "annotations" / f"instances_{split}.json"
-        files = _annotated(list_coco(annotations, root / split, masks=root / MASKS))
+        files = list_coco(annotations, root / split, masks=root / MASKS)
+        # images without an annotated object are neither trained on nor scored
+        files = part_of(files, files.image_labels.any(dim=1).nonzero()[:, 0].tolist())
     else:
         files = list_voc(root, split)
     if files.problems:
@@ -129,8 +131,3 @@ def _read(preset: Preset, root: Path, split: str) -> TaggedFiles:
             f"{first.name}: {first.reason}; {WAY_OUT}"
         )
     return files
-
-
-def _annotated(files: TaggedFiles) -> TaggedFiles:
-    """The images with at least one annotated object; others are neither trained on nor scored."""
-    return part_of(files, files.image_labels.any(dim=1).nonzero()[:, 0].tolist())

@@ -226,9 +226,8 @@ class ImageWorkbench:
     def _seed_maps(self) -> dict[str, object]:
         """Description of the maps from which WeakCLIP's seeds are made."""
         maps = self.preset.method(self.preset.config).maps
-        found: dict[str, object] = describe(
-            maps if isinstance(maps, FromFiles) else self.preset.source
-        )
+        source = maps if isinstance(maps, FromFiles) else self.preset.source
+        found: dict[str, object] = describe(source)
         return found
 
     @cached_property
@@ -326,9 +325,15 @@ class ImageWorkbench:
         roles = {role: name for role, name in self.preset.splits.items() if name == train}
         alone = replace(drawn, images={train: drawn.images[train]})
         fresh = open_splits(replace(self.preset, splits=roles, generated=alone), None, folder)
+        return self._on(fresh, replace(self.preset, generated=alone), folder)
+
+    def _on(
+        self, changed: Mapping[str, TaggedFiles], preset: Preset, artifacts: Path
+    ) -> ImageWorkbench:
+        """A workbench in which some splits are others; it shares this one's memory."""
         files = {role: images.files for role, images in self.images.items()}
         return ImageWorkbench(
-            replace(self.preset, generated=alone), {**files, **fresh}, self.clip, folder,
+            preset, {**files, **changed}, self.clip, artifacts,
             execution=self.execution, memory=self.setting.memory,
         )  # fmt: skip
 
@@ -336,20 +341,16 @@ class ImageWorkbench:
         self, wrong: WrongTags, row: MethodRow, seed: int, report: Callable[[int, int], None]
     ) -> Outcome:
         """Run a row with wrong tags of `train` and `pseudo`; all cache keys depend on the tags."""
-        files = {role: images.files for role, images in self.images.items()}
+        files = {role: self.images[role].files for role in ("train", "pseudo")}
         right = files["train"].image_labels
         changed = {
             id(each): replace(
                 each, tags=wrong.applied(each.names, each.image_labels, right).numpy()
             )
-            for each in (files["train"], files["pseudo"])
+            for each in files.values()
         }
-        for role in ("train", "pseudo"):
-            files[role] = changed[id(files[role])]
-        bench = ImageWorkbench(
-            self.preset, files, self.clip, self.artifacts,
-            execution=self.execution, memory=self.setting.memory,
-        )  # fmt: skip
+        splits = {role: changed[id(each)] for role, each in files.items()}
+        bench = self._on(splits, self.preset, self.artifacts)
         outcome = bench.run(row, seed, report=report)
         shares = shares_wrong(bench.images["train"].image_labels, right)
         measured = {f"{TASKS[0]}/{name}": share for name, share in shares.items()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bench.report.markup import p_text, percent
 from bench.report.sentences.caption import SMOKE_LABEL
 from bench.runs.plan import SMOKE
-from bench.stats.effects import METRICS, main_tasks, tasks_of
+from bench.stats.effects import LEVEL, METRICS, main_tasks, tasks_of
 from bench.stats.statistics import spread
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bench.runs.record import RunRecord
     from bench.stats.effects import ContrastKind, Effect
 
-ALPHA = 0.05
 FEW = 5
 """Number of measurable effects that a sentence lists."""
 
@@ -72,13 +71,9 @@ def nothing_to_say(records: Sequence[RunRecord]) -> list[str]:
 
 
 def measurable(effects: Sequence[Effect]) -> list[Effect]:
-    """The measurable effects, largest first."""
-    return sorted(filter(is_measurable, effects), key=lambda e: -abs(e.difference.estimate))
-
-
-def is_measurable(effect: Effect) -> bool:
-    """Whether a difference is significant at 5 % after Holm's correction."""
-    return effect.p_holm < ALPHA
+    """The significant effects, largest first."""
+    clear = (effect for effect in effects if effect.is_significant)
+    return sorted(clear, key=lambda effect: -abs(effect.difference.estimate))
 
 
 def _best(records: Sequence[RunRecord], task: str) -> str:
@@ -98,12 +93,12 @@ def _best(records: Sequence[RunRecord], task: str) -> str:
 def _finding(effects: Sequence[Effect]) -> str:
     """The measurable effects, largest first; then the largest effect the others may still have."""
     clear = measurable(effects)
-    unclear = [effect for effect in effects if not is_measurable(effect)]
+    unclear = [effect for effect in effects if not effect.is_significant]
     parts = [f"{_listed(clear)}." if clear else ""]
     if unclear:
         hidden = max(max(-e.difference.low, e.difference.high) for e in unclear)
         parts.append(
-            f"**No measurable effect** (p ≥ {ALPHA} after Holm's correction): "
+            f"**No measurable effect** (p ≥ {LEVEL} after Holm's correction): "
             f"{', '.join(map(_name, unclear))}; an effect of up to {percent(hidden)} points may "
             "hide in their intervals."
         )
