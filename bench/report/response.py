@@ -103,11 +103,8 @@ def _row(point: Point, counts: RowCounts) -> dict[str, object] | None:
 def precision_and_coverage(counts: NDArray[np.integer]) -> tuple[float, float]:
     """Fractions of right pixels among the predicted and the annotated foreground pixels.
 
-    Args:
-        counts: (..., K, 3), background first: intersection, predicted, annotated.
-
-    Returns:
-        Precision and coverage; NaN if there is no predicted or annotated foreground pixel.
+    Counts are (..., K, 3), background first: intersection, predicted, annotated. NaN if there is
+    no predicted or annotated foreground pixel.
 
     Example:
         >>> precision_and_coverage(np.array([[[9, 9, 9], [1, 4, 2]]]))

@@ -34,15 +34,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Mean and spread over seeds. With one seed everything but the mean is NaN."""
+    """Mean and standard deviation (`ddof=1`) over seeds; the latter is NaN with one seed."""
 
     mean: float
     sd: float
-    """Standard deviation over seeds, `ddof=1`."""
-    low: float
-    high: float
-    """Ends of the 95 % t-interval of the mean over seeds, for these images."""
-    seeds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +99,9 @@ def pooled_miou(counts: NDArray[np.number]) -> NDArray[np.float64]:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return mean, standard deviation and t-interval of scores, one per seed."""
-    count = len(values)
-    mean = float(np.mean(values))
-    sd = float(np.std(values, ddof=1)) if count > 1 else math.nan
-    half = _t_quantile(count - 1) * sd / math.sqrt(count) if count > 1 else math.nan
-    return Spread(mean=mean, sd=sd, low=mean - half, high=mean + half, seeds=count)
+    """Return mean and standard deviation of scores, one per seed."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    return Spread(mean=float(np.mean(values)), sd=sd)
 
 
 def resample(
@@ -266,10 +258,6 @@ def _t_interval(
         return estimate, estimate, 1.0 if estimate == 0 else 0.0, math.nan
     df = variance**2 / sum(value**2 / max(1, freedom) for value, freedom in terms)
     error = math.sqrt(variance)
-    half = _t_quantile(df) * error
+    half = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
     p_value = 2 * float(stats.t.sf(abs(estimate) / error, df))
     return estimate - half, estimate + half, p_value, df
-
-
-def _t_quantile(df: float) -> float:
-    return float(stats.t.ppf((1 + LEVEL) / 2, df))

@@ -40,13 +40,10 @@ class KeptCounts:
         classes: int,
         views: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
-        """Open the file of counts if it exists.
+        """Open the file of counts if it exists; its name depends on all that the counts depend on.
 
-        Args:
-            path: The file; its name has to depend on everything that the counts depend on.
-            images: Number of images of the task.
-            classes: Number K of classes, background included.
-            views: Name -> names of its groups of pixels; by default those by distance to a contour.
+        `classes` is the number K of classes, background included. `views` are the names of groups of
+        pixels by view, by default only the groups by distance to a contour.
         """
         self.path, self._images, self._classes = path, images, classes
         self.views = {CONTOUR: contour_groups()} if views is None else dict(views)

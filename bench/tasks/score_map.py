@@ -33,13 +33,9 @@ def score_map_miou(
     """Pooled mIoU, a fraction, of labelling each pixel by the largest text-to-pixel cosine.
 
     The score map is resized bilinearly as in the matching loss. Background is a class of it.
-
-    Args:
-        networks: Name of a metric -> network; all have the same classes.
-        data: Images of a split.
-        truth: Returns the annotated masks of some of its images, (H, W) each.
-        batch: Images per batch.
-        tags_used: Whether only the background and the tagged classes of an image compete.
+    Networks are given by the name of their metric and have the same classes; `truth` returns
+    annotated masks, (H, W) each. With `tags_used` only the background and the tagged classes of an
+    image compete.
     """
     totals: dict[str, Tensor] = {}
     for group in data.groups(range(len(data)), batch):

@@ -80,17 +80,11 @@ def prepare(
 ) -> ImageWorkbench:  # fmt: skip
     """Open the workbench of a preset; the first call makes the files it needs.
 
-    This also switches off TF32 for convolutions and makes the process keep freed memory.
-
-    Args:
-        preset: A preset of `bench.studies.preset`.
-        data_root: Folder of the data set, or the user's own images; None: CartoonVOC is drawn below
-            `artifacts`.
-        device: `cpu` or `cuda`.
-        artifacts: Folder for everything that can be made again.
-        weights: File or folder of the CLIP's weights; None: those of the package.
-        stages: Folder with other micro-CLIPs, for a preset that names one of them.
-        precision: Precision of training and inference of WeakCLIP's network; the rest is float32.
+    This also switches off TF32 for convolutions and makes the process keep freed memory. Without
+    `data_root` CartoonVOC is drawn below `artifacts`, the folder of everything that can be made
+    again. Without `weights` the CLIP's are those of the package. `stages` is the folder with other
+    micro-CLIPs, for a preset that names one of them. `precision` is that of training and inference
+    of WeakCLIP's network; the rest is float32.
 
     Raises:
         BenchError: If the preset is unknown, or its data or weights are missing or not valid.
@@ -151,13 +145,12 @@ class ImageWorkbench:
 
         Args:
             preset: The protocol.
-            splits: Role -> images: `train`, `pseudo` (pseudo masks are scored on it), `val`, and
-                `tune` for searches.
+            splits: Role -> images: `train`, `pseudo`, `val`, and `tune` for searches.
             clip: The frozen CLIP, on its device.
             artifacts: Folder of maps, seeds, training states and counts.
             execution: Precision, prefetching and compilation of training and inference.
-            memory: Cache of features and lattices; by default 2 GiB if the training images take
-                less than an eighth of that, otherwise none. It does not affect results.
+            memory: Cache of features and lattices, which does not affect results; by default 2 GiB
+                if the training images take less than an eighth of that, otherwise none.
 
         Raises:
             BenchError: If an image of a scored split has no annotated mask, no image of `train`

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import stats
 
 from bench.stats.statistics import (
     contrast,
@@ -22,7 +23,6 @@ from bench.stats.statistics import (
     pooled_miou,
     resample,
     seed_noise,
-    spread,
 )
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ def score_coverage(world: World, trials: int, rng_seed: int) -> tuple[float, flo
     """Share of 95 % intervals of one variant's score that hold the truth.
 
     Returns:
-        With seeds and images as random factors; with seeds only (`spread`), for comparison.
+        With seeds and images as random factors; with seeds only (t-interval of the
+        mean), for comparison.
     """
     generator, truth = np.random.default_rng(rng_seed), truth_of(world, 0.0)
     both = seeds_only = 0
@@ -164,8 +165,9 @@ def score_coverage(world: World, trials: int, rng_seed: int) -> tuple[float, flo
         (counts,) = draw(world, generator, (0.0,))
         found = contrast(resample([counts], resamples=RESAMPLES, rng_seed=trial), (1.0,))
         both += found.low <= truth <= found.high
-        narrow = spread(list(pooled_miou(counts)))
-        seeds_only += narrow.low <= truth <= narrow.high
+        scores = pooled_miou(counts)
+        low, high = stats.t.interval(0.95, len(scores) - 1, scores.mean(), stats.sem(scores))
+        seeds_only += low <= truth <= high
     return both / trials, seeds_only / trials
 
 
