@@ -114,13 +114,12 @@ def in_words(records: Sequence[RunRecord], found: Sequence[Confusion]) -> tuple[
     """
     if not records or records[0].preset == SMOKE:
         return ()
-    return tuple(sentence for each in found if (sentence := _sentence(each)))
-
-
-def _sentence(found: Confusion) -> str:
-    wrong = [cell for cell in found.cells if cell[0] != cell[1] and cell[3] > 0]
-    largest = sorted(wrong, key=lambda cell: -cell[3])[:_NAMED]
-    if not largest:
-        return ""
-    parts = [f"{percent(share)} % of **{gt}** for {taken}" for gt, taken, _, share in largest]
-    return f"**{found.task}**, the largest shares of a class's pixels: {'; '.join(parts)}."
+    sentences = []
+    for each in found:
+        wrong = [cell for cell in each.cells if cell[0] != cell[1] and cell[3] > 0]
+        largest = sorted(wrong, key=lambda cell: -cell[3])[:_NAMED]
+        parts = [f"{percent(share)} % of **{gt}** for {taken}" for gt, taken, _, share in largest]
+        if parts:
+            text = f"**{each.task}**, the largest shares of a class's pixels: {'; '.join(parts)}."
+            sentences.append(text)
+    return tuple(sentences)

@@ -9,7 +9,7 @@ import numpy as np
 from bench.report.markup import Summary, percent
 from bench.report.summary import NONE
 from bench.report.table import split_of
-from bench.stats.effects import main_tasks
+from bench.stats.effects import main_tasks, runs_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,40 +51,37 @@ def image_iou(pooled: NDArray[np.integer]) -> NDArray[np.float64]:
 def _table(
     study: Study, records: Sequence[RunRecord], counts: RowCounts, task: str
 ) -> Summary | None:
-    pooled = {row.name: _pooled(counts.get(row.name, {}), task) for row in study.rows}
-    known = {name: each for name, each in pooled.items() if each is not None}
+    runs = {row.name: runs_on(counts, row.name, task) for row in study.rows}
     reference = study.reference.name
-    if reference not in known:
+    if not runs[reference]:
         return None
+    pooled = {
+        name: np.stack(list(each.values())).sum(axis=0, dtype=np.int64)
+        for name, each in runs.items()
+        if each
+    }
     scored = next(r for r in records if r.variant == reference and task in r.per_class)
-    scores = {name: image_iou(each) for name, each in known.items()}
+    scores = {name: image_iou(each) for name, each in pooled.items()}
     own = scores.pop(reference)
     order = [int(image) for image in np.argsort(own, kind="stable") if not np.isnan(own[image])]
     ends = order if len(order) <= 2 * SHOWN else order[:SHOWN] + order[-SHOWN:]
-    tags = [_tags(known[reference][image], list(scored.per_class[task])) for image in ends]
+    tags = [_tags(pooled[reference][image], list(scored.per_class[task])) for image in ends]
     split = split_of(records[0], task) or task
     rows = [
         (str(image), names, percent(own[image]), *_other(scores, own, image))
         for image, names in zip(ends, tags, strict=True)
     ]
-    seeds = sum(task in run for run in counts[reference].values())
     shown = f"{SHOWN} worst and {SHOWN} best of" if len(ends) < len(order) else "all"
     return Summary.of(
         f"{task}, {shown} {len(order)} images of {split}, numbered from 0 in the order of "
         f"their list, worst first. IoU: mean over the classes present, pixels summed over "
-        f"n = {seeds} seeds.",
+        f"n = {len(runs[reference])} seeds.",
         (
             *("image", "classes present", f"{reference}\nIoU %"),
             *("differs most\nrow", "differs most\nIoU %", "differs most\nΔ points"),
         ),
         rows,
     )
-
-
-def _pooled(runs: Mapping[int, Mapping[str, Counts]], task: str) -> Counts | None:
-    """Counts summed over seeds, (N, K, 3); None if no run has them."""
-    found = [run[task] for run in runs.values() if task in run]
-    return np.sum(found, axis=0, dtype=np.int64) if found else None
 
 
 def _tags(image: Counts, class_names: Sequence[str]) -> str:

@@ -168,7 +168,9 @@ def write_rates(
         (
             name,
             *(f"{getattr(settings[-1].rates, part):g}" for part in FACTORS),
-            percent(settings[-1].miou), percent(_plain(settings).miou), str(len(settings)),
+            percent(settings[-1].miou),
+            percent(next(each.miou for each in settings if each.rates == LearningRates())),
+            str(len(settings)),
         )
         for name, settings in tried.items()
     ]  # fmt: skip
@@ -181,11 +183,6 @@ def write_rates(
     if missing:
         notes.append(f"**Not searched yet: {', '.join(missing)}; one rate for all their parts.**")
     return write_table(out, "rates", table, notes, rows, by="rates")
-
-
-def _plain(settings: Sequence[Tried]) -> Tried:
-    """The setting with one rate for all parts."""
-    return next(each for each in settings if each.rates == LearningRates())
 
 
 def _score(job: tuple[WeakCLIPConfig, int, str, Path, Path | None]) -> float:

@@ -89,7 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = PARTS[args.here].run("cuda")
         sys.stdout.write("\n" + json.dumps({"rows": rows}) + "\n")
         return 0
-    command = "python -m bench.speed.gpu" + _words(args.parts, args.seconds)
+    command = "python -m bench.speed.gpu"
+    command += f" --parts {' '.join(args.parts)}" if args.parts != list(PARTS) else ""
+    command += f" --seconds {args.seconds:g}" if args.seconds != LIMIT else ""
     record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "environment": made_with(command), "parts": {},
     }  # fmt: skip
@@ -111,11 +113,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = sum(part["status"] != "ok" for part in record["parts"].values())
     console.result({"out": args.out.as_posix(), "parts": len(args.parts), "failed": failed})
     return 1 if failed else 0
-
-
-def _words(parts: Sequence[str], limit: float) -> str:
-    words = f" --parts {' '.join(parts)}" if list(parts) != list(PARTS) else ""
-    return words + (f" --seconds {limit:g}" if limit != LIMIT else "")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ class KeptCounts:
     ) -> None:
         """Open the file of counts if it exists; its name depends on all that the counts depend on.
 
-        `classes` is the number K of classes, background included. `views` are the names of groups of
-        pixels by view, by default only the groups by distance to a contour.
+        `classes` is the number K of classes, background included. `views` are the names of groups
+        of pixels by view, by default only the groups by distance to a contour.
         """
         self.path, self._images, self._classes = path, images, classes
         self.views = {CONTOUR: contour_groups()} if views is None else dict(views)

@@ -48,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def strip(root: Path, index: GalleryIndex, *, rows: int = ROWS) -> bytes:
+def strip(root: Path, index: GalleryIndex) -> bytes:
     """Return the figure as PNG, with masks of the first variant of the gallery.
 
     Raises:
         BenchError: If the gallery has no typical image.
     """
     typical = [image for image in index.images if image.why == "typical"]
-    rows = min(rows, len(typical))
+    rows = min(ROWS, len(typical))
     chosen = [typical[place * len(typical) // rows] for place in range(rows)]
     if not chosen:
         raise BenchError("strip: expected a gallery with typical images, got none")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BROUGHT_IN = "external"
 """Text in tables for masks or maps that were made elsewhere."""
+ONE_SEED = "One seed only: no ±, and the intervals say nothing about other seeds."
 SMOKE_LABEL = "smoke (random weights, no claim)"
 
 
@@ -37,12 +38,16 @@ def caption(study: Study, records: Sequence[RunRecord]) -> tuple[str, ...]:
         *_differences(study, records),
         *study.notes,
         *_outside(study),
-        *_one_seed(records),
+        *([ONE_SEED] if len({record.seed for record in records}) == 1 else []),
         f"Protocol: {_flat(first.protocol)}.",
         f"Data: {_flat(first.provenance.data)}.",
         f"Weights: {_flat(first.provenance.weights)}.",
         _code(records),
-        *_failures(records),
+        *(
+            f"Failed: {record.variant} seed {record.seed}: {record.error}"
+            for record in records
+            if record.status == "failed"
+        ),
     ]
     return tuple(notes)
 
@@ -89,12 +94,6 @@ def _noise(records: Sequence[RunRecord]) -> str:
     return "the variance of each pair's own, as the rows are different methods"
 
 
-def _one_seed(records: Sequence[RunRecord]) -> list[str]:
-    if len({record.seed for record in records}) > 1:
-        return []
-    return ["One seed only: no ±, and the intervals say nothing about other seeds."]
-
-
 def _code(records: Sequence[RunRecord]) -> str:
     commits = sorted({(record.provenance.commit or "unknown")[:10] for record in records})
     devices = sorted({record.provenance.device for record in records})
@@ -102,14 +101,6 @@ def _code(records: Sequence[RunRecord]) -> str:
     if any(record.provenance.dirty for record in records):
         text += " **Dirty tree: the code differed from the commit.**"
     return text
-
-
-def _failures(records: Sequence[RunRecord]) -> list[str]:
-    return [
-        f"Failed: {record.variant} seed {record.seed}: {record.error}"
-        for record in records
-        if record.status == "failed"
-    ]
 
 
 def flat_items(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
