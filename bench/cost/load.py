@@ -91,9 +91,7 @@ def run_apart(load: Load, *, timeout: float) -> Measured:
     """
     words = ("bench.cost.worker", json.dumps(asdict(load)))
     found = run_module(words, timeout=timeout)
-    if found.keys() == {"status", "error"}:
-        return Measured(**found)
-    return Measured(**{**found, "milliseconds": tuple(found["milliseconds"])})
+    return Measured(**{**found, "milliseconds": tuple(found.get("milliseconds", ()))})
 
 
 def run_module(words: Sequence[str], *, timeout: float) -> dict[str, Any]:

@@ -73,20 +73,6 @@ class _Scored:
     seeds: tuple[int, ...]
     scores: Resampled
 
-    @property
-    def noise(self) -> SeedNoise | None:
-        return seed_noise(self.scores.by_seed)
-
-    def on(self, seeds: Sequence[int]) -> _Scored:
-        """The scores of a subset of the seeds."""
-        places = [self.seeds.index(seed) for seed in seeds]
-        scores = replace(
-            self.scores,
-            by_seed=self.scores.by_seed[:, places],
-            bootstrap=self.scores.bootstrap[:, places],
-        )
-        return _Scored(self.rows, tuple(seeds), scores)
-
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -167,8 +153,10 @@ def _of_dial(measured: Measured, dial: Dial, task: str, metric: str) -> list[Mov
     found = []
     for position in dial.positions:
         scored = measured.at(position, task, metric)
-        for place, row in enumerate(scored.rows[1:] if scored is not None else (), start=1):
-            assert scored is not None
+        if scored is None:
+            continue
+        noise = seed_noise(scored.scores.by_seed)
+        for place, row in enumerate(scored.rows[1:], start=1):
             weights = np.zeros(len(scored.rows))
             weights[[0, place]] = 1, -1
             found.append(
@@ -179,7 +167,7 @@ def _of_dial(measured: Measured, dial: Dial, task: str, metric: str) -> list[Mov
                     task=task,
                     metric=metric,
                     score=float(scored.scores.by_seed[0].mean()),
-                    difference=contrast(scored.scores, weights.tolist(), noise=scored.noise),
+                    difference=contrast(scored.scores, weights.tolist(), noise=noise),
                 )
             )
     return found
@@ -209,15 +197,17 @@ def _slope(measured: Measured, dial: Dial, task: str) -> Difference | None:
         return None
     steps = np.arange(len(found)) - (len(found) - 1) / 2
     steps *= (1 if dial.towards == "last" else -1) / (steps**2).sum()
-    parts = [each.on(seeds) for each in found]
-    places = [[0, each.rows.index(dial.gains)] for each in parts]
-    scores = Resampled(
-        np.concatenate([p.scores.by_seed[at] for p, at in zip(parts, places, strict=True)]),
-        np.concatenate([p.scores.bootstrap[at] for p, at in zip(parts, places, strict=True)]),
-        min(each.scores.images for each in parts),
-    )
+    by_seed, bootstrap, noises = [], [], []
+    for each in found:
+        shared = [each.seeds.index(seed) for seed in seeds]
+        pair = np.ix_([0, each.rows.index(dial.gains)], shared)
+        by_seed.append(each.scores.by_seed[pair])
+        bootstrap.append(each.scores.bootstrap[pair])
+        noises.append(seed_noise(each.scores.by_seed[:, shared]))
+    images = min(each.scores.images for each in found)
+    scores = Resampled(np.concatenate(by_seed), np.concatenate(bootstrap), images)
     weights = [sign * step for step in steps.tolist() for sign in (1, -1)]
-    return contrast(scores, weights, noise=_pooled([each.noise for each in parts]))
+    return contrast(scores, weights, noise=_pooled(noises))
 
 
 def _pooled(noises: Sequence[SeedNoise | None]) -> SeedNoise | None:

@@ -8,6 +8,7 @@ tested are estimates and have no corrected p-value.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -73,13 +74,13 @@ class Effect:
     task: str
     metric: str
     difference: Difference
-    p_holm: float
+    p_holm: float = math.nan
     """p-value corrected over all tests of the study on the same task and metric; NaN: no test."""
 
     @property
     def is_tested(self) -> bool:
         """Whether the study tests this difference; otherwise it is an estimate."""
-        return not np.isnan(self.p_holm)
+        return not math.isnan(self.p_holm)
 
     @property
     def is_significant(self) -> bool:
@@ -124,7 +125,7 @@ def effects(study: Study, records: Sequence[RunRecord], by_row: RowCounts) -> li
         for metric in METRICS
     }
     found = [
-        Effect(contrast=pair, task=task, metric=metric, difference=difference, p_holm=np.nan)
+        Effect(contrast=pair, task=task, metric=metric, difference=difference)
         for pair in contrasts(study)
         for task in tasks
         for metric in METRICS
@@ -227,7 +228,6 @@ def _factorial_effects(
                         [term.weights[name] for name in design.levels],
                         noise=noises[array],
                     ),
-                    p_holm=np.nan,
                 )
                 for term in terms_of(design)
             ]
@@ -280,4 +280,4 @@ def _corrected(study: Study, found: list[Effect]) -> list[Effect]:
         members = list(group)
         values = holm([effect.difference.p_value for effect in members])
         p_holm |= {id(effect): value for effect, value in zip(members, values, strict=True)}
-    return [replace(effect, p_holm=p_holm.get(id(effect), np.nan)) for effect in found]
+    return [replace(effect, p_holm=p_holm.get(id(effect), math.nan)) for effect in found]

@@ -99,7 +99,10 @@ class Scoring:
         resumes by it. The time of each phase is added to `seconds`.
         """
         diagnosed = self.preset.scoring == "full"
-        seeds = self._seeds(fitted) if diagnosed and fitted is not None else None
+        seeds = None
+        if diagnosed and fitted is not None:
+            rule, train = self.preset.rule, self.images["train"]
+            seeds = SeedView(ensure_seeds(fitted.maps, train, rule, self.setting), self.places)
         kept = {
             task: KeptCounts(
                 self._file(key, task),
@@ -252,12 +255,6 @@ class Scoring:
     def _file(self, key: str, task: str) -> Path:
         """The file of the counts of a task."""
         return self.setting.place("counts") / f"{key}-{task}.bin"
-
-    def _seeds(self, fitted: Fitted) -> SeedView:
-        """Seeds of the images of `pseudo`, made from a method's maps by the preset's rule."""
-        train = self.images["train"]
-        seeds = ensure_seeds(fitted.maps, train, self.preset.rule, self.setting)
-        return SeedView(seeds, self.places)
 
     def _views(self, seeds: SeedView | None) -> dict[str, tuple[str, ...]]:
         """Views of the pixels of `pseudo`: name -> names of the groups."""
