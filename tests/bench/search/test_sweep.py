@@ -52,11 +52,10 @@ class FakeSearchWorkbench:
         recipe: Recipe,
         seed: int,
         *,
-        report: Callable[[int, float], None] | None,
+        report: Callable[[int, float], None],
     ) -> Tuned:
         self.seeds.append(seed)
         assert isinstance(config.matching, CoAttention)
-        assert report is not None
         off = abs(math.log(recipe.learning_rate / 0.003))
         for step in (5, 10):
             report(step, off)
