@@ -2,9 +2,9 @@
 
 The rule is that of `docs/preregistration.md`. For every component that a row trains, a factor on
 the recipe's learning rate is chosen from a few values by the network's mIoU on `tune`, mean over
-two seeds. Components are searched one at a time, in at most two rounds. The choice uses the pixel
-annotation of `tune`, which no other table reports. The chosen factors are entered in the study by
-hand, and a test compares them.
+two seeds. Components are searched one at a time, each with the factors that were chosen before. The
+choice uses the pixel annotation of `tune`, which no other table reports. The chosen factors are
+entered in the study by hand, and a test compares them.
 
 Run: `python -m bench.search.rates [ROW ...] [--workers 2]`. Scores are cached in the folder of
 artifacts by configuration and code, so that an interrupted search can be resumed.
@@ -61,12 +61,11 @@ FACTORS: Mapping[str, tuple[float, ...]] = {
 """Component -> factors on its learning rate, in the order in which they are searched."""
 TRAINED = (TextGuidedDecoder, PlainDecoder, PyramidAdapter, CoAttention, LearnableContext)
 """Kinds of components with trainable weights."""
-ROUNDS = 2
 RULE = (
     "Criterion: mIoU on `tune` of the network alone, which uses the pixel annotation of `tune`, "
     f"mean over the seeds {', '.join(map(str, SEEDS))}. One component at a time, in the order "
-    f"{', '.join(FACTORS)}, {ROUNDS} rounds at most, the same factors for all rows that train a "
-    "component. What was chosen holds at all positions of all dials."
+    f"{', '.join(FACTORS)}, the same factors for all rows that train a component. What was chosen "
+    "holds at all positions of all dials."
 )
 
 
@@ -99,17 +98,13 @@ def search_rates(
     }
     tried: dict[LearningRates, Tried] = {}
     best = LearningRates()
-    for _ in range(ROUNDS):
-        before = best
-        for part, factors in parts.items():
-            settings = [replace(best, **{part: factor}) for factor in factors]
-            new = [each for each in settings if each not in tried]
-            found = score([replace(config, rates=each) for each in new])
-            for rates, scores in zip(new, found, strict=True):
-                tried[rates] = Tried(rates=rates, scores=scores)
-            best = max(settings, key=lambda each: tried[each].miou)
-        if best == before:
-            break
+    for part, factors in parts.items():
+        settings = [replace(best, **{part: factor}) for factor in factors]
+        new = [each for each in settings if each not in tried]
+        found = score([replace(config, rates=each) for each in new])
+        for rates, scores in zip(new, found, strict=True):
+            tried[rates] = Tried(rates=rates, scores=scores)
+        best = max(settings, key=lambda each: tried[each].miou)
     return [*(each for rates, each in tried.items() if rates != best), tried[best]]
 
 

@@ -7,7 +7,7 @@ softmax, which suits many labels better than a binary decision per word.
 
 Source: Joulin et al., "Learning Visual Features from Large Weakly Supervised Data", ECCV 2016.
 Run: `python -m bench.cartoon.wide.backbone` (resumes where it stopped).
-Cost: about 25 minutes on one CPU core, after the pools of micro-CLIP 2.
+Cost: about an hour on one CPU core, after the pools of micro-CLIP 2.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Plan:
         pools: Images in the pools of crops and of scenes.
     """
 
-    steps: int = 3000
+    steps: int = 8000
     batch: int = 96
     scenes: float = 0.3
     learning_rate: float = 0.2

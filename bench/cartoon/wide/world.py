@@ -31,12 +31,12 @@ class WideConfig(WorldConfig):
     """
 
     object_counts: tuple[float, ...] = (0.43, 0.22, 0.13, 0.08, 0.05, 0.04, 0.03, 0.02)
-    single_scale: Range = (0.32, 0.68)
-    shared_scale: Range = (0.22, 0.46)
-    typical_colour_rate: float = 0.6
+    single_scale: Range = (0.34, 0.70)
+    shared_scale: Range = (0.24, 0.48)
+    typical_colour_rate: float = 0.85
     same_class_rate: float = 0.48
     person_rate: float = 0.1
-    noise: Range = (1.0, 6.0)
+    noise: Range = (0.0, 4.0)
     style_distance: float = 1.0
     object_size: float = 1.0
     unnamed_objects: float = 0.0

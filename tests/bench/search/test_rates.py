@@ -66,19 +66,19 @@ def test_only_the_components_that_a_row_trains_are_searched(name: str, parts: se
     assert moved == parts
 
 
-def test_a_second_round_sees_what_the_first_chose_and_there_is_no_third() -> None:
-    config, asked = UNSEARCHED["no-matching"], list[LearningRates]()
+def test_a_component_is_searched_with_what_was_chosen_before() -> None:
+    asked = list[LearningRates]()
 
     def score(configs: Sequence[WeakCLIPConfig]) -> list[tuple[float, ...]]:
-        """Slow prompts need a slow decoder, and more so each time."""
+        """A decoder at a tenth of the rate is best, and then prompts at the rate of the decoder."""
         asked.extend(each.rates for each in configs)
-        return [(-abs(each.rates.decoder - each.rates.prompt / 10) - each.rates.prompt,)
+        return [(-2 * abs(each.rates.decoder - 0.1) - abs(each.rates.decoder - each.rates.prompt),)
                 for each in configs]  # fmt: skip
 
-    found = search_rates(config, score)
-    assert found[-1].rates == LearningRates(decoder=0.02, prompt=0.02)
-    assert LearningRates(decoder=0.02) in asked  # of the second round
+    found = search_rates(UNSEARCHED["no-matching"], score)
+    assert found[-1].rates == LearningRates(decoder=0.1, prompt=0.1)
     assert len(asked) == len(set(asked))
+    assert {rates.decoder for rates in asked[3:]} == {0.1}
 
 
 def test_the_table_says_what_was_chosen_and_what_is_missing(tmp_path: Path) -> None:
