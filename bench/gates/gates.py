@@ -28,12 +28,12 @@ from bench.cartoon.world import WorldConfig
 from bench.runs.store import write_atomically
 from bench.studies.preset import CARTOON
 from bench.tasks.annotation import annotation
-from bench.tasks.fitting import silent
 from bench.tasks.task import open_workbench
 from weakclip.config import MICRO, CrossEntropy
 from weakclip.data.artifacts import content_key
 from weakclip.labels import BACKGROUND, IGNORE
 from weakclip.ops.confusion import class_counts, miou
+from weakclip.progress import silent
 from weakclip.stages.kept_seeds import ensure_seeds
 from weakclip.stages.maps import CLIPMaps, ensure_maps
 from weakclip.stages.method import Fitted

@@ -29,13 +29,13 @@ from bench.gates.gates import SOURCES, Gate, best_threshold
 from bench.runs.store import write_atomically
 from bench.studies.method import GroundTruth, MethodRow
 from bench.studies.preset import load_preset
-from bench.tasks.fitting import silent
 from bench.tasks.task import open_workbench
 from weakclip.convnet import random_walk
 from weakclip.convnet.backbone import PRETRAINED_MICRO
 from weakclip.convnet.classifier import CAM, Classifier
 from weakclip.dense_attention import methods
 from weakclip.ops.confusion import miou
+from weakclip.progress import silent
 from weakclip.retraining.network import SmallFPN
 from weakclip.retraining.recipe import Distortion
 from weakclip.stages import retrain_presets

@@ -36,6 +36,7 @@ from bench.studies.slots import config_id, plain_config
 from bench.tasks.task import ImageWorkbench, open_workbench
 from weakclip.data.atomic import replacing
 from weakclip.description import describe
+from weakclip.progress import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -211,7 +212,7 @@ def _counts(job: tuple[MethodRow, Path]) -> NDArray[np.integer]:
     workbench = _workbench(artifacts)
     path = artifacts / "tuning" / f"{workbench.key_of(method, SEED)}.npy"
     if not path.exists():
-        outcome = workbench.run(method, SEED, report=lambda *_: None)
+        outcome = workbench.run(method, SEED, report=silent)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part, part.open("wb") as file:
             np.save(file, outcome.counts[TASK])

@@ -27,6 +27,7 @@ from bench.search.tables import write_table
 from bench.studies.study import load_study
 from bench.tasks.scoring import BATCH
 from weakclip.ops.confusion import boundary_counts, boundary_width, class_counts, miou
+from weakclip.progress import silent
 from weakclip.stages.method import class_scores, finished
 from weakclip.training.memory import BatchSize
 
@@ -111,7 +112,7 @@ def matched(rows: Sequence[Sharpened], entropy: float) -> Sharpened:
 
 def _measured(bench: ImageWorkbench, study: Study, name: str) -> list[Sharpened]:
     (variant,) = study.select((name,))
-    fitted = bench.fitting.method(variant.config, SEED, {}, lambda *_: None)
+    fitted = bench.fitting.method(variant.config, SEED, {}, silent)
     data, classes = bench.images["train"], len(bench.class_names)
     rows = range(len(data))
     scored = {

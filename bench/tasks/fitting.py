@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.tasks.annotation import annotation
+from weakclip.progress import silent
 from weakclip.stages.kept_seeds import ensure_seeds
 from weakclip.stages.maps import ensure_maps
 from weakclip.stages.method import fit_method, with_network
@@ -93,7 +94,3 @@ def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[phase] = round(seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
-
-
-def silent(done: int, total: int) -> None:
-    """A progress report that does nothing."""

@@ -36,7 +36,7 @@ from bench.studies.tags import shares_wrong
 from bench.studies.workbench import Outcome, Tuned
 from bench.tasks.annotation import annotation
 from bench.tasks.counts import remove
-from bench.tasks.fitting import Fitting, silent, timed
+from bench.tasks.fitting import Fitting, timed
 from bench.tasks.identity import Digests, content_sha256, masks_sha256
 from bench.tasks.scoring import MAIN_TASKS, ROLES, TASKS, Scoring
 from bench.tasks.splits import (
@@ -51,6 +51,7 @@ from weakclip.data.artifacts import code_id, content_key
 from weakclip.data.formats.from_files import FromFiles
 from weakclip.description import describe
 from weakclip.ops.confusion import boundary_width, miou
+from weakclip.progress import silent
 from weakclip.stages.images import Memory, WorkingImages
 from weakclip.stages.words import setting_for
 from weakclip.training.execution import REFERENCE, execution_for, full_float32, keep_heap

@@ -18,6 +18,7 @@ from weakclip.data.read.layouts import Place, open_place
 from weakclip.masking.make import make_masks
 from weakclip.masking.plan import MaskPlan, plan_for
 from weakclip.printable import one_line
+from weakclip.progress import silent
 from weakclip.stages.network import SeededTraining
 from weakclip.stages.words import read_words
 from weakclip.training.execution import execution_for
@@ -62,7 +63,7 @@ def carry_out(
     logging.getLogger("weakclip").addHandler(logging.NullHandler())  # failures are shown below
     try:
         with torchrun_processes() as processes, phases() as report:
-            shown = report if processes.first else lambda *_: None
+            shown = report if processes.first else silent
             done = _make(args, planned, shown, processes, warns=warns)
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
         sys.stderr.write(f"weakclip {command}: {error}\n")

@@ -19,6 +19,7 @@ from weakclip.evaluation.scores import Absent, mean_iou
 from weakclip.evaluation.sweep import Curve, Sweep, curve, swept_counts
 from weakclip.evaluation.total import Total
 from weakclip.labels import IGNORE
+from weakclip.progress import silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def evaluate(
     measure: Measure | None = None,
     absent: Absent = "union",
     processes: int = 1,
-    report: Report = lambda _done, _total: None,
+    report: Report = silent,
 ) -> Evaluation:
     """Score masks, or maps of any format, against ground truth.
 

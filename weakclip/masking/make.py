@@ -44,6 +44,7 @@ from weakclip.labels import MOST_CLASSES
 from weakclip.masking.folder import ResultFolder
 from weakclip.masking.job import MaskJob
 from weakclip.masking.plan import MaskPlan, plan_for
+from weakclip.progress import silent
 from weakclip.training.execution import REFERENCE, execution_for
 from weakclip.training.parallel import ALONE
 
@@ -127,7 +128,7 @@ def make_masks(
         )
     folder = ResultFolder(out, files)
     job = MaskJob(
-        files, clip, folder, plan, batch_size=batch_size, report=report or (lambda *_: None),
+        files, clip, folder, plan, batch_size=batch_size, report=report or silent,
         processes=processes, execution=execution,
     )  # fmt: skip
     content = _protocol(files, clip, plan, execution)

@@ -18,6 +18,7 @@ from weakclip.description import describe
 from weakclip.labels import MOST_CLASSES
 from weakclip.masking.folder import TRAINING
 from weakclip.masking.predict import NOTES, Network, load, read_notes, write_retrained
+from weakclip.progress import silent
 from weakclip.stages.images import WorkingImages
 from weakclip.stages.mask_files import MaskFiles
 from weakclip.stages.retrain_presets import PRESETS
@@ -87,7 +88,7 @@ def retrain(
                 "choose a new folder"
             )
         return load(out, device=device)
-    network.fit(images, masks, seed=seed, report=report or (lambda _done, _total: None))
+    network.fit(images, masks, seed=seed, report=report or silent)
     notes = {"images": len(indices), "losses": network.curve}
     (out / "network").mkdir(parents=True, exist_ok=True)
     write_text(out / "network" / TRAINING, json.dumps(notes, indent=1) + "\n")

@@ -26,6 +26,7 @@ from weakclip.data.read.coco import COCO_CATEGORIES, coco_classes
 from weakclip.data.read.coco_json import read_instances
 from weakclip.data.read.csv_table import split_cell
 from weakclip.data.read.tagged import BadImage
+from weakclip.progress import silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,9 +84,7 @@ class COCOSources:
         }
 
 
-def read_sources(
-    annotations: Path, images: Path, *, report: Report = lambda _done, _total: None
-) -> COCOSources:
+def read_sources(annotations: Path, images: Path, *, report: Report = silent) -> COCOSources:
     """Read the JSON and the header of every image, because a mask has the size of its file.
 
     `file_name` is relative to `images`; a missing image has the size stated in the JSON.
