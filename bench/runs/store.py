@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ import numpy as np
 
 from bench.errors import RecordError
 from bench.runs.packs import counts_of, files_named_in, lines_of, packed_files, record_text
-from weakclip.data.atomic import put
+from weakclip.data.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -375,18 +374,13 @@ def pack(record: RunRecord, counts: Mapping[str, Array] | None = None) -> Packed
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically: it is complete or absent even if the process is killed.
 
-    Each writer has its own temporary file; old temporary files of killed processes are removed.
+    Old temporary files of killed processes are removed; the folder is made if necessary.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
         _remove_if_old(leftover)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
-        put(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _remove_if_old(leftover: Path) -> None:

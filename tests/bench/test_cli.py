@@ -278,7 +278,7 @@ def test_a_place_that_cannot_be_written_to_is_one_line(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bench.runs.store.put", full)
+    monkeypatch.setattr("os.fsync", full)
     assert run() == 2
     assert "No space left on device" in capsys.readouterr().err
     assert not list(Path.cwd().rglob("*.tmp"))

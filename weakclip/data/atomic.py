@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -24,18 +25,19 @@ _LONGEST = 255
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; it replaces `path` at the end of the block.
 
-    The folder must exist; the name may have the maximum length. If the block raises (a full disk,
-    Ctrl-C), the temporary file is removed and `path` is not changed. `durable` waits until the
-    content is on the disk; unnecessary for files that are made again when they cannot be read.
+    Each writer has its own, also on several machines. The folder must exist; the name may have the
+    maximum length. If the block raises (a full disk, Ctrl-C), the temporary file is removed and
+    `path` is not changed. `durable` waits until the content is on the disk; unnecessary for files
+    that are made again when they cannot be read.
     """
-    end, label = f".{os.getpid()}.tmp", path.name
+    end, label = f".{secrets.token_hex(4)}.tmp", path.name
     if len(os.fsencode(f".{label}{end}")) > _LONGEST:
         label = hashlib.sha256(os.fsencode(label)).hexdigest()[:16]
     temporary = path.with_name(f".{label}{end}")
     try:
         yield temporary
         if durable:
-            put(temporary, path)
+            _put(temporary, path)
         else:
             temporary.replace(path)
     finally:
@@ -43,7 +45,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             temporary.unlink()
 
 
-def put(temporary: Path, path: Path) -> None:
+def _put(temporary: Path, path: Path) -> None:
     """Flush a closed file in the folder of `path`, rename it to `path`, then flush the folder."""
     with temporary.open("r+b") as file:
         os.fsync(file.fileno())
