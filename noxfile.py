@@ -117,9 +117,9 @@ def search(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def pretrain(session: nox.Session) -> None:
-    """Train micro-CLIP on image-caption pairs of CartoonVOC."""
+    """Train micro-CLIP on images and captions of CartoonVOC's generator."""
     install(session, "suite")
-    session.run("python", "-m", "bench.cartoon.clip.pretrain", *session.posargs)
+    session.run("python", "-m", "bench.cartoon.pretraining.clip", *session.posargs)
 
 
 @nox.session(default=False)

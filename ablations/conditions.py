@@ -1,6 +1,6 @@
 """When does each component help?
 
-Dials of CartoonVOC 2 are moved one at a time. `docs/preregistration.md` has the predictions and
+Dials of CartoonVOC are moved one at a time. `docs/preregistration.md` has the predictions and
 tests. Every position of a dial has the same rows; each seed draws its own training images. Runs
 score the masks, the network without tags, and the score map; they have no dense CRF and no
 diagnosis.
@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING
 
 from baselines import clip_es
 from baselines.plain_fpn import plain_fpn
-from bench.cartoon.wide.kinds import CLASS_NAMES
-from bench.gates.wide import pretrained_cam
+from bench.cartoon.kinds import CLASS_NAMES
 from bench.studies.dial import Dial, Dials, Position
 from bench.studies.method import MethodRow, OfPreset, Spoiled
 from bench.studies.preset import CONDITIONS
@@ -40,8 +39,7 @@ from weakclip.config import (
     ScoreMapDecoder,
     WeakCLIPConfig,
 )
-from weakclip.convnet.backbone import PRETRAINED_MICRO
-from weakclip.convnet.classifier import CAM
+from weakclip.convnet.classifier import CAM, MICRO_CAM
 from weakclip.data.read.voc import VOC_CLASSES
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ if TYPE_CHECKING:
 
     from weakclip.stages.protocols import MaskerSpec
 
-FULL = MICRO
+FULL = replace(MICRO, rates=LearningRates())
 CONTROL = plain_fpn(FULL)
 assert isinstance(CONTROL.decoder, PlainDecoder)
 UNSEARCHED: dict[str, WeakCLIPConfig] = {
@@ -62,18 +60,24 @@ UNSEARCHED: dict[str, WeakCLIPConfig] = {
     "score-map": replace(FULL, adapter=Resample(), matching=Cosine(), decoder=ScoreMapDecoder()),
 }
 """Rows with one learning rate for all parts of the network."""
-RATES: dict[str, LearningRates] = {}
-"""Row -> factors on the learning rate of each part, chosen by `python -m bench.search.rates`; other
-rows have one rate for all parts."""
+RATES: dict[str, LearningRates] = {
+    "full": LearningRates(adapter=0.02, matching=0.02),
+    "plain-fpn": LearningRates(),
+    "no-prompts": LearningRates(adapter=0.02, matching=0.1),
+    "no-matching": LearningRates(adapter=0.02),
+    "no-adapter": LearningRates(matching=0.1, prompt=10.0),
+    "no-text-guidance": LearningRates(adapter=0.1),
+    "score-map": LearningRates(prompt=10.0),
+}
+"""Row -> factors on the learning rate of each part, chosen by `python -m bench.search.rates`."""
 ROWS: dict[str, WeakCLIPConfig] = {
-    name: replace(config, rates=RATES.get(name, LearningRates()))
-    for name, config in UNSEARCHED.items()
+    name: replace(config, rates=RATES[name]) for name, config in UNSEARCHED.items()
 }
 BESIDE = "score-map"
 """Row with prompts only, whose score map is the prediction; run at the centre only."""
 COMPARED = tuple(name for name in ROWS if name != BESIDE)
 MAPS: dict[str, MaskerSpec] = {
-    "classifier": pretrained_cam(str(PRETRAINED_MICRO.weights)),
+    "classifier": MICRO_CAM,
     "clip-es": clip_es.MICRO,
 }
 PAPER_MAPS: dict[str, MaskerSpec] = {"classifier": CAM(), "clip-es": clip_es.ClipES()}
@@ -81,7 +85,7 @@ QUALITIES = tuple((precision, coverage) for coverage in (0.6, 0.3)
                   for precision in (0.95, 0.85, 0.70))  # fmt: skip
 """Pairs of precision and coverage of the seeds."""
 STAGES = ("mosaics", "polish")
-"""Earlier stages of the pretraining of micro-CLIP 2; the centre has its last stage."""
+"""Earlier stages of the pretraining of micro-CLIP; the centre has its last stage."""
 
 
 def _spoiled(precision: float, coverage: float) -> str:

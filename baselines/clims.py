@@ -118,15 +118,15 @@ COCO = CLIMS(
 MICRO = CLIMS(
     backbone=MICRO_BACKBONE,
     stem="trained",
-    classification=Descent(epochs=24, learning_rate=0.1, head_factor=1.0, weight_decay=5e-4),
+    classification=Descent(epochs=8, learning_rate=0.1, head_factor=10.0, weight_decay=5e-4),
     critique=Descent(epochs=2, learning_rate=0.01, head_factor=1.0, weight_decay=5e-4),
     losses=CLIMSLosses(threshold=0.4),
-    classification_views=CropViews(long_side=(64, 102), size=64),
+    classification_views=CropViews(long_side=(96, 154), size=96),
     critique_views=CropViews(long_side=(96, 160), size=128),
     colours="clip",
-    scales=(0.5, 1.0),
+    scales=(0.75, 1.0),
 )
-"""For CartoonVOC and micro-CLIP: a small network from scratch, about two minutes on one core.
+"""For CartoonVOC and micro-CLIP: micro-backbone, about two minutes on one core.
 
 The classifier is that of `weakclip/convnet/classifier.py`. The threshold is the 90th percentile of
 the cosine of a whole image and a background word (micro-CLIP's cosines are larger than ViT-B/32's).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-PRESETS = ("cartoon", "coco", "conditions", "folder", "smoke", "voc", "wide")
+PRESETS = ("cartoon", "coco", "conditions", "folder", "smoke", "voc")
 """Names of the presets in `bench.studies.preset`."""
 PRECISIONS = ("float32", "bfloat16")
 """See `weakclip.training.execution.Precision`."""

@@ -31,7 +31,7 @@ SESSIONS = {
     "profile": ["bench", "profile"],
     "bench": ["bench.speed.stored"],
     "gpu": ["bench.speed.gpu"],
-    "pretrain": ["bench.cartoon.clip.pretrain"],
+    "pretrain": ["bench.cartoon.pretraining.clip"],
     "tests": ["pytest"],
     "typing": ["mypy"],
     "docs": ["zensical"],

@@ -275,8 +275,10 @@ MICRO = WeakCLIPConfig(
     supervision=SeedAndBoundary(grid=32, matching_size="grid"),
     taps=(1, 2, 3, 5),
     tap_scale=StandardTaps(),
+    rates=LearningRates(adapter=0.02, matching=0.02),
 )
 """The paper's structure at the size of the embedded micro-CLIP (6 blocks, 128 px).
 
 A run has hundreds of steps instead of 20,000. So the classifier's initial weights are larger, the
-score map is scaled up and the decoder has no dropout (`docs/log.md`)."""
+score map is scaled up and the decoder has no dropout (`docs/log.md`). The factors on the learning
+rate are those that `bench.search.rates` chose for the complete network."""

@@ -1,1 +1,1 @@
-"""CartoonVOC, a procedural data set with exact labels, and micro-CLIP, pretrained on it."""
+"""CartoonVOC, a procedural data set with exact labels; pretraining of its CLIP and backbone."""

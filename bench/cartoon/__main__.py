@@ -1,8 +1,7 @@
-"""Command line: builds CartoonVOC in a folder, or its contact sheet.
+"""Command line: builds CartoonVOC in a folder, its contact sheet, or both.
 
-    python -m bench.cartoon --out DIR --train 600 --val 300 --tune 200 --seed 2012 --size 128
+    python -m bench.cartoon --out DIR --train 600 --val 1500 --tune 400 --seed 2012 --size 128
 
-`--wide` draws CartoonVOC 2 instead.
 The last line of stdout is one JSON object. Exit codes: 0 done, 1 failed, 2 usage.
 """
 
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cartoon.sheet import contact_sheet, write_sheet
-from bench.cartoon.wide.world import WideConfig
 from bench.cartoon.world import WorldConfig
 from bench.cartoon.write import DEFAULT_SEED, DEFAULT_SPLITS, ensure_voc
 from bench.errors import BenchError
@@ -33,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     splits = {name: getattr(arguments, name) for name in DEFAULT_SPLITS if getattr(arguments, name)}
     start = time.perf_counter()
     try:
-        world = WideConfig if arguments.wide else WorldConfig
-        config = world(size=arguments.size)
+        config = WorldConfig(size=arguments.size)
         if arguments.out is not None:
             ensure_voc(
                 arguments.out,
@@ -70,7 +67,6 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{split}", type=int, default=count, metavar="N", help=text)
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"default {DEFAULT_SEED}")
     parser.add_argument("--size", type=int, default=128, help="side in pixels (default 128)")
-    parser.add_argument("--wide", action="store_true", help="draw CartoonVOC 2")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     return parser
 

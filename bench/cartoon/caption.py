@@ -1,25 +1,23 @@
-"""Captions of scenes: they name only what is visible, and sometimes not all of it."""
+"""Captions of CartoonVOC and of the pretraining images, in the style of captions on the web.
+
+They omit objects, use synonyms and contain words that do not describe the image; a few do not
+describe it at all. They never name an object that is not in the image.
+"""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Protocol
+from functools import cache
+from typing import TYPE_CHECKING
 
-from bench.cartoon.vocabulary import (
-    BACKGROUND_WORDS,
-    COLOUR_NAMES,
-    DISPLAY_NAMES,
-    PLURALS,
-    SCENES,
-    WORD_STUFF,
-)
+from bench.cartoon.kinds import KINDS, UNSEEN_NAMES
+from bench.cartoon.vocabulary import BACKGROUND_WORDS, COLOUR_NAMES, SCENES, WORD_STUFF
+from weakclip.clip.tokens import VocabularyTokenizer, vocabulary_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.random import Generator
-    from numpy.typing import NDArray
 
-    from bench.cartoon.world import Instance
+    from bench.cartoon.kinds import Kind
+    from bench.cartoon.world import Scene, Thing
 
 CAPTION_TEMPLATES: tuple[str, ...] = (
     "a photo of a {}",
@@ -38,41 +36,43 @@ CAPTION_TEMPLATES: tuple[str, ...] = (
 )
 """Templates of captions and prompts. Those in `_BARE` take a name without an article."""
 
-_BARE = frozenset({"a photo of a {}", "a clean origami {}", "a cartoon {}"})
+_BARE = ("a photo of a {}", "a clean origami {}", "a cartoon {}")
+
+_FRAMES = (
+    *("{}", "{}", "{}", "a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}"),
+    *("there is {}", "here is {}", "look at {}", "a sketch of {}", "a painting of {}"),
+    *("a cartoon of {}", "a postcard with {}", "this is {}", "a bad photo of {}"),
+    *("a cropped photo of {}", "a bright photo of {}", "a rendering of {}", "we saw {}"),
+)
+_BARE_RATE = 0.15  # fraction of captions in the templates of `_BARE`
+_PRAISE = (
+    "beautiful", "lovely", "old", "new", "cheap", "famous", "funny", "favourite", "nice", "amazing",
+    "cute", "typical", "modern",
+)  # fmt: skip
+_ENDINGS = (
+    "for sale", "for kids", "on sunday", "last summer", "from our trip", "wallpaper", "by a friend",
+    "in high quality", "number one", "with love", "for free", "again", "at last", "to print",
+)  # fmt: skip
+_EMPTY = (
+    "welcome to our page", "image not found", "click here for more", "my holiday", "untitled",
+    "best wishes to all of you", "new collection for sale", "what a day",
+)  # fmt: skip
+_WEATHER = {
+    "rain": ("in the rain", "on a rainy day"),
+    "snow": ("in the snow", "in winter"),
+    "fog": ("in the fog", "on a misty morning"),
+    "dusk": ("at sunset", "in the evening"),
+    "night": ("at night", "in the dark"),
+    "clear": ("on a sunny day",),
+}
 _NUMBERS = {2: "two", 3: "three"}
 _MANY = "several"
-_PLURAL_STARTS = (*_NUMBERS.values(), _MANY)
-_UNCOUNTABLE = frozenset({"grass", "ground", "land", "ocean", "sand", "sea", "sky", "water"})
-_ENCLOSING = frozenset({"sky", "cloud", "grass", "water", "tree", "mountain", "building"})
-_BEARING = frozenset({"grass", "water", "road", "railway", "floor", "ground"})
+_PROMPT_WORDS = ("background", "the", "plain", "only", "this")
 
-_SCENERY_ALONE_RATE = 0.02
-_SIZE_RATE, _SMALL, _LARGE = 0.35, 0.36, 0.46  # half extents, fraction of the frame
-_COLOUR_RATE = 0.5
-_NUMBER_RATE = 0.7
-_POSITION_RATE = 0.2
-_PLACE_RATE = 0.55
-_EXTRA_RATE = 0.3
-_FULL_STOP_RATE = 0.25
-
-
-class Pictured(Protocol):
-    """The properties of an image that captions use; implemented by `Scene` and `Tile`."""
-
-    @property
-    def instances(self) -> tuple[Instance, ...]:
-        """Objects with a visible pixel."""
-
-    @property
-    def place(self) -> str:
-        """Key of `vocabulary.SCENES`."""
-
-    @property
-    def stuff(self) -> tuple[str, ...]:
-        """Names of the visible stuff."""
-
-    def image_labels(self) -> NDArray[np.bool_]:
-        """Classes that count as present, (20,) bool."""
+_OMISSION, _SMALL_OMISSION, _SMALL_AREA = 0.2, 0.5, 0.04
+_SYNONYM, _RARE = 0.18, 0.05
+_COLOUR, _SIZE, _POSITION, _PRAISED, _NUMBERED = 0.4, 0.15, 0.12, 0.15, 0.6
+_PLACE, _STUFF, _WEATHER_RATE, _ENDING, _ABOUT_NOTHING, _STOP = 0.4, 0.15, 0.2, 0.2, 0.02, 0.25
 
 
 def class_prompt(template: str, name: str) -> str:
@@ -98,119 +98,122 @@ def with_article(name: str) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
-def caption(picture: Pictured, generator: Generator) -> str:
-    """A sentence that names classes and often colours, sizes, numbers, positions and the place.
-
-    Args:
-        picture: The image to describe.
-        generator: Source of all random choices; the same state gives the same sentence.
-
-    Returns:
-        Lower-case English; a quarter of the sentences end in a full stop.
-    """
-    phrases = _object_phrases(picture, generator)
-    place_words = _visible_words(SCENES[picture.place].words, picture.stuff)
-    template = CAPTION_TEMPLATES[generator.integers(len(CAPTION_TEMPLATES))]
-    if not phrases or generator.random() < _SCENERY_ALONE_RATE:
-        words = place_words or list(picture.stuff) or ["picture"]
-        text = class_prompt(template, words[generator.integers(len(words))])
+def caption(scene: Scene, generator: Generator) -> str:
+    """A caption of a scene; the same state of the generator gives the same caption."""
+    if generator.random() < _ABOUT_NOTHING:
+        return _EMPTY[generator.integers(len(_EMPTY))]
+    phrases = [_phrase(group, generator) for group in _chosen_groups(scene, generator)]
+    words = [word for word in SCENES[scene.place].words if _visible(word, scene)]
+    if not phrases:
+        words = words or list(scene.stuff) or ["picture"]
+        text = class_prompt(_template(generator), words[generator.integers(len(words))])
     else:
-        text = _frame(template, " and ".join(phrases))
-        if place_words and generator.random() < _PLACE_RATE:
-            word = place_words[generator.integers(len(place_words))]
-            text += " " + _place_clause(word, generator)
-    extras = [name for name in picture.stuff if not _mentions(text, name)]
-    if extras and generator.random() < _EXTRA_RATE:
-        text += " and " + _noun(extras[generator.integers(len(extras))])
-    return text + "." if generator.random() < _FULL_STOP_RATE else text
+        text = _framed(phrases, generator)
+        if words and generator.random() < _PLACE:
+            text += _place(words[generator.integers(len(words))], generator)
+    if scene.stuff and generator.random() < _STUFF:
+        stuff = scene.stuff[generator.integers(len(scene.stuff))]
+        text += f" with the {stuff}" if stuff not in text else ""
+    if generator.random() < _WEATHER_RATE:
+        said = _WEATHER[scene.weather]
+        text += " " + said[generator.integers(len(said))]
+    if generator.random() < _ENDING:
+        text += " " + _ENDINGS[generator.integers(len(_ENDINGS))]
+    return text + "." if generator.random() < _STOP else text
 
 
-def flip_caption(text: str) -> str:
-    """The caption of the mirrored image: the words left and right are exchanged.
+def _template(generator: Generator) -> str:
+    return CAPTION_TEMPLATES[generator.integers(len(CAPTION_TEMPLATES))]
 
-    Example:
-        >>> flip_caption("a bright photo of a dog on the left.")
-        'a bright photo of a dog on the right.'
+
+def _chosen_groups(scene: Scene, generator: Generator) -> list[list[Thing]]:
+    """At most three kinds of visible objects in random order; small ones are often omitted.
+
+    The kind with the largest area, of those chosen, is always kept.
     """
-    return re.sub(r"\b(left|right)\b", lambda m: "left" if m[0] == "right" else "right", text)
+    groups: dict[int, list[Thing]] = {}
+    for thing in scene.things:
+        groups.setdefault(thing.kind, []).append(thing)
+    order = list(groups.values())
+    generator.shuffle(order)
+    order = order[:3]
+    if len(order) < 2:
+        return order
+    areas = [sum(thing.area for thing in group) for group in order]
+    largest = max(areas)
+    return [
+        group
+        for group, area in zip(order, areas, strict=True)
+        if generator.random() >= (_SMALL_OMISSION if area < _SMALL_AREA else _OMISSION)
+        or area == largest
+    ]
+
+
+def _phrase(group: list[Thing], generator: Generator) -> str:
+    first = max(group, key=lambda thing: thing.area)
+    coloured, sized, placed, praised, counted = generator.random(5) < (
+        _COLOUR, _SIZE, _POSITION, _PRAISED, _NUMBERED,
+    )  # fmt: skip
+    words = []
+    if praised:
+        words.append(_PRAISE[generator.integers(len(_PRAISE))])
+    many = len(group) > 1 and bool(counted)
+    if sized and not many:
+        words.append("large" if first.scale > 0.42 else "small" if first.scale < 0.28 else "medium")
+    if coloured and first.colour and (not many or len({thing.colour for thing in group}) == 1):
+        words.append(first.colour)
+    if many:
+        number = _NUMBERS.get(len(group), _MANY)
+        return " ".join([number, *words, KINDS[first.kind].plural])
+    phrase = with_article(" ".join([*words, _name(KINDS[first.kind], generator)]))
+    where = "on the left" if first.x < 0.4 else "on the right" if first.x > 0.6 else "in the middle"
+    return f"{phrase} {where}" if placed else phrase
+
+
+def _name(kind: Kind, generator: Generator) -> str:
+    draw = generator.random()
+    names = kind.rare if draw < _RARE and kind.rare else kind.synonyms
+    if draw < _RARE + _SYNONYM and names:
+        return names[generator.integers(len(names))]
+    return kind.name
+
+
+def _framed(phrases: list[str], generator: Generator) -> str:
+    text = " and ".join(phrases)
+    if generator.random() < _BARE_RATE and text.startswith(("a ", "an ")):
+        frame = _BARE[generator.integers(len(_BARE))]
+        return frame.format(text.split(" ", 1)[1])
+    frame = _FRAMES[generator.integers(len(_FRAMES))]
+    if text.startswith(("two ", "three ", "several ")):
+        frame = frame.replace("there is", "there are").replace("here is", "here are")
+        frame = frame.replace("this is", "these are")
+    return frame.format(text)
+
+
+def _visible(word: str, scene: Scene) -> bool:
+    return any(name in scene.stuff for name in WORD_STUFF[word])
+
+
+def _place(word: str, generator: Generator) -> str:
+    options = ("near the", "by the", "with the", "and the", "in front of the")
+    return f" {options[generator.integers(len(options))]} {word}"
 
 
 def caption_words() -> tuple[str, ...]:
-    """Every word that captions and prompts can contain, sorted: the vocabulary of a text tower."""
-    frames = " ".join(CAPTION_TEMPLATES).replace("{}", " ")
-    names = " ".join((*DISPLAY_NAMES, *PLURALS, *COLOUR_NAMES, *WORD_STUFF, *BACKGROUND_WORDS))
-    glue = "a an and are in the on near with left right middle small medium large"
-    return tuple(sorted({*frames.split(), *names.split(), *glue.split(), *_PLURAL_STARTS}))
+    """All words of captions, prompts and class names, sorted."""
+    texts = [*CAPTION_TEMPLATES, *_FRAMES, *_PRAISE, *_ENDINGS, *_EMPTY, *_PROMPT_WORDS]
+    texts += [text for said in _WEATHER.values() for text in said]
+    for kind in KINDS:
+        texts += [kind.name, kind.plural, *kind.synonyms, *kind.rare]
+    texts += [*UNSEEN_NAMES, *COLOUR_NAMES, *WORD_STUFF, *BACKGROUND_WORDS]
+    texts += [*_NUMBERS.values(), _MANY, "large small medium left right middle . there here these"]
+    texts.append("are is by with and the in front of near")
+    words = {word for text in texts for word in text.replace("{}", " ").replace(",", " ").split()}
+    return tuple(sorted(words))
 
 
-def _object_phrases(picture: Pictured, generator: Generator) -> list[str]:
-    """One noun phrase per visible class, in random order."""
-    present = picture.image_labels()
-    groups: dict[int, list[Instance]] = {}
-    for one in picture.instances:
-        if present[one.class_index]:
-            groups.setdefault(one.class_index, []).append(one)
-    order = list(groups)
-    generator.shuffle(order)
-    return [_object_phrase(groups[c], generator) for c in order]
-
-
-def _object_phrase(group: list[Instance], generator: Generator) -> str:
-    """A noun phrase for all visible instances of one class."""
-    first = max(group, key=lambda one: one.visible_area)
-    size_said, colour_said, number_said, position_said = generator.random(4) < (
-        _SIZE_RATE, _COLOUR_RATE, _NUMBER_RATE, _POSITION_RATE,
-    )  # fmt: skip
-    together = len(group) > 1 and bool(number_said)
-    words = []
-    if size_said and not together:
-        size = first.scale
-        words.append("large" if size > _LARGE else "small" if size < _SMALL else "medium")
-    if colour_said and first.colour and (not together or len({o.colour for o in group}) == 1):
-        words.append(first.colour)
-    if together:
-        number = _NUMBERS.get(len(group), _MANY)
-        return " ".join([number, *words, PLURALS[first.class_index]])
-    phrase = with_article(" ".join([*words, DISPLAY_NAMES[first.class_index]]))
-    return f"{phrase} {_position(first.centre[0])}" if position_said else phrase
-
-
-def _position(x: float) -> str:
-    return "on the left" if x < 0.4 else "on the right" if x > 0.6 else "in the middle"
-
-
-def _frame(template: str, phrase: str) -> str:
-    """The template filled with a phrase that has its own article or number."""
-    if template in _BARE:
-        phrase, articles = re.subn(r"^an? ", "", phrase)
-        if not articles:  # "a photo of a two cars" is ungrammatical
-            template = template.replace(" of a {}", " of {}")
-            template = template.replace("a clean origami {}", "clean origami {}")
-            template = template.replace("a cartoon {}", "cartoon {}")
-    if template.startswith("there is") and phrase.startswith(_PLURAL_STARTS):
-        template = template.replace("there is", "there are")
-    return template.format(phrase)
-
-
-def _visible_words(words: tuple[str, ...], stuff: tuple[str, ...]) -> list[str]:
-    return [word for word in words if any(name in stuff for name in WORD_STUFF[word])]
-
-
-def _mentions(text: str, stuff: str) -> bool:
-    """Whether a word of the text already names this stuff."""
-    return any(stuff in WORD_STUFF.get(word, ()) for word in text.split())
-
-
-def _place_clause(word: str, generator: Generator) -> str:
-    """The word with a suitable preposition: "in the forest", "near the road"."""
-    stuff = WORD_STUFF[word][0]
-    options = [f"near the {word}", f"with {_noun(word)}", f"and {_noun(word)}"]
-    if stuff in _ENCLOSING:
-        options.append(f"in the {word}")
-    if stuff in _BEARING:
-        options.append(f"on the {word}")
-    return options[generator.integers(len(options))]
-
-
-def _noun(word: str) -> str:
-    return word if word in _UNCOUNTABLE else with_article(word)
+@cache
+def tokenizer(context_length: int) -> VocabularyTokenizer:
+    """The tokenizer of micro-CLIP: its vocabulary is `caption_words`."""
+    names = [name for kind in KINDS for name in (*kind.synonyms, *kind.rare)]
+    return VocabularyTokenizer(vocabulary_of([*caption_words(), *names, ".", ","]), context_length)

@@ -8,8 +8,6 @@ import numpy as np
 from PIL import Image
 
 from bench.cartoon.sample import sample_scene
-from bench.cartoon.wide.sample import sample_wide
-from bench.cartoon.wide.world import WideConfig
 from weakclip.data.atomic import replacing
 from weakclip.data.formats.masks import VOC_PALETTE
 from weakclip.data.read.voc import VOC_CLASSES
@@ -37,10 +35,7 @@ def contact_sheet(config: WorldConfig, *, seed: int) -> NDArray[np.uint8]:
     pairs = []
     for i in range(_ROWS * _COLUMNS):
         classes = (i,) if i < len(VOC_CLASSES) else ()
-        if isinstance(config, WideConfig):
-            pairs.append(_pair(sample_wide(config, seed, i, classes=classes)))
-        else:
-            pairs.append(_pair(sample_scene(config, seed, i, classes=classes)))
+        pairs.append(_pair(sample_scene(config, seed, i, classes=classes)))
     rows = [np.concatenate(pairs[r : r + _COLUMNS], axis=1) for r in range(0, len(pairs), _COLUMNS)]
     return np.concatenate(rows)
 

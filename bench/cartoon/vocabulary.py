@@ -8,14 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from weakclip.data.read.voc import VOC_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
 
 DISPLAY_NAMES: tuple[str, ...] = tuple(
     {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}.get(
@@ -71,13 +68,6 @@ TYPICAL_COLOURS: dict[str, tuple[str, ...]] = {
     "tvmonitor": ("black", "gray"),
 }
 """Colours of a fraction `WorldConfig.typical_colour_rate` of the objects of a class."""
-
-# Relative frequency of each class as the leading object of a scene.
-_FREQUENCY = (
-    0.9, 0.8, 1.0, 0.8, 0.9, 0.8, 1.2, 1.1, 1.1, 0.75,
-    0.8, 1.2, 0.8, 0.8, 1.3, 0.8, 0.75, 0.9, 0.8, 0.9,
-)  # fmt: skip
-CLASS_PROBABILITIES: NDArray[np.float64] = np.array(_FREQUENCY) / np.sum(_FREQUENCY)
 
 STUFF: tuple[str, ...] = (
     "sky", "cloud", "grass", "water", "road", "railway", "wall", "floor", "tree", "mountain",
@@ -250,13 +240,6 @@ SCENES: dict[str, SceneKind] = {
         rates={**_OPEN, "tree": 0.4, "rock": 0.25},
     ),
 }
-
-SCENE_NAMES = tuple(SCENES)
-
-ATTRACTION: NDArray[np.float64] = np.array(
-    [[SCENES[scene].attracts.get(name, 0.0) for scene in SCENE_NAMES] for name in VOC_CLASSES]
-)
-"""Co-occurrence weights, (20 classes, 10 scenes)."""
 
 PARTS: tuple[str, ...] = (
     "arm", "armrest", "back", "base", "beak", "body", "boiler", "bumper", "cabin", "cap",

@@ -24,9 +24,6 @@ from bench.cartoon.caption import caption
 from bench.cartoon.layout import FOLDERS, SceneRecord, image_id, write_scene
 from bench.cartoon.sample import sample_scene
 from bench.cartoon.vocabulary import PARTS, STUFF
-from bench.cartoon.wide.caption import web_caption
-from bench.cartoon.wide.sample import sample_wide
-from bench.cartoon.wide.world import WIDE_VERSION, WideConfig
 from bench.cartoon.world import WORLD_VERSION
 from bench.errors import BenchError
 from weakclip.data.read.voc import VOC_CLASSES
@@ -35,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bench.cartoon.world import Scene, WorldConfig
+    from bench.cartoon.world import WorldConfig
 
-DEFAULT_SPLITS: Mapping[str, int] = {"train": 600, "val": 300, "tune": 200}
+DEFAULT_SPLITS: Mapping[str, int] = {"train": 600, "val": 1500, "tune": 400}
 """Images per split; `tune` is for searches, so that nothing is chosen on a reported split."""
 
 DEFAULT_SEED = 2012
@@ -46,6 +43,8 @@ DEFAULT_SEED = 2012
 SPLIT_STARTS: Mapping[str, int] = {"train": 0, "val": 1_000_000, "tune": 2_000_000}
 """First scene index of each split: splits are disjoint and independent of each other's size."""
 
+FORMAT = "CartoonVOC 2"
+"""Name in `world.json` and in records; `docs/log.md` has results on the first version."""
 CAPTIONS = 3
 _CHUNK = 50
 _CAPTION_STREAM = 3
@@ -146,10 +145,9 @@ def _request(config: WorldConfig, seed: int, splits: Mapping[str, int]) -> dict[
             raise ValueError(f"split {split}: expected 1 to 1000000 images, got {count}")
     if not splits:
         raise ValueError(f"splits: expected at least one of {', '.join(SPLIT_STARTS)}, got none")
-    wide = isinstance(config, WideConfig)
     made_from = {
-        "format": "CartoonVOC 2" if wide else "CartoonVOC",
-        "world_version": WIDE_VERSION if wide else WORLD_VERSION,
+        "format": FORMAT,
+        "world_version": WORLD_VERSION,
         "seed": seed,
         "splits": dict(splits),
         "config": asdict(config),
@@ -195,19 +193,11 @@ def _write_scenes(job: _Job) -> list[SceneRecord]:
     written = []
     for number in range(job.first, job.first + job.count):
         rng = np.random.default_rng([job.seed, start + number, _CAPTION_STREAM])
-        scene, sentences = _described(job, start + number, rng)
+        scene = sample_scene(job.config, job.seed, start + number, train=job.split == "train")
+        sentences = [caption(scene, rng) for _ in range(CAPTIONS)]
         name = image_id(job.split, number)
         written.append(write_scene(job.folder, name, scene, sentences))
     return written
-
-
-def _described(job: _Job, index: int, rng: np.random.Generator) -> tuple[Scene, list[str]]:
-    """A scene of a job and its captions."""
-    if isinstance(job.config, WideConfig):
-        wide = sample_wide(job.config, job.seed, index, train=job.split == "train")
-        return wide, [web_caption(wide, rng) for _ in range(CAPTIONS)]
-    scene = sample_scene(job.config, job.seed, index)
-    return scene, [caption(scene, rng) for _ in range(CAPTIONS)]
 
 
 def _write_lists(folder: Path, splits: Mapping[str, int]) -> None:

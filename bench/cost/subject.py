@@ -105,12 +105,12 @@ class LibraryStep:
         recipe = Recipe()
         self.subject = subject
         self.autocast = autocast
+        groups = subject.model.train().rate_groups()
         self.optimiser = torch.optim.AdamW(
-            subject.model.train().trainable_parameters(),
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
+            [{"params": group, "lr": factor * recipe.learning_rate}
+             for factor, group in groups.items()],
+            weight_decay=recipe.weight_decay, fused=True,
+        )  # fmt: skip
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Do one step; return the weighted losses by name, detached."""

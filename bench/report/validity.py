@@ -1,7 +1,7 @@
-"""Validity of CartoonVOC 2: does it order methods as published results on photographs do?
+"""Validity of CartoonVOC: does it order methods as published results on photographs do?
 
 There are three tests (`docs/preregistration.md`): the published order, the signs of published
-gains, and the rank correlation. No choice depends on them. They apply to CartoonVOC 2 only, whose
+gains, and the rank correlation. No choice depends on them. They apply to CartoonVOC only, whose
 purpose requires them to hold.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from bench.cartoon.wide.world import WideConfig
+from bench.cartoon.write import FORMAT
 from bench.errors import BenchError
 from bench.report.markup import Summary, percent, signed_interval
 from bench.report.reference import FILE, read_reference
@@ -63,9 +63,7 @@ def validity_report(
     Raises:
         BenchError: If a counterpart does not match exactly one published result.
     """
-    world = records[0].provenance.data.get("world")
-    wide = isinstance(world, dict) and world.get("kind") == WideConfig.__name__
-    if study.validity is None or not wide:
+    if study.validity is None or records[0].provenance.data.get("name") != FORMAT:
         return ValidityReport()
     published = {each.name: published_value(each, root) for each in study.validity.methods}
     runs = {each.name: runs_on(counts, each.row, each.task) for each in study.validity.methods}

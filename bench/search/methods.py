@@ -53,7 +53,7 @@ TASK = "train-pseudo"
 """Task that is scored: here both training and scoring use `tune`."""
 RULE = (
     "Criterion: mIoU of pseudo masks on `tune` with the tags known, before the CRF, which uses the "
-    "pixel annotation of `tune` (200 images that no other table reports). Every method has the "
+    "pixel annotation of `tune` (400 images that no other table reports). Every method has the "
     "same number of settings, the first is its own, and each is fitted on the images and tags of "
     f"`tune` with seed {SEED}. A map source is scored with Otsu's background and no refinement, a "
     "refinement on MaskCLIP's maps. The best setting is chosen if the 95 % interval of its "

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.cartoon.vocabulary import BACKGROUND_WORDS
-from bench.cartoon.wide.world import WideConfig
 from bench.cartoon.world import WorldConfig
+from bench.cartoon.write import DEFAULT_SPLITS
 from bench.choices import PRESETS
 from bench.errors import BenchError, unknown
 from bench.oracle.spoiled import SpoiledAnnotation
@@ -60,7 +60,7 @@ class Generated:
     """How CartoonVOC is drawn, and the number of images of each split."""
 
     images: Mapping[str, int]
-    world: WorldConfig = WorldConfig(size=128)
+    world: WorldConfig = WorldConfig()
     seed: int = 2012
     redrawn: bool = False
     """Whether each training seed draws its own training images; other splits are the same."""
@@ -195,7 +195,7 @@ CARTOON = Preset(
     scales=(1.0,),
     flip=False,
     max_side=128,
-    generated=Generated(images={"train": 600, "val": 600, "tune": 200}),
+    generated=Generated(images=DEFAULT_SPLITS),
 )
 VOC = Preset(
     name="voc",
@@ -240,23 +240,17 @@ SMOKE = replace(
     ),
     generated=Generated(images={"train": 8, "val": 8, "tune": 4}),
 )
-WIDE = replace(
-    CARTOON,
-    name="wide",
-    generated=Generated(images={"train": 600, "val": 1500, "tune": 400}, world=WideConfig()),
-)
-"""CartoonVOC 2. Its CLIP is not shipped yet: give the folder of a pretraining as `--weights`."""
-assert WIDE.generated is not None
+assert CARTOON.generated is not None
 CONDITIONS = replace(
-    WIDE,
+    CARTOON,
     name="conditions",
     scoring="components",
-    generated=replace(WIDE.generated, redrawn=True),
+    generated=replace(CARTOON.generated, redrawn=True),
     registered="f9f85012bed76be5a1db23a12cd8970648fca0c4",
 )
 """The centre of the dials of the study `conditions`."""
 _PRESETS: dict[str, Preset] = {
-    each.name: each for each in (CARTOON, WIDE, CONDITIONS, SMOKE, VOC, COCO, FOLDER)
+    each.name: each for each in (CARTOON, CONDITIONS, SMOKE, VOC, COCO, FOLDER)
 }
 
 

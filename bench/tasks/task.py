@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.cartoon.wide.world import WideConfig
 from bench.cartoon.world import WorldConfig
+from bench.cartoon.write import FORMAT
 from bench.errors import BenchError
 from bench.runs.record import ANNOTATION, CONTENT
 from bench.studies.method import MethodRow, outside_of
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from weakclip.training.recipe import Recipe
 
 KEPT = 2 << 30
-"""Size in bytes of the cache of features and CRF lattices. CartoonVOC 2 needs 1.5 GiB; the images
+"""Size in bytes of the cache of features and CRF lattices. CartoonVOC needs 1.5 GiB; the images
 are visited in order, so a cache that does not hold all of them is useless."""
 
 
@@ -93,19 +93,12 @@ def prepare(
     full_float32()
     keep_heap()
     place, found = torch.device(device), load_preset(preset)
-    drawn = found.generated
     if found.clip_stage:
         if stages is None:
             raise BenchError(
                 f"preset {preset!r}: expected --clip-stages, the folder that has {found.clip_stage}"
             )
         weights = stages / found.clip_stage
-    wide = drawn is not None and isinstance(drawn.world, WideConfig)
-    if wide and found.clip == "micro" and weights is None:
-        raise BenchError(
-            f"preset {preset!r}: expected --weights, the folder of a micro-CLIP pretrained on the "
-            "wide pool (python -m bench.cartoon.wide.pretrain); none is shipped yet"
-        )
     return open_workbench(
         found, data_root, place, artifacts,
         weights=weights, execution=execution_for(place, precision),
@@ -276,7 +269,7 @@ class ImageWorkbench:
             world["train"] = "redrawn for each seed"
         files = {role: self.images[role].files for role in ("train", "pseudo", "val")}
         return {
-            "name": "CartoonVOC" if self.preset.data == "cartoon" else self.preset.data,
+            "name": FORMAT if self.preset.data == "cartoon" else self.preset.data,
             **world,
             "images": {role: len(each) for role, each in files.items()},
             "list_sha256": {role: each.sha256 for role, each in files.items()},

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from ablations.conditions import BESIDE, COMPARED, DIALS, RATES, ROWS, STUDY
-from bench.cartoon.wide.caption import web_tokenizer
-from bench.cartoon.wide.pool import CONTEXT
+from bench.cartoon.caption import tokenizer
+from bench.cartoon.pretraining.pool import CONTEXT
 from bench.cli import main
 from bench.runs.store import Store
 from bench.search.rates import FACTORS
 from bench.studies.dial import Dial, Position
 from bench.studies.method import MethodRow, OfPreset, Spoiled
-from bench.studies.preset import CONDITIONS, WIDE, load_preset
+from bench.studies.preset import CONDITIONS, load_preset
 from bench.studies.slots import differing_slots
 from weakclip.config import LearningRates, WeakCLIPConfig
 from weakclip.data.read.voc import VOC_CLASSES
@@ -48,7 +48,7 @@ def test_every_dial_moves_away_from_at_most_one_centre(dial: Dial) -> None:
         assert not (position.changes and position.prefix)
         for name in VOC_CLASSES:
             for phrase in preset.words.phrases(name):
-                assert web_tokenizer(CONTEXT).knows(phrase)
+                assert tokenizer(CONTEXT).knows(phrase)
 
 
 def test_there_are_the_rows_of_the_registration_and_its_seeds() -> None:
@@ -90,8 +90,8 @@ def test_the_dial_of_untrained_classes_scores_those_alone() -> None:
 
 
 def test_validation_is_as_large_as_registered() -> None:
-    assert WIDE.generated is not None
-    assert WIDE.generated.images == {"train": 600, "val": 1500, "tune": 400}
+    assert CONDITIONS.generated is not None
+    assert CONDITIONS.generated.images == {"train": 600, "val": 1500, "tune": 400}
 
 
 def test_the_preset_names_the_commit_of_the_registration() -> None:
@@ -137,9 +137,9 @@ def test_one_command_makes_the_records_and_goes_on_where_it_was(
 
 def test_the_rates_are_those_of_the_search() -> None:
     table = Path(__file__).parents[2] / "results" / "tables" / "rates.csv"
-    rows = list(csv.DictReader(table.open())) if table.is_file() else []
+    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
     assert {
         row["row"]: LearningRates(**{part: float(row[part]) for part in FACTORS})
-        for row in rows
+        for row in csv.DictReader(lines)
         if row["chosen"] == "yes"
     } == RATES

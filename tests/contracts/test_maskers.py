@@ -54,7 +54,7 @@ MASKERS: dict[str, MaskerSpec] = {
     "grad-cam-last": GradCAM(classifier=CLASSIFIER, stage=-1, flip=False),
     **MICRO,
     "maskclip-smooth": replace(MICRO["maskclip"], scores=PresentSoftmax(key_smoothing=1.0)),
-    "maskclip-denoise": replace(MICRO["maskclip"], scores=PresentSoftmax(prompt_denoising=0.5)),
+    "maskclip-denoise": replace(MICRO["maskclip"], scores=PresentSoftmax(prompt_denoising=0.3)),
     "sclip-windows": replace(MICRO["sclip"], windows=Windows(size=32, stride=16)),
     "surgery-windows": replace(MICRO["clip-surgery"], windows=Windows(size=32, stride=32)),
     "clip-es": clip_es.MICRO,

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 ADVICE = "fewer: --iterations; smaller: --batch, --crop, --preset micro"
 NOTE = (
-    "note: preset micro trains a small network from random weights at 128 pixels, as CartoonVOC "
-    "needs it; for photographs: --preset deeplabv3plus --encoder-weights FILE"
+    "note: preset micro trains a small network, pretrained on drawn images, at 128 pixels, as "
+    "CartoonVOC needs it; for photographs: --preset deeplabv3plus --encoder-weights FILE"
 )
 SIDES = {"micro": 128}
 """Longest side by preset; 512 for all others."""

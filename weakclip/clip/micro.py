@@ -1,8 +1,8 @@
 """micro-CLIP: a small CLIP that ships with the library, an open_clip ViT in structure.
 
 With it everything runs with pretrained weights on a machine without a network. It knows only the
-twenty classes and the background words of CartoonVOC. Pretraining:
-`bench/cartoon/clip/pretrain.py`; model card and results: `weakclip/assets/README.md`.
+words of CartoonVOC's captions. Pretraining: `bench/cartoon/pretraining/clip.py`; model card and
+results: `weakclip/assets/README.md`.
 """
 
 from __future__ import annotations

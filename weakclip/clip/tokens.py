@@ -1,6 +1,6 @@
 """Tokenisers: CLIP's byte-pair encoding, in full or restricted to a small vocabulary.
 
-The text tower of a CLIP has 49,408 token embeddings; the embedded micro-CLIP has seen about a
+The text tower of a CLIP has 49,408 token embeddings; the embedded micro-CLIP has seen a few
 hundred words. Its vocabulary is the increasing list of the byte-pair ids it knows, so that the
 end-of-text token still has the largest id and `argmax` finds it.
 """

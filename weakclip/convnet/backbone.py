@@ -5,14 +5,14 @@ Nothing is downloaded: weights are read from a file of the user, or initialised 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from timm.models import FeatureListNet
 from torch import nn
 
-from weakclip.network.encoder import encoder_weights, timm_stages
+from weakclip.network.encoder import EMBEDDED, encoder_weights, timm_stages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,8 @@ class Backbone:
     stride: Literal[8, 16, 32] = 16
     """Output stride of the last stage; further strides are removed or replaced by dilation."""
     weights: str | Path | None = "weights/resnet50.safetensors"
-    """File with timm's weights for `name`, relative to the working directory; None: random."""
+    """File with timm's weights for `name`, relative to the working directory, or `EMBEDDED`, the
+    file in this package; None: random."""
     channels: tuple[int, ...] | None = None
     """Widths of the stages after the stem; None: those of `name`."""
     frozen_stages: int = 3
@@ -54,17 +55,12 @@ RESNET50 = Backbone()
 """ImageNet weights, stride 16, frozen up to the second stage: the usual network for CAM."""
 
 MICRO_BACKBONE = Backbone(
-    name="resnet10t", stride=8, weights=None, channels=(32, 64, 96, 128), frozen_stages=0,
+    name="resnet10t", stride=8, weights=EMBEDDED, channels=(32, 64, 128, 256), frozen_stages=0,
     batch_norm="trained",
 )  # fmt: skip
-"""Half a million weights, trained from scratch on CartoonVOC: 16 x 16 cells at 128 pixels."""
+"""micro-backbone, for CartoonVOC: 1.3 million weights, 16 x 16 cells at 128 pixels.
 
-PRETRAINED_MICRO = replace(
-    MICRO_BACKBONE,
-    weights="weakclip/assets/micro-backbone.safetensors",
-    channels=(32, 64, 128, 256),
-)
-"""1.3 million weights, pretrained on the web pool of CartoonVOC 2."""
+It was pretrained to predict the words of captions (`bench/cartoon/pretraining/backbone.py`)."""
 
 
 class Stages(nn.Module):

@@ -107,7 +107,7 @@ MICRO = RandomWalk(
     sharpness=32.0,
     steps=16,
 )
-"""For CartoonVOC: a small network, trained from scratch, with 16 x 16 cells.
+"""For CartoonVOC: micro-backbone with 16 x 16 cells.
 
 The default backgrounds fit the maps of the paper's classifier; these fit the maps of any method.
 The number of steps is scaled with the area of the grid from the paper's 56 x 56 cells. The exponent

@@ -5,17 +5,21 @@ Nothing is downloaded: weights are read from a file of the user, or initialised 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import timm
 
+from weakclip.clip.micro import ASSETS
 from weakclip.clip.tensors import read_tensors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from timm.models import FeatureListNet
     from torch import Tensor
+
+
+EMBEDDED = "micro-backbone.safetensors"
+"""As the path of weights it means the file of this name in the package, not in a folder."""
 
 
 def timm_stages(name: str, **options: object) -> FeatureListNet:
@@ -45,7 +49,7 @@ def encoder_weights(path: Path, name: str, otherwise: str, origin: str = "") -> 
     """The state dict in a weight file of an encoder.
 
     Args:
-        path: A safetensors file, or a state dict or checkpoint written by `torch.save`.
+        path: `EMBEDDED`, a safetensors file, or a state dict or checkpoint written by `torch.save`.
         name: Name of the network, for messages.
         otherwise: Alternative to a missing file, for messages.
         origin: Code that creates the network with its weights, for messages; by default timm's.
@@ -54,6 +58,8 @@ def encoder_weights(path: Path, name: str, otherwise: str, origin: str = "") -> 
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read; a pickle with anything but tensors is refused.
     """
+    if path == Path(EMBEDDED):
+        path = ASSETS / EMBEDDED
     if not path.is_file():
         origin = origin or f"timm.create_model({name!r}, pretrained=True)"
         raise FileNotFoundError(

@@ -38,7 +38,8 @@ class SmallFPN:
     width: int = 64
     """Channels of the pyramid."""
     weights: str | None = None
-    """Weight file of the encoder, relative to the working directory; None: random weights."""
+    """Weight file of the encoder, relative to the working directory, or
+    `micro-backbone.safetensors`, the file in this package; None: random weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

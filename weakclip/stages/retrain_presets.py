@@ -15,12 +15,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from weakclip.crf.dense import DEEPLAB, Bilateral, CRFConfig, Gaussian
+from weakclip.network.encoder import EMBEDDED
 from weakclip.retraining.network import SMP, DeepLabV2, SmallFPN
 from weakclip.retraining.recipe import SGD, AdamW, Crops, Distortion, Poly, RetrainingRecipe
 from weakclip.stages.retrain import Retraining
 
 MICRO = Retraining(
-    network=SmallFPN(),
+    network=SmallFPN(channels=(32, 64, 128, 256), weights=EMBEDDED),
     recipe=RetrainingRecipe(
         iterations=500,
         batch_size=16,
@@ -29,7 +30,7 @@ MICRO = Retraining(
         crops=Crops(size=128, scales=(0.75, 1.5)),
     ),
 )
-"""For CartoonVOC: 0.6 million weights, trained from scratch in about two minutes on two cores."""
+"""For CartoonVOC: a feature pyramid on micro-backbone; about two minutes on two cores."""
 
 DEEPLAB_V3PLUS = Retraining(
     network=SMP(architecture="DeepLabV3Plus", encoder="tu-resnet101", output_stride=16),

@@ -1,17 +1,15 @@
-"""Draws one object: parts of its class, coloured by role, placed in the frame."""
+"""Parts of the objects of VOC's classes, their colours by role, and their pose."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.cartoon.drawing import animals, household, vehicles
 from bench.cartoon.drawing.canvas import jitter
-from bench.cartoon.vocabulary import COLOUR_NAMES, COLOURS, PART_IDS, TYPICAL_COLOURS
-from weakclip.data.read.voc import VOC_CLASSES
+from bench.cartoon.vocabulary import COLOUR_NAMES, COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from bench.cartoon.drawing.canvas import Canvas, Colour
+    from bench.cartoon.drawing.canvas import Colour
     from bench.cartoon.drawing.shapes import Paint, Part
 
 DRAWERS: dict[str, Callable[[Generator], list[Part]]] = {
@@ -52,65 +50,6 @@ TILT, TILT_IN_AIR = 0.12, 0.3
 _SKIN = ((235, 195, 165), (200, 150, 115), (140, 95, 65), (95, 65, 45))
 _HAIR = ((35, 28, 25), (100, 65, 35), (200, 165, 90), (120, 120, 120))
 _WOOL = ((228, 222, 210), (190, 180, 165), (90, 80, 75))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """Class, position and size of an object.
-
-    Attributes:
-        class_index: 0-based VOC class.
-        x: Centre, fraction of the frame.
-        y: Centre, fraction of the frame.
-        scale: Half the extent, fraction of the frame.
-    """
-
-    class_index: int
-    x: float
-    y: float
-    scale: float
-
-
-def draw_object(
-    canvas: Canvas,
-    rng: Generator,
-    place: Placement,
-    *,
-    instance: int,
-    typical_colour_rate: float,
-) -> str | None:
-    """Draw one object over the canvas.
-
-    Args:
-        canvas: Painted on, image and labels.
-        rng: Source of shape, pose and colour.
-        place: Class, position and size.
-        instance: Id written to the instance map, from 1.
-        typical_colour_rate: Probability of a colour typical of the class.
-
-    Returns:
-        Name of the main colour, or None if no part has it (as for a sheep).
-    """
-    name = VOC_CLASSES[place.class_index]
-    parts = DRAWERS[name](rng)
-    colour = _choose_colour(rng, name, typical_colour_rate)
-    paints = mix_paints(rng, colour)
-    tilt = TILT_IN_AIR if name == "aeroplane" else TILT
-    turn, shift = pose(rng, place.scale, tilt), np.array([place.x, place.y])
-    for part in parts:
-        outline = part.outline @ turn + shift
-        label = (place.class_index + 1, instance, 0, PART_IDS[part.name])
-        if part.stroke:
-            width = 2 * part.stroke * place.scale
-            canvas.stroke(outline, width, paints[part.paint], label)
-        else:
-            canvas.fill(outline, paints[part.paint], label)
-    return colour if any(part.paint == "main" for part in parts) else None
-
-
-def _choose_colour(rng: Generator, name: str, typical_colour_rate: float) -> str:
-    choices = TYPICAL_COLOURS[name] if rng.random() < typical_colour_rate else COLOUR_NAMES
-    return choices[rng.integers(len(choices))]
 
 
 def mix_paints(rng: Generator, colour: str) -> dict[Paint, Colour]:

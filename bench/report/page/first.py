@@ -33,8 +33,8 @@ TASKS = {
 }
 """Task -> what it scores."""
 SETTING = (
-    "{iterations} steps of {batch_size} images at one learning rate, {learning_rate}, for all "
-    "parts of the network. Nothing is claimed about other settings."
+    "{iterations} steps of {batch_size} images at a learning rate of {learning_rate}, times the "
+    "factor of each component in the configuration. Nothing is claimed about other settings."
 )
 """Template; filled in from the recipe in the protocol of a run."""
 WORDS = {
@@ -103,7 +103,7 @@ def _image(root: Path) -> Html:
 def _words(reports: Sequence[Report]) -> Html:
     """Explanations of the data set, tasks and terms that occur."""
     data = {str(report.records[0].provenance.data.get("name")) for report in reports}
-    words = {"CartoonVOC": CARTOON} if "CartoonVOC" in data else {}
+    words = {name: CARTOON for name in sorted(data) if name.startswith("CartoonVOC")}
     for task in dict.fromkeys(task for report in reports for task in tasks_of(report.records)):
         if task in TASKS:
             words[task] = TASKS[task]

@@ -67,8 +67,8 @@ def test_inputs_have_two_tags_and_maps_of_them_alone() -> None:
 
 def test_weights_are_counted_by_component() -> None:
     assert baseline_parameters("cam", "micro") == {
-        "backbone": {"total": 529_912, "trainable": 529_912},
-        "head": {"total": 2_560, "trainable": 2_560},
+        "backbone": {"total": 1_263_032, "trainable": 1_263_032},
+        "head": {"total": 5_120, "trainable": 5_120},
     }
     assert baseline_parameters("pamr", "micro") == baseline_parameters("dense-crf", "micro") == {}
     assert baseline_parameters("denseclip", "micro")["image tower"]["trainable"] == 0

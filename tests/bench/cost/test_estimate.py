@@ -19,7 +19,7 @@ def test_an_estimate_is_steps_and_images_times_what_is_counted() -> None:
     cost = total(flop_costs(make_subject(MICRO, "micro").model, 1, 128).values())
     recipe = CARTOON.recipe
     one = recipe.iterations * recipe.batch_size * (cost.forward + cost.backward)
-    one += (600 + 600) * cost.forward
+    one += (600 + 1500) * cost.forward
     assert (found.runs, found.trained) == (3, 2)
     assert found.flops == pytest.approx(2 * one)
     assert found.hours == pytest.approx(2 * one / RATE / 3600)

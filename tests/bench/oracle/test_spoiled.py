@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cartoon.wide.world import WideConfig
+from bench.cartoon.world import WorldConfig
 from bench.oracle.spoiled import SpoiledAnnotation, SpoiledSeeds, spoiled
 from bench.studies.method import MethodRow
 from bench.studies.preset import SMOKE, Generated
@@ -51,7 +51,7 @@ def test_a_share_out_of_range_is_refused(change: dict[str, Any]) -> None:
 
 def test_weakclip_trains_on_them_as_a_row(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    drawn = Generated(images={"train": 8, "val": 2, "tune": 2}, world=WideConfig())
+    drawn = Generated(images={"train": 8, "val": 2, "tune": 2}, world=WorldConfig())
     preset = replace(SMOKE, generated=drawn)
     bench = open_workbench(preset, None, torch.device("cpu"), tmp_path)
     spec = SpoiledAnnotation(training=preset.training(preset.config), precision=0.8, coverage=0.5)

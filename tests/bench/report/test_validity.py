@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from ablations.comparison import STUDY as COMPARISON
+from bench.cartoon.write import FORMAT
 from bench.errors import BenchError
 from bench.report.build import render
 from bench.report.validity import published_value, rank_correlation
@@ -32,14 +33,14 @@ VALIDITY = Validity(methods=METHODS, order=("CAM", "CLIMS", "CLIP-ES"), gains=((
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Records of a wide world, which lack a row."""
+    """Records of CartoonVOC, which lack a row."""
     made = Store(tmp_path)
     make_records(made, seeds=(0, 1))
     shutil.copy(RESULTS / "reference.csv", tmp_path / "reference.csv")
     for record in made.read_all("fake", [row.name for row in STUDY.rows]):
-        data = {**record.provenance.data, "world": {"kind": "WideConfig"}}
-        wide = replace(record, provenance=replace(record.provenance, data=data))
-        made.put(pack(wide, made.counts(record)))
+        data = {**record.provenance.data, "name": FORMAT}
+        drawn = replace(record, provenance=replace(record.provenance, data=data))
+        made.put(pack(drawn, made.counts(record)))
     return made
 
 

@@ -8,7 +8,7 @@ import torch
 
 from bench.studies import preset as presets
 from bench.studies.method import GroundTruth, MethodRow, OfPreset
-from bench.studies.preset import CONDITIONS, SMOKE, WIDE, Generated
+from bench.studies.preset import CARTOON, CONDITIONS, SMOKE, Generated
 from bench.tasks.splits import forget_redrawn
 from bench.tasks.task import ImageWorkbench, open_workbench
 from tests.bench.fake import quiet
@@ -73,4 +73,4 @@ def test_worlds_of_seeds_are_no_world_of_a_pretraining() -> None:
     assert [drawn.of_seed(seed).seed for seed in range(3)] == [2012, 1_002_012, 2_002_012]
     assert CONDITIONS.generated is not None
     assert CONDITIONS.generated.redrawn
-    assert replace(CONDITIONS.generated, redrawn=False) == WIDE.generated
+    assert replace(CONDITIONS.generated, redrawn=False) == CARTOON.generated

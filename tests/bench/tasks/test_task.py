@@ -239,11 +239,6 @@ def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:
         prepare("carton", data_root=None, device="cpu", artifacts=tmp_path)
 
 
-def test_the_wide_world_is_not_run_with_the_clip_of_the_other(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="expected --weights, the folder of a micro-CLIP"):
-        prepare("wide", data_root=None, device="cpu", artifacts=tmp_path)
-
-
 def test_float32_is_not_rounded_on_a_gpu(artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # torch's default
     prepare("smoke", data_root=None, device="cpu", artifacts=artifacts)

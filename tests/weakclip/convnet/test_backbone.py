@@ -14,7 +14,7 @@ from weakclip.ops.parameters import count_parameters
 if TYPE_CHECKING:
     from pathlib import Path
 
-TINY = replace(MICRO_BACKBONE, channels=(8, 8, 16, 16))
+TINY = replace(MICRO_BACKBONE, weights=None, channels=(8, 8, 16, 16))
 IMAGES = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
 
 

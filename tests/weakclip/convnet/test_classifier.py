@@ -13,7 +13,7 @@ from weakclip.stages.protocols import ImageStack, Setting
 from weakclip.training.descent import Descent
 from weakclip.training.views import Framing
 
-TINY = replace(MICRO_BACKBONE, channels=(8, 8, 16, 16))
+TINY = replace(MICRO_BACKBONE, weights=None, channels=(8, 8, 16, 16))
 SETTING = Setting(
     clip=load_clip("random-micro"),
     class_names=("red", "green", "blue"),

@@ -32,7 +32,7 @@ SETTING = Setting(
 NO_CRF = CRFConfig(terms=(), iterations=0)
 TINY = replace(
     MICRO,
-    backbone=replace(MICRO.backbone, channels=(8, 16, 16, 16)),
+    backbone=replace(MICRO.backbone, weights=None, channels=(8, 16, 16, 16)),
     widths=(8, 8, 8),
     crf=NO_CRF,
     radius=3,

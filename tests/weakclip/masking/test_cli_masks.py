@@ -68,7 +68,7 @@ def test_cartoons_get_masks_that_fit_them(
     out = capsys.readouterr()
     assert json.loads(out.out) == {"done": 12, "kept": 0, "skipped": 0, "failed": 0}
     assert "micro-CLIP knows nothing but cartoons" in out.err
-    assert miou(data, tmp_path / "out") > 0.3  # 0.05 is background everywhere
+    assert miou(data, tmp_path / "out") > 0.15  # 0.05 is background everywhere
 
 
 @pytest.mark.slow
@@ -157,9 +157,9 @@ def test_wrong_usage_exits_2(
 def test_tags_that_micro_does_not_know_are_told(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (photos / "labels.csv").write_text("file,labels\na.jpg,zebra\n")
+    (photos / "labels.csv").write_text("file,labels\na.jpg,okapi\n")
     assert masks(photos) == 2
-    assert "'zebra' in 'a photo of a zebra.' is not in the vocabulary" in capsys.readouterr().err
+    assert "'okapi' in 'a photo of a okapi.' is not in the vocabulary" in capsys.readouterr().err
 
 
 def test_names_cannot_steer_the_terminal(

@@ -1,1 +1,0 @@
-"""Pretraining of micro-CLIP, its gates and its model card."""

@@ -1,1 +1,0 @@
-"""CartoonVOC 2: many kinds of objects, many styles, and parameters for its difficulty."""
