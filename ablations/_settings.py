@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 assert isinstance(MICRO.supervision, SeedAndBoundary)
 assert isinstance(MICRO.decoder, TextGuidedDecoder)
 _LOSSES, _DECODER = MICRO.supervision, MICRO.decoder
+_PAPERS = replace(MICRO, supervision=replace(_LOSSES, boundary_weight=1.0))
 _WEAKCLIP = {
-    "MICRO": MICRO,
-    "boundary loss x 0.5": replace(MICRO, supervision=replace(_LOSSES, boundary_weight=0.5)),
+    "paper's boundary loss": _PAPERS,
+    "MICRO: boundary loss x 0.5": MICRO,
     "boundary loss x 2": replace(MICRO, supervision=replace(_LOSSES, boundary_weight=2.0)),
-    "release's dropout 0.1": replace(MICRO, decoder=replace(_DECODER, dropout=0.1)),
+    "release's dropout 0.1": replace(_PAPERS, decoder=replace(_DECODER, dropout=0.1)),
 }
 _AFFINITY = clip_es.RELEASED_SOURCE.affinity
 assert _AFFINITY is not None
@@ -77,7 +78,7 @@ MAPS: tuple[Searched[MaskerSpec], ...] = (
                 clims.MICRO, critique=replace(clims.MICRO.critique, learning_rate=0.02)
             ),
         },
-        chosen="critic's learning rate 0.02",
+        chosen="critic's learning rate 0.005",
     ),
     Searched(
         name="maskclip",
@@ -144,9 +145,9 @@ REFINEMENTS: tuple[Searched[RefinementSpec | WeakCLIPConfig], ...] = (
     Searched(
         name="plain-fpn",
         settings={name: plain_fpn(config) for name, config in _WEAKCLIP.items()},
-        chosen="MICRO",
+        chosen="MICRO: boundary loss x 0.5",
     ),
-    Searched(name="weakclip", settings=_WEAKCLIP, chosen="MICRO"),
+    Searched(name="weakclip", settings=_WEAKCLIP, chosen="MICRO: boundary loss x 0.5"),
 )
 """Refinements and their settings."""
 

@@ -44,10 +44,11 @@ PLUS_ADAPTER = replace(BASELINE, adapter=FULL.adapter)
 PLUS_ADAPTER_GUIDANCE = replace(PLUS_ADAPTER, decoder=FULL.decoder)
 
 LEARNING_RATE = (
-    f"On CartoonVOC the adapter learns with {FULL.rates.adapter:g} times and co-attention with "
-    f"{FULL.rates.matching:g} times the learning rate of the protocol, factors chosen on `tune` "
-    "for the complete network (`results/tables/rates.md`). Rows without a component keep the "
-    "factors of the others; nothing is claimed about other rates."
+    "On CartoonVOC prompts, adapter, co-attention and decoder learn with "
+    f"{FULL.rates.prompt:g}, {FULL.rates.adapter:g}, {FULL.rates.matching:g} and "
+    f"{FULL.rates.decoder:g} times the learning rate of the protocol, factors chosen on `tune` for "
+    "the complete network (`results/tables/rates.md`). Rows without a component keep the factors "
+    "of the others; nothing is claimed about other rates."
 )
 
 STUDY = Study(

@@ -61,17 +61,14 @@ UNSEARCHED: dict[str, WeakCLIPConfig] = {
 }
 """Rows with one learning rate for all parts of the network."""
 RATES: dict[str, LearningRates] = {
-    "full": LearningRates(adapter=0.02, matching=0.02),
+    "full": MICRO.rates,
     "plain-fpn": LearningRates(),
-    "no-prompts": LearningRates(adapter=0.02, matching=0.1),
-    "no-matching": LearningRates(adapter=0.02),
-    "no-adapter": LearningRates(matching=0.1, prompt=10.0),
-    "no-text-guidance": LearningRates(adapter=0.1),
-    "score-map": LearningRates(prompt=10.0),
 }
-"""Row -> factors on the learning rate of each part, chosen by `python -m bench.search.rates`."""
+"""Row -> factors on the learning rate of each part, chosen by `python -m bench.search.rates`; rows
+that have not been searched yet have one rate for all parts."""
 ROWS: dict[str, WeakCLIPConfig] = {
-    name: replace(config, rates=RATES[name]) for name, config in UNSEARCHED.items()
+    name: replace(config, rates=RATES.get(name, LearningRates()))
+    for name, config in UNSEARCHED.items()
 }
 BESIDE = "score-map"
 """Row with prompts only, whose score map is the prediction; run at the centre only."""

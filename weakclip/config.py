@@ -272,13 +272,14 @@ in `docs/method.md`."""
 MICRO = WeakCLIPConfig(
     matching=CoAttention(width=64, depth=2),
     decoder=TextGuidedDecoder(channels=48, classifier_std=0.1, score_scale=10.0, dropout=0.0),
-    supervision=SeedAndBoundary(grid=32, matching_size="grid"),
+    supervision=SeedAndBoundary(grid=32, matching_size="grid", boundary_weight=0.5),
     taps=(1, 2, 3, 5),
     tap_scale=StandardTaps(),
-    rates=LearningRates(adapter=0.02, matching=0.02),
+    rates=LearningRates(prompt=10.0, adapter=0.1),
 )
 """The paper's structure at the size of the embedded micro-CLIP (6 blocks, 128 px).
 
 A run has hundreds of steps instead of 20,000. So the classifier's initial weights are larger, the
-score map is scaled up and the decoder has no dropout (`docs/log.md`). The factors on the learning
-rate are those that `bench.search.rates` chose for the complete network."""
+score map is scaled up and the decoder has no dropout (`docs/log.md`). The weight of the boundary
+loss was chosen by `bench.search.methods`, the factors on the learning rate by `bench.search.rates`.
+"""
