@@ -25,6 +25,7 @@ from weakclip.clip.tokens import BytePairTokenizer
 from weakclip.config import MICRO, PAPER, SeedAndBoundary, WeakCLIPConfig
 from weakclip.labels import IGNORE
 from weakclip.network.build import build_model
+from weakclip.training.loop import optimiser_of
 from weakclip.training.losses import build_supervision, images_on_grid
 from weakclip.training.recipe import Recipe
 
@@ -102,15 +103,9 @@ class LibraryStep:
 
         `autocast` returns the context for the forward pass and the losses.
         """
-        recipe = Recipe()
         self.subject = subject
         self.autocast = autocast
-        groups = subject.model.train().rate_groups()
-        self.optimiser = torch.optim.AdamW(
-            [{"params": group, "lr": factor * recipe.learning_rate}
-             for factor, group in groups.items()],
-            weight_decay=recipe.weight_decay, fused=True,
-        )  # fmt: skip
+        self.optimiser = optimiser_of(subject.model.train(), Recipe())
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Do one step; return the weighted losses by name, detached."""

@@ -47,18 +47,6 @@ def collect(
     )
 
 
-def measured_with(device: str, preset: str) -> dict[str, object]:
-    """Return the provenance of a measurement that is not a run of a study."""
-    commit, dirty = checkout_state()
-    return {
-        "device": device_name(device),
-        "torch": versions()["torch"],
-        "preset": preset,
-        "commit": commit,
-        "dirty": dirty,
-    }
-
-
 def checkout_state() -> tuple[str | None, bool | None]:
     """Return the commit, and whether files outside `results/` differ from it.
 

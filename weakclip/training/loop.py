@@ -71,11 +71,8 @@ def fit(
     if not parameters:
         model.eval()
         return []
-    groups = model.rate_groups()
-    optimiser = torch.optim.AdamW(
-        [{"params": group} for group in groups.values()],
-        lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True,
-    )  # fmt: skip
+    factors = tuple(model.rate_groups())
+    optimiser = optimiser_of(model, recipe)
     checkpoint = Checkpoint(
         resume, model, optimiser, recipe, writes=processes.first, execution=execution
     )
@@ -104,7 +101,7 @@ def fit(
                 raise FloatingPointError(
                     f"loss is {values['loss']} at step {step}: {values}; lower the learning rate"
                 )
-            for factor, group in zip(groups, optimiser.param_groups, strict=True):
+            for factor, group in zip(factors, optimiser.param_groups, strict=True):
                 group["lr"] = factor * learning_rate(recipe, step)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -124,6 +121,18 @@ def fit(
                 report(step + 1, recipe.iterations)
     model.eval()
     return done.curve
+
+
+def optimiser_of(model: WeakCLIP, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW with a group for each learning-rate factor, in the order of `rate_groups`."""
+    return torch.optim.AdamW(
+        [
+            {"params": group, "lr": factor * recipe.learning_rate}
+            for factor, group in model.rate_groups().items()
+        ],
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

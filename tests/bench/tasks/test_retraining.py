@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.runs.record import ANNOTATION, Conditions
 from bench.studies.method import GroundTruth, MethodRow, OfPreset
 from bench.studies.preset import SMOKE, VOC
-from bench.studies.slots import plain_config
+from bench.studies.slots import config_id, plain_config
 from bench.studies.study import load_study
 from bench.tasks.annotation import annotation
 from bench.tasks.scoring import TASKS
@@ -166,3 +166,5 @@ def test_rows_of_the_ground_truth_are_whole() -> None:
 def test_rows_without_a_retraining_are_described_as_before() -> None:
     described = plain_config(replace(MASKS, retraining=None, finish="crf"))
     assert set(described) == {"kind", "cam", "refinement"}
+    row = MethodRow(cam=CAMS["maskclip"], refinement=REFINEMENTS["pamr"])
+    assert config_id(plain_config(row)) == "1e31e955ed54"  # of the records before retraining
